@@ -1,0 +1,25 @@
+//! OCI content digests: parsed into a type before use, computed while bytes stream past.
+//!
+//! A digest string comes from a manifest, a reference or a file name, all of which may be hostile.
+//! [`Digest`] is the only form in which lithify passes one on: the algorithm is one lithify knows,
+//! the hexadecimal part has exactly the algorithm's length and is lower case
+//! (image-spec, `descriptor.md`, "Digests"), so [`Digest::hex`] is always a safe file name.
+//!
+//! ```
+//! use lithify_digest::{Algorithm, Digest};
+//!
+//! let digest = Digest::of(Algorithm::Sha256, b"hello");
+//! let parsed: Digest = digest.to_string().parse()?;
+//! assert_eq!(parsed, digest);
+//! assert!("sha256:../../etc/passwd".parse::<Digest>().is_err());
+//! # Ok::<(), lithify_digest::ParseError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod algorithm;
+mod digest;
+mod hasher;
+
+pub use algorithm::Algorithm;
+pub use digest::{Digest, ParseError};
+pub use hasher::Hasher;

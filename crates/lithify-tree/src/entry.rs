@@ -1,0 +1,128 @@
+//! One thing a layer says: the unit that flows from every source to every target.
+
+use crate::{Device, Escaped, Metadata, TreePath};
+
+/// One statement of a layer about one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub path: TreePath,
+    /// Ownership, mode, time, attributes. Meaningless for [`EntryKind::HardLink`], [`EntryKind::Whiteout`] and [`EntryKind::Opaque`].
+    pub metadata: Metadata,
+    /// What.
+    pub kind: EntryKind,
+}
+
+/// What an [`Entry`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A regular file. Its data follows the entry in the stream.
+    File {
+        /// Apparent size in bytes, holes included.
+        size: u64,
+        /// For a sparse file, where its data lies; `None` for a file without holes.
+        segments: Option<Vec<DataSegment>>,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link; the target is kept verbatim.
+    Symlink {
+        /// The target's bytes.
+        target: Vec<u8>,
+    },
+    /// Another name of an existing file, symlink or device.
+    HardLink {
+        /// A path in the merged view.
+        target: TreePath,
+    },
+    /// A character device.
+    CharDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+    /// A socket (never in a tar, but host directories have them).
+    Socket,
+    /// `.wh.NAME`: the path does not exist in lower layers as seen from above.
+    Whiteout,
+    /// `.wh..wh..opq`: nothing of lower layers is visible below this directory.
+    Opaque,
+}
+
+/// A stretch of data in a sparse file. Segments ascend and do not overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataSegment {
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// Prefix of the AUFS-style names by which a layer tar says "removed" (image-spec, `layer.md`, "Whiteouts").
+pub const WHITEOUT_PREFIX: &[u8] = b".wh.";
+
+/// Name of the marker that makes its directory opaque (image-spec, `layer.md`, "Opaque Whiteout").
+pub const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
+
+/// Prefix of names AUFS kept for itself (`.wh..wh.plnk`, `.wh..wh.aufs`, `.wh..wh.orph`): not part of the image.
+const AUFS_PREFIX: &[u8] = b".wh..wh.";
+
+/// What a layer's naming convention makes of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// An ordinary path.
+    Ordinary(TreePath),
+    /// A whiteout of that path.
+    Whiteout(TreePath),
+    /// That directory is opaque.
+    Opaque(TreePath),
+    /// AUFS bookkeeping, or something below it: to be skipped.
+    AufsLeftover,
+}
+
+/// A whiteout name that names nothing that can be removed.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("whiteout `{path}` names `{}`, which cannot be removed", Escaped(.names))]
+pub struct WhiteoutError {
+    /// The entry's path.
+    pub path: TreePath,
+    /// What stands after `.wh.`: nothing, `.` or `..`.
+    pub names: Vec<u8>,
+}
+
+impl Convention {
+    /// Reads the whiteout convention of layer tars from an entry's path.
+    ///
+    /// # Errors
+    /// [`WhiteoutError`] for `.wh.`, `.wh..` and `.wh...`, which would name nothing, the directory itself or its parent.
+    pub fn of(path: TreePath) -> Result<Self, WhiteoutError> {
+        if !contains(path.as_bytes(), WHITEOUT_PREFIX) {
+            return Ok(Self::Ordinary(path));
+        }
+        if path
+            .components()
+            .any(|c| c.starts_with(AUFS_PREFIX) && c != OPAQUE_MARKER)
+        {
+            return Ok(Self::AufsLeftover);
+        }
+        let Some((_, name)) = path.split_last() else {
+            return Ok(Self::Ordinary(path));
+        };
+        if name == OPAQUE_MARKER {
+            return Ok(Self::Opaque(path.parent()));
+        }
+        let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) else {
+            return Ok(Self::Ordinary(path));
+        };
+        if matches!(hidden, b"" | b"." | b"..") {
+            let names = hidden.to_vec();
+            return Err(WhiteoutError { path, names });
+        }
+        Ok(Self::Whiteout(path.with_file_name(hidden)))
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}

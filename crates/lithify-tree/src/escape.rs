@@ -1,0 +1,45 @@
+//! Showing bytes from an image to a person.
+
+use std::fmt;
+
+/// Bytes from an image, printed so that they cannot drive a terminal or forge a line.
+///
+/// Printable text stays as it is (UTF-8 included); control characters, backslashes, bidirectional and other
+/// invisible formatting characters and bytes that are not UTF-8 appear as `\n`, `\\`, `\xNN` or `\u{…}`.
+///
+/// ```
+/// use lithify_tree::Escaped;
+///
+/// assert_eq!(Escaped(b"a\nb\x1b[31m\xff").to_string(), r"a\nb\x1b[31m\xff");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a, T: AsRef<[u8]> + ?Sized = [u8]>(pub &'a T);
+
+impl<T: AsRef<[u8]> + ?Sized> fmt::Display for Escaped<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.as_ref().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\n' => f.write_str("\\n")?,
+                    '\t' => f.write_str("\\t")?,
+                    '\r' => f.write_str("\\r")?,
+                    '\\' => f.write_str("\\\\")?,
+                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
+                    c if c.is_control() || is_invisible(c) => write!(f, "{}", c.escape_unicode())?,
+                    c => write!(f, "{c}")?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Characters that change how their neighbours are shown (Unicode "Cf" in common use: UTR #36, "Trojan Source").
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}

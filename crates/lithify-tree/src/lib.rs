@@ -1,0 +1,53 @@
+//! The filesystem model of container images.
+//!
+//! A layer is a stream of [`Entry`] values; an image's filesystem is what remains when its layers are applied in
+//! order to an empty directory. This crate holds both: the entries as they come ([`LayerEntries`]), their
+//! application by the OCI rules ([`Merge`]) and the result ([`Tree`]). Nothing here touches a host filesystem: an
+//! image that tries to escape its root, by `..`, symbolic links, hard links or whiteouts, finds only this tree to
+//! escape into.
+//!
+//! ```
+//! use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
+//!
+//! let entry = |path: &[u8], kind| -> Result<Entry, lithify_tree::PathError> {
+//!     Ok(Entry { path: TreePath::clean(path)?, metadata: Metadata::default(), kind })
+//! };
+//! let mut base = LayerEntries::new();
+//! base.push(&entry(b"etc/", EntryKind::Directory)?, None)?;
+//! base.push(&entry(b"etc/motd", EntryKind::File { size: 0, segments: None })?, None)?;
+//! let mut upper = LayerEntries::new();
+//! upper.push(&entry(b"etc/motd", EntryKind::Whiteout)?, None)?;
+//!
+//! let mut merge = Merge::new();
+//! merge.apply(base)?;
+//! merge.apply(upper)?;
+//! let tree = merge.finish();
+//! assert!(tree.lookup(&TreePath::clean(b"etc")?).is_some());
+//! assert!(tree.lookup(&TreePath::clean(b"etc/motd")?).is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod builder; // the growing tree a merge works on
+mod content; // where file data goes
+mod entry; // one statement of a layer
+mod escape; // showing hostile bytes
+mod inode; // what names point to
+mod layer; // a layer's entries, compactly
+mod merge; // applying layers
+mod metadata; // mode, owner, time, attributes
+mod path; // cleaned paths
+mod tree; // the result
+mod xattr_table; // interned attribute sets
+
+pub use content::{ContentId, ContentSink};
+pub use entry::{
+    Convention, DataSegment, Entry, EntryKind, OPAQUE_MARKER, WHITEOUT_PREFIX, WhiteoutError,
+};
+pub use escape::Escaped;
+pub use inode::{Inode, InodeId, InodeKind, XattrSetId};
+pub use layer::{LayerEntries, LayerFull};
+pub use merge::{LayerReport, Merge, MergeError};
+pub use metadata::{Device, Metadata, Timestamp, XATTR_VALUE_MAX, XattrError, Xattrs};
+pub use path::{NAME_MAX, PATH_MAX, PathError, TreePath};
+pub use tree::{NodeId, SYMLINK_MAX, Tree};

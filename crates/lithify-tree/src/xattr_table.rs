@@ -1,0 +1,45 @@
+//! Interned sets of extended attributes: most inodes have none, most others share one of a few sets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::{XattrSetId, Xattrs};
+
+/// The distinct attribute sets of a tree.
+#[derive(Debug)]
+pub(crate) struct XattrTable {
+    sets: Vec<Arc<Xattrs>>,
+    ids: HashMap<Arc<Xattrs>, XattrSetId>,
+}
+
+impl XattrTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            sets: vec![Arc::new(Xattrs::new())],
+            ids: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn intern(&mut self, set: &Xattrs) -> XattrSetId {
+        if set.is_empty() {
+            return XattrSetId::EMPTY;
+        }
+        if let Some(&id) = self.ids.get(set) {
+            return id;
+        }
+        // One id per set, and every set takes more than 32 bytes of memory: 2³² of them cannot exist.
+        let id = XattrSetId(self.sets.len() as u32);
+        let set = Arc::new(set.clone());
+        self.sets.push(Arc::clone(&set));
+        self.ids.insert(set, id);
+        id
+    }
+
+    pub(crate) fn get(&self, id: XattrSetId) -> &Xattrs {
+        &self.sets[id.index()]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sets.len()
+    }
+}
