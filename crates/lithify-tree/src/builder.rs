@@ -1,18 +1,19 @@
 //! The growing tree a merge works on: constant-time lookup, insertion and removal of whole subtrees.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use crate::inode::{Payload, Record, Type};
 use crate::tree::Node as Finished;
 use crate::xattr_table::XattrTable;
-use crate::{InodeId, NodeId, Timestamp, Tree, XattrSetId};
+use crate::{InodeId, NodeId, PATH_MAX, Timestamp, Tree, XattrSetId, Xattrs};
 
 /// End of a sibling list.
 const NONE: u32 = u32::MAX;
 
-/// The root keeps this bit like any other node; it is never removed.
+/// Set on a name that was removed; the root never is.
 const DETACHED: u8 = 1;
 
 /// One name. Removal only marks and unlinks the topmost name: what is below becomes unreachable with it.
@@ -24,13 +25,42 @@ struct Node {
     /// Newest child; may be detached.
     first_child: u32,
     next_sibling: u32,
+    /// Length of the whole path in bytes, so that no combination of symbolic links makes one over [`PATH_MAX`].
+    path_length: u16,
     name_length: u8,
     flags: u8,
 }
 
-/// More names, inodes or name bytes than 32 bits can count.
+const _: () = assert!(size_of::<Node>() == 24);
+
+/// Why a name cannot be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) enum InsertError {
+    /// More names, inodes or name bytes than 32 bits can count, or names than the limit allows.
+    Full,
+    /// A path of that many bytes, over [`PATH_MAX`].
+    TooLong(usize),
+}
+
+/// The outcome of a lookup, good for an insertion at the same place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    hash: u64,
+    pub(crate) node: Option<NodeId>,
+}
+
+/// Names by (parent, name). Keyed by a random state: names are hostile.
+#[derive(Debug, Default)]
+struct Names {
+    table: HashTable<NodeId>,
+    hasher: RandomState,
+}
+
+/// What a layer removed, by (parent, name).
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    table: HashTable<NodeId>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -39,17 +69,35 @@ pub(crate) struct Builder {
     names: Vec<u8>,
     targets: Vec<u8>,
     xattrs: XattrTable,
-    /// Attached nodes by (parent, name). Keyed by a random state: names are hostile.
-    lookup: HashTable<NodeId>,
-    hasher: RandomState,
+    /// Attached nodes.
+    lookup: Names,
+    name_limit: u32,
+    /// Lookups, insertions and removals so far: what tests measure growth by.
+    #[cfg(test)]
+    pub(crate) steps: std::cell::Cell<u64>,
+}
+
+impl Names {
+    fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
+        hash(&self.hasher, parent, name)
+    }
 }
 
 fn hash(hasher: &RandomState, parent: NodeId, name: &[u8]) -> u64 {
-    hasher.hash_one((parent.0, name))
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u32(parent.0);
+    // No length before it: what comes first has always the same, and nothing comes after.
+    hasher.write(name);
+    hasher.finish()
+}
+
+fn name_of<'n>(nodes: &[Node], names: &'n [u8], node: NodeId) -> &'n [u8] {
+    let n = &nodes[node.index()];
+    &names[n.name as usize..][..usize::from(n.name_length)]
 }
 
 impl Builder {
-    pub(crate) fn new(root_mtime: Timestamp) -> Self {
+    pub(crate) fn new(root_mtime: Timestamp, name_limit: u32) -> Self {
         let root = Record::new(
             Payload::Directory,
             0o755,
@@ -65,6 +113,7 @@ impl Builder {
                 inode: InodeId(0),
                 first_child: NONE,
                 next_sibling: NONE,
+                path_length: 0,
                 name_length: 0,
                 flags: 0,
             }],
@@ -72,9 +121,37 @@ impl Builder {
             names: Vec::new(),
             targets: Vec::new(),
             xattrs: XattrTable::new(),
-            lookup: HashTable::new(),
-            hasher: RandomState::new(),
+            lookup: Names::default(),
+            name_limit,
+            #[cfg(test)]
+            steps: std::cell::Cell::new(0),
         }
+    }
+
+    pub(crate) fn set_name_limit(&mut self, limit: u32) {
+        self.name_limit = limit;
+    }
+
+    pub(crate) fn name_limit(&self) -> u32 {
+        self.name_limit
+    }
+
+    /// Makes room for so many more names: a table that grows by doubling hashes every name twice.
+    pub(crate) fn expect_names(&mut self, count: usize) {
+        let Self {
+            nodes,
+            names,
+            lookup: Names { table, hasher },
+            ..
+        } = self;
+        table.reserve(count, |&n| {
+            hash(hasher, nodes[n.index()].parent, name_of(nodes, names, n))
+        });
+    }
+
+    fn count_step(&self) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + 1);
     }
 
     pub(crate) fn node_count(&self) -> usize {
@@ -101,13 +178,20 @@ impl Builder {
         self.nodes[node.index()].parent
     }
 
-    pub(crate) fn is_detached(&self, node: NodeId) -> bool {
-        self.nodes[node.index()].flags & DETACHED != 0
+    /// Whether the root still reaches a name.
+    pub(crate) fn is_reachable(&self, node: NodeId) -> bool {
+        let mut at = node;
+        while at != NodeId::ROOT {
+            if self.nodes[at.index()].flags & DETACHED != 0 {
+                return false;
+            }
+            at = self.parent(at);
+        }
+        true
     }
 
     fn name(&self, node: NodeId) -> &[u8] {
-        let n = &self.nodes[node.index()];
-        &self.names[n.name as usize..][..usize::from(n.name_length)]
+        name_of(&self.nodes, &self.names, node)
     }
 
     /// The target of a symbolic link.
@@ -121,21 +205,58 @@ impl Builder {
     }
 
     pub(crate) fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
-        let hash = hash(&self.hasher, parent, name);
-        self.lookup
-            .find(hash, |&n| {
-                self.nodes[n.index()].parent == parent && self.name(n) == name
-            })
-            .copied()
+        self.slot(parent, name).node
     }
 
-    /// Adds a name that does not exist yet.
+    pub(crate) fn slot(&self, parent: NodeId, name: &[u8]) -> Slot {
+        self.count_step();
+        let hash = self.lookup.hash(parent, name);
+        let node = self.find(&self.lookup.table, hash, parent, name);
+        Slot { hash, node }
+    }
+
+    /// The name a layer removed from a directory.
+    pub(crate) fn removed_child(
+        &self,
+        removed: &Removed,
+        parent: NodeId,
+        name: &[u8],
+    ) -> Option<NodeId> {
+        if removed.table.is_empty() {
+            return None;
+        }
+        self.count_step();
+        self.find(&removed.table, self.lookup.hash(parent, name), parent, name)
+    }
+
+    fn find(
+        &self,
+        table: &HashTable<NodeId>,
+        hash: u64,
+        parent: NodeId,
+        name: &[u8],
+    ) -> Option<NodeId> {
+        let is = |&n: &NodeId| self.parent(n) == parent && self.name(n) == name;
+        table.find(hash, is).copied()
+    }
+
+    /// Adds a name that does not exist yet; `slot` is the outcome of looking it up.
     pub(crate) fn insert(
         &mut self,
         parent: NodeId,
         name: &[u8],
+        slot: Slot,
         inode: InodeId,
-    ) -> Result<NodeId, Full> {
+    ) -> Result<NodeId, InsertError> {
+        self.count_step();
+        if self.nodes.len() > self.name_limit as usize {
+            return Err(InsertError::Full);
+        }
+        let above = usize::from(self.nodes[parent.index()].path_length);
+        let path_length = above + usize::from(above != 0) + name.len();
+        if path_length > PATH_MAX {
+            return Err(InsertError::TooLong(path_length));
+        }
         let id = index(self.nodes.len()).map(NodeId)?;
         let offset = index(self.names.len())?;
         self.names.extend_from_slice(name);
@@ -146,20 +267,20 @@ impl Builder {
             inode,
             first_child: NONE,
             next_sibling,
-            // A cleaned component has at most NAME_MAX = 255 bytes.
+            path_length: path_length as u16,
+            // A component has at most NAME_MAX = 255 bytes.
             name_length: name.len() as u8,
             flags: 0,
         });
-        let (nodes, names, hasher) = (&self.nodes, &self.names, &self.hasher);
-        self.lookup
-            .insert_unique(hash(hasher, parent, name), id, |&n| {
-                let node = &nodes[n.index()];
-                hash(
-                    hasher,
-                    node.parent,
-                    &names[node.name as usize..][..usize::from(node.name_length)],
-                )
-            });
+        let Self {
+            nodes,
+            names,
+            lookup: Names { table, hasher },
+            ..
+        } = self;
+        table.insert_unique(slot.hash, id, |&n| {
+            hash(hasher, nodes[n.index()].parent, name_of(nodes, names, n))
+        });
         Ok(id)
     }
 
@@ -168,7 +289,7 @@ impl Builder {
         self.nodes[node.index()].inode = inode;
     }
 
-    pub(crate) fn add_inode(&mut self, record: Record) -> Result<InodeId, Full> {
+    pub(crate) fn add_inode(&mut self, record: Record) -> Result<InodeId, InsertError> {
         let id = index(self.inodes.len()).map(InodeId)?;
         self.inodes.push(record);
         Ok(id)
@@ -179,47 +300,61 @@ impl Builder {
         self.inodes[inode.index()] = record;
     }
 
-    pub(crate) fn intern(&mut self, xattrs: &crate::Xattrs) -> XattrSetId {
-        self.xattrs.intern(xattrs)
+    pub(crate) fn intern(&mut self, xattrs: &Arc<Xattrs>) -> XattrSetId {
+        self.xattrs.intern_shared(xattrs)
     }
 
-    pub(crate) fn add_target(&mut self, target: &[u8]) -> Result<Payload, Full> {
+    pub(crate) fn add_target(&mut self, target: &[u8]) -> Result<Payload, InsertError> {
         let offset = index(self.targets.len())?;
         let length = index(target.len())?;
         self.targets.extend_from_slice(target);
         Ok(Payload::Symlink { offset, length })
     }
 
-    /// Removes a name and with it everything below. The names below stay in the lookup table under their
-    /// unreachable parent, so that [`Self::child`] can still walk a removed subtree from its top.
-    pub(crate) fn detach(&mut self, node: NodeId) {
-        let hash = hash(&self.hasher, self.parent(node), self.name(node));
-        if let Ok(found) = self.lookup.find_entry(hash, |&n| n == node) {
+    /// Removes a name and with it everything below; says whether it was there. The names below stay in the lookup
+    /// table under their unreachable parent, so that [`Self::child`] can still walk a removed subtree from its top.
+    pub(crate) fn detach(&mut self, node: NodeId) -> bool {
+        self.count_step();
+        if self.nodes[node.index()].flags & DETACHED != 0 {
+            return false;
+        }
+        let hash = self.lookup.hash(self.parent(node), self.name(node));
+        if let Ok(found) = self.lookup.table.find_entry(hash, |&n| n == node) {
             found.remove();
         }
         self.nodes[node.index()].flags |= DETACHED;
+        true
     }
 
-    /// Removes everything below a directory and returns what stood directly in it.
-    pub(crate) fn detach_children(&mut self, directory: NodeId) -> Vec<NodeId> {
-        let mut removed = Vec::new();
+    /// Like [`detach`](Self::detach), remembering what was removed.
+    pub(crate) fn detach_into(&mut self, removed: &mut Removed, node: NodeId) -> bool {
+        if !self.detach(node) {
+            return false;
+        }
+        let Self {
+            nodes,
+            names,
+            lookup: Names { hasher, .. },
+            ..
+        } = self;
+        let hash = |n: &NodeId| hash(hasher, nodes[n.index()].parent, name_of(nodes, names, *n));
+        removed.table.insert_unique(hash(&node), node, hash);
+        true
+    }
+
+    /// Removes everything below a directory; returns how many names stood directly in it.
+    pub(crate) fn detach_children_into(&mut self, removed: &mut Removed, directory: NodeId) -> u64 {
+        let mut count = 0;
         let mut at = std::mem::replace(&mut self.nodes[directory.index()].first_child, NONE);
         while at != NONE {
-            let node = NodeId(at);
+            count += u64::from(self.detach_into(removed, NodeId(at)));
             at = self.nodes[at as usize].next_sibling;
-            if !self.is_detached(node) {
-                self.detach(node);
-                removed.push(node);
-            }
         }
-        removed
+        count
     }
 
-    pub(crate) fn name_of(&self, node: NodeId) -> Box<[u8]> {
-        self.name(node).into()
-    }
-
-    /// Renumbers what is reachable: nodes breadth first with sorted siblings, inodes by their first name.
+    /// Renumbers what is reachable: nodes breadth first with sorted siblings, inodes by their first name, attribute
+    /// sets by their first inode.
     pub(crate) fn finish(self) -> Tree {
         let Self {
             nodes: old,
@@ -231,67 +366,14 @@ impl Builder {
             ..
         } = self;
         drop(lookup);
-        let name = |node: &Node| &names[node.name as usize..][..usize::from(node.name_length)];
-        // The n-th finished node comes from old[origin[n]].
-        let mut origin: Vec<u32> = vec![0];
-        let mut nodes: Vec<Finished> = Vec::new();
-        let mut parents: Vec<NodeId> = vec![NodeId::ROOT];
-        let mut at = 0;
-        while at < origin.len() {
-            let node = old[origin[at] as usize];
-            let first_child = origin.len();
-            let mut child = node.first_child;
-            while child != NONE {
-                if old[child as usize].flags & DETACHED == 0 {
-                    origin.push(child);
-                }
-                child = old[child as usize].next_sibling;
-            }
-            origin[first_child..]
-                .sort_unstable_by(|&a, &b| name(&old[a as usize]).cmp(name(&old[b as usize])));
-            let children = (origin.len() - first_child) as u32;
-            parents.resize(origin.len(), NodeId(at as u32));
-            nodes.push(Finished {
-                name: node.name,
-                parent: parents[at],
-                inode: node.inode,
-                first_child: first_child as u32,
-                children,
-                name_length: node.name_length,
-            });
-            at += 1;
-        }
-        drop((old, origin, parents));
-
-        let mut renumbered = vec![NONE; inodes.len()];
-        let mut order: Vec<Record> = Vec::new();
-        for record in &mut inodes {
-            record.nlink = 0;
-        }
-        for node in &mut nodes {
-            let was = node.inode.index();
-            if renumbered[was] == NONE {
-                renumbered[was] = order.len() as u32;
-                order.push(inodes[was]);
-            }
-            node.inode = InodeId(renumbered[was]);
-            order[node.inode.index()].nlink += 1;
-        }
-        drop((inodes, renumbered));
-        for index in 0..nodes.len() {
-            let node = nodes[index];
-            if order[node.inode.index()].kind == Type::Directory {
-                // Its own `.`, and the `..` of each subdirectory.
-                order[node.inode.index()].nlink += 1;
-                if index != 0 {
-                    let parent = nodes[node.parent.index()].inode;
-                    order[parent.index()].nlink += 1;
-                }
-            }
-        }
+        let mut nodes = breadth_first(&old, &names);
+        drop(old);
+        renumber_inodes(&mut nodes, &mut inodes);
+        count_links(&nodes, &mut inodes);
+        let xattrs = renumber_xattrs(&mut inodes, &xattrs);
         Tree {
             nodes,
-            inodes: order,
+            inodes,
             names,
             targets,
             xattrs,
@@ -299,9 +381,95 @@ impl Builder {
     }
 }
 
-fn index(length: usize) -> Result<u32, Full> {
+fn breadth_first(old: &[Node], names: &[u8]) -> Vec<Finished> {
+    let name = |n: u32| name_of(old, names, NodeId(n));
+    let finished = |n: u32, parent: NodeId| Finished {
+        name: old[n as usize].name,
+        parent,
+        inode: old[n as usize].inode,
+        first_child: 0,
+        children: 0,
+        name_length: old[n as usize].name_length,
+    };
+    // The n-th finished node comes from old[origin[n]].
+    let mut origin: Vec<u32> = vec![0];
+    let mut nodes = vec![finished(0, NodeId::ROOT)];
+    let mut at = 0;
+    while at < origin.len() {
+        let first_child = origin.len();
+        let mut child = old[origin[at] as usize].first_child;
+        while child != NONE {
+            if old[child as usize].flags & DETACHED == 0 {
+                origin.push(child);
+            }
+            child = old[child as usize].next_sibling;
+        }
+        origin[first_child..].sort_unstable_by(|&a, &b| name(a).cmp(name(b)));
+        let parent = NodeId(at as u32);
+        nodes.extend(origin[first_child..].iter().map(|&n| finished(n, parent)));
+        nodes[at].first_child = first_child as u32;
+        nodes[at].children = (origin.len() - first_child) as u32;
+        at += 1;
+    }
+    nodes
+}
+
+/// Moves each reachable inode to its new place, in the order of first names, and drops the others.
+fn renumber_inodes(nodes: &mut [Finished], inodes: &mut Vec<Record>) {
+    let mut place = vec![NONE; inodes.len()];
+    let mut reachable = 0;
+    for node in nodes {
+        let place = &mut place[node.inode.index()];
+        if *place == NONE {
+            *place = reachable;
+            reachable += 1;
+        }
+        node.inode = InodeId(*place);
+    }
+    // In place, along the cycles of the permutation: a copy would be the largest transient of the whole merge.
+    for at in 0..inodes.len() {
+        while place[at] != NONE && place[at] as usize != at {
+            let to = place[at] as usize;
+            inodes.swap(at, to);
+            place.swap(at, to);
+        }
+    }
+    inodes.truncate(reachable as usize);
+}
+
+fn count_links(nodes: &[Finished], inodes: &mut [Record]) {
+    for record in &mut *inodes {
+        record.nlink = 0;
+    }
+    for (index, node) in nodes.iter().enumerate() {
+        let inode = &mut inodes[node.inode.index()];
+        inode.nlink += 1;
+        if inode.kind == Type::Directory {
+            // Its own `.`, and the `..` of each subdirectory.
+            inode.nlink += 1;
+            if index != 0 {
+                let parent = nodes[node.parent.index()].inode;
+                inodes[parent.index()].nlink += 1;
+            }
+        }
+    }
+}
+
+/// Keeps the attribute sets that a reachable inode has.
+fn renumber_xattrs(inodes: &mut [Record], all: &XattrTable) -> XattrTable {
+    let mut kept = XattrTable::new();
+    let mut place: Vec<Option<XattrSetId>> = vec![None; all.len()];
+    for record in inodes {
+        let id = record.xattrs;
+        record.xattrs =
+            *place[id.index()].get_or_insert_with(|| kept.intern_shared(all.shared(id)));
+    }
+    kept
+}
+
+fn index(length: usize) -> Result<u32, InsertError> {
     match u32::try_from(length) {
-        Ok(NONE) | Err(_) => Err(Full),
+        Ok(NONE) | Err(_) => Err(InsertError::Full),
         Ok(index) => Ok(index),
     }
 }

@@ -1,5 +1,6 @@
 //! One thing a layer says: the unit that flows from every source to every target.
 
+use crate::path::components;
 use crate::{Device, Escaped, Metadata, TreePath};
 
 /// One statement of a layer about one path.
@@ -81,34 +82,65 @@ pub enum Convention {
     AufsLeftover,
 }
 
-/// A whiteout name that names nothing that can be removed.
+/// A name with the whiteout prefix that cannot be a whiteout.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("whiteout `{path}` names `{}`, which cannot be removed", Escaped(.names))]
-pub struct WhiteoutError {
-    /// The entry's path.
-    pub path: TreePath,
-    /// What stands after `.wh.`: nothing, `.` or `..`.
-    pub names: Vec<u8>,
+#[non_exhaustive]
+pub enum WhiteoutError {
+    /// A whiteout of nothing, of its own directory or of that one's parent.
+    #[error("whiteout `{path}` names `{}`, which cannot be removed", Escaped(.names))]
+    NamesNothing {
+        /// The entry's path.
+        path: TreePath,
+        /// What stands after `.wh.`: nothing, `.` or `..`.
+        names: Vec<u8>,
+    },
+    /// Something below a whiteout or an opaque marker. Both are empty files (image-spec, `layer.md`, "Whiteouts").
+    #[error("`{path}` lies below `{}`, which is a whiteout and not a directory", Escaped(.component))]
+    BelowWhiteout {
+        /// The entry's path.
+        path: TreePath,
+        /// The component that is a whiteout.
+        component: Vec<u8>,
+    },
 }
 
 impl Convention {
-    /// Reads the whiteout convention of layer tars from an entry's path.
+    /// Reads the whiteout convention of layer tars from an entry's path. The entry's type does not matter: the
+    /// specification speaks of files, and a removal must not be missed because a tool wrote something else.
+    ///
+    /// No path that this calls ordinary has a component that begins with `.wh.`, so no such name can get into an
+    /// image: the specification says there is none.
     ///
     /// # Errors
-    /// [`WhiteoutError`] for `.wh.`, `.wh..` and `.wh...`, which would name nothing, the directory itself or its parent.
+    /// [`WhiteoutError::NamesNothing`] for `.wh.`, `.wh..` and `.wh...`, which would name nothing, the directory
+    /// itself or its parent; [`WhiteoutError::BelowWhiteout`] for what lies below a whiteout.
+    ///
+    /// ```
+    /// use lithify_tree::{Convention, TreePath};
+    ///
+    /// let path = TreePath::clean(b"etc/.wh.passwd")?;
+    /// assert_eq!(Convention::of(path)?, Convention::Whiteout(TreePath::clean(b"etc/passwd")?));
+    /// assert!(Convention::of(TreePath::clean(b"etc/.wh...")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(path: TreePath) -> Result<Self, WhiteoutError> {
+        let Some((directory, name)) = path.split_last() else {
+            return Ok(Self::Ordinary(path));
+        };
         if !contains(path.as_bytes(), WHITEOUT_PREFIX) {
             return Ok(Self::Ordinary(path));
         }
-        if path
-            .components()
-            .any(|c| c.starts_with(AUFS_PREFIX) && c != OPAQUE_MARKER)
-        {
+        let above = components(directory).find(|c| c.starts_with(WHITEOUT_PREFIX));
+        if let Some(component) = above {
+            if is_aufs(component) {
+                return Ok(Self::AufsLeftover);
+            }
+            let component = component.to_vec();
+            return Err(WhiteoutError::BelowWhiteout { path, component });
+        }
+        if is_aufs(name) {
             return Ok(Self::AufsLeftover);
         }
-        let Some((_, name)) = path.split_last() else {
-            return Ok(Self::Ordinary(path));
-        };
         if name == OPAQUE_MARKER {
             return Ok(Self::Opaque(path.parent()));
         }
@@ -117,10 +149,14 @@ impl Convention {
         };
         if matches!(hidden, b"" | b"." | b"..") {
             let names = hidden.to_vec();
-            return Err(WhiteoutError { path, names });
+            return Err(WhiteoutError::NamesNothing { path, names });
         }
         Ok(Self::Whiteout(path.with_file_name(hidden)))
     }
+}
+
+fn is_aufs(component: &[u8]) -> bool {
+    component.starts_with(AUFS_PREFIX) && component != OPAQUE_MARKER
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -37,9 +37,14 @@ impl<T: AsRef<[u8]> + ?Sized> fmt::Display for Escaped<'_, T> {
     }
 }
 
-/// Characters that change how their neighbours are shown (Unicode "Cf" in common use: UTR #36, "Trojan Source").
+/// Characters that have no picture of their own or change how their neighbours are shown: Unicode's
+/// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), line and paragraph separators, interlinear annotations.
+/// UTR #36 and "Trojan Source" (CVE-2021-42574) show what they can be used for.
 fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }

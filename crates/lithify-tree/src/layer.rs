@@ -1,22 +1,30 @@
 //! The entries of one layer, kept until all layers are known.
 
+use std::sync::Arc;
+
 use crate::xattr_table::XattrTable;
 use crate::{ContentId, Device, Entry, EntryKind, Timestamp, XattrSetId, Xattrs};
 
-/// More than 4 GiB of paths, or more than 2³² entries, in one layer.
+/// More names, link targets or contents in one layer than 32-bit numbers can count.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
-#[error("a layer's paths and link targets take more than 4 GiB")]
+#[error(
+    "the layer has more entries, bytes of names or file contents than 32-bit numbers can count"
+)]
 pub struct LayerFull;
 
-/// The entries of one layer in tar order, about 56 bytes each plus their paths and link targets.
+/// The entries of one layer in tar order: 48 bytes each, plus what its path does not share with the path before it,
+/// plus its link target.
 ///
 /// File data is not in here: the target that took it gave a [`ContentId`] for it.
 #[derive(Debug)]
 pub struct LayerEntries {
     records: Vec<Record>,
-    /// Paths and link targets.
+    /// Path suffixes and link targets.
     bytes: Vec<u8>,
     xattrs: XattrTable,
+    /// The path of the last entry: the next one is stored as its difference.
+    last: Vec<u8>,
+    markers: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,13 @@ pub(crate) enum Kind {
     Opaque,
 }
 
+impl Kind {
+    /// Whether this removes something of lower layers instead of adding.
+    pub(crate) fn is_marker(self) -> bool {
+        matches!(self, Self::Whiteout | Self::Opaque)
+    }
+}
+
 const NO_CONTENT: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
@@ -43,30 +58,43 @@ struct Record {
     nanoseconds: u32,
     uid: u32,
     gid: u32,
-    path: u32,
     xattrs: XattrSetId,
     content: u32,
-    path_length: u16,
+    /// Where in the arena the path's suffix is.
+    suffix: u32,
+    /// How many leading bytes the path has in common with the path before it.
+    shared: u16,
+    suffix_length: u16,
     mode: u16,
     kind: Kind,
 }
 
 const _: () = assert!(size_of::<Record>() == 48);
 
+/// Where in a layer's bytes a link target is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TargetRange {
+    offset: u32,
+    length: u32,
+}
+
 /// A stored entry, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored<'a> {
+    /// Its number in the layer.
+    pub(crate) index: u32,
     pub(crate) path: &'a [u8],
     pub(crate) mode: u16,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Timestamp,
-    pub(crate) xattrs: &'a Xattrs,
+    pub(crate) xattrs: XattrSetId,
     pub(crate) kind: Kind,
     pub(crate) size: u64,
     pub(crate) content: Option<ContentId>,
     pub(crate) device: Device,
     pub(crate) target: &'a [u8],
+    pub(crate) target_range: TargetRange,
 }
 
 impl Default for LayerEntries {
@@ -83,15 +111,29 @@ impl LayerEntries {
             records: Vec::new(),
             bytes: Vec::new(),
             xattrs: XattrTable::new(),
+            last: Vec::new(),
+            markers: 0,
         }
     }
 
     /// Adds the next entry of the layer, with what the target called its data.
     ///
     /// # Errors
-    /// [`LayerFull`] past 4 GiB of names.
+    /// [`LayerFull`] past 2³² entries, 4 GiB of names and link targets, or for [`ContentId`] 2³² − 1.
     pub fn push(&mut self, entry: &Entry, content: Option<ContentId>) -> Result<(), LayerFull> {
-        let path = self.store(entry.path.as_bytes())?;
+        if self.records.len() >= u32::MAX as usize || content == Some(ContentId(NO_CONTENT)) {
+            return Err(LayerFull);
+        }
+        let path = entry.path.as_bytes();
+        let shared = self
+            .last
+            .iter()
+            .zip(path)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let suffix = self.store(&path[shared..])?;
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&path[shared..]);
         let mut content = content.map_or(NO_CONTENT, |c| c.0);
         let mut payload = 0;
         let kind = match &entry.kind {
@@ -101,14 +143,11 @@ impl LayerEntries {
             }
             EntryKind::Directory => Kind::Directory,
             EntryKind::Symlink { target } => {
-                payload = u64::from(self.store(target)?);
-                content = u32::try_from(target.len()).map_err(|_| LayerFull)?;
+                (payload, content) = self.store_target(target)?;
                 Kind::Symlink
             }
             EntryKind::HardLink { target } => {
-                let target = target.as_bytes();
-                payload = u64::from(self.store(target)?);
-                content = u32::try_from(target.len()).map_err(|_| LayerFull)?;
+                (payload, content) = self.store_target(target.as_bytes())?;
                 Kind::HardLink
             }
             EntryKind::CharDevice(d) => {
@@ -125,21 +164,29 @@ impl LayerEntries {
             EntryKind::Opaque => Kind::Opaque,
         };
         let m = &entry.metadata;
+        self.markers += usize::from(kind.is_marker());
         self.records.push(Record {
             seconds: m.mtime.seconds,
             payload,
             nanoseconds: m.mtime.nanoseconds,
             uid: m.uid,
             gid: m.gid,
-            path,
             xattrs: self.xattrs.intern(&m.xattrs),
             content,
+            suffix,
             // A cleaned path has at most PATH_MAX = 4096 bytes.
-            path_length: entry.path.as_bytes().len() as u16,
+            shared: shared as u16,
+            suffix_length: (path.len() - shared) as u16,
             mode: m.mode & 0o7777,
             kind,
         });
         Ok(())
+    }
+
+    fn store_target(&mut self, target: &[u8]) -> Result<(u64, u32), LayerFull> {
+        let offset = self.store(target)?;
+        let length = u32::try_from(target.len()).map_err(|_| LayerFull)?;
+        Ok((u64::from(offset), length))
     }
 
     fn store(&mut self, bytes: &[u8]) -> Result<u32, LayerFull> {
@@ -160,14 +207,72 @@ impl LayerEntries {
         self.records.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Stored<'_>> {
-        self.records.iter().map(|r| self.view(r))
+    /// Number of whiteouts and opaque markers.
+    pub(crate) fn markers(&self) -> usize {
+        self.markers
     }
 
-    fn view(&self, r: &Record) -> Stored<'_> {
-        let is_link = matches!(r.kind, Kind::Symlink | Kind::HardLink);
-        Stored {
-            path: &self.bytes[r.path as usize..][..usize::from(r.path_length)],
+    /// Number of distinct attribute sets, the empty one included.
+    pub(crate) fn xattr_set_count(&self) -> usize {
+        self.xattrs.len()
+    }
+
+    pub(crate) fn xattrs(&self, id: XattrSetId) -> &Arc<Xattrs> {
+        self.xattrs.shared(id)
+    }
+
+    pub(crate) fn target(&self, range: TargetRange) -> &[u8] {
+        &self.bytes[range.offset as usize..][..range.length as usize]
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor {
+            layer: self,
+            next: 0,
+            path: Vec::new(),
+        }
+    }
+
+    /// The path of an entry; reads all entries before it, so for error messages only.
+    pub(crate) fn path_of(&self, index: u32) -> Vec<u8> {
+        let mut cursor = self.cursor();
+        for _ in 0..index {
+            cursor.next();
+        }
+        cursor.next().map_or_else(Vec::new, |e| e.path.to_vec())
+    }
+}
+
+/// Goes over a layer's entries, rebuilding each path from the one before it.
+#[derive(Debug)]
+pub(crate) struct Cursor<'l> {
+    layer: &'l LayerEntries,
+    next: usize,
+    path: Vec<u8>,
+}
+
+impl Cursor<'_> {
+    pub(crate) fn next(&mut self) -> Option<Stored<'_>> {
+        let layer = self.layer;
+        let r = layer.records.get(self.next)?;
+        self.path.truncate(usize::from(r.shared));
+        let suffix = &layer.bytes[r.suffix as usize..][..usize::from(r.suffix_length)];
+        self.path.extend_from_slice(suffix);
+        let index = self.next as u32;
+        self.next += 1;
+        let target_range = match r.kind {
+            Kind::Symlink | Kind::HardLink => TargetRange {
+                offset: r.payload as u32,
+                length: r.content,
+            },
+            _ => TargetRange {
+                offset: 0,
+                length: 0,
+            },
+        };
+        Some(Stored {
+            index,
+            path: &self.path,
             mode: r.mode,
             uid: r.uid,
             gid: r.gid,
@@ -175,7 +280,7 @@ impl LayerEntries {
                 seconds: r.seconds,
                 nanoseconds: r.nanoseconds,
             },
-            xattrs: self.xattrs.get(r.xattrs),
+            xattrs: r.xattrs,
             kind: r.kind,
             size: if r.kind == Kind::File { r.payload } else { 0 },
             content: (r.kind == Kind::File && r.content != NO_CONTENT)
@@ -184,11 +289,72 @@ impl LayerEntries {
                 major: (r.payload >> 32) as u32,
                 minor: r.payload as u32,
             },
-            target: if is_link {
-                &self.bytes[r.payload as usize..][..r.content as usize]
-            } else {
-                b""
-            },
+            target: layer.target(target_range),
+            target_range,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Metadata, TreePath};
+
+    fn entry(path: &[u8], kind: EntryKind) -> Entry {
+        Entry {
+            path: TreePath::clean(path).unwrap(),
+            metadata: Metadata::default(),
+            kind,
         }
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were() {
+        let paths: [&[u8]; 8] = [
+            b"usr",
+            b"usr/bin/env",
+            b"usr/bin/envy",
+            b"usr",
+            b"",
+            b"a/b/c",
+            b"a/b/c",
+            b"zz",
+        ];
+        let mut layer = LayerEntries::new();
+        for (n, path) in paths.iter().enumerate() {
+            let target = [b"t", *path].concat();
+            let mut e = entry(path, EntryKind::Symlink { target });
+            e.metadata.uid = n as u32;
+            e.metadata.mode = 0xffff;
+            layer.push(&e, None).unwrap();
+        }
+        let mut cursor = layer.cursor();
+        for (n, path) in paths.iter().enumerate() {
+            let stored = cursor.next().unwrap();
+            assert_eq!(stored.path, *path);
+            assert_eq!(stored.target, [b"t", *path].concat());
+            assert_eq!(
+                (stored.index, stored.uid, stored.mode),
+                (n as u32, n as u32, 0o7777)
+            );
+            assert_eq!(layer.path_of(n as u32), *path);
+        }
+        assert!(cursor.next().is_none());
+    }
+
+    #[test]
+    fn a_reserved_content_id_is_refused() {
+        let mut layer = LayerEntries::new();
+        let file = entry(
+            b"f",
+            EntryKind::File {
+                size: 1,
+                segments: None,
+            },
+        );
+        assert_eq!(layer.push(&file, Some(ContentId(u32::MAX))), Err(LayerFull));
+        layer.push(&file, Some(ContentId(u32::MAX - 1))).unwrap();
+        let stored = layer.cursor().next().unwrap().content;
+        assert_eq!(stored, Some(ContentId(u32::MAX - 1)));
     }
 }

@@ -1,10 +1,15 @@
 //! The filesystem model of container images.
 //!
-//! A layer is a stream of [`Entry`] values; an image's filesystem is what remains when its layers are applied in
-//! order to an empty directory. This crate holds both: the entries as they come ([`LayerEntries`]), their
-//! application by the OCI rules ([`Merge`]) and the result ([`Tree`]). Nothing here touches a host filesystem: an
-//! image that tries to escape its root, by `..`, symbolic links, hard links or whiteouts, finds only this tree to
-//! escape into.
+//! An image is hostile input: its layers may name `../../etc/passwd`, put a symbolic link where a directory was a moment
+//! ago, or remove the directory above them. Nothing here touches a host filesystem, so such an image finds only this
+//! tree to escape into, and in it a way out does not exist: [`TreePath`] holds no `..`, and what a symbolic link leads to
+//! is looked up inside the root. Sizes and counts have limits, work is linear in the layers, no input makes it panic.
+//!
+//! - A layer is a stream of [`Entry`] values, made from names by [`TreePath::clean`] and [`Convention::of`], and kept
+//!   compactly in a [`LayerEntries`]. File data is not in it: a [`ContentSink`] took that and gave a [`ContentId`].
+//! - [`Merge`] applies layers in order, by the rules of image-spec `layer.md`: for each layer first what it removes, then
+//!   what it adds. Its documentation has the rules, `docs/semantics.md` of the repository the reasons.
+//! - A [`Tree`] is the result: names, inodes, attributes, numbered the same for the same image.
 //!
 //! ```
 //! use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
@@ -47,7 +52,7 @@ pub use entry::{
 pub use escape::Escaped;
 pub use inode::{Inode, InodeId, InodeKind, XattrSetId};
 pub use layer::{LayerEntries, LayerFull};
-pub use merge::{LayerReport, Merge, MergeError};
+pub use merge::{DEFAULT_NAME_LIMIT, LayerReport, Merge, MergeError};
 pub use metadata::{Device, Metadata, Timestamp, XATTR_VALUE_MAX, XattrError, Xattrs};
 pub use path::{NAME_MAX, PATH_MAX, PathError, TreePath};
 pub use tree::{NodeId, SYMLINK_MAX, Tree};

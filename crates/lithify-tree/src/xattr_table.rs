@@ -27,15 +27,33 @@ impl XattrTable {
         if let Some(&id) = self.ids.get(set) {
             return id;
         }
+        self.add(Arc::new(set.clone()))
+    }
+
+    /// Like [`intern`](Self::intern), without copying a new set.
+    pub(crate) fn intern_shared(&mut self, set: &Arc<Xattrs>) -> XattrSetId {
+        if set.is_empty() {
+            return XattrSetId::EMPTY;
+        }
+        if let Some(&id) = self.ids.get(set) {
+            return id;
+        }
+        self.add(Arc::clone(set))
+    }
+
+    fn add(&mut self, set: Arc<Xattrs>) -> XattrSetId {
         // One id per set, and every set takes more than 32 bytes of memory: 2³² of them cannot exist.
         let id = XattrSetId(self.sets.len() as u32);
-        let set = Arc::new(set.clone());
         self.sets.push(Arc::clone(&set));
         self.ids.insert(set, id);
         id
     }
 
     pub(crate) fn get(&self, id: XattrSetId) -> &Xattrs {
+        &self.sets[id.index()]
+    }
+
+    pub(crate) fn shared(&self, id: XattrSetId) -> &Arc<Xattrs> {
         &self.sets[id.index()]
     }
 
