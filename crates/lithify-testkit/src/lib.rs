@@ -1,0 +1,60 @@
+//! What the workspace's tests share. Not published, and used as a dev-dependency only.
+//!
+//! Nothing here uses lithify's own crates: a test that compares lithify's output with the output of another program
+//! must not read either of them through the code under test.
+//!
+//! - [`require`]: what a test needs of the machine; a missing need is a *skip*, said out loud and counted.
+//! - [`Snapshot`]: everything a file tree says about itself, and the differences of two trees.
+//! - [`Tar`] and [`Layout`]: small layers and images, written by the shortest code that can be read in one sitting.
+//! - [`run`]: other programs; [`Mount`]: file systems that are unmounted again.
+//!
+//! A failed expectation panics: these are test helpers.
+//!
+//! ```no_run
+//! use lithify_testkit::{Allow, Layout, Mount, Snapshot, Tar, TarEntry, require, run};
+//!
+//! if !require::root() || !require::tool("umoci") || !require::kernel_erofs() {
+//!     return;
+//! }
+//! let tmp = lithify_testkit::temp_dir();
+//! let mut tar = Tar::new();
+//! tar.add(TarEntry::directory("etc").mode(0o755));
+//! tar.add(TarEntry::file("etc/motd", "hello\n"));
+//! Layout::new().gzip_layer(&tar.finish()).write(&tmp.path().join("image"));
+//!
+//! // ... make `image.erofs` with the code under test ...
+//! let bundle = tmp.path().join("bundle");
+//! run::ok(run::command("umoci").args(["unpack", "--image"]).arg(tmp.path().join("image:latest")).arg(&bundle));
+//! let mount = Mount::erofs(&tmp.path().join("image.erofs"));
+//! Snapshot::of(mount.path()).assert_same(&Snapshot::of(&bundle.join("rootfs")), &Allow::nothing());
+//! ```
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::expect_used,
+    reason = "test helpers state what they expect by panicking"
+)]
+
+mod compare; // differences of two snapshots
+mod escape; // showing odd bytes
+mod image; // small OCI layouts
+mod mount; // mounts with a guard
+pub mod require;
+pub mod run;
+mod snapshot; // a tree as data
+mod tar; // small layers
+
+pub use compare::{Allow, Difference, Field};
+pub use escape::escape;
+pub use image::{Blob, Compression, Layout, deflate};
+pub use mount::Mount;
+pub use snapshot::{Kind, Node, Snapshot};
+pub use tar::{Tar, TarEntry};
+
+/// A fresh temporary directory, removed when the value is dropped.
+#[must_use]
+pub fn temp_dir() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("lithify-test-")
+        .tempdir()
+        .expect("a temporary directory can be made")
+}
