@@ -1,1 +1,42 @@
-//! Placeholder.
+//! Container layers: blobs decoded into verified entries, and entries written back as tars.
+//!
+//! A layer is the most hostile thing an image has: a compressed archive of names, links and device nodes made by
+//! anyone. [`LayerReader`] takes one apart in one pass, in bounded memory and without touching a filesystem. It
+//! checks what the image says of the blob (digest, size, diff_id) while the bytes go by, accepts what every honest tool
+//! writes, and refuses whatever two tar readers would understand differently, because then an image is not the one
+//! that was scanned or signed. [`TarFault`] has each case.
+//!
+//! | | accepted | refused |
+//! |---|---|---|
+//! | compression | gzip of any number of members, zeros behind them; zstd of any number of frames, skippable ones too; plain | anything else behind either, dictionaries, windows over the limit, other formats |
+//! | headers | v7, POSIX (any version), GNU; unsigned and signed checksums; octal and base-256 numbers | other magics, numbers behind a NUL, other lead bytes of base-256 |
+//! | members | files, links, directories, devices, pipes; `/` at the end of an old file's name for a directory | a size on anything but a file, multi-volume and incremental archives, vendor types |
+//! | extended headers | PAX local and global, GNU long names, Solaris `X` | two of a kind, none of a kind after them, a name in two kinds that differ |
+//! | sparse files | old GNU, PAX 0.0, 0.1, 1.0 | maps that overlap, leave the file, or whose segments do not end with blocks |
+//! | end | two zero blocks, one, or none between two members | data behind one zero block, an end anywhere else |
+//!
+//! Volume labels, AUFS bookkeeping (`.wh..wh.plnk`), unknown PAX keys and whatever follows the end mark are read over;
+//! the last counts for the digests and is noted in the [`Summary`]. Global PAX records apply as POSIX says, though Go's reader
+//! ignores them; those that no archive can mean (a name for every entry) are refused.
+//!
+//! [`TarWriter`] is the way back: the same entries always become the same bytes.
+#![forbid(unsafe_code)]
+
+mod blob; // digest, size, compression
+mod error; // what can go wrong
+mod limits; // what a layer may ask for
+mod options; // how it is read
+mod reader; // blob to entries
+mod tar; // the tar format
+mod write; // entries to tar
+
+pub use blob::{BlobError, CancelToken, Compression, Expected, Mismatch, ZstdFault};
+/// What can be wrong with a gzip stream, as the decoder has it.
+pub use lithify_inflate::GzipError;
+
+pub use error::{CopyError, Error};
+pub use limits::{Limit, LimitExceeded, Limits};
+pub use options::{Options, Threading};
+pub use reader::{LayerReader, Summary};
+pub use tar::{SparseFault, TarError, TarFault};
+pub use write::{TarWriter, WriteError};

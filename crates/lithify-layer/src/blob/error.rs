@@ -1,0 +1,165 @@
+//! What can be wrong with a blob.
+
+use std::io;
+
+use lithify_digest::Digest;
+use lithify_inflate::GzipError;
+use lithify_tree::Escaped;
+
+use crate::Compression;
+use crate::limits::LimitExceeded;
+
+/// A digest that is not the one it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch {
+    /// As the image has it.
+    pub expected: Digest,
+    /// As computed.
+    pub found: Digest,
+}
+
+impl Mismatch {
+    /// An error unless `found` is what was expected, if anything was.
+    pub(crate) fn check(expected: Option<Digest>, found: Digest) -> Result<(), Box<Self>> {
+        match expected {
+            Some(expected) if expected != found => Err(Box::new(Self { expected, found })),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A blob that cannot be read, or is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The source failed.
+    #[error("cannot read the blob")]
+    Read(#[source] io::Error),
+    /// The source ended before the declared size.
+    #[error("the blob has {found} bytes, its descriptor says {expected}")]
+    TooShort {
+        /// Size by the descriptor.
+        expected: u64,
+        /// Bytes there were.
+        found: u64,
+    },
+    /// The source goes on after the declared size. How far was not looked into.
+    #[error("the blob has more than the {expected} bytes its descriptor says")]
+    TooLong {
+        /// Size by the descriptor.
+        expected: u64,
+    },
+    /// The blob is another one.
+    #[error("the blob's digest is {}, its descriptor says {}", .0.found, .0.expected)]
+    Digest(Box<Mismatch>),
+    /// The tar is another one.
+    #[error("the layer's diff_id is {}, the image config says {}", .0.found, .0.expected)]
+    DiffId(Box<Mismatch>),
+    /// A compression no image specification names.
+    #[error("the layer is compressed with {name}: only gzip, zstd and plain tars are layers")]
+    UnsupportedCompression {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Neither compressed nor a tar.
+    #[error("the layer starts with `{}`: neither gzip nor zstd nor a tar header", Escaped(.start))]
+    NotATar {
+        /// Its first bytes, at most 16.
+        start: Vec<u8>,
+    },
+    /// Nothing at all where a compressed stream should be.
+    #[error("the layer has no bytes, not even those of an empty {compression} stream")]
+    Empty {
+        /// By the media type.
+        compression: Compression,
+    },
+    /// Not the gzip format.
+    #[error(transparent)]
+    Gzip(#[from] GzipError),
+    /// Not the zstd format.
+    #[error("zstd frame {frame}, near byte {offset} of the blob: {fault}")]
+    Zstd {
+        /// Index of the frame.
+        frame: u64,
+        /// Where reading stood in the blob.
+        offset: u64,
+        /// What is wrong.
+        fault: ZstdFault,
+    },
+    /// More than the limits allow.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+    /// The [`crate::CancelToken`] was used.
+    #[error("cancelled")]
+    Cancelled,
+    /// The system gives no thread; [`crate::Threading::Inline`] needs none.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A thread panicked: a bug of lithify or of the source it was given.
+    #[error("the {thread} thread panicked")]
+    Panicked {
+        /// Which thread.
+        thread: &'static str,
+    },
+}
+
+/// What is wrong with a zstd stream (RFC 8878).
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ZstdFault {
+    /// The blob ends within a frame.
+    #[error("the blob ends within the frame")]
+    Truncated,
+    /// Bytes that start no frame.
+    #[error("0x{magic:08x} starts no frame")]
+    Magic {
+        /// The bytes, little endian.
+        magic: u32,
+    },
+    /// A reserved bit of the frame header is set.
+    #[error("a reserved bit of the frame header is set")]
+    Reserved,
+    /// The frame needs a dictionary, which no layer can bring.
+    #[error("the frame needs dictionary {id}")]
+    Dictionary {
+        /// Its number.
+        id: u32,
+    },
+    /// The decoder refused the data, a wrong checksum included.
+    #[error("the decoder says: {reason}")]
+    Corrupt {
+        /// In the decoder's words.
+        reason: &'static str,
+    },
+}
+
+impl BlobError {
+    /// Whether the blob is not what it should be: wrong digest or size, or not intact by its own checksums and structure.
+    ///
+    /// False for what says nothing of the blob (a failing source), for limits, and for formats lithify does not read.
+    #[must_use]
+    pub const fn is_verification(&self) -> bool {
+        match self {
+            Self::TooShort { .. }
+            | Self::TooLong { .. }
+            | Self::Digest(_)
+            | Self::DiffId(_)
+            | Self::Empty { .. }
+            | Self::Gzip(_) => true,
+            Self::Zstd { fault, .. } => !matches!(fault, ZstdFault::Dictionary { .. }),
+            _ => false,
+        }
+    }
+
+    /// Whether this says something of the blob's content, so that a wrong digest would explain it.
+    pub(crate) const fn is_content(&self) -> bool {
+        matches!(
+            self,
+            Self::UnsupportedCompression { .. }
+                | Self::NotATar { .. }
+                | Self::Empty { .. }
+                | Self::Gzip(_)
+                | Self::Zstd { .. }
+        )
+    }
+}

@@ -1,0 +1,201 @@
+//! Extended attributes in PAX records.
+
+use std::borrow::Cow;
+
+use lithify_tree::Xattrs;
+
+use super::error::TarFault;
+use super::pax::XattrRecord;
+use crate::limits::{Limit, LimitExceeded, Limits};
+
+/// The attributes of one entry.
+///
+/// libarchive writes each attribute both ways; where the two differ, the `SCHILY` one counts, being the one every
+/// reader knows. POSIX lets an empty value delete a key, but an empty attribute is an attribute.
+pub(crate) fn collect(
+    body: &[u8],
+    records: &[XattrRecord],
+    limits: &Limits,
+) -> Result<Xattrs, TarFault> {
+    let mut pairs = Vec::with_capacity(records.len());
+    let mut bytes = 0u64;
+    for record in records {
+        let (name, value) = (&body[record.name.clone()], &body[record.value.clone()]);
+        bytes += (name.len() + value.len()) as u64;
+        LimitExceeded::check(Limit::XattrBytes, limits.xattr_bytes, bytes)?;
+        let pair = if record.encoded {
+            let encoding = || TarFault::XattrEncoding {
+                key: body[record.key.clone()].to_vec(),
+            };
+            (
+                Cow::Owned(url_decode(name).ok_or_else(encoding)?),
+                Cow::Owned(base64_decode(value).ok_or_else(encoding)?),
+            )
+        } else {
+            (Cow::Borrowed(name), Cow::Borrowed(value))
+        };
+        pairs.push((record.encoded, pair));
+    }
+    // The last of a name replaces those before. In order of names, each is added at the end: many attributes
+    // do not take quadratic time.
+    pairs.sort_by(|(a_encoded, a), (b_encoded, b)| a.0.cmp(&b.0).then(b_encoded.cmp(a_encoded)));
+    let mut xattrs = Xattrs::new();
+    for (_, (name, value)) in &pairs {
+        xattrs.set(name, value)?;
+    }
+    Ok(xattrs)
+}
+
+fn url_decode(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        if byte == b'%' {
+            out.push(hex(*rest.next()?)? << 4 | hex(*rest.next()?)?);
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|d| u8::try_from(d).ok())
+}
+
+/// Base64 of RFC 4648 with or without its padding: libarchive leaves it out.
+fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = text.iter().rev().take_while(|&&b| b == b'=').count();
+    if padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {
+        return None;
+    }
+    let digits = &text[..text.len() - padding];
+    if digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
+    for group in digits.chunks(4) {
+        let mut bits = 0u32;
+        for &digit in group {
+            let value = match digit {
+                b'A'..=b'Z' => digit - b'A',
+                b'a'..=b'z' => digit - b'a' + 26,
+                b'0'..=b'9' => digit - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(value);
+        }
+        bits <<= 6 * (4 - group.len());
+        out.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tar::pax::{self, Records};
+
+    #[test]
+    fn base64_as_rfc_4648_and_libarchive_have_it() {
+        for (text, bytes) in [
+            (&b""[..], &b""[..]),
+            (b"Zg==", b"f"),
+            (b"Zg", b"f"),
+            (b"Zm8=", b"fo"),
+            (b"Zm8", b"fo"),
+            (b"Zm9v", b"foo"),
+            (b"Zm9vYg", b"foob"),
+            (b"/+8A", b"\xff\xef\0"),
+        ] {
+            assert_eq!(base64_decode(text).as_deref(), Some(bytes), "{text:?}");
+        }
+        for text in [
+            &b"Z"[..],
+            b"Zm9vY",
+            b"Zg=",
+            b"====",
+            b"Zg==Zg==",
+            b"Zm 9v",
+            b"Zm9_",
+        ] {
+            assert_eq!(base64_decode(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn url_encoding() {
+        assert_eq!(
+            url_decode(b"user.a%3Db%00").as_deref(),
+            Some(&b"user.a=b\0"[..])
+        );
+        assert_eq!(url_decode(b"%4"), None);
+        assert_eq!(url_decode(b"%zz"), None);
+        assert_eq!(url_decode(b"%+1"), None);
+    }
+
+    fn attributes(records: &[(&[u8], &[u8])], limits: &Limits) -> Result<Xattrs, TarFault> {
+        let mut body = Vec::new();
+        for (key, value) in records {
+            pax::push(&mut body, key, value);
+        }
+        let records = Records::parse(&body, limits)?;
+        collect(&body, &records.xattrs, limits)
+    }
+
+    #[test]
+    fn schily_goes_before_libarchive_and_empty_values_stay() {
+        let xattrs = attributes(
+            &[
+                (b"SCHILY.xattr.user.both", b"schily"),
+                (b"LIBARCHIVE.xattr.user.both", b"bGli"),
+                (b"LIBARCHIVE.xattr.user.%6fnly", b"bGli"),
+                (b"SCHILY.xattr.user.empty", b""),
+                (b"SCHILY.xattr.user.twice", b"1"),
+                (b"SCHILY.xattr.user.twice", b"2"),
+            ],
+            &Limits::default(),
+        )
+        .unwrap();
+        let found: Vec<_> = xattrs.iter().collect();
+        let expected: [(&[u8], &[u8]); 4] = [
+            (b"user.both", b"schily"),
+            (b"user.empty", b""),
+            (b"user.only", b"lib"),
+            (b"user.twice", b"2"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn bad_attributes_are_errors() {
+        let limits = Limits {
+            xattr_bytes: 100,
+            ..Limits::default()
+        };
+        assert!(matches!(
+            attributes(&[(b"SCHILY.xattr.", b"x")], &limits),
+            Err(TarFault::Xattr(_))
+        ));
+        assert!(matches!(
+            attributes(&[(b"LIBARCHIVE.xattr.a%00", b"")], &limits),
+            Err(TarFault::Xattr(_))
+        ));
+        assert!(matches!(
+            attributes(&[(b"LIBARCHIVE.xattr.a", b"*")], &limits),
+            Err(TarFault::XattrEncoding { .. })
+        ));
+        assert!(matches!(
+            attributes(&[(b"SCHILY.xattr.a", &[0; 100])], &limits),
+            Err(TarFault::Limit(LimitExceeded {
+                limit: Limit::XattrBytes,
+                max: 100,
+                found: 101
+            }))
+        ));
+    }
+}
