@@ -23,10 +23,14 @@ pub struct Limits {
     /// Indexes within indexes; `index.json` itself is level 1. 4; `docker save`, Apple
     /// `container` and buildx use 3.
     pub index_depth: usize,
+    /// Bytes of all manifests, indexes and configs read while choosing an image. 512 MiB.
+    pub document_bytes: u64,
     /// Layers of one image. 1024; overlayfs allows 500, Docker 127.
     pub layers: usize,
     /// Entries of one archive. 100 000.
     pub archive_entries: usize,
+    /// Bytes of all names and link targets of one archive. 32 MiB.
+    pub archive_names: usize,
     /// Bytes of one tar extension header (PAX records, GNU long name). 1 MiB.
     pub archive_header_bytes: u64,
     /// Bytes of a compressed or unseekable archive once spooled to the unlinked temporary file
@@ -41,8 +45,10 @@ impl Default for Limits {
             config_bytes: 8 << 20,
             index_entries: 65_536,
             index_depth: 4,
+            document_bytes: 512 << 20,
             layers: 1024,
             archive_entries: 100_000,
+            archive_names: 32 << 20,
             archive_header_bytes: 1 << 20,
             spool_bytes: 64 << 30,
         }

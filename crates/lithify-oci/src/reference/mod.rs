@@ -91,7 +91,12 @@ impl Reference {
         } else {
             self.path.clone()
         };
-        Self { domain: Some(domain.to_owned()), path, tag: self.tag.clone(), digest: self.digest }
+        Self {
+            domain: Some(domain.to_owned()),
+            path,
+            tag: self.tag.clone(),
+            digest: self.digest,
+        }
     }
 
     /// This reference with the tag `latest` if it has neither tag nor digest.

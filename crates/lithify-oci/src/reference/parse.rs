@@ -72,9 +72,14 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => {
-                (rest, Some(digest.parse::<Digest>().map_err(|source| ParseError::Digest { source })?))
-            }
+            Some((rest, digest)) => (
+                rest,
+                Some(
+                    digest
+                        .parse::<Digest>()
+                        .map_err(|source| ParseError::Digest { source })?,
+                ),
+            ),
             None => (text, None),
         };
         let (domain, rest) = split_domain(rest);
@@ -85,23 +90,32 @@ impl FromStr for Reference {
         };
         if path.is_empty() {
             return Err(match domain {
-                Some(_) => ParseError::Path { path: rest.to_owned(), component: String::new() },
+                Some(_) => ParseError::Path {
+                    path: rest.to_owned(),
+                    component: String::new(),
+                },
                 None => ParseError::Empty,
             });
         }
         if let Some(domain) = domain
             && !is_domain(domain)
         {
-            return Err(ParseError::Domain { domain: domain.to_owned() });
+            return Err(ParseError::Domain {
+                domain: domain.to_owned(),
+            });
         }
         check_path(path)?;
         if let Some(tag) = tag
             && !is_tag(tag)
         {
-            return Err(ParseError::Tag { tag: tag.to_owned() });
+            return Err(ParseError::Tag {
+                tag: tag.to_owned(),
+            });
         }
         if domain.is_none() && is_identifier(path) {
-            return Err(ParseError::Identifier { id: path.to_owned() });
+            return Err(ParseError::Identifier {
+                id: path.to_owned(),
+            });
         }
         Ok(Self {
             domain: domain.map(str::to_owned),
@@ -117,7 +131,9 @@ fn split_domain(text: &str) -> (Option<&str>, &str) {
     match text.split_once('/') {
         Some((first, rest))
             if first == "localhost"
-                || first.bytes().any(|b| b == b'.' || b == b':' || b == b'[' || b.is_ascii_uppercase()) =>
+                || first
+                    .bytes()
+                    .any(|b| b == b'.' || b == b':' || b == b'[' || b.is_ascii_uppercase()) =>
         {
             (Some(first), rest)
         }
@@ -130,7 +146,9 @@ fn is_domain(domain: &str) -> bool {
         return false;
     }
     let (host_ok, port) = if let Some(rest) = domain.strip_prefix('[') {
-        let Some((address, after)) = rest.split_once(']') else { return false };
+        let Some((address, after)) = rest.split_once(']') else {
+            return false;
+        };
         let hex = |b: u8| b.is_ascii_hexdigit() || b == b':';
         (!address.is_empty() && address.bytes().all(hex), after)
     } else {
@@ -149,7 +167,9 @@ fn is_domain_component(component: &str) -> bool {
     !component.is_empty()
         && !component.starts_with('-')
         && !component.ends_with('-')
-        && component.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && component
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 fn check_path(path: &str) -> Result<(), ParseError> {
@@ -157,12 +177,18 @@ fn check_path(path: &str) -> Result<(), ParseError> {
         return Err(ParseError::PathTooLong { found: path.len() });
     }
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(ParseError::Uppercase { path: path.to_owned() });
+        return Err(ParseError::Uppercase {
+            path: path.to_owned(),
+        });
     }
-    match path.split('/').find(|component| !is_path_component(component)) {
-        Some(component) => {
-            Err(ParseError::Path { path: path.to_owned(), component: component.to_owned() })
-        }
+    match path
+        .split('/')
+        .find(|component| !is_path_component(component))
+    {
+        Some(component) => Err(ParseError::Path {
+            path: path.to_owned(),
+            component: component.to_owned(),
+        }),
         None => Ok(()),
     }
 }
@@ -198,14 +224,22 @@ pub fn is_tag(text: &str) -> bool {
 }
 
 fn is_identifier(path: &str) -> bool {
-    path.len() == 64 && path.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    path.len() == 64
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    type Parts = (Option<&'static str>, &'static str, Option<&'static str>, bool);
+    type Parts = (
+        Option<&'static str>,
+        &'static str,
+        Option<&'static str>,
+        bool,
+    );
 
     #[test]
     fn accepts_the_grammar() {
@@ -215,21 +249,48 @@ mod tests {
             ("alpine".into(), (None, "alpine", None, false)),
             ("alpine:3.20".into(), (None, "alpine", Some("3.20"), false)),
             ("me/app".into(), (None, "me/app", None, false)),
-            ("localhost/app".into(), (Some("localhost"), "app", None, false)),
-            ("localhost:5000/app:x".into(), (Some("localhost:5000"), "app", Some("x"), false)),
-            ("host:5000/a/b/c".into(), (Some("host:5000"), "a/b/c", None, false)),
+            (
+                "localhost/app".into(),
+                (Some("localhost"), "app", None, false),
+            ),
+            (
+                "localhost:5000/app:x".into(),
+                (Some("localhost:5000"), "app", Some("x"), false),
+            ),
+            (
+                "host:5000/a/b/c".into(),
+                (Some("host:5000"), "a/b/c", None, false),
+            ),
             ("HOST/app".into(), (Some("HOST"), "app", None, false)),
-            ("127.0.0.1:80/x".into(), (Some("127.0.0.1:80"), "x", None, false)),
-            ("[2001:db8::1]/x:t".into(), (Some("[2001:db8::1]"), "x", Some("t"), false)),
-            ("[::1]:5000/x".into(), (Some("[::1]:5000"), "x", None, false)),
+            (
+                "127.0.0.1:80/x".into(),
+                (Some("127.0.0.1:80"), "x", None, false),
+            ),
+            (
+                "[2001:db8::1]/x:t".into(),
+                (Some("[2001:db8::1]"), "x", Some("t"), false),
+            ),
+            (
+                "[::1]:5000/x".into(),
+                (Some("[::1]:5000"), "x", None, false),
+            ),
             ("a__b/c--d.e_f".into(), (None, "a__b/c--d.e_f", None, false)),
-            ("xn--n3h.com/myimage".into(), (Some("xn--n3h.com"), "myimage", None, false)),
+            (
+                "xn--n3h.com/myimage".into(),
+                (Some("xn--n3h.com"), "myimage", None, false),
+            ),
             (format!("alpine{pin}"), (None, "alpine", None, true)),
-            (format!("ghcr.io/o/i:1{pin}"), (Some("ghcr.io"), "o/i", Some("1"), true)),
+            (
+                format!("ghcr.io/o/i:1{pin}"),
+                (Some("ghcr.io"), "o/i", Some("1"), true),
+            ),
             // A colon without a slash after it is a tag, never a port.
             ("host:5000".into(), (None, "host", Some("5000"), false)),
             ("localhost".into(), (None, "localhost", None, false)),
-            (format!("docker.io/{hex}"), (Some("docker.io"), "", None, false)),
+            (
+                format!("docker.io/{hex}"),
+                (Some("docker.io"), "", None, false),
+            ),
         ];
         for (text, (domain, path, tag, digest)) in cases {
             let parsed: Reference = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -247,23 +308,73 @@ mod tests {
     fn refuses_everything_else() {
         let long = format!("a/{}", "x".repeat(255));
         for text in [
-            "", ":", "@", ":tag", "/x", "x/", "a//b", "A", "me/App", "a:", "a:.x", "a:-x", "a b",
-            "a@sha256:12", "a@md5:00", "a@", "a:b:c", "a@b@c", "_a", "a_", "a___b", "a..b", "-a", "a-",
-            "host.:5000/x", "-h.com/x", "h.com:/x", "h.com:x/y", "h.com:99999/y", "h.com:+1/y",
-            "[::1/x", "[]/x", "[g::]/x", "[::1]5000/x", "h.com/", "h.com/:tag", "ä/x", "a/\u{0}",
-            "http://x/y", &long, &"x".repeat(256), &"f".repeat(64),
+            "",
+            ":",
+            "@",
+            ":tag",
+            "/x",
+            "x/",
+            "a//b",
+            "A",
+            "me/App",
+            "a:",
+            "a:.x",
+            "a:-x",
+            "a b",
+            "a@sha256:12",
+            "a@md5:00",
+            "a@",
+            "a:b:c",
+            "a@b@c",
+            "_a",
+            "a_",
+            "a___b",
+            "a..b",
+            "-a",
+            "a-",
+            "host.:5000/x",
+            "-h.com/x",
+            "h.com:/x",
+            "h.com:x/y",
+            "h.com:99999/y",
+            "h.com:+1/y",
+            "[::1/x",
+            "[]/x",
+            "[g::]/x",
+            "[::1]5000/x",
+            "h.com/",
+            "h.com/:tag",
+            "ä/x",
+            "a/\u{0}",
+            "http://x/y",
+            &long,
+            &"x".repeat(256),
+            &"f".repeat(64),
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
-        assert!(format!("a:{}", "t".repeat(128)).parse::<Reference>().is_ok());
-        assert!(format!("a:{}", "t".repeat(129)).parse::<Reference>().is_err());
-        assert!(matches!("me/App".parse::<Reference>(), Err(ParseError::Uppercase { .. })));
+        assert!(
+            format!("a:{}", "t".repeat(128))
+                .parse::<Reference>()
+                .is_ok()
+        );
+        assert!(
+            format!("a:{}", "t".repeat(129))
+                .parse::<Reference>()
+                .is_err()
+        );
+        assert!(matches!(
+            "me/App".parse::<Reference>(),
+            Err(ParseError::Uppercase { .. })
+        ));
     }
 
     #[test]
     fn hub_names_are_equal() {
         let same = |a: &str, b: &str| {
-            a.parse::<Reference>().unwrap().names_same_image(&b.parse().unwrap())
+            a.parse::<Reference>()
+                .unwrap()
+                .names_same_image(&b.parse().unwrap())
         };
         assert!(same("alpine", "docker.io/library/alpine:latest"));
         assert!(same("index.docker.io/alpine", "alpine"));

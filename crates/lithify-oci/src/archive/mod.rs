@@ -1,0 +1,152 @@
+//! Archives of images: one pass over the tar headers, then read in place.
+//!
+//! `docker save`, `podman save`, `skopeo copy … oci-archive:` and others put an image into a tar. Nothing is
+//! unpacked here: the headers are walked once, and blobs are then read from where
+//! they lie in the archive.
+//!
+//! - Formats: ustar, pax and GNU (long names, base-256 sizes) and the plain v7 header. A sparse member, an
+//!   unknown member type or any inconsistency between headers is an error, since readers that differ about
+//!   where a member ends see different archives (CVE-2025-62518).
+//! - Names lose leading `/` and `./`; `..` in a name is an error.
+//! - Of two entries with one name the last wins, as if the archive had been unpacked; a hard link
+//!   made before that keeps the earlier content.
+//! - Symbolic links lead to other entries of the same archive (`docker save` before
+//!   version 25 links duplicate layers: `<id>/layer.tar -> ../<id>/layer.tar`), at most
+//!   [`MAX_LINKS`] in a row, never out of it.
+//! - An archive must end with its end mark; one that stops earlier is truncated.
+//!
+//! # The one temporary file
+//!
+//! A compressed archive cannot be read in place. It is decompressed once into an *unlinked* temporary
+//! file (`O_TMPFILE` in `$TMPDIR`, else `/tmp`), at most [`spool_bytes`](crate::Limits::spool_bytes)
+//! long, which vanishes with the process. The same is done for a pipe. This is the only place
+//! where lithify keeps an unpacked copy of its input.
+
+mod entries;
+mod error;
+mod header;
+mod pax;
+mod read_at;
+mod spool;
+mod walk;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Limits;
+use crate::blob::Blob;
+
+pub use error::{Error, HeaderProblem};
+
+use entries::{Entries, Found};
+pub(crate) use read_at::Extent;
+use read_at::ReadAt;
+
+/// Links followed from one name before giving up; Linux allows as many (`path_resolution(7)`).
+pub const MAX_LINKS: usize = 40;
+/// Longest name and link target in bytes, the `PATH_MAX` of Linux.
+pub const MAX_NAME: usize = 4096;
+
+/// An indexed archive. Clones share the file and the index.
+///
+/// ```
+/// use lithify_oci::{Limits, archive::Archive};
+///
+/// let empty = vec![0; 1024];
+/// let archive = Archive::from_bytes(empty, &Limits::default())?;
+/// assert!(archive.open_entry("index.json")?.is_none());
+/// # Ok::<(), lithify_oci::archive::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Archive {
+    data: Arc<dyn ReadAt>,
+    entries: Arc<Entries>,
+}
+
+impl Archive {
+    /// Opens and indexes the archive in `path`, through a temporary file if it is compressed or
+    /// not seekable.
+    ///
+    /// # Errors
+    /// [`Error`]; for a compressed archive the whole of it is read first.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
+        Self::index(spool::open(path, limits)?, limits)
+    }
+
+    /// Indexes an uncompressed archive in memory.
+    ///
+    /// # Errors
+    /// [`Error`] except those of files and compression.
+    pub fn from_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
+        Self::index(Arc::new(bytes), limits)
+    }
+
+    fn index(data: Arc<dyn ReadAt>, limits: &Limits) -> Result<Self, Error> {
+        let entries = Arc::new(walk::walk(&*data, limits)?);
+        Ok(Self { data, entries })
+    }
+
+    /// Opens the file `path`, following links within the archive; `None` if there is no such entry.
+    ///
+    /// # Errors
+    /// [`Error::PathEscapes`] for a path with `..` or a leading `/`, the link errors, and
+    /// [`Error::NotRegular`].
+    pub fn open_entry(&self, path: &str) -> Result<Option<Blob>, Error> {
+        Ok(self.extent(path)?.map(|extent| self.blob(extent)))
+    }
+
+    /// Number of distinct names.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Whether there is an entry of that name, of whatever kind.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        self.entries.contains(path.as_bytes())
+    }
+
+    /// Where the file `path` lies.
+    pub(crate) fn extent(&self, path: &str) -> Result<Option<Extent>, Error> {
+        match self.entries.find(path.as_bytes())? {
+            Some(Found::File(extent)) => Ok(Some(extent)),
+            Some(Found::Other) => Err(Error::NotRegular { name: path.into() }),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn blob(&self, extent: Extent) -> Blob {
+        Blob::new(extent.reader(Arc::clone(&self.data)), extent.len)
+    }
+
+    /// Name, offset and length of every file, links resolved, sorted by name.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn files(&self) -> Vec<(Vec<u8>, u64, u64)> {
+        let mut files: Vec<_> = self
+            .entries
+            .names()
+            .filter_map(|name| match self.entries.find(name) {
+                Ok(Some(Found::File(extent))) => Some((name.to_vec(), extent.offset, extent.len)),
+                _ => None,
+            })
+            .collect();
+        files.sort_unstable();
+        files
+    }
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archive")
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! Getting at bytes that can be read at any position: the file itself, or its unpacked copy.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Error;
+use super::header::{BLOCK, Header};
+use super::read_at::{ReadAt, fill};
+use crate::Limits;
+
+/// What the first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Plain,
+    Gzip,
+    Zstd,
+    Unsupported(&'static str),
+}
+
+/// Opens the archive, decompressing it if it is compressed, copying it if it is no seekable file.
+pub(super) fn open(path: &Path, limits: &Limits) -> Result<Arc<dyn ReadAt>, Error> {
+    let io = |action| move |source| Error::Io { action, source };
+    let file = File::open(path).map_err(io("open the archive"))?;
+    let metadata = file.metadata().map_err(io("examine the archive"))?;
+    if metadata.is_dir() {
+        return Err(Error::IsDirectory);
+    }
+    let mut head = [0; BLOCK];
+    if metadata.is_file() {
+        let there = fill(&file, &mut head, 0).map_err(io("read the archive"))?;
+        return match format(&head, there)? {
+            Format::Plain => Ok(Arc::new(file)),
+            compressed => spool(decoder(compressed, file)?, limits),
+        };
+    }
+    // A pipe: what is read for the look at its head must be read again.
+    let mut file = file;
+    let read = fill_from(&mut file, &mut head).map_err(io("read the archive"))?;
+    let format = format(&head, read == BLOCK)?;
+    let whole = io::Cursor::new(head[..read].to_vec()).chain(file);
+    spool(decoder(format, whole)?, limits)
+}
+
+fn fill_from(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match reader.read(&mut buf[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// `whole` tells whether `head` is all there; a shorter file can still be compressed.
+fn format(head: &[u8; BLOCK], whole: bool) -> Result<Format, Error> {
+    // A tar whose first name looks like a magic number is still a tar.
+    if whole && (*head == [0; BLOCK] || Header::new(head).is_ok()) {
+        return Ok(Format::Plain);
+    }
+    let format = match head {
+        [0x1f, 0x8b, ..] => Format::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstd,
+        // A skippable frame, with which pzstd and zstd:chunked may begin.
+        [first, 0x2a, 0x4d, 0x18, ..] if first >> 4 == 5 => Format::Zstd,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Format::Unsupported("xz"),
+        [b'B', b'Z', b'h', ..] => Format::Unsupported("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Format::Unsupported("lz4"),
+        [b'P', b'K', 3, 4, ..] => Format::Unsupported("zip"),
+        // An empty file is reported as truncated by the walk, anything else as no tar.
+        _ => Format::Plain,
+    };
+    match format {
+        Format::Unsupported(format) => Err(Error::Compression { format }),
+        format => Ok(format),
+    }
+}
+
+fn decoder(format: Format, input: impl Read + 'static) -> Result<Box<dyn Read>, Error> {
+    match format {
+        Format::Gzip => Ok(Box::new(lithify_inflate::GzipReader::new(input))),
+        Format::Zstd => {
+            let decoder = zstd::stream::read::Decoder::new(input)
+                .map_err(|source| Error::Decompress { source })?;
+            Ok(Box::new(decoder))
+        }
+        Format::Plain | Format::Unsupported(_) => Ok(Box::new(input)),
+    }
+}
+
+/// Copies everything into an unlinked temporary file.
+fn spool(mut input: Box<dyn Read>, limits: &Limits) -> Result<Arc<dyn ReadAt>, Error> {
+    let io = |source| Error::Io {
+        action: "write the temporary file",
+        source,
+    };
+    let mut file = tempfile::tempfile().map_err(io)?;
+    let mut buf = vec![0; 1 << 17];
+    let mut total = 0u64;
+    loop {
+        let n = match input.read(&mut buf) {
+            Ok(0) => return Ok(Arc::new(file)),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(Error::Decompress { source }),
+        };
+        total += n as u64;
+        if total > limits.spool_bytes {
+            return Err(Error::TooLarge {
+                limit: limits.spool_bytes,
+            });
+        }
+        file.write_all(&buf[..n]).map_err(io)?;
+    }
+}

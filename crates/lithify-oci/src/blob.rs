@@ -1,0 +1,244 @@
+//! Blobs opened for reading, and the check of small ones against their digest.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use lithify_digest::{Algorithm, Digest};
+
+/// A blob opened for reading from its start: a file of its own, or a cursor of its own into an
+/// archive, so any number can be read at once, on any thread.
+///
+/// Nothing read from it is verified yet.
+pub struct Blob {
+    reader: Box<dyn Read + Send>,
+    len: u64,
+}
+
+impl Blob {
+    pub(crate) fn new(reader: impl Read + Send + 'static, len: u64) -> Self {
+        Self {
+            reader: Box::new(reader),
+            len,
+        }
+    }
+
+    /// Bytes from start to end, by the file system or the archive. A file that someone else
+    /// writes to may yield fewer or more.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The reader itself.
+    #[must_use]
+    pub fn into_reader(self) -> Box<dyn Read + Send> {
+        self.reader
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buf)
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a blob was wanted as, for errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlobName {
+    /// The `oci-layout` file.
+    OciLayout,
+    /// The `index.json` file.
+    IndexJson,
+    /// A manifest or index.
+    Manifest(Box<Digest>),
+    /// An image config.
+    Config(Box<Digest>),
+    /// A layer of an image.
+    Layer(Box<Digest>),
+    /// A path that an archive's own `manifest.json` names.
+    Path(String),
+}
+
+impl fmt::Display for BlobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OciLayout => f.write_str("oci-layout"),
+            Self::IndexJson => f.write_str("index.json"),
+            Self::Manifest(digest) => write!(f, "manifest {digest}"),
+            Self::Config(digest) => write!(f, "config {digest}"),
+            Self::Layer(digest) => write!(f, "layer {digest}"),
+            Self::Path(path) => write!(f, "`{}`", path.escape_debug()),
+        }
+    }
+}
+
+/// Why a blob cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is not there.
+    #[error("{name} is missing")]
+    Missing {
+        /// Which blob.
+        name: BlobName,
+    },
+    /// Something that is no regular file stands in its place: a symlink, FIFO, device or directory
+    /// in a layout, or anything but a file in an archive.
+    #[error(
+        "{name} is not a regular file; copy the layout with links followed (`cp -rL`) if they are meant to be there"
+    )]
+    NotRegular {
+        /// Which blob.
+        name: BlobName,
+    },
+    /// More bytes than a document may have.
+    #[error("{name} has {found} bytes, at most {limit} are allowed (limit `{option}`)")]
+    TooLarge {
+        /// Which blob.
+        name: BlobName,
+        /// Its size as declared, or the bytes there are.
+        found: u64,
+        /// The limit.
+        limit: u64,
+        /// Its name in [`Limits`](crate::Limits).
+        option: &'static str,
+    },
+    /// Verification failed: not as long as its descriptor says.
+    #[error("{name} has {found} bytes, its descriptor says {expected}")]
+    SizeMismatch {
+        /// Which blob.
+        name: BlobName,
+        /// By the descriptor.
+        expected: u64,
+        /// Bytes there are; when reading stopped early, the bytes read.
+        found: u64,
+    },
+    /// Verification failed: other content than its name says.
+    #[error("{name} has content with digest {found}")]
+    DigestMismatch {
+        /// Which blob; its digest is the one expected.
+        name: BlobName,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// Reading failed.
+    #[error("cannot read {name}: {source}")]
+    Io {
+        /// Which blob.
+        name: BlobName,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The archive's entry cannot be used.
+    #[error("{name}: {source}")]
+    Archive {
+        /// Which blob.
+        name: BlobName,
+        /// What is wrong with the entry.
+        source: crate::archive::Error,
+    },
+}
+
+impl Error {
+    /// Whether the content is not what its digest or size promises.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        matches!(
+            self,
+            Self::SizeMismatch { .. } | Self::DigestMismatch { .. }
+        )
+    }
+}
+
+/// What a small blob must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) size: Option<u64>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) limit: u64,
+    /// Name of the limit in `Limits`.
+    pub(crate) option: &'static str,
+}
+
+/// Reads a whole blob, never more than the limit and one byte, and checks it.
+pub(crate) fn read(blob: Blob, name: BlobName, expected: Expected) -> Result<Vec<u8>, Error> {
+    let Expected {
+        size,
+        digest,
+        limit,
+        option,
+    } = expected;
+    let declared = size.unwrap_or(blob.len);
+    if declared > limit {
+        return Err(Error::TooLarge {
+            name,
+            found: declared,
+            limit,
+            option,
+        });
+    }
+    if let Some(expected) = size
+        && blob.len != expected
+    {
+        return Err(Error::SizeMismatch {
+            name,
+            expected,
+            found: blob.len,
+        });
+    }
+    let mut bytes = Vec::new();
+    if let Err(source) = blob
+        .reader
+        .take(declared.saturating_add(1))
+        .read_to_end(&mut bytes)
+    {
+        return Err(Error::Io { name, source });
+    }
+    // The file may have changed since its length was asked for.
+    let found = bytes.len() as u64;
+    match size {
+        Some(expected) if found != expected => {
+            return Err(Error::SizeMismatch {
+                name,
+                expected,
+                found,
+            });
+        }
+        _ if found > limit => {
+            return Err(Error::TooLarge {
+                name,
+                found,
+                limit,
+                option,
+            });
+        }
+        _ => {}
+    }
+    if let Some(expected) = digest {
+        let found = Digest::of(expected.algorithm(), &bytes);
+        if found != expected {
+            return Err(Error::DigestMismatch { name, found });
+        }
+    }
+    Ok(bytes)
+}
+
+/// The digest by which an image config without a descriptor is known.
+pub(crate) fn image_id(config: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, config)
+}

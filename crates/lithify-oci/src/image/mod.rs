@@ -1,0 +1,299 @@
+//! Opened images.
+
+mod budget;
+mod content;
+mod docker;
+mod list;
+mod oci;
+mod select;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lithify_digest::Digest;
+
+use crate::archive::Archive;
+use crate::blob::{self, Blob, BlobName};
+use crate::layout::Directory;
+use crate::manifest::{Compression, ImageConfig};
+use crate::platform::Platform;
+use crate::source::{DaemonImage, Selector, Source};
+use crate::{Error, Limits};
+
+use content::LayerStore;
+
+pub use list::{Listed, ListedPlatform, list};
+
+/// How to choose and read an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// The platform the image must be for; `None` for [`Platform::host`].
+    pub platform: Option<Platform>,
+    /// Bounds on what is read.
+    pub limits: Limits,
+}
+
+impl OpenOptions {
+    /// The same options for `platform`.
+    #[must_use]
+    pub fn with_platform(mut self, platform: Platform) -> Self {
+        self.platform = Some(platform);
+        self
+    }
+
+    /// The same options with other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    fn platform_or_host(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::host)
+    }
+}
+
+/// One image for one platform: verified manifest and config, and where its layers are.
+#[derive(Debug)]
+pub struct Image {
+    names: Vec<String>,
+    manifest: Option<Manifest>,
+    config_digest: Digest,
+    raw_config: Vec<u8>,
+    config: ImageConfig,
+    platform: Platform,
+    layers: Vec<LayerDescriptor>,
+    store: Arc<dyn LayerStore>,
+}
+
+/// What only images with a manifest have.
+#[derive(Debug)]
+struct Manifest {
+    digest: Digest,
+    media_type: String,
+    raw: Vec<u8>,
+    annotations: BTreeMap<String, String>,
+}
+
+/// A layer as the image describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerDescriptor {
+    /// Digest of the blob. `None` in a docker-archive that does not name its layers so; the diff
+    /// id verifies them then.
+    pub digest: Option<Digest>,
+    /// Bytes of the blob, by the manifest or the archive.
+    pub size: Option<u64>,
+    /// Media type in the manifest. `None` in a docker-archive.
+    pub media_type: Option<String>,
+    /// What the media type says of the compression, which may be wrong.
+    pub compression: Option<Compression>,
+    /// Digest of the uncompressed tar, by the config. Names the layer's content for good.
+    pub diff_id: Digest,
+    /// Whether it is non-distributable, so its blob may be missing.
+    pub foreign: bool,
+    /// Where the image says a foreign layer can be got. Hostile input.
+    pub urls: Vec<String>,
+    /// Annotations in the manifest, such as those of eStargz and zstd:chunked. Hostile input.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Opens the image `source` names.
+///
+/// # Errors
+/// [`Error`]; [`Error::is_verification`] tells broken content from everything else.
+/// [`Error::NotAnImage`] for `rootfs:` and `tar:`, [`Error::Unavailable`] for sources that need a
+/// daemon, a registry or a store.
+pub fn open(source: &Source, options: &OpenOptions) -> Result<Image, Error> {
+    match source {
+        Source::Oci { path, selector } => {
+            Image::from_layout(Directory::open(path)?, selector.as_ref(), options)
+        }
+        Source::OciArchive { path, selector } => {
+            Image::from_oci_archive(open_archive(path, options)?, selector.as_ref(), options)
+        }
+        Source::DockerArchive { path, selector } => {
+            Image::from_docker_archive(&open_archive(path, options)?, selector.as_ref(), options)
+        }
+        other => Err(unavailable(other)),
+    }
+}
+
+fn open_archive(path: &std::path::Path, options: &OpenOptions) -> Result<Archive, Error> {
+    Archive::open(path, &options.limits).map_err(|source| Error::Archive {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The error for sources that are no files here.
+fn unavailable(source: &Source) -> Error {
+    let unavailable = |what, instead| Error::Unavailable { what, instead };
+    match source {
+        Source::Rootfs(_) => Error::NotAnImage { kind: "rootfs:" },
+        Source::Tar(_) => Error::NotAnImage { kind: "tar:" },
+        Source::DockerDaemon(image) => {
+            let name = match image {
+                DaemonImage::Name(name) => name.to_string(),
+                DaemonImage::Id(id) => id.to_string(),
+            };
+            unavailable(
+                "images of a Docker daemon",
+                format!("run `docker save -o image.tar {name}` and use docker-archive:image.tar"),
+            )
+        }
+        Source::Docker(name) | Source::Name(name) => unavailable(
+            "images of a registry",
+            format!("run `skopeo copy docker://{name} oci:image:latest` and use oci:image:latest"),
+        ),
+        // The sources that are files are opened before this is asked.
+        Source::Oci { .. } | Source::OciArchive { .. } | Source::DockerArchive { .. } => {
+            Error::Empty
+        }
+    }
+}
+
+impl Image {
+    /// Opens an image of a layout directory.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn from_layout(
+        layout: Directory,
+        selector: Option<&Selector>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        oci::open(Arc::new(layout), selector, options)
+    }
+
+    /// Opens an image of an archive that holds an OCI layout. Where the archive also is one of
+    /// `docker save`, that part of it is not looked at.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn from_oci_archive(
+        archive: Archive,
+        selector: Option<&Selector>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        oci::open(Arc::new(archive), selector, options)
+    }
+
+    /// Opens an image of an archive as `docker save` writes it, by its `manifest.json` (also where the
+    /// archive holds an OCI layout too, as those of Docker 25 and later do).
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn from_docker_archive(
+        archive: &Archive,
+        selector: Option<&Selector>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        docker::open(archive, selector, options)
+    }
+
+    /// The names the source gives this image: annotations in `index.json`, tags in
+    /// `manifest.json`. Hostile input.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Digest of the manifest. `None` in a docker-archive, which has none.
+    #[must_use]
+    pub fn manifest_digest(&self) -> Option<&Digest> {
+        self.manifest.as_ref().map(|m| &m.digest)
+    }
+
+    /// Media type of the manifest. `None` in a docker-archive.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.manifest.as_ref().map(|m| m.media_type.as_str())
+    }
+
+    /// The manifest, byte for byte. `None` in a docker-archive.
+    #[must_use]
+    pub fn raw_manifest(&self) -> Option<&[u8]> {
+        self.manifest.as_ref().map(|m| m.raw.as_slice())
+    }
+
+    /// Annotations of the manifest. Hostile input.
+    #[must_use]
+    pub fn annotations(&self) -> Option<&BTreeMap<String, String>> {
+        self.manifest.as_ref().map(|m| &m.annotations)
+    }
+
+    /// Digest of the config, also known as the image id. In a docker-archive that does not name the
+    /// config by a digest, its SHA-256.
+    #[must_use]
+    pub fn config_digest(&self) -> &Digest {
+        &self.config_digest
+    }
+
+    /// The config, byte for byte.
+    #[must_use]
+    pub fn raw_config(&self) -> &[u8] {
+        &self.raw_config
+    }
+
+    /// The config, parsed.
+    #[must_use]
+    pub fn config(&self) -> &ImageConfig {
+        &self.config
+    }
+
+    /// The platform by the config, completed from the index where the config does not say.
+    #[must_use]
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// The layers, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[LayerDescriptor] {
+        &self.layers
+    }
+
+    /// Opens the blob of a layer, from its start. Any number may be open at once.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchLayer`], [`Error::ForeignLayer`], and [`Error::Blob`] when the blob is missing, no regular
+    /// file, or not as long as the manifest says.
+    pub fn open_layer(&self, index: usize) -> Result<Blob, Error> {
+        let no_such = || Error::NoSuchLayer {
+            index,
+            layers: self.layers.len(),
+        };
+        let layer = self.layers.get(index).ok_or_else(no_such)?;
+        let name = BlobName::Layer(Box::new(layer.digest.unwrap_or(layer.diff_id)));
+        let Some(blob) = self.store.open_layer(index)? else {
+            return Err(if layer.foreign {
+                Error::ForeignLayer {
+                    index,
+                    urls: layer.urls.clone(),
+                }
+            } else {
+                blob::Error::Missing { name }.into()
+            });
+        };
+        match layer.size {
+            Some(expected) if expected != blob.len() => Err(blob::Error::SizeMismatch {
+                name,
+                expected,
+                found: blob.len(),
+            }
+            .into()),
+            _ => Ok(blob),
+        }
+    }
+
+    /// Checks that every layer can be opened and is as long as the manifest says, so that a build can
+    /// stop before it starts.
+    ///
+    /// # Errors
+    /// As [`open_layer`](Self::open_layer), for the lowest layer that fails.
+    pub fn check_layers(&self) -> Result<(), Error> {
+        (0..self.layers.len()).try_for_each(|index| self.open_layer(index).map(drop))
+    }
+}

@@ -1,0 +1,163 @@
+//! Opening an image of an OCI layout.
+
+use std::sync::Arc;
+
+use super::content::{Content, LayersByDigest, read_config, read_manifest};
+use super::select::{Candidate, Selection};
+use super::{Image, LayerDescriptor, Manifest, OpenOptions};
+use crate::blob::{self, BlobName};
+use crate::layout::{self, Members};
+use crate::manifest::{Compression, ImageConfig, ImageManifest, LayerMediaType};
+use crate::platform::Platform;
+use crate::source::Selector;
+use crate::{Error, Limits};
+
+pub(super) fn open<T: Members + 'static>(
+    layout: Arc<T>,
+    selector: Option<&Selector>,
+    options: &OpenOptions,
+) -> Result<Image, Error> {
+    let limits = &options.limits;
+    let index = layout::read_index(&*layout, limits)?;
+    let mut selection = Selection::new(&*layout, limits);
+    let roots = selection.roots(&index, selector)?;
+    let candidates = selection.candidates(&roots)?;
+    let wanted = options.platform_or_host();
+    let chosen = selection.choose(&roots, candidates, &wanted)?;
+    let names = roots[chosen.root].names.iter().cloned().collect();
+    let image = load(layout, &chosen, names, limits)?;
+    check_platform(&wanted, &image.platform)?;
+    Ok(image)
+}
+
+/// The config decides what an image is for, whatever an index promised of it.
+fn check_platform(wanted: &Platform, found: &Platform) -> Result<(), Error> {
+    // Variants are often missing or differently spelled in one of the two places.
+    let same = |wanted: &str, found: &str| found.is_empty() || wanted == found;
+    if same(wanted.os(), found.os()) && same(wanted.architecture(), found.architecture()) {
+        Ok(())
+    } else {
+        Err(Error::Platform {
+            wanted: Box::new(wanted.clone()),
+            there: vec![found.clone()],
+            absent: 0,
+        })
+    }
+}
+
+/// Reads and checks the manifest and config of the chosen candidate.
+fn load(
+    content: Arc<dyn Content>,
+    chosen: &Candidate,
+    names: Vec<String>,
+    limits: &Limits,
+) -> Result<Image, Error> {
+    let descriptor = &chosen.descriptor;
+    let name = BlobName::Manifest(Box::new(descriptor.digest));
+    let raw = read_manifest(&*content, descriptor, limits)?
+        .ok_or_else(|| blob::Error::Missing { name: name.clone() })?;
+    let refused = |source| Error::Manifest {
+        name: name.clone(),
+        source,
+    };
+    let manifest = ImageManifest::parse(&raw, Some(&descriptor.media_type)).map_err(refused)?;
+    manifest.check_image(limits).map_err(refused)?;
+
+    let config_name = BlobName::Config(Box::new(manifest.config.digest));
+    let raw_config =
+        read_config(&*content, &manifest.config, limits)?.ok_or_else(|| blob::Error::Missing {
+            name: config_name.clone(),
+        })?;
+    let config = ImageConfig::parse(&raw_config).map_err(|source| Error::Manifest {
+        name: config_name,
+        source,
+    })?;
+    manifest.check_config(&config).map_err(refused)?;
+
+    let layers = manifest
+        .layers
+        .iter()
+        .zip(&config.diff_ids)
+        .map(|(layer, diff_id)| {
+            let (compression, foreign) = match LayerMediaType::of(&layer.media_type) {
+                LayerMediaType::Tar {
+                    compression,
+                    foreign,
+                } => (compression, foreign),
+                // check_image refuses these.
+                LayerMediaType::Encrypted | LayerMediaType::Unknown => (Compression::None, false),
+            };
+            LayerDescriptor {
+                digest: Some(layer.digest),
+                size: Some(layer.size),
+                media_type: Some(layer.media_type.clone()),
+                compression: Some(compression),
+                diff_id: *diff_id,
+                foreign,
+                urls: layer.urls.clone(),
+                annotations: layer.annotations.clone(),
+            }
+        });
+    let digests = manifest.layers.iter().map(|layer| layer.digest).collect();
+    // A digest asked for directly comes without a media type; the document may say its own.
+    let media_type = match manifest.media_type {
+        Some(own) if descriptor.media_type.is_empty() => own,
+        _ if descriptor.media_type.is_empty() => {
+            crate::manifest::media_type::OCI_MANIFEST.to_owned()
+        }
+        _ => descriptor.media_type.clone(),
+    };
+    Ok(Image {
+        names,
+        platform: complete(&config, chosen.platform.as_ref()),
+        config_digest: manifest.config.digest,
+        layers: layers.collect(),
+        manifest: Some(Manifest {
+            digest: descriptor.digest,
+            media_type,
+            raw,
+            annotations: manifest.annotations,
+        }),
+        raw_config,
+        config,
+        store: Arc::new(LayersByDigest { content, digests }),
+    })
+}
+
+/// The config's platform, with what only the descriptor says.
+fn complete(config: &ImageConfig, listed: Option<&Platform>) -> Platform {
+    let own = config.platform();
+    let Some(listed) = listed else { return own };
+    let or = |own: &str, listed: &str| {
+        if own.is_empty() {
+            listed.to_owned()
+        } else {
+            own.to_owned()
+        }
+    };
+    let (os, architecture) = (
+        or(own.os(), listed.os()),
+        or(own.architecture(), listed.architecture()),
+    );
+    let same = architecture == listed.architecture();
+    // The parsed platform has a default variant; what counts is whether the config states one.
+    let variant = match &config.variant {
+        Some(_) => own.variant(),
+        None if same => listed.variant(),
+        None => None,
+    };
+    let version = own.os_version().or(if os == listed.os() {
+        listed.os_version()
+    } else {
+        None
+    });
+    let features = if own.os_features().is_empty() {
+        listed
+    } else {
+        &own
+    }
+    .os_features();
+    Platform::new(&os, &architecture, variant)
+        .with_os_version(version.unwrap_or(""))
+        .with_os_features(features.iter().cloned())
+}

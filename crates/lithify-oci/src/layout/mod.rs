@@ -1,0 +1,122 @@
+//! OCI image layouts: `oci-layout`, `index.json` and `blobs/ALGORITHM/HEX`
+//! (image-spec, `image-layout.md`), in a directory or in an archive.
+//!
+//! Nothing an image says becomes a path: the only names ever opened are the three above,
+//! with a digest that has been parsed. `oci-layout`, `index.json` and each blob must be regular
+//! files; a symbolic link in their place is refused, and so is a FIFO or device, without waiting for it.
+//! `blobs` and the directories in it may be links, as stores shared between layouts make them.
+
+mod directory;
+mod member;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use directory::Directory;
+pub(crate) use member::{Member, Members};
+pub use writer::{ImageOptions, Writer};
+
+use crate::Limits;
+use crate::blob::{self, BlobName, Expected};
+use crate::manifest::{self, Index};
+
+/// The annotation that names an image in `index.json` (image-spec, `annotations.md`).
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// containerd's annotation for the whole reference, beside [`REF_NAME`] with the tag alone.
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// Why something is no usable OCI layout.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A system call failed.
+    #[error("cannot {action} `{}`: {source}", .path.display().to_string().escape_debug())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file where a directory was expected.
+    #[error("`{}` is not a directory: use oci-archive:FILE or docker-archive:FILE for a file", .path.display().to_string().escape_debug())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The `oci-layout` file is missing.
+    #[error("no OCI image layout: there is no file `oci-layout`{hint}")]
+    NotALayout {
+        /// What it seems to be instead; empty or starting with `; `.
+        hint: &'static str,
+    },
+    /// The `oci-layout` file is not the JSON it must be.
+    #[error("oci-layout is no valid JSON object with `imageLayoutVersion`: {source}")]
+    Marker {
+        /// Where and why parsing stopped.
+        source: serde_json::Error,
+    },
+    /// A layout version other than 1.
+    #[error("image layout version is `{}`, expected 1.0.0", .found.escape_debug())]
+    Version {
+        /// The version found.
+        found: String,
+    },
+    /// `index.json` is refused.
+    #[error("index.json: {source}")]
+    Index {
+        /// Why.
+        source: manifest::Error,
+    },
+    /// `oci-layout` or `index.json` cannot be read.
+    #[error(transparent)]
+    Blob(#[from] blob::Error),
+    /// A writer was asked to write where something is already.
+    #[error("`{}` exists and is not empty: a layout is only written into a new directory", .path.display().to_string().escape_debug())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// Checks `oci-layout` and reads `index.json`.
+pub(crate) fn read_index(members: &dyn Members, limits: &Limits) -> Result<Index, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Marker {
+        image_layout_version: String,
+    }
+
+    let read = |member: Member<'_>, name: BlobName| match members.open(member)? {
+        None => Ok(None),
+        Some(blob) => {
+            let expected = Expected {
+                size: None,
+                digest: None,
+                limit: limits.manifest_bytes,
+                option: "manifest_bytes",
+            };
+            blob::read(blob, name, expected).map(Some)
+        }
+    };
+    let marker =
+        read(Member::OciLayout, BlobName::OciLayout)?.ok_or_else(|| Error::NotALayout {
+            hint: members.other_kind(),
+        })?;
+    let marker: Marker =
+        serde_json::from_slice(&marker).map_err(|source| Error::Marker { source })?;
+    // Later 1.x versions may add to the layout, not change it.
+    if !marker.image_layout_version.starts_with("1.") {
+        return Err(Error::Version {
+            found: marker.image_layout_version,
+        });
+    }
+    let index = read(Member::IndexJson, BlobName::IndexJson)?.ok_or(blob::Error::Missing {
+        name: BlobName::IndexJson,
+    })?;
+    Index::parse(&index).map_err(|source| Error::Index { source })
+}

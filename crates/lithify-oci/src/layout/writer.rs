@@ -1,0 +1,223 @@
+//! Writing a new layout.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use lithify_digest::{Algorithm, Digest, Hasher};
+use serde::Serialize;
+
+use super::member::blob_path;
+use super::{Error, REF_NAME};
+use crate::manifest::{Descriptor, ImageConfig, ImageManifest, Index, media_type};
+
+/// Writes an OCI image layout into a new directory: blobs, then manifests, then
+/// [`finish`](Self::finish).
+///
+/// The same calls write the same bytes on any machine at any time. Blobs appear under their name only
+/// when whole; `index.json` is written last, so a layout left unfinished has none. Nothing is
+/// synced to disk: this is for making images, not for keeping them safe.
+///
+/// ```no_run
+/// use lithify_oci::layout::{ImageOptions, Writer};
+/// use lithify_oci::manifest::{ImageConfig, media_type};
+/// # let (tar, diff_id): (Vec<u8>, lithify_digest::Digest) = unimplemented!();
+///
+/// let mut writer = Writer::create("image".as_ref())?;
+/// let layer = writer.put(media_type::OCI_LAYER, &tar)?;
+/// let mut config = ImageConfig::default();
+/// config.os = "linux".into();
+/// config.architecture = "amd64".into();
+/// config.diff_ids = vec![diff_id];
+/// writer.put_image(&config, vec![layer], ImageOptions::named("latest"))?;
+/// writer.finish()?;
+/// # Ok::<(), lithify_oci::layout::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    manifests: Vec<Descriptor>,
+    /// Number of the next temporary file.
+    next: u64,
+}
+
+/// How an image is entered in `index.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageOptions {
+    /// Its `org.opencontainers.image.ref.name`.
+    pub name: Option<String>,
+    /// Whether its descriptor says the config's platform.
+    pub platform: bool,
+}
+
+impl ImageOptions {
+    /// Under this name, with its platform.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            platform: true,
+        }
+    }
+}
+
+impl Writer {
+    /// Starts a layout in `path`, which must not exist or be an empty directory.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Io`].
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        let io = |action| {
+            move |source| Error::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        match fs::create_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let mut entries = fs::read_dir(path).map_err(io("list"))?;
+                if entries.next().is_some() {
+                    return Err(Error::Exists {
+                        path: path.to_owned(),
+                    });
+                }
+            }
+            result => result.map_err(io("create the directory"))?,
+        }
+        let blobs = path.join("blobs").join(Algorithm::Sha256.name());
+        fs::create_dir_all(&blobs).map_err(|source| Error::Io {
+            action: "create the directory",
+            path: blobs,
+            source,
+        })?;
+        let writer = Self {
+            path: path.to_owned(),
+            manifests: Vec::new(),
+            next: 0,
+        };
+        writer.write_file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        Ok(writer)
+    }
+
+    /// Stores `bytes` as a blob.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put(&mut self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, Error> {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        self.write_file(&blob_path(&digest), bytes)?;
+        Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
+    }
+
+    /// Stores what `reader` yields as a blob, without keeping it in memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also for errors of the reader.
+    pub fn put_reader(
+        &mut self,
+        media_type: &str,
+        reader: &mut dyn Read,
+    ) -> Result<Descriptor, Error> {
+        let temporary = self.path.join(format!("blobs/.new-{}", self.next));
+        self.next += 1;
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        let mut file = fs::File::create_new(&temporary).map_err(io("create", &temporary))?;
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut size = 0u64;
+        let mut buf = vec![0; 1 << 17];
+        loop {
+            let n = match reader.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(io("read the content of", &temporary)(e)),
+            };
+            hasher.update(&buf[..n]);
+            file.write_all(&buf[..n]).map_err(io("write", &temporary))?;
+            size += n as u64;
+        }
+        let digest = hasher.finish();
+        let path = self.path.join(blob_path(&digest));
+        fs::rename(&temporary, &path).map_err(io("write", &path))?;
+        Ok(Descriptor::new(media_type, digest, size))
+    }
+
+    /// Stores the JSON of a config, manifest or index as a blob.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_json(
+        &mut self,
+        media_type: &str,
+        document: &impl Serialize,
+    ) -> Result<Descriptor, Error> {
+        let bytes = self.json(document)?;
+        self.put(media_type, &bytes)
+    }
+
+    /// Stores the config and manifest of an image and enters it in `index.json`. Returns the
+    /// manifest's descriptor.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_image(
+        &mut self,
+        config: &ImageConfig,
+        layers: Vec<Descriptor>,
+        options: ImageOptions,
+    ) -> Result<Descriptor, Error> {
+        let config_descriptor = self.put_json(media_type::OCI_CONFIG, config)?;
+        let manifest = ImageManifest::new(config_descriptor, layers);
+        let mut descriptor = self.put_json(media_type::OCI_MANIFEST, &manifest)?;
+        descriptor.platform = options.platform.then(|| config.platform());
+        if let Some(name) = options.name {
+            descriptor.annotations = BTreeMap::from([(REF_NAME.to_owned(), name)]);
+        }
+        self.add(descriptor.clone());
+        Ok(descriptor)
+    }
+
+    /// Enters a manifest or index stored before in `index.json`.
+    pub fn add(&mut self, descriptor: Descriptor) {
+        self.manifests.push(descriptor);
+    }
+
+    /// Writes `index.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self) -> Result<(), Error> {
+        let index = self.json(&Index::new(self.manifests.clone()))?;
+        self.write_file("index.json", &index)
+    }
+
+    fn json(&self, document: &impl Serialize) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(document).map_err(|e| Error::Io {
+            action: "encode a document of",
+            path: self.path.clone(),
+            source: e.into(),
+        })
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let temporary = self.path.join("blobs/.new");
+        fs::write(&temporary, bytes)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|source| Error::Io {
+                action: "write",
+                path,
+                source,
+            })
+    }
+}

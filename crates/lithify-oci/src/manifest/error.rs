@@ -1,0 +1,143 @@
+//! What can be wrong with a document.
+
+/// Why a manifest, index or config is refused. Strings from the document are printed escaped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No valid JSON, or a field of the wrong type.
+    #[error("no valid {what}: {source}")]
+    Json {
+        /// What it should have been.
+        what: &'static str,
+        /// Where and why parsing stopped.
+        source: serde_json::Error,
+    },
+    /// One object has the same key twice; readers differ in which they take.
+    #[error("key `{}` is given twice in one object: readers differ in which they take", .key.escape_debug())]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// A key that is a known one but for its case.
+    #[error("key `{}` is spelled unlike `{expected}`: some readers take it for that field", .found.escape_debug())]
+    KeyCase {
+        /// The key as written.
+        found: String,
+        /// The field it would be taken for.
+        expected: &'static str,
+    },
+    /// Fields of two kinds of document at once (CVE-2021-41190).
+    #[error("has `{first}` and `{second}`: a document is an index or a manifest, never both")]
+    Ambiguous {
+        /// A field of one kind.
+        first: &'static str,
+        /// A field of the other.
+        second: &'static str,
+    },
+    /// Neither an index nor an image manifest.
+    #[error("neither an index (`manifests`) nor an image manifest (`config` and `layers`)")]
+    Unrecognised,
+    /// Docker's manifest format of 2015, which has no config and no diff ids.
+    #[error(
+        "Docker schema 1 manifests are not supported: pull and push the image again with any current tool to convert it"
+    )]
+    Schema1,
+    /// `schemaVersion` other than 2.
+    #[error("schemaVersion is {}, expected 2", .found.map_or("missing".to_owned(), |v| v.to_string()))]
+    SchemaVersion {
+        /// The version found.
+        found: Option<i64>,
+    },
+    /// The document's own `mediaType` and that of the descriptor pointing to it differ.
+    #[error("mediaType is `{}`, but the descriptor says `{}`", .found.escape_debug(), .descriptor.escape_debug())]
+    MediaTypeMismatch {
+        /// In the document.
+        found: String,
+        /// In the descriptor.
+        descriptor: String,
+    },
+    /// A media type that does not fit the fields that are there.
+    #[error("media type `{}` on {shape}", .media_type.escape_debug())]
+    MediaTypeShape {
+        /// The media type of the document or its descriptor.
+        media_type: String,
+        /// What the document's fields make it.
+        shape: &'static str,
+    },
+    /// A digest that does not parse.
+    #[error("{field}: {source}")]
+    Digest {
+        /// Which field, such as `layers[3].digest`.
+        field: String,
+        /// What is wrong with it.
+        source: lithify_digest::ParseError,
+    },
+    /// A negative size (image-spec issue 1285).
+    #[error("{field}: a size cannot be negative, found {found}")]
+    NegativeSize {
+        /// Which field, such as `layers[3].size`.
+        field: String,
+        /// The size found.
+        found: i64,
+    },
+    /// A platform of more bytes than any real one.
+    #[error("{field}: {found} bytes, at most {limit} are allowed")]
+    PlatformTooLong {
+        /// Which field, such as `manifests[3].platform`.
+        field: String,
+        /// Bytes of all its words.
+        found: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// More entries than [`Limits`](crate::Limits) allow.
+    #[error("{found} {what}, at most {limit} are allowed (limit `{option}`)")]
+    TooMany {
+        /// Entries of what.
+        what: &'static str,
+        /// Entries found.
+        found: usize,
+        /// The limit.
+        limit: usize,
+        /// Its name in [`Limits`](crate::Limits).
+        option: &'static str,
+    },
+    /// A manifest that is an artifact: a signature, chart, attestation.
+    #[error("not a container image: {} is `{}`", if *.artifact { "artifactType" } else { "the config's media type" }, .found.escape_debug())]
+    NotAnImage {
+        /// The config's media type or the artifact type.
+        found: String,
+        /// Whether `found` is the artifact type.
+        artifact: bool,
+    },
+    /// A layer of a type lithify cannot decode.
+    #[error("layers[{index}] has media type `{}`: expected a tar, plain or compressed with gzip or zstd", .media_type.escape_debug())]
+    LayerMediaType {
+        /// Position in `layers`.
+        index: usize,
+        /// The type found.
+        media_type: String,
+    },
+    /// An encrypted layer (containers/ocicrypt).
+    #[error("layers[{index}] is encrypted (`{}`): decrypt the image first, for example with `skopeo copy --decryption-key`", .media_type.escape_debug())]
+    EncryptedLayer {
+        /// Position in `layers`.
+        index: usize,
+        /// The type found.
+        media_type: String,
+    },
+    /// `rootfs.type` other than `layers`.
+    #[error("rootfs.type of the image config is `{}`, expected `layers`", .found.escape_debug())]
+    RootfsType {
+        /// The type found.
+        found: String,
+    },
+    /// The manifest's layers and the config's diff ids are not the same in number.
+    #[error("{layers} layers, but the image config has {diff_ids} diff ids")]
+    LayerCount {
+        /// Layers in the manifest.
+        layers: usize,
+        /// `rootfs.diff_ids` in the config.
+        diff_ids: usize,
+    },
+}

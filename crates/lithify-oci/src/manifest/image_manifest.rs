@@ -1,0 +1,161 @@
+//! Image manifests.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::descriptor::{Descriptor, RawDescriptor};
+use super::error::Error;
+use super::field::{null_default, string_map};
+use super::media_type::{self, LayerMediaType};
+use super::{Document, ImageConfig};
+use crate::Limits;
+
+/// One image for one platform: a config and its layers, lowest first (image-spec, `manifest.md`;
+/// Docker's schema 2 has the same form).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ImageManifest {
+    schema_version: u8,
+    /// The document's own media type; OCI manifests need not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// What kind of artifact this is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The image config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// Annotations of the image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawManifest {
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: RawDescriptor,
+    #[serde(default, deserialize_with = "null_default")]
+    layers: Vec<RawDescriptor>,
+    #[serde(default, deserialize_with = "string_map")]
+    annotations: BTreeMap<String, String>,
+}
+
+impl ImageManifest {
+    /// An OCI manifest of this config and these layers.
+    #[must_use]
+    pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+            artifact_type: None,
+            config,
+            layers,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Parses a manifest; `descriptor_type` is the media type of the descriptor that points to it.
+    ///
+    /// The result need not be a container image: see [`check_image`](Self::check_image).
+    ///
+    /// # Errors
+    /// [`Error`] for anything but an image manifest; see the [module documentation](super).
+    pub fn parse(json: &[u8], descriptor_type: Option<&str>) -> Result<Self, Error> {
+        match Document::parse(json, descriptor_type)? {
+            Document::Manifest(manifest) => Ok(*manifest),
+            Document::Index(_) => Err(Error::Unrecognised),
+        }
+    }
+
+    pub(super) fn parse_checked(json: &[u8]) -> Result<Self, Error> {
+        let raw: RawManifest = serde_json::from_slice(json).map_err(|source| Error::Json {
+            what: "manifest",
+            source,
+        })?;
+        let layers = raw
+            .layers
+            .into_iter()
+            .enumerate()
+            .map(|(i, descriptor)| descriptor.check(|| format!("layers[{i}]")))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            schema_version: 2,
+            media_type: raw.media_type,
+            artifact_type: raw.artifact_type.filter(|t| !t.is_empty()),
+            config: raw.config.check(|| "config".to_owned())?,
+            layers,
+            annotations: raw.annotations,
+        })
+    }
+
+    /// Checks that this is a container image whose layers lithify can decode.
+    ///
+    /// # Errors
+    /// [`Error::NotAnImage`] for artifacts, [`Error::TooMany`] layers, [`Error::EncryptedLayer`],
+    /// [`Error::LayerMediaType`].
+    pub fn check_image(&self, limits: &Limits) -> Result<(), Error> {
+        if !media_type::is_image_config(&self.config.media_type) {
+            // The artifact type says more than the empty config artifacts have.
+            return Err(match &self.artifact_type {
+                Some(found) => Error::NotAnImage {
+                    found: found.clone(),
+                    artifact: true,
+                },
+                None => Error::NotAnImage {
+                    found: self.config.media_type.clone(),
+                    artifact: false,
+                },
+            });
+        }
+        if self.layers.len() > limits.layers {
+            let (found, limit) = (self.layers.len(), limits.layers);
+            return Err(Error::TooMany {
+                what: "layers",
+                found,
+                limit,
+                option: "layers",
+            });
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            let media_type = || layer.media_type.clone();
+            match LayerMediaType::of(&layer.media_type) {
+                LayerMediaType::Tar { .. } => {}
+                LayerMediaType::Encrypted => {
+                    return Err(Error::EncryptedLayer {
+                        index,
+                        media_type: media_type(),
+                    });
+                }
+                LayerMediaType::Unknown => {
+                    return Err(Error::LayerMediaType {
+                        index,
+                        media_type: media_type(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that `config` describes as many layers as there are.
+    ///
+    /// # Errors
+    /// [`Error::LayerCount`].
+    pub fn check_config(&self, config: &ImageConfig) -> Result<(), Error> {
+        check_layer_count(self.layers.len(), config)
+    }
+}
+
+pub(crate) fn check_layer_count(layers: usize, config: &ImageConfig) -> Result<(), Error> {
+    let diff_ids = config.diff_ids.len();
+    if layers == diff_ids {
+        Ok(())
+    } else {
+        Err(Error::LayerCount { layers, diff_ids })
+    }
+}

@@ -1,0 +1,460 @@
+//! The grammar of source names.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use lithify_digest::Digest;
+
+use super::{DaemonImage, Selector, Source, TarInput};
+use crate::reference::{self, Reference};
+
+/// Longest name after the path of a source, in bytes.
+const MAX_NAME: usize = 1024;
+
+/// Why a string names no source. Hostile characters are printed escaped.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// A transport of other tools, or none at all.
+    #[error("`{}:` is no source lithify knows: use oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME, docker://NAME, rootfs:DIR, tar:FILE or a bare image name{hint}", .transport.escape_debug())]
+    UnknownTransport {
+        /// What stands before the colon.
+        transport: String,
+        /// How to get from that transport to one lithify knows; empty or starting with `; `.
+        hint: &'static str,
+    },
+    /// Nothing after the transport.
+    #[error("`{transport}:` needs a path after the colon")]
+    NoPath {
+        /// The transport.
+        transport: &'static str,
+    },
+    /// A colon with nothing after it.
+    #[error("nothing after the last colon of `{}`: give a tag there, or leave the colon away", .found.escape_debug())]
+    NoTag {
+        /// The source as written.
+        found: String,
+    },
+    /// The part after the path is no tag, reference, `@DIGEST` or `@N`.
+    #[error("`{}` selects no image: expected a tag, a reference, @DIGEST or @N", .found.escape_debug())]
+    Selector {
+        /// What follows the path.
+        found: String,
+    },
+    /// The part after `@` is no digest.
+    #[error("after `@`: {source}")]
+    Digest {
+        /// What is wrong with it.
+        source: lithify_digest::ParseError,
+    },
+    /// A reference that breaks the grammar.
+    #[error("{source}{}", if *.is_path { "; this is a path here: write oci:PATH, oci-archive:PATH, docker-archive:PATH, rootfs:PATH or tar:PATH" } else { "" })]
+    Reference {
+        /// What is wrong with it.
+        source: reference::ParseError,
+        /// Whether the text names a file or directory here.
+        is_path: bool,
+    },
+    /// Bytes that are not UTF-8 where only text can be. Paths may hold any bytes.
+    #[error("`{}` is not UTF-8", .found.escape_debug())]
+    NotUtf8 {
+        /// The source, lossily decoded.
+        found: String,
+    },
+}
+
+/// Transports of containers-transports(5) and of other tools that lithify does not read.
+const FOREIGN: [(&str, &str); 10] = [
+    (
+        "containers-storage",
+        "; `podman save --format oci-archive` exports from there",
+    ),
+    ("dir", "; `skopeo copy dir:X oci:Y` converts it"),
+    ("oci-layout", "; write oci:DIR"),
+    ("oci-dir", "; write oci:DIR"),
+    ("docker-image", "; write docker://NAME"),
+    ("docker", "; write docker://NAME"),
+    ("ostree", ""),
+    ("sif", ""),
+    ("tarball", "; write tar:FILE"),
+    ("registry", "; write docker://NAME"),
+];
+
+impl Source {
+    /// Parses a command-line argument. Looks at the file system only to find where a path with
+    /// colons ends (see the [module documentation](super)).
+    ///
+    /// # Errors
+    /// [`ParseError`] when the argument names no source.
+    pub fn parse(text: &OsStr) -> Result<Self, ParseError> {
+        Self::parse_with(text, &|path| path.symlink_metadata().is_ok())
+    }
+
+    /// [`parse`](Self::parse) with the question "is there such a path?" answered by `exists`.
+    ///
+    /// # Errors
+    /// [`ParseError`] when the argument names no source.
+    pub fn parse_with(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Self, ParseError> {
+        if let Some(rest) = strip_prefix(text, "docker://") {
+            return Ok(Self::Docker(image_name(&rest, exists)?));
+        }
+        if let Some(rest) = strip_prefix(text, "docker-daemon:") {
+            let rest = utf8(&rest)?;
+            return Ok(Self::DockerDaemon(match rest.parse::<Digest>() {
+                Ok(id) => DaemonImage::Id(id),
+                Err(_) => DaemonImage::Name(image_name(OsStr::new(rest), exists)?),
+            }));
+        }
+        if let Some(rest) = strip_prefix(text, "rootfs:") {
+            return Ok(Self::Rootfs(path("rootfs", rest)?));
+        }
+        if let Some(rest) = strip_prefix(text, "tar:") {
+            return Ok(Self::Tar(match path("tar", rest)? {
+                dash if dash.as_os_str() == "-" => TarInput::Stdin,
+                file => TarInput::File(file),
+            }));
+        }
+        if let Some(rest) = strip_prefix(text, "oci:") {
+            let (path, selector) = path_and_selector("oci", &rest, exists)?;
+            return Ok(Self::Oci { path, selector });
+        }
+        if let Some(rest) = strip_prefix(text, "oci-archive:") {
+            let (path, selector) = path_and_selector("oci-archive", &rest, exists)?;
+            return Ok(Self::OciArchive { path, selector });
+        }
+        if let Some(rest) = strip_prefix(text, "docker-archive:") {
+            let (path, selector) = path_and_selector("docker-archive", &rest, exists)?;
+            return Ok(Self::DockerArchive { path, selector });
+        }
+        let name = utf8(text)?;
+        if let Some((transport, rest)) = name.split_once(':') {
+            let foreign = FOREIGN.iter().find(|(known, _)| *known == transport);
+            if foreign.is_some() || rest.starts_with('/') {
+                let hint = foreign.map_or("", |(_, hint)| hint);
+                return Err(ParseError::UnknownTransport {
+                    transport: transport.to_owned(),
+                    hint,
+                });
+            }
+        }
+        Ok(Self::Name(image_name(text, exists)?))
+    }
+}
+
+impl FromStr for Source {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(OsStr::new(text))
+    }
+}
+
+fn path(transport: &'static str, rest: OsString) -> Result<PathBuf, ParseError> {
+    if rest.is_empty() {
+        Err(ParseError::NoPath { transport })
+    } else {
+        Ok(rest.into())
+    }
+}
+
+fn image_name(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, ParseError> {
+    let name = utf8(text)?;
+    name.parse().map_err(|source| ParseError::Reference {
+        source,
+        is_path: !name.is_empty() && exists(Path::new(text)),
+    })
+}
+
+fn utf8(text: &OsStr) -> Result<&str, ParseError> {
+    text.to_str().ok_or_else(|| ParseError::NotUtf8 {
+        found: text.to_string_lossy().into_owned(),
+    })
+}
+
+/// Splits `PATH[:TAG|@DIGEST]` by the rule in the module's documentation.
+fn path_and_selector(
+    transport: &'static str,
+    rest: &OsStr,
+    exists: &dyn Fn(&Path) -> bool,
+) -> Result<(PathBuf, Option<Selector>), ParseError> {
+    if rest.is_empty() {
+        return Err(ParseError::NoPath { transport });
+    }
+    let bytes = rest.as_encoded_bytes();
+    // Where the path may end: before any colon, and before an `@` that a digest follows.
+    let digest_at = bytes
+        .iter()
+        .rposition(|&b| b == b'@')
+        .filter(|&at| bytes[at + 1..].contains(&b':'));
+    let ends = |at: &usize| *at > 0 && (bytes[*at] == b':' || Some(*at) == digest_at);
+    // What follows an end must be text; a colon within bytes that are not is part of the path.
+    let split = |at: usize| split_at(rest, at);
+    let longest = if exists(Path::new(rest)) {
+        return Ok((rest.into(), None));
+    } else {
+        (0..bytes.len())
+            .rev()
+            .filter(ends)
+            .find_map(|at| split(at).filter(|(path, _)| exists(Path::new(path))))
+    };
+    let chosen = longest.or_else(|| (0..bytes.len()).find(ends).and_then(split));
+    let Some((path, selector)) = chosen else {
+        return Ok((rest.into(), None));
+    };
+    let selector = parse_selector(&selector, rest)?;
+    Ok((path.into(), Some(selector)))
+}
+
+/// `text` starts with the `:` or `@` that ended the path.
+fn parse_selector(text: &str, whole: &OsStr) -> Result<Selector, ParseError> {
+    let name = match text.strip_prefix(':') {
+        Some("") => {
+            return Err(ParseError::NoTag {
+                found: whole.to_string_lossy().into_owned(),
+            });
+        }
+        Some(name) => name,
+        None => text,
+    };
+    if let Some((before, after)) = name.split_once('@') {
+        if before.is_empty()
+            && let Ok(index) = after.parse::<usize>()
+            && after.bytes().all(|b| b.is_ascii_digit())
+        {
+            return Ok(Selector::Index(index));
+        }
+        if !before.is_empty() && !is_ref_name(before) {
+            return Err(ParseError::Selector {
+                found: text.to_owned(),
+            });
+        }
+        return match after.parse() {
+            Ok(digest) => Ok(Selector::Digest(digest)),
+            // image-spec allows `@` within a ref.name, so without a colon this is still a name.
+            Err(_) if !after.contains(':') && is_ref_name(name) => {
+                Ok(Selector::Name(name.to_owned()))
+            }
+            Err(source) => Err(ParseError::Digest { source }),
+        };
+    }
+    if is_ref_name(name) {
+        Ok(Selector::Name(name.to_owned()))
+    } else {
+        Err(ParseError::Selector {
+            found: text.to_owned(),
+        })
+    }
+}
+
+/// What `org.opencontainers.image.ref.name` may hold: alphanumeric runs joined by `-._:@/+`
+/// (image-spec, `annotations.md`); underscores and repeated separators occur in tags.
+fn is_ref_name(name: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.len() <= MAX_NAME
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|b| alphanumeric(b) || b == b'[')
+        && name
+            .bytes()
+            .all(|b| alphanumeric(b) || b"-.:@/+[]".contains(&b))
+}
+
+#[cfg(unix)]
+fn strip_prefix(text: &OsStr, prefix: &str) -> Option<OsString> {
+    use std::os::unix::ffi::OsStrExt;
+    text.as_bytes()
+        .strip_prefix(prefix.as_bytes())
+        .map(|rest| OsStr::from_bytes(rest).to_owned())
+}
+
+#[cfg(not(unix))]
+fn strip_prefix(text: &OsStr, prefix: &str) -> Option<OsString> {
+    text.to_str()?.strip_prefix(prefix).map(OsString::from)
+}
+
+/// The path before byte `at` and the text from it on, if that is text.
+#[cfg(unix)]
+fn split_at(text: &OsStr, at: usize) -> Option<(OsString, String)> {
+    use std::os::unix::ffi::OsStrExt;
+    let (path, rest) = text.as_bytes().split_at_checked(at)?;
+    let rest = std::str::from_utf8(rest).ok()?;
+    Some((OsStr::from_bytes(path).to_owned(), rest.to_owned()))
+}
+
+/// The path before byte `at` and the text from it on, if that is text.
+#[cfg(not(unix))]
+fn split_at(text: &OsStr, at: usize) -> Option<(OsString, String)> {
+    let (path, rest) = text.to_str()?.split_at_checked(at)?;
+    Some((path.into(), rest.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+    fn parse(text: &str, existing: &[&str]) -> Result<Source, ParseError> {
+        let existing: Vec<PathBuf> = existing.iter().map(PathBuf::from).collect();
+        Source::parse_with(OsStr::new(text), &|path| existing.iter().any(|e| e == path))
+    }
+
+    fn oci(path: &str, selector: Option<Selector>) -> Source {
+        Source::Oci {
+            path: path.into(),
+            selector,
+        }
+    }
+
+    fn name(name: &str) -> Option<Selector> {
+        Some(Selector::Name(name.into()))
+    }
+
+    #[test]
+    fn path_ends_at_the_first_colon_when_nothing_exists() {
+        assert_eq!(parse("oci:/a/b", &[]).unwrap(), oci("/a/b", None));
+        assert_eq!(parse("oci:/a/b:c", &[]).unwrap(), oci("/a/b", name("c")));
+        assert_eq!(
+            parse("oci:/a/b:docker.io/library/x:1", &[]).unwrap(),
+            oci("/a/b", name("docker.io/library/x:1"))
+        );
+    }
+
+    #[test]
+    fn longest_existing_path_wins() {
+        let there = ["/a", "/a/b:c", "/a/b:c:d"];
+        assert_eq!(
+            parse("oci:/a/b:c:d", &there).unwrap(),
+            oci("/a/b:c:d", None)
+        );
+        assert_eq!(
+            parse("oci:/a/b:c:e", &there).unwrap(),
+            oci("/a/b:c", name("e"))
+        );
+        assert_eq!(
+            parse("oci:/a:x/y:1", &there).unwrap(),
+            oci("/a", name("x/y:1"))
+        );
+        let digest: Digest = format!("sha256:{HEX}").parse().unwrap();
+        assert_eq!(
+            parse(&format!("oci:/a/b:c@sha256:{HEX}"), &there).unwrap(),
+            oci("/a/b:c", Some(Selector::Digest(digest)))
+        );
+    }
+
+    #[test]
+    fn digests_and_indexes() {
+        let digest = Some(Selector::Digest(format!("sha256:{HEX}").parse().unwrap()));
+        assert_eq!(
+            parse(&format!("oci:d@sha256:{HEX}"), &["d"]).unwrap(),
+            oci("d", digest.clone())
+        );
+        assert_eq!(
+            parse(&format!("oci:d@sha256:{HEX}"), &[]).unwrap(),
+            oci("d", digest.clone())
+        );
+        assert_eq!(
+            parse(&format!("oci:d:v1@sha256:{HEX}"), &["d"]).unwrap(),
+            oci("d", digest)
+        );
+        assert_eq!(
+            parse("oci:d:@3", &["d"]).unwrap(),
+            oci("d", Some(Selector::Index(3)))
+        );
+        assert!(matches!(
+            parse("oci:d@sha256:12", &["d"]),
+            Err(ParseError::Digest { .. })
+        ));
+        // A lone `@` is part of the path.
+        assert_eq!(parse("oci:me@home", &[]).unwrap(), oci("me@home", None));
+    }
+
+    #[test]
+    fn other_transports() {
+        let tar = |input| Ok(Source::Tar(input));
+        assert_eq!(parse("tar:-", &[]), tar(TarInput::Stdin));
+        assert_eq!(parse("tar:a:b", &[]), tar(TarInput::File("a:b".into())));
+        assert_eq!(parse("rootfs:/r", &[]), Ok(Source::Rootfs("/r".into())));
+        let alpine: Reference = "alpine:3".parse().unwrap();
+        assert_eq!(
+            parse("docker://alpine:3", &[]),
+            Ok(Source::Docker(alpine.clone()))
+        );
+        assert_eq!(parse("alpine:3", &[]), Ok(Source::Name(alpine.clone())));
+        let daemon = |image| Ok(Source::DockerDaemon(image));
+        assert_eq!(
+            parse("docker-daemon:alpine:3", &[]),
+            daemon(DaemonImage::Name(alpine))
+        );
+        let id = format!("sha256:{HEX}");
+        assert_eq!(
+            parse(&format!("docker-daemon:{id}"), &[]),
+            daemon(DaemonImage::Id(id.parse().unwrap()))
+        );
+        assert_eq!(
+            parse("docker-archive:f.tar:busybox", &["f.tar"]).unwrap(),
+            Source::DockerArchive {
+                path: "f.tar".into(),
+                selector: name("busybox")
+            }
+        );
+    }
+
+    #[test]
+    fn errors_say_what_to_write() {
+        for (text, words) in [
+            ("dir:/x", "skopeo copy dir:X oci:Y"),
+            ("oci-layout:/x", "write oci:DIR"),
+            ("docker:alpine", "write docker://NAME"),
+            ("https://x/y", "`https:` is no source"),
+            ("oci:", "needs a path"),
+            ("tar:", "needs a path"),
+            ("oci:x:", "nothing after the last colon"),
+            ("oci:x:a b", "selects no image"),
+            ("oci:x:../y", "selects no image"),
+            ("", "empty image reference"),
+            ("docker://UPPER", "lower case"),
+        ] {
+            let error = parse(text, &["x"]).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        let error = parse("./dir", &["./dir"]).unwrap_err().to_string();
+        assert!(error.contains("write oci:PATH"), "{error}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn paths_may_be_any_bytes() {
+        use std::os::unix::ffi::OsStrExt;
+        let text = OsStr::from_bytes(b"oci:\xff/x:tag");
+        let Source::Oci { path, selector } = Source::parse_with(text, &|_| false).unwrap() else {
+            panic!("not oci");
+        };
+        assert_eq!(path.as_os_str().as_bytes(), b"\xff/x");
+        assert_eq!(selector, name("tag"));
+        assert!(matches!(
+            Source::parse_with(OsStr::from_bytes(b"\xff"), &|_| false),
+            Err(ParseError::NotUtf8 { .. })
+        ));
+    }
+
+    #[test]
+    fn display_parses_back() {
+        for text in [
+            "oci:d:3.20",
+            "oci:d:@2",
+            "oci-archive:x.tar",
+            "docker-archive:x.tar:a/b:1",
+            "tar:-",
+            "tar:x",
+            "rootfs:x",
+            "docker://a/b:1",
+            "docker-daemon:x",
+            "alpine",
+        ] {
+            assert_eq!(parse(text, &["d", "x.tar"]).unwrap().to_string(), text);
+        }
+    }
+}
