@@ -1,1 +1,26 @@
-//! Placeholder.
+//! EROFS images: a streaming writer, and a reader that trusts nothing.
+//!
+//! EROFS is Linux's read-only filesystem for images. [`Writer`] makes one from a merged
+//! [`Tree`](lithify_tree::Tree): file data goes to its final place as it is decoded, and the same tree and data always
+//! give the same bytes. [`Image`] reads images, whoever made them, and [`Image::verify`] says whether Linux will find
+//! everything in one. The format is described in `docs/formats/erofs.md`.
+//!
+//! Images use nothing Linux 5.4 does not mount, except that files with holes need 5.15.
+#![forbid(unsafe_code)]
+
+mod error; // what can go wrong
+mod format; // the structures on disk
+mod read; // images as they are
+mod storage; // bytes by position
+mod write; // images as they become
+
+pub use error::{DirectoryDamage, Operation, ReadError, WriteError, XattrDamage};
+pub use format::dirent::FileType;
+pub use format::inode::DataLayout;
+pub use format::superblock::Superblock;
+pub use read::{
+    DirEntry, Entries, Extent, FileReader, Image, Inode, Problem, ProblemKind, ReadDir,
+    Verification, Walk, WalkEntry,
+};
+pub use storage::{ReadAt, Storage};
+pub use write::{DataOptions, FinishReport, ImageOptions, SpillFactory, Writer};

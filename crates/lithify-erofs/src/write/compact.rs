@@ -1,0 +1,242 @@
+//! Closing the space of contents no one refers to: data of files that later layers replaced or removed.
+//!
+//! The live blocks have to end up contiguous. Sliding everything behind a gap down would copy most of the image for
+//! one dead file at its start; instead extents from the end are put into the gaps, largest first, each into the
+//! first gap with room, and only what gaps are left are closed by sliding. Copied is then about as much as was dead.
+
+use super::contents::Contents;
+use crate::error::Operation;
+use crate::format::BLOCK_SIZE;
+use crate::{Storage, WriteError};
+
+/// A live extent: its place and which content it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    start: u32,
+    blocks: u32,
+    content: u32,
+}
+
+impl Extent {
+    const fn end(&self) -> u32 {
+        self.start + self.blocks
+    }
+}
+
+/// Moves live extents so that they fill `first..end`; gives that end and the bytes copied.
+pub(crate) fn close_gaps<S: Storage + ?Sized>(
+    storage: &mut S,
+    contents: &mut Contents,
+    live: impl Fn(usize) -> bool,
+    first: u32,
+) -> Result<(u32, u64), WriteError> {
+    let mut extents: Vec<Extent> = (0..contents.len())
+        .filter(|&i| live(i))
+        .filter_map(|i| {
+            let (start, blocks) = contents.extent(i);
+            (blocks > 0).then_some(Extent {
+                start,
+                blocks,
+                content: i as u32,
+            })
+        })
+        .collect();
+    extents.sort_unstable_by_key(|e| e.start);
+
+    let mut moved = 0;
+    let mut relocate = |from: u32, to: u32, blocks: u32| {
+        moved += byte_len(blocks);
+        storage
+            .move_down(byte_len(from), byte_len(to), byte_len(blocks))
+            .map_err(Operation::MoveData.failed())
+    };
+    for (index, to) in fill_gaps(&extents, first) {
+        let e = &mut extents[index];
+        relocate(e.start, to, e.blocks)?;
+        e.start = to;
+        contents.set_start(e.content as usize, to);
+    }
+    extents.sort_unstable_by_key(|e| e.start);
+
+    // Slide what is left, neighbours together.
+    let mut end = first;
+    let mut i = 0;
+    while i < extents.len() {
+        let from = extents[i].start;
+        let to = end;
+        let mut run_end = from;
+        while let Some(e) = extents.get(i).filter(|e| e.start == run_end) {
+            run_end = e.end();
+            contents.set_start(e.content as usize, e.start - (from - to));
+            i += 1;
+        }
+        if from != to {
+            relocate(from, to, run_end - from)?;
+        }
+        end = to + (run_end - from);
+    }
+    Ok((end, moved))
+}
+
+fn byte_len(blocks: u32) -> u64 {
+    u64::from(blocks) * BLOCK_SIZE as u64
+}
+
+/// Which extents to put into gaps, and where. Extents are sorted by place.
+fn fill_gaps(extents: &[Extent], first: u32) -> Vec<(usize, u32)> {
+    let total: u32 = extents.iter().map(|e| e.blocks).sum();
+    let boundary = first + total;
+    let mut movers: Vec<usize> = (0..extents.len())
+        .filter(|&i| extents[i].start >= boundary)
+        .collect();
+    let mut gaps = Gaps::between(extents, first, boundary);
+    if gaps.is_empty() {
+        return Vec::new();
+    }
+    movers.sort_unstable_by_key(|&i| (std::cmp::Reverse(extents[i].blocks), extents[i].start));
+    movers
+        .into_iter()
+        .filter_map(|i| Some((i, gaps.take_first(extents[i].blocks)?)))
+        .collect()
+}
+
+/// Free stretches in order of place, with a tree of maxima to find the first with enough room.
+#[derive(Debug)]
+struct Gaps {
+    /// First free block of each gap.
+    starts: Vec<u32>,
+    /// Implicit binary tree: leaf `leaves + i` is the free length of gap `i`, each other node the larger of its two
+    /// children.
+    lengths: Vec<u32>,
+    leaves: usize,
+}
+
+impl Gaps {
+    /// The gaps between extents, from `first` to `boundary`.
+    fn between(extents: &[Extent], first: u32, boundary: u32) -> Self {
+        let mut starts = Vec::new();
+        let mut free = Vec::new();
+        let mut end = first;
+        for (start, next) in extents
+            .iter()
+            .map(|e| (e.start, e.end()))
+            .chain([(boundary, boundary)])
+        {
+            let start = start.min(boundary);
+            if start > end {
+                starts.push(end);
+                free.push(start - end);
+            }
+            end = end.max(next);
+        }
+        let leaves = starts.len().next_power_of_two();
+        let mut lengths = vec![0; 2 * leaves];
+        lengths[leaves..leaves + free.len()].copy_from_slice(&free);
+        for node in (1..leaves).rev() {
+            lengths[node] = lengths[2 * node].max(lengths[2 * node + 1]);
+        }
+        Self {
+            starts,
+            lengths,
+            leaves,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Takes `blocks` from the start of the first gap that has them.
+    fn take_first(&mut self, blocks: u32) -> Option<u32> {
+        if self.lengths[1] < blocks {
+            return None;
+        }
+        let mut node = 1;
+        while node < self.leaves {
+            node = if self.lengths[2 * node] >= blocks {
+                2 * node
+            } else {
+                2 * node + 1
+            };
+        }
+        let gap = node - self.leaves;
+        let start = self.starts[gap];
+        self.starts[gap] += blocks;
+        self.lengths[node] -= blocks;
+        while node > 1 {
+            node /= 2;
+            self.lengths[node] = self.lengths[2 * node].max(self.lengths[2 * node + 1]);
+        }
+        Some(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Contents of the given lengths one after another from block 1, each block filled with the content's number.
+    fn written(lengths: &[u32]) -> (Vec<u8>, Contents) {
+        let mut contents = Contents::default();
+        let mut image = vec![0; BLOCK_SIZE];
+        for (i, &blocks) in lengths.iter().enumerate() {
+            let start = (image.len() / BLOCK_SIZE) as u32;
+            contents.push_blocks(start, byte_len(blocks)).unwrap();
+            image.resize(image.len() + byte_len(blocks) as usize, i as u8 + 1);
+        }
+        (image, contents)
+    }
+
+    fn check(lengths: &[u32], live: &[bool]) -> u64 {
+        let (mut image, mut contents) = written(lengths);
+        let (end, moved) = close_gaps(&mut image, &mut contents, |i| live[i], 1).unwrap();
+        let total: u32 = lengths
+            .iter()
+            .zip(live)
+            .filter(|(_, l)| **l)
+            .map(|(n, _)| n)
+            .sum();
+        assert_eq!(end, 1 + total);
+        let mut used = vec![false; total as usize];
+        for i in (0..lengths.len()).filter(|&i| live[i]) {
+            let (start, blocks) = contents.extent(i);
+            for b in start..start + blocks {
+                assert!(
+                    !std::mem::replace(&mut used[b as usize - 1], true),
+                    "block {b} used twice"
+                );
+                let bytes = &image[byte_len(b) as usize..][..BLOCK_SIZE];
+                assert!(
+                    bytes.iter().all(|&x| x == i as u8 + 1),
+                    "content {i} damaged"
+                );
+            }
+        }
+        moved
+    }
+
+    #[test]
+    fn moves_little() {
+        assert_eq!(check(&[3, 2, 4], &[true; 3]), 0);
+        assert_eq!(check(&[3, 2, 4], &[true, true, false]), 0);
+        // The last extent fills the gap exactly.
+        assert_eq!(
+            check(&[1, 9, 9, 1], &[false, true, true, true]),
+            byte_len(1)
+        );
+        // It does not fit: everything slides.
+        assert_eq!(
+            check(&[1, 9, 9, 2], &[false, true, true, true]),
+            byte_len(20)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn live_data_survives(spec in prop::collection::vec((0_u32..6, any::<bool>()), 0..40)) {
+            let (lengths, live): (Vec<u32>, Vec<bool>) = spec.into_iter().unzip();
+            check(&lengths, &live);
+        }
+    }
+}

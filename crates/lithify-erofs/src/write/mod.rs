@@ -1,0 +1,282 @@
+//! Writing an image: data as it comes, everything else at the end.
+//!
+//! [`Writer`] takes file data through [`ContentSink`](lithify_tree::ContentSink) and puts it in its final place at once; only the ends of files
+//! wait, since they may find room behind inodes that do not exist yet. [`Writer::finish_image`] gets the merged
+//! [`Tree`] and closes the space of data that did not survive the merge, plans attributes and inodes, and writes
+//! them in one sequential pass. The superblock comes last: an image cut short is no image.
+
+mod compact; // closing the space of dead data
+mod contents; // where each file's data is
+mod data; // large sequential writes
+mod directories; // directory blocks
+mod emit; // the sequential metadata pass
+mod layout; // which inode goes where
+mod packer; // filling metadata blocks
+mod sink; // taking file data
+mod sparse; // chunk sizes and maps
+mod tails; // ends of files
+mod xattrs; // inline or shared
+
+use std::fmt;
+use std::io;
+
+use lithify_tree::{Timestamp, Tree};
+
+use crate::error::Operation;
+use crate::format::BLOCK_SIZE;
+use crate::format::superblock::VOLUME_NAME_LEN;
+use crate::{Storage, WriteError};
+use contents::Contents;
+use data::Appender;
+use sink::Open;
+use tails::TailStore;
+
+/// Longest target of a symbolic link Linux follows, in bytes (`PATH_MAX` less the NUL).
+pub(crate) const SYMLINK_TARGET_MAX: usize = 4095;
+
+/// First block of file data; block 0 holds the superblock.
+const DATA_START: u32 = 1;
+
+/// Makes the temporary file for file tails, once, when memory does not hold them.
+pub type SpillFactory = Box<dyn FnOnce() -> io::Result<Box<dyn Storage + Send>> + Send>;
+
+/// How file data is taken.
+#[non_exhaustive]
+pub struct DataOptions {
+    /// Bytes of file tails kept in memory before they go to the temporary file. Default 16 MiB.
+    pub tail_memory: usize,
+    /// Makes that file. Default none: all tails stay in memory, at worst 4 KiB per file.
+    pub spill: Option<SpillFactory>,
+    /// Whether all data of regular files starts and ends in blocks of its own, as DAX and images that refer to this
+    /// one's blocks need it. Default no: ends of files share blocks with inodes.
+    pub block_aligned: bool,
+}
+
+impl Default for DataOptions {
+    fn default() -> Self {
+        Self {
+            tail_memory: 16 << 20,
+            spill: None,
+            block_aligned: false,
+        }
+    }
+}
+
+impl fmt::Debug for DataOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataOptions")
+            .field("tail_memory", &self.tail_memory)
+            .field("spill", &self.spill.is_some())
+            .field("block_aligned", &self.block_aligned)
+            .finish()
+    }
+}
+
+/// What the image says about itself.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ImageOptions {
+    /// The time all compact inodes have. Default: the most frequent one of the tree, the earliest of several.
+    pub build_time: Option<Timestamp>,
+    /// Volume name, at most 15 bytes. Default empty.
+    pub volume_name: Vec<u8>,
+    /// What identifies the file data, such as the layers' digests. The UUID is derived from it and the metadata.
+    pub uuid_seed: Vec<u8>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FinishReport {
+    /// Length of the image in bytes.
+    pub size: u64,
+    /// Length of the image in blocks of 4096 bytes.
+    pub blocks: u32,
+    /// Bytes of blocks with file data.
+    pub data_bytes: u64,
+    /// Everything else, in bytes: superblock, inodes with what stands behind them, directories, shared attributes.
+    pub metadata_bytes: u64,
+    /// Bytes in metadata blocks that nothing uses.
+    pub padding_bytes: u64,
+    /// Bytes copied inside the image to close the space of dead data.
+    pub moved_bytes: u64,
+    /// Inodes of 32 bytes.
+    pub compact_inodes: u32,
+    /// Inodes of 64 bytes.
+    pub extended_inodes: u32,
+    /// Files whose end stands behind their inode.
+    pub inline_tails: u32,
+    /// Files stored with holes.
+    pub sparse_files: u32,
+    /// Attributes stored once for several inodes, or away from the inode for their length.
+    pub shared_xattrs: u32,
+    /// Nid of the root directory.
+    pub root_nid: u16,
+    /// The time all compact inodes have.
+    pub build_time: Timestamp,
+    /// The UUID.
+    pub uuid: [u8; 16],
+}
+
+/// Writes one EROFS image.
+///
+/// ```
+/// use lithify_erofs::{DataOptions, Image, ImageOptions, Writer};
+/// use lithify_tree::{ContentSink, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
+///
+/// let mut writer = Writer::new(Vec::new(), DataOptions::default());
+/// writer.begin(5, None)?;
+/// writer.write(b"hello")?;
+/// let content = writer.finish()?;
+///
+/// let mut layer = LayerEntries::new();
+/// let kind = EntryKind::File { size: 5, segments: None };
+/// let path = TreePath::clean(b"etc/motd")?;
+/// layer.push(&Entry { path, metadata: Metadata::default(), kind }, Some(content))?;
+/// let mut merge = Merge::new();
+/// merge.apply(layer)?;
+///
+/// let (bytes, report) = writer.finish_image(&merge.finish(), &ImageOptions::default())?;
+/// assert_eq!(bytes.len() as u64, report.size);
+///
+/// let image = Image::open(bytes)?;
+/// let motd = image.lookup(b"etc/motd")?.expect("it was written");
+/// assert_eq!(image.read_to_vec(&motd, 100)?, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer<S> {
+    storage: S,
+    data: Appender,
+    contents: Contents,
+    tails: TailStore,
+    block_aligned: bool,
+    open: Option<Open>,
+}
+
+impl<S: Storage> Writer<S> {
+    /// Starts an image on a storage, whose first block is left for the superblock. What the storage held before is
+    /// overwritten.
+    #[must_use]
+    pub fn new(storage: S, options: DataOptions) -> Self {
+        Self {
+            storage,
+            data: Appender::new(
+                u64::from(DATA_START) * BLOCK_SIZE as u64,
+                Operation::WriteData,
+            ),
+            contents: Contents::default(),
+            tails: TailStore::new(options.tail_memory, options.spill),
+            block_aligned: options.block_aligned,
+            open: None,
+        }
+    }
+
+    /// Bytes of file data in blocks so far, dead ones included.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.data.offset() - u64::from(DATA_START) * BLOCK_SIZE as u64
+    }
+
+    /// Writes everything but the data: what `tree` says is the image. Gives the storage back, cut to the image's
+    /// length and not yet synced.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the storage fails or the tree holds what EROFS cannot.
+    pub fn finish_image(
+        mut self,
+        tree: &Tree,
+        options: &ImageOptions,
+    ) -> Result<(S, FinishReport), WriteError> {
+        if self.open.is_some() {
+            return Err(WriteError::CallOrder {
+                call: "finish_image",
+                state: "while a file was open",
+            });
+        }
+        if options.volume_name.len() >= VOLUME_NAME_LEN || options.volume_name.contains(&0) {
+            return Err(WriteError::VolumeName {
+                name: options.volume_name.clone(),
+            });
+        }
+        let build_time = options
+            .build_time
+            .unwrap_or_else(|| layout::frequent_time(tree));
+        let live = layout::check(tree, &self.contents)?;
+        let xattrs = xattrs::XattrPlan::new(tree)?;
+
+        self.tails.seal()?;
+        self.append_misfit_tails(tree, &xattrs, build_time)?;
+        self.data.flush(&mut self.storage)?;
+        let (end, moved) = compact::close_gaps(
+            &mut self.storage,
+            &mut self.contents,
+            |i| live.contains(i),
+            DATA_START,
+        )?;
+
+        let planner = layout::Planner {
+            tree,
+            contents: &self.contents,
+            xattrs: &xattrs,
+            build_time,
+        };
+        let layout = layout::Layout::new(&planner)?;
+        let mut report = emit::emit(
+            &mut self.storage,
+            &planner,
+            &layout,
+            &mut self.tails,
+            end,
+            options,
+        )?;
+        report.moved_bytes = moved;
+        Ok((self.storage, report))
+    }
+
+    /// Gives files whose tail has no room behind their inode, because many attributes stand there, a last block: the
+    /// file's other blocks move to the end of the data to stay in one piece with it. Such files are rare.
+    fn append_misfit_tails(
+        &mut self,
+        tree: &Tree,
+        xattrs: &xattrs::XattrPlan,
+        build_time: Timestamp,
+    ) -> Result<(), WriteError> {
+        let misfits = layout::Planner {
+            tree,
+            contents: &self.contents,
+            xattrs,
+            build_time,
+        }
+        .misfit_tails();
+        for id in misfits {
+            let Some(content) = self.contents.get(id) else {
+                continue;
+            };
+            let contents::Form::Tail { at, length } = content.form else {
+                continue;
+            };
+            let (size, from, blocks) = (content.size, content.start, content.blocks);
+            self.data.flush(&mut self.storage)?;
+            let start = self.data.block()?;
+            let mut buffer = vec![0; BLOCK_SIZE << 6];
+            let mut left = u64::from(blocks) * BLOCK_SIZE as u64;
+            let mut offset = u64::from(from) * BLOCK_SIZE as u64;
+            while left > 0 {
+                let n = left.min(buffer.len() as u64) as usize;
+                self.storage
+                    .read_exact_at(&mut buffer[..n], offset)
+                    .map_err(Operation::MoveData.failed())?;
+                self.data.append(&mut self.storage, &buffer[..n])?;
+                offset += n as u64;
+                left -= n as u64;
+            }
+            let tail = self.tails.read(at, usize::from(length))?;
+            self.data.append(&mut self.storage, tail)?;
+            self.data.pad(&mut self.storage)?;
+            self.data.block()?;
+            self.contents.set_blocks(id, start, size)?;
+        }
+        Ok(())
+    }
+}
