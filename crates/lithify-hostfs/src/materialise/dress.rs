@@ -1,0 +1,126 @@
+//! Metadata of files just made, and the record of what could not be set.
+
+use std::io;
+
+use lithify_tree::{Escaped, Inode, NodeId, Tree};
+use rustix::fd::BorrowedFd;
+
+use super::attributes::{Failure, Host, Made, Refusal};
+use super::place::Creation;
+use super::sidecar::{Line, Sidecar};
+use super::{MaterialiseError, NotSet};
+
+/// Sets the metadata of one file after the other.
+pub(super) struct Dresser<'a> {
+    tree: &'a Tree,
+    pub(super) host: Host,
+    pub(super) strict: bool,
+    /// Where the sidecar is written.
+    work: BorrowedFd<'a>,
+    pub(super) sidecar: Sidecar,
+    pub(super) not_set: NotSet,
+}
+
+impl<'a> Dresser<'a> {
+    pub(super) fn new(tree: &'a Tree, host: Host, strict: bool, work: BorrowedFd<'a>) -> Self {
+        Self {
+            tree,
+            host,
+            strict,
+            work,
+            sidecar: Sidecar::default(),
+            not_set: NotSet::default(),
+        }
+    }
+
+    /// Owner, attributes, mode and times of a file.
+    pub(super) fn dress(
+        &mut self,
+        node: NodeId,
+        inode: &Inode<'_>,
+        made: Made<'_>,
+        creation: Creation,
+    ) -> Result<(), MaterialiseError> {
+        let mut line = Line {
+            node: creation.stands_for,
+            ..Line::default()
+        };
+        self.not_set.devices += u64::from(creation.stands_for.is_some());
+        let mut refused = |refusal: Refusal<'_>, source| {
+            if self.strict {
+                let what = refusal.to_string();
+                return Err(Failure::Refused { what, source });
+            }
+            count(&mut self.not_set, refusal);
+            match refusal {
+                Refusal::Owner => line.owner = Some((inode.uid, inode.gid)),
+                Refusal::Mode => line.mode = Some(inode.mode),
+                Refusal::Time => line.mtime = Some(inode.mtime),
+                Refusal::Xattr { name, value } => line.xattrs.push((name.into(), value.into())),
+            }
+            Ok(())
+        };
+        let xattrs = self.tree.xattrs(inode.xattrs);
+        let dressed = self
+            .host
+            .dress(made, creation.mode, inode, xattrs, &mut refused);
+        match dressed {
+            Ok(()) if line.is_empty() => Ok(()),
+            Ok(()) => self
+                .sidecar
+                .add(self.work, &self.tree.path(node), &line)
+                .map_err(|e| self.failed("record the metadata of", node, e)),
+            Err(Failure::Refused { what, source }) => Err(MaterialiseError::NotSettable {
+                what,
+                path: self.tree.path(node),
+                source,
+            }),
+            Err(Failure::Io { operation, source }) => Err(self.failed(operation, node, source)),
+        }
+    }
+
+    /// The root as far as it can be while it must still be renamed, which takes write permission on it; returns the
+    /// mode it is to have in the end.
+    pub(super) fn dress_root(&mut self, root: BorrowedFd<'_>) -> Result<u16, MaterialiseError> {
+        let mut inode = self.tree.node_inode(NodeId::ROOT);
+        let mode = inode.mode;
+        inode.mode |= 0o700;
+        let creation = Creation {
+            mode: 0o700,
+            stands_for: None,
+        };
+        self.dress(NodeId::ROOT, &inode, Made::Directory(root), creation)?;
+        Ok(mode)
+    }
+
+    fn failed(&self, operation: &'static str, node: NodeId, source: io::Error) -> MaterialiseError {
+        MaterialiseError::Entry {
+            operation,
+            path: self.tree.path(node),
+            source,
+        }
+    }
+}
+
+fn count(not_set: &mut NotSet, refusal: Refusal<'_>) {
+    let counter = match refusal {
+        Refusal::Owner => &mut not_set.owners,
+        Refusal::Mode => &mut not_set.modes,
+        Refusal::Time => &mut not_set.times,
+        Refusal::Xattr { name, .. } if name == b"security.capability" => &mut not_set.capabilities,
+        Refusal::Xattr { name, .. } if name.starts_with(b"trusted.") => &mut not_set.trusted_xattrs,
+        Refusal::Xattr { .. } => &mut not_set.other_xattrs,
+    };
+    *counter += 1;
+}
+
+impl std::fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Owner => f.write_str("the owner"),
+            Self::Mode => f.write_str("the mode"),
+            Self::Time => f.write_str("the modification time"),
+            Self::Xattr { name, .. } => write!(f, "extended attribute `{}`", Escaped(name)),
+        }
+    }
+}
