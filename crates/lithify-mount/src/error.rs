@@ -1,0 +1,179 @@
+//! Why something cannot be mounted or unmounted.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why something cannot be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The caller may not mount.
+    #[error(
+        "mounting needs root (CAP_SYS_ADMIN): run as root, or extract the image with `-f dir` instead"
+    )]
+    Permission,
+    /// The image cannot be opened or read.
+    #[error("cannot read the image {path:?}")]
+    Image {
+        /// The image; `-` when it was given as an open file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The image is something else.
+    #[error("{path:?} is not an EROFS image")]
+    NotErofs {
+        /// The image; `-` when it was given as an open file.
+        path: PathBuf,
+    },
+    /// The kernel has no EROFS.
+    #[error(
+        "this kernel cannot mount EROFS: load the module (modprobe erofs) or use a kernel with CONFIG_EROFS_FS"
+    )]
+    NoErofs,
+    /// The kernel has no overlayfs.
+    #[error(
+        "this kernel cannot mount overlays: load the module (modprobe overlay) or use a kernel with CONFIG_OVERLAY_FS"
+    )]
+    NoOverlay,
+    /// The kernel does not take the filesystem.
+    #[error("the kernel cannot mount {what}{}", .reason.as_deref().map_or_else(|| " (the kernel log may say why: dmesg)".to_owned(), |r| format!(" ({r})")))]
+    Refused {
+        /// What: the image, or the overlay.
+        what: String,
+        /// What the filesystem said, when it said something.
+        reason: Option<String>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The mount point cannot be used.
+    #[error("cannot mount at {path:?}: it must be an existing directory")]
+    Target {
+        /// The mount point.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A loop device cannot be set up, which this kernel needs for the image.
+    #[error("cannot {operation}: this kernel or the image's filesystem needs a loop device for it")]
+    LoopDevice {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory for changes cannot be used.
+    #[error("cannot {operation} {path:?} for changes to the image")]
+    Writable {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two overlays over one directory of changes would damage it.
+    #[error(
+        "{path:?} already keeps the changes of the mount at {mounted:?}: unmount that first, or name another directory"
+    )]
+    WritableInUse {
+        /// The directory for changes.
+        path: PathBuf,
+        /// Where it is in use.
+        mounted: PathBuf,
+    },
+    /// Nothing is mounted at the directory.
+    #[error("{path:?} is not a mount point")]
+    NotMounted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something is mounted there, but not an image.
+    #[error("{path:?} has a {filesystem} mounted that lithify did not mount: use umount(8)")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its filesystem.
+        filesystem: String,
+    },
+    /// Someone uses the mount.
+    #[error("{path:?} is in use{}", Users(.users))]
+    Busy {
+        /// The mount point.
+        path: PathBuf,
+        /// Who, as far as could be found out.
+        users: Vec<User>,
+    },
+    /// It cannot be unmounted for another reason.
+    #[error("cannot unmount {path:?}")]
+    Unmount {
+        /// The mount point.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `/proc` cannot be read, which says what is mounted.
+    #[error("cannot read {path:?}, which says what is mounted")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not on this system.
+    #[error("mounting images takes Linux")]
+    Unsupported,
+}
+
+/// Who keeps a mount busy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum User {
+    /// A process with its working directory, root, program or an open file there.
+    Process {
+        /// Its id.
+        pid: u32,
+        /// Its short name.
+        name: String,
+    },
+    /// Another mount below.
+    Mount(PathBuf),
+}
+
+/// Who, as a clause.
+struct Users<'a>(&'a [User]);
+
+impl fmt::Display for Users<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, user) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { " by " } else { ", " })?;
+            match user {
+                User::Process { pid, name } => {
+                    write!(f, "process {pid} ({})", name.escape_debug())?
+                }
+                User::Mount(path) => write!(f, "the mount at {path:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_who_and_what() {
+        let name = "a\x1b[0m".to_owned();
+        let error = MountError::Busy {
+            path: "/mnt".into(),
+            users: vec![
+                User::Process { pid: 7, name },
+                User::Mount("/mnt/proc".into()),
+            ],
+        };
+        let text = r#""/mnt" is in use by process 7 (a\u{1b}[0m), the mount at "/mnt/proc""#;
+        assert_eq!(error.to_string(), text);
+    }
+}
