@@ -1,1 +1,60 @@
-//! Placeholder.
+//! Container image layers to filesystems.
+//!
+//! An image is hostile input. Nothing in it names a host path, every byte is checked against the digests that name
+//! it before anything made of it exists, and everything it may ask for has a limit ([`Limits`]). Nothing is unpacked
+//! on the host on the way to an image file: no root, no daemon, no temporary tree.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use lithify::{BuildOptions, Image, Output, ReadOptions, Subject};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # std::fs::create_dir(directory.path().join("root"))?;
+//! # std::fs::write(directory.path().join("root/motd"), "hello\n")?;
+//! # let name = format!("rootfs:{}", directory.path().join("root").display());
+//! # let erofs = directory.path().join("image.erofs");
+//! // `oci:DIR:TAG`, `docker-archive:FILE`, `rootfs:DIR` …
+//! let options = ReadOptions::default();
+//! let image = Image::open(&name, &options)?;
+//! let report = lithify::build(&image, &Output::Path(erofs.clone()), &BuildOptions::default(), &options)?;
+//! assert_eq!(report.artifacts[0].format, "erofs");
+//!
+//! // Read a file back through the EROFS reader, without mounting.
+//! let Subject::Erofs(file) = Subject::open(erofs.to_str().ok_or("not UTF-8")?, &options)? else {
+//!     return Err("an EROFS image was built".into());
+//! };
+//! assert_eq!(file.read(b"/motd")?, b"hello\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A build reports to a [`Progress`] and stops when its [`CancelToken`] is cancelled. Threads are bounded by
+//! [`ReadOptions::jobs`]; the bytes of an artifact depend neither on it nor on the clock, the host or the user.
+#![forbid(unsafe_code)]
+
+mod build; // images into artifacts
+mod decode; // layers into entries and data
+mod description; // `--json`
+mod error; // what can go wrong
+mod image; // opening
+mod listing; // names and metadata
+mod mount; // the kernel's view
+mod options; // reading
+mod output; // files that are complete or not there
+mod progress; // how far things are
+mod spool; // data that waits
+mod subject; // image or artifact
+
+pub use build::{BuildOptions, Format, Output, build};
+pub use description::{Artifact, Description, LayerDescription, PlatformDescription};
+pub use error::{Error, Operation};
+pub use image::Image;
+pub use listing::{ListedEntry, Listing};
+pub use lithify_layer::CancelToken;
+pub use lithify_oci::Platform;
+pub use lithify_oci::source::Source;
+pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Tree};
+pub use mount::{MountOptions, umount};
+pub use options::{Limits, ReadOptions, UnknownLimit};
+pub use progress::{Event, Progress, Silent};
+pub use subject::{ErofsFile, Subject, VerifyReport};

@@ -1,0 +1,53 @@
+//! `-f dir`: a directory on this host.
+
+use lithify_hostfs::{DirTarget, MaterialiseOptions};
+
+use lithify_tree::{InodeKind, Tree};
+
+use super::{BuildOptions, Built, Format, Output, artifact, output_path};
+use crate::decode::decode;
+use crate::{Error, Event, Image, ReadOptions};
+
+pub(super) fn build(
+    image: &Image,
+    output: &Output,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Built {
+    let path = output_path(output, Format::Directory)?;
+    let mut materialise = MaterialiseOptions::default();
+    materialise.sync = options.durable;
+    let target = DirTarget::create(path, materialise)?;
+    let decoded = decode(image, &mut target.sink(), read, Error::Materialise)?;
+    let (tree, summaries) = decoded.merge(image, read)?;
+    read.progress.event(Event::Finishing);
+    let report = target.finish(&tree)?;
+    let mut artifact = artifact(Format::Directory, &path.to_string_lossy());
+    let not_set = &report.not_set;
+    artifact.statistics = [
+        ("names", report.names),
+        ("inodes", report.inodes),
+        ("not_set_owners", not_set.owners),
+        ("not_set_devices", not_set.devices),
+        ("not_set_modes", not_set.modes),
+        ("not_set_times", not_set.times),
+        ("not_set_capabilities", not_set.capabilities),
+        ("not_set_trusted_xattrs", not_set.trusted_xattrs),
+        ("not_set_other_xattrs", not_set.other_xattrs),
+    ]
+    .into_iter()
+    .filter(|&(_, count)| count > 0)
+    .map(|(name, count)| (name.to_owned(), count))
+    .collect();
+    artifact.size = data_bytes(&tree);
+    Ok((artifact, summaries))
+}
+
+/// Apparent size of all files together, each inode once.
+fn data_bytes(tree: &Tree) -> u64 {
+    let size = |id| match tree.inode(id).kind {
+        InodeKind::File { size, .. } => size,
+        _ => 0,
+    };
+    tree.inode_ids().map(size).sum()
+}

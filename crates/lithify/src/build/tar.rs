@@ -1,0 +1,203 @@
+//! `-f tar`: the merged filesystem as one tar, in sorted order, the same for every way to slice it into layers.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use lithify_digest::{Algorithm, Hasher};
+use lithify_layer::{TarWriter, WriteError};
+use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, TreePath};
+
+use super::{BuildOptions, Built, Format, Output, artifact};
+use crate::decode::decode;
+use crate::error::Operation;
+use crate::output::{PendingFile, scratch_file};
+use crate::spool::{Spool, Spooled};
+use crate::{CancelToken, Error, Event, Image, ReadOptions};
+
+pub(super) fn build(
+    image: &Image,
+    output: &Output,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Built {
+    let (path, pending) = match output {
+        Output::Path(path) => (
+            Some(path.as_path()),
+            Some(PendingFile::create(path, options.durable)?),
+        ),
+        Output::Stdout => (None, None),
+    };
+    let mut spool = Spool::new(scratch_file(path).map_err(Error::Scratch)?);
+    let decoded = decode(image, &mut spool, read, Error::Scratch)?;
+    let (tree, summaries) = decoded.merge(image, read)?;
+    let spooled = spool.finish().map_err(Error::Scratch)?;
+    read.progress.event(Event::Finishing);
+    let shown = path.unwrap_or(Path::new("standard output"));
+    let (size, sha256, sockets) = match &pending {
+        Some(pending) => emit(
+            &tree,
+            &spooled,
+            &**pending.file(),
+            options.digest,
+            &read.cancel,
+            shown,
+        )?,
+        None => emit(
+            &tree,
+            &spooled,
+            io::stdout().lock(),
+            options.digest,
+            &read.cancel,
+            shown,
+        )?,
+    };
+    if let Some(pending) = pending {
+        pending.commit(options.durable)?;
+    }
+    let mut artifact = artifact(
+        Format::Tar,
+        &path.map_or("-".into(), |p| p.to_string_lossy()),
+    );
+    artifact.size = size;
+    artifact.sha256 = sha256;
+    if sockets > 0 {
+        artifact
+            .statistics
+            .insert("sockets_left_out".to_owned(), sockets);
+    }
+    Ok((artifact, summaries))
+}
+
+/// Counts and, if wanted, hashes what goes through.
+struct Measured<W> {
+    inner: W,
+    size: u64,
+    hasher: Option<Hasher>,
+}
+
+impl<W: Write> Write for Measured<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(data)?;
+        self.size += written as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&data[..written]);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Writes the tar; returns its size, its digest and how many sockets it could not hold.
+fn emit(
+    tree: &Tree,
+    spooled: &Spooled,
+    out: impl Write,
+    digest: bool,
+    cancel: &CancelToken,
+    path: &Path,
+) -> Result<(u64, Option<String>, u64), Error> {
+    let hasher = digest.then(|| Hasher::new(Algorithm::Sha256));
+    let measured = Measured {
+        inner: out,
+        size: 0,
+        hasher,
+    };
+    let failed = |e: WriteError| match e {
+        WriteError::Write(e) => Error::output(Operation::Write, path, e),
+        e => Error::Tar(e),
+    };
+    let mut writer = TarWriter::new(BufWriter::with_capacity(1 << 20, measured));
+    let mut first_names: Vec<Option<NodeId>> = vec![None; tree.inode_count()];
+    let mut buffer = vec![0; 256 << 10];
+    let mut sockets = 0;
+    for node in tree.walk() {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let id = tree.inode_id(node);
+        let inode = tree.inode(id);
+        if matches!(inode.kind, InodeKind::Socket) {
+            sockets += 1;
+            continue;
+        }
+        let linked = match first_names[id.index()] {
+            Some(first) => Some(tree_path(tree, first)?),
+            None => {
+                first_names[id.index()] = Some(node);
+                None
+            }
+        };
+        let content = match inode.kind {
+            InodeKind::File {
+                content: Some(content),
+                ..
+            } if linked.is_none() => Some(spooled.content(content)),
+            _ => None,
+        };
+        let kind = match linked {
+            Some(target) => EntryKind::HardLink { target },
+            None => kind(&inode, content.and_then(|c| c.segments.as_deref())),
+        };
+        let metadata = Metadata {
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            mtime: inode.mtime,
+            xattrs: tree.xattrs(inode.xattrs).clone(),
+        };
+        writer
+            .append(&Entry {
+                path: tree_path(tree, node)?,
+                metadata,
+                kind,
+            })
+            .map_err(failed)?;
+        if let Some(content) = content {
+            let mut data = spooled.reader(content);
+            loop {
+                let read = data.read(&mut buffer).map_err(Error::Scratch)?;
+                if read == 0 {
+                    break;
+                }
+                writer.data(&buffer[..read]).map_err(failed)?;
+            }
+        }
+    }
+    let buffered = writer.finish().map_err(failed)?;
+    let mut measured = buffered
+        .into_inner()
+        .map_err(|e| Error::output(Operation::Write, path, e.into_error()))?;
+    measured
+        .flush()
+        .map_err(|e| Error::output(Operation::Write, path, e))?;
+    Ok((
+        measured.size,
+        measured.hasher.map(|h| h.finish().hex()),
+        sockets,
+    ))
+}
+
+/// The path of a node as a tar can hold it: a path through symbolic links may exceed what one name may be.
+fn tree_path(tree: &Tree, node: NodeId) -> Result<TreePath, Error> {
+    TreePath::clean(&tree.path(node)).map_err(Error::TarPath)
+}
+
+fn kind(inode: &Inode<'_>, segments: Option<&[lithify_tree::DataSegment]>) -> EntryKind {
+    match inode.kind {
+        InodeKind::File { size, .. } => EntryKind::File {
+            size,
+            segments: segments.map(<[_]>::to_vec),
+        },
+        InodeKind::Symlink { target } => EntryKind::Symlink {
+            target: target.to_vec(),
+        },
+        InodeKind::CharDevice(device) => EntryKind::CharDevice(device),
+        InodeKind::BlockDevice(device) => EntryKind::BlockDevice(device),
+        InodeKind::Fifo => EntryKind::Fifo,
+        InodeKind::Socket => EntryKind::Socket,
+        _ => EntryKind::Directory,
+    }
+}

@@ -1,0 +1,284 @@
+//! Layers of an image into entries, their data into a target's sink.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use lithify_digest::Digest;
+use lithify_hostfs::{ScanOptions, Scanner};
+use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
+use lithify_tree::{ContentId, ContentSink, EntryKind, LayerEntries, Merge, Tree};
+
+use crate::image::LayerInput;
+use crate::{Error, Event, Image, Progress, ReadOptions};
+
+/// Blob bytes between two [`Event::Read`]s.
+const PROGRESS_STEP: u64 = 4 << 20;
+
+/// All layers, decoded and verified.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// Bottom first.
+    layers: Vec<LayerEntries>,
+    /// What was found out about each layer, bottom first.
+    pub(crate) summaries: Vec<LayerSummary>,
+}
+
+/// What decoding a layer found out.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerSummary {
+    /// Digest of the uncompressed tar, or of a host directory's whole content.
+    pub(crate) diff_id: Digest,
+    pub(crate) tar_bytes: u64,
+    pub(crate) entries: u64,
+}
+
+/// A layer being read.
+enum Reader {
+    Blob(Box<LayerReader>),
+    Directory(Box<Scanner>),
+}
+
+/// A sink that keeps nothing, for those who want names only.
+#[derive(Debug)]
+pub(crate) struct Discard;
+
+impl ContentSink for Discard {
+    type Error = std::convert::Infallible;
+
+    fn begin(
+        &mut self,
+        _size: u64,
+        _segments: Option<&[lithify_tree::DataSegment]>,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn write(&mut self, _data: &[u8]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<ContentId, Self::Error> {
+        Ok(ContentId(0))
+    }
+}
+
+/// Reports how much of a blob was read.
+struct Counting {
+    inner: Box<dyn Read + Send>,
+    progress: Arc<dyn Progress>,
+    index: usize,
+    read: u64,
+    reported: u64,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        if self.read - self.reported >= PROGRESS_STEP || read == 0 {
+            self.reported = self.read;
+            self.progress.event(Event::Read {
+                index: self.index,
+                blob_bytes: self.read,
+            });
+        }
+        Ok(read)
+    }
+}
+
+/// Decodes all layers, top first: see ARCHITECTURE.md, "Place, merge, close the gaps".
+pub(crate) fn decode<S, F>(
+    image: &Image,
+    sink: &mut S,
+    options: &ReadOptions,
+    sink_error: F,
+) -> Result<Decoded, Error>
+where
+    S: ContentSink,
+    F: Fn(S::Error) -> Error,
+{
+    let count = image.layer_count();
+    options.progress.event(Event::Started { layers: count });
+    let mut decoded: Vec<(LayerEntries, LayerSummary)> = Vec::with_capacity(count);
+    let mut next = None;
+    for index in (0..count).rev() {
+        let mut reader = match next.take() {
+            Some(reader) => reader,
+            None => open(image, index, options)?,
+        };
+        // With threads to spare the layer below starts too, as far as its buffers reach.
+        if options.threads() > 1 && index > 0 {
+            next = Some(open(image, index - 1, options)?);
+        }
+        let mut entries = LayerEntries::new();
+        let failed = |source| Error::Layer {
+            index,
+            name: image.layer_name(index),
+            source: Box::new(source),
+        };
+        while let Some(entry) = reader.next_entry().map_err(|e| e.into_error(failed))? {
+            if options.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let content = match entry.kind {
+                EntryKind::File { .. } => reader.copy_into(sink).map_err(|e| match e {
+                    Copied::Read(e) => e.into_error(failed),
+                    Copied::Sink(e) => sink_error(e),
+                })?,
+                _ => None,
+            };
+            entries
+                .push(&entry, content)
+                .map_err(|source| Error::LayerFull { index, source })?;
+        }
+        let summary = reader.finish(&entries).map_err(|e| e.into_error(failed))?;
+        let LayerSummary {
+            tar_bytes,
+            entries: number,
+            ..
+        } = summary;
+        options.progress.event(Event::LayerDone {
+            index,
+            tar_bytes,
+            entries: number,
+        });
+        decoded.push((entries, summary));
+    }
+    decoded.reverse();
+    let (layers, summaries) = decoded.into_iter().unzip();
+    Ok(Decoded { layers, summaries })
+}
+
+fn open(image: &Image, index: usize, options: &ReadOptions) -> Result<Reader, Error> {
+    let name = image.layer_name(index);
+    options.progress.event(Event::Layer {
+        index,
+        name: &name,
+        blob_size: image.blob_size(index),
+    });
+    Ok(match image.open_layer(index)? {
+        LayerInput::Blob(inner, expected) => {
+            let progress = Arc::clone(&options.progress);
+            let blob = Counting {
+                inner,
+                progress,
+                index,
+                read: 0,
+                reported: 0,
+            };
+            let threading = if options.threads() > 1 {
+                Threading::Pipelined
+            } else {
+                Threading::Inline
+            };
+            let decode = Options {
+                limits: options.limits.layer,
+                threading,
+                cancel: options.cancel.clone(),
+            };
+            let reader = LayerReader::new(Box::new(blob), expected, decode).map_err(|source| {
+                Error::Layer {
+                    index,
+                    name,
+                    source: Box::new(source),
+                }
+            })?;
+            Reader::Blob(Box::new(reader))
+        }
+        LayerInput::Directory(path) => Reader::Directory(Box::new(scan(&path)?)),
+    })
+}
+
+fn scan(path: &Path) -> Result<Scanner, Error> {
+    Ok(Scanner::open(path, ScanOptions::default())?)
+}
+
+/// What reading a layer can fail with.
+enum ReadError {
+    Layer(lithify_layer::Error),
+    Scan(lithify_hostfs::ScanError),
+}
+
+enum Copied<E> {
+    Read(ReadError),
+    Sink(E),
+}
+
+impl ReadError {
+    fn into_error(self, failed: impl Fn(lithify_layer::Error) -> Error) -> Error {
+        match self {
+            Self::Layer(lithify_layer::Error::Blob(BlobError::Cancelled)) => Error::Cancelled,
+            Self::Layer(e) => failed(e),
+            Self::Scan(e) => Error::Scan(e),
+        }
+    }
+}
+
+impl Reader {
+    fn next_entry(&mut self) -> Result<Option<lithify_tree::Entry>, ReadError> {
+        match self {
+            Self::Blob(reader) => reader.next_entry().map_err(ReadError::Layer),
+            Self::Directory(scanner) => scanner.next_entry().map_err(ReadError::Scan),
+        }
+    }
+
+    fn copy_into<S: ContentSink>(
+        &mut self,
+        sink: &mut S,
+    ) -> Result<Option<ContentId>, Copied<S::Error>> {
+        match self {
+            Self::Blob(reader) => reader.copy_into(sink).map_err(|e| match e {
+                CopyError::Layer(e) => Copied::Read(ReadError::Layer(e)),
+                CopyError::Sink(e) => Copied::Sink(e),
+            }),
+            Self::Directory(scanner) => match scanner.copy_into(sink) {
+                Ok(content) => Ok(Some(content)),
+                Err(lithify_hostfs::CopyError::Scan(e)) => Err(Copied::Read(ReadError::Scan(e))),
+                Err(lithify_hostfs::CopyError::Sink(e)) => Err(Copied::Sink(e)),
+                Err(_) => Ok(None),
+            },
+        }
+    }
+
+    fn finish(self, entries: &LayerEntries) -> Result<LayerSummary, ReadError> {
+        let count = entries.len() as u64;
+        match self {
+            Self::Blob(reader) => {
+                let summary = reader.finish().map_err(ReadError::Layer)?;
+                Ok(LayerSummary {
+                    diff_id: summary.diff_id,
+                    tar_bytes: summary.tar_size,
+                    entries: count,
+                })
+            }
+            Self::Directory(scanner) => {
+                let summary = scanner.finish().map_err(ReadError::Scan)?;
+                Ok(LayerSummary {
+                    diff_id: summary.digest,
+                    tar_bytes: summary.bytes,
+                    entries: count,
+                })
+            }
+        }
+    }
+}
+
+impl Decoded {
+    /// Applies the layers in order.
+    pub(crate) fn merge(
+        self,
+        image: &Image,
+        options: &ReadOptions,
+    ) -> Result<(Tree, Vec<LayerSummary>), Error> {
+        let mut merge = Merge::new().limit_names(options.limits.names);
+        for (index, layer) in self.layers.into_iter().enumerate() {
+            merge.apply(layer).map_err(|source| Error::Merge {
+                index,
+                name: image.layer_name(index),
+                source,
+            })?;
+        }
+        Ok((merge.finish(), self.summaries))
+    }
+}

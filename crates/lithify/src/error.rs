@@ -1,0 +1,212 @@
+//! What can go wrong, and with what.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lithify_erofs::ReadError;
+
+/// The error of every operation of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name is no image source.
+    #[error(transparent)]
+    Name(#[from] lithify_oci::source::ParseError),
+    /// The source cannot be read by this version.
+    #[error("`{name}` cannot be read: {hint}")]
+    UnsupportedSource {
+        /// The name asked for.
+        name: String,
+        /// What to use instead.
+        hint: &'static str,
+    },
+    /// The image cannot be opened.
+    #[error("cannot open image `{name}`")]
+    Open {
+        /// The name asked for.
+        name: String,
+        /// Why not.
+        source: Box<lithify_oci::Error>,
+    },
+    /// A file or directory that was named cannot be read.
+    #[error("cannot read `{}`", .path.display())]
+    Input {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The path is neither an image source nor an artifact.
+    #[error("`{}` is not an artifact lithify knows: expected an EROFS image, or an image source such as oci:DIR:TAG", .path.display())]
+    UnknownArtifact {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A layer is not what the image says, or cannot be decoded.
+    #[error("layer {index} ({name})")]
+    Layer {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// Its digest, diff_id or path.
+        name: String,
+        /// What is wrong with it.
+        source: Box<lithify_layer::Error>,
+    },
+    /// A layer cannot be applied to those below it.
+    #[error("layer {index} ({name}) cannot be applied")]
+    Merge {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// Its digest, diff_id or path.
+        name: String,
+        /// Why not.
+        source: lithify_tree::MergeError,
+    },
+    /// A layer has more than 4 GiB of names.
+    #[error("layer {index}")]
+    LayerFull {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// The limit met.
+        source: lithify_tree::LayerFull,
+    },
+    /// The host directory cannot be read as a root filesystem.
+    #[error(transparent)]
+    Scan(#[from] lithify_hostfs::ScanError),
+    /// The directory cannot be written.
+    #[error(transparent)]
+    Materialise(#[from] lithify_hostfs::MaterialiseError),
+    /// The EROFS image cannot be written.
+    #[error(transparent)]
+    WriteErofs(Box<lithify_erofs::WriteError>),
+    /// The EROFS image is damaged.
+    #[error("`{}` is damaged: {first}{}", .path.display(), and_more(*.more))]
+    Damaged {
+        /// The image.
+        path: PathBuf,
+        /// The first problem found.
+        first: String,
+        /// Further problems.
+        more: u64,
+    },
+    /// The EROFS image cannot be read.
+    #[error(transparent)]
+    ReadErofs(#[from] lithify_erofs::ReadError),
+    /// The tar cannot be written.
+    #[error(transparent)]
+    Tar(lithify_layer::WriteError),
+    /// A merged path cannot stand in a tar: its way led through symbolic links and got longer than names may be.
+    #[error(transparent)]
+    TarPath(lithify_tree::PathError),
+    /// The mount, or its end, did not work.
+    #[error(transparent)]
+    Mount(#[from] lithify_mount::MountError),
+    /// The output path is taken by something that is not a regular file.
+    #[error("`{}` exists and is not a regular file; name another output or remove it", .path.display())]
+    OutputExists {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The output cannot be written.
+    #[error("cannot {operation} `{}`", .path.display())]
+    Output {
+        /// What was being done.
+        operation: Operation,
+        /// The output path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Something in the image's place for data while it is being collected.
+    #[error("cannot keep file data in a scratch file; is the disk of the output full?")]
+    Scratch(#[source] io::Error),
+    /// The format cannot go where it was asked to.
+    #[error("{format} cannot be written to {destination}")]
+    Destination {
+        /// The format.
+        format: &'static str,
+        /// Where it was asked to go.
+        destination: &'static str,
+    },
+    /// The path does not exist in the image.
+    #[error("`{path}` does not exist in the image")]
+    NotInImage {
+        /// The path, escaped.
+        path: String,
+    },
+    /// [`CancelToken::cancel`](crate::CancelToken::cancel) was called.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What was being done to an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Making the file.
+    Create,
+    /// Writing data.
+    Write,
+    /// Waiting for the disk.
+    Sync,
+    /// Giving the finished file its name.
+    Rename,
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Rename => "rename the finished file to",
+        })
+    }
+}
+
+/// How many problems were not shown.
+fn and_more(count: u64) -> String {
+    if count == 0 {
+        String::new()
+    } else {
+        format!(" (and {count} more problems)")
+    }
+}
+
+impl Error {
+    pub(crate) fn output(operation: Operation, path: &Path, source: io::Error) -> Self {
+        Self::Output {
+            operation,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn input(path: &Path, source: io::Error) -> Self {
+        Self::Input {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    /// Whether bytes were not what a digest, size, checksum or format promised: the command's exit code 3.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        match self {
+            Self::Open { source, .. } => source.is_verification(),
+            Self::Layer { source, .. } => source.is_verification(),
+            Self::Damaged { .. } => true,
+            Self::ReadErofs(e) => !matches!(
+                e,
+                ReadError::Io { .. }
+                    | ReadError::Length { .. }
+                    | ReadError::Features { .. }
+                    | ReadError::DirectoryBlocks { .. }
+                    | ReadError::ExtraDevice { .. }
+                    | ReadError::Compressed { .. }
+                    | ReadError::XattrPrefix { .. }
+            ),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! An opened image, whatever it came from.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use lithify_oci::source::{Source, TarInput};
+
+use crate::description::{Description, LayerDescription, PlatformDescription};
+use crate::{Error, ReadOptions};
+
+/// An image: some layers and, unless it is a bare root filesystem, a configuration.
+///
+/// Opening reads and verifies manifest and configuration; layers are read when something is made of them.
+#[derive(Debug)]
+pub struct Image {
+    name: String,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// Manifest, configuration, layers.
+    Oci(Box<lithify_oci::Image>),
+    /// A host directory.
+    Rootfs(PathBuf),
+    /// A tar of a root filesystem.
+    Tar(TarInput),
+}
+
+/// What a layer is read from.
+pub(crate) enum LayerInput {
+    /// A blob, and what is known about it.
+    Blob(Box<dyn Read + Send>, lithify_layer::Expected),
+    /// A host directory.
+    Directory(PathBuf),
+}
+
+impl Image {
+    /// Opens an image by its source name, such as `oci:DIR:TAG`; see [`Source`] for all of them.
+    ///
+    /// # Errors
+    /// [`Error::Name`] and [`Error::UnsupportedSource`] for a name that cannot be opened, [`Error::Open`] and
+    /// [`Error::Input`] for what is wrong with the image.
+    pub fn open(name: &str, options: &ReadOptions) -> Result<Self, Error> {
+        let source: Source = name.parse()?;
+        let unsupported = |hint| Error::UnsupportedSource {
+            name: name.to_owned(),
+            hint,
+        };
+        let origin = match &source {
+            Source::Oci { .. } | Source::OciArchive { .. } | Source::DockerArchive { .. } => {
+                let mut open =
+                    lithify_oci::OpenOptions::default().with_limits(options.limits.image.clone());
+                open.platform.clone_from(&options.platform);
+                let image = lithify_oci::open(&source, &open).map_err(|e| Error::Open {
+                    name: name.to_owned(),
+                    source: Box::new(e),
+                })?;
+                Origin::Oci(Box::new(image))
+            }
+            Source::Rootfs(path) => {
+                let metadata = std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
+                if !metadata.is_dir() {
+                    return Err(Error::input(path, std::io::ErrorKind::NotADirectory.into()));
+                }
+                Origin::Rootfs(path.clone())
+            }
+            Source::Tar(input) => {
+                if let TarInput::File(path) = input {
+                    std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
+                }
+                Origin::Tar(input.clone())
+            }
+            Source::DockerDaemon(_) => {
+                return Err(unsupported(
+                    "save the image with `docker save -o FILE` and name it docker-archive:FILE",
+                ));
+            }
+            Source::Docker(_) | Source::Name(_) => {
+                return Err(unsupported(
+                    "registries are not supported; copy the image with `skopeo copy` and name the copy oci:DIR:TAG",
+                ));
+            }
+            _ => return Err(unsupported("this kind of source is not supported")),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            origin,
+        })
+    }
+
+    /// The name the image was opened by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The manifest and configuration, for images that have them.
+    #[must_use]
+    pub fn oci(&self) -> Option<&lithify_oci::Image> {
+        match &self.origin {
+            Origin::Oci(image) => Some(image),
+            Origin::Rootfs(_) | Origin::Tar(_) => None,
+        }
+    }
+
+    /// Number of layers.
+    #[must_use]
+    pub fn layer_count(&self) -> usize {
+        self.oci().map_or(1, |image| image.layers().len())
+    }
+
+    /// What a person calls a layer.
+    pub(crate) fn layer_name(&self, index: usize) -> String {
+        match &self.origin {
+            Origin::Oci(image) => {
+                let layer = &image.layers()[index];
+                layer.digest.unwrap_or(layer.diff_id).to_string()
+            }
+            Origin::Rootfs(path) | Origin::Tar(TarInput::File(path)) => path.display().to_string(),
+            Origin::Tar(_) => "standard input".to_owned(),
+        }
+    }
+
+    /// Size of a layer's blob, where it is known.
+    pub(crate) fn blob_size(&self, index: usize) -> Option<u64> {
+        match &self.origin {
+            Origin::Oci(image) => image.layers()[index].size,
+            Origin::Tar(TarInput::File(path)) => std::fs::metadata(path)
+                .ok()
+                .filter(|m| m.is_file())
+                .map(|m| m.len()),
+            Origin::Rootfs(_) | Origin::Tar(_) => None,
+        }
+    }
+
+    /// Opens a layer for reading.
+    pub(crate) fn open_layer(&self, index: usize) -> Result<LayerInput, Error> {
+        let unknown = lithify_layer::Expected::nothing();
+        Ok(match &self.origin {
+            Origin::Oci(image) => {
+                let layer = &image.layers()[index];
+                let blob = image.open_layer(index).map_err(|e| Error::Open {
+                    name: self.name.clone(),
+                    source: Box::new(e),
+                })?;
+                let expected = lithify_layer::Expected {
+                    digest: layer.digest,
+                    size: layer.size,
+                    diff_id: Some(layer.diff_id),
+                    compression: layer.compression.and_then(compression),
+                };
+                LayerInput::Blob(blob.into_reader(), expected)
+            }
+            Origin::Rootfs(path) => LayerInput::Directory(path.clone()),
+            Origin::Tar(TarInput::File(path)) => {
+                LayerInput::Blob(Box::new(open_file(path)?), unknown)
+            }
+            Origin::Tar(_) => LayerInput::Blob(Box::new(std::io::stdin()), unknown),
+        })
+    }
+
+    /// The image as data.
+    #[must_use]
+    pub fn describe(&self) -> Description {
+        let mut description = Description {
+            reference: self.name.clone(),
+            ..Description::default()
+        };
+        let Some(image) = self.oci() else {
+            description.layers = vec![LayerDescription {
+                size: self.blob_size(0),
+                ..LayerDescription::default()
+            }];
+            return description;
+        };
+        let platform = image.platform();
+        description.manifest_digest = image.manifest_digest().map(ToString::to_string);
+        description.media_type = image.media_type().map(ToString::to_string);
+        description.config_digest = Some(image.config_digest().to_string());
+        description.platform = Some(PlatformDescription {
+            os: platform.os().to_owned(),
+            architecture: platform.architecture().to_owned(),
+            variant: platform.variant().map(ToOwned::to_owned),
+            os_version: platform.os_version().map(ToOwned::to_owned),
+            os_features: platform.os_features().to_vec(),
+        });
+        // The configuration was parsed when the image was opened; here its fields are wanted as they stand.
+        if let Ok(mut config) = serde_json::from_slice::<serde_json::Value>(image.raw_config()) {
+            description.created = config
+                .get("created")
+                .and_then(|c| c.as_str())
+                .map(ToOwned::to_owned);
+            description.config = config
+                .get_mut("config")
+                .map(serde_json::Value::take)
+                .filter(|c| !c.is_null());
+        }
+        description.layers = image
+            .layers()
+            .iter()
+            .map(|layer| LayerDescription {
+                digest: layer.digest.map(|d| d.to_string()),
+                diff_id: Some(layer.diff_id.to_string()),
+                media_type: layer.media_type.clone(),
+                size: layer.size,
+                ..LayerDescription::default()
+            })
+            .collect();
+        description
+    }
+}
+
+/// What a media type says, as the decoder takes it.
+fn compression(hint: lithify_oci::manifest::Compression) -> Option<lithify_layer::Compression> {
+    match hint {
+        lithify_oci::manifest::Compression::None => Some(lithify_layer::Compression::None),
+        lithify_oci::manifest::Compression::Gzip => Some(lithify_layer::Compression::Gzip),
+        lithify_oci::manifest::Compression::Zstd => Some(lithify_layer::Compression::Zstd),
+        _ => None,
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|e| Error::input(path, e))
+}

@@ -1,0 +1,111 @@
+//! What is in an image or artifact, without the data.
+
+use lithify_tree::{Escaped, InodeKind, NodeId, Tree};
+use serde::Serialize;
+
+use crate::Error;
+
+/// The names and metadata of an image or artifact.
+#[derive(Debug)]
+pub struct Listing {
+    tree: Tree,
+}
+
+/// One name as data. Bytes that are not printable text are escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ListedEntry {
+    /// Absolute path.
+    pub path: String,
+    /// `file`, `directory`, `symlink`, `char`, `block`, `fifo` or `socket`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Permissions as four octal digits.
+    pub mode: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size of a file in bytes, holes included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Seconds of the modification time.
+    pub mtime: i64,
+    /// Its nanoseconds.
+    pub mtime_nsec: u32,
+    /// Number of names.
+    pub nlink: u32,
+    /// Number of the inode; names with the same number are hard links of each other.
+    pub inode: usize,
+    /// Target of a symbolic link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Major and minor number of a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<(u32, u32)>,
+    /// Extended attributes: name and value, the value in hexadecimal digits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<(String, String)>,
+}
+
+impl Listing {
+    pub(crate) fn new(tree: Tree) -> Self {
+        Self { tree }
+    }
+
+    /// The tree behind the listing.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The node at a path; symbolic links on the way are followed inside the image.
+    ///
+    /// # Errors
+    /// [`Error::NotInImage`].
+    pub fn find(&self, path: &[u8]) -> Result<NodeId, Error> {
+        self.tree.resolve(path).ok_or_else(|| Error::NotInImage {
+            path: Escaped(path).to_string(),
+        })
+    }
+
+    /// A node as data.
+    #[must_use]
+    pub fn entry(&self, node: NodeId) -> ListedEntry {
+        let tree = &self.tree;
+        let id = tree.inode_id(node);
+        let inode = tree.inode(id);
+        let (kind, size, target, device) = match inode.kind {
+            InodeKind::File { size, .. } => ("file", Some(size), None, None),
+            InodeKind::Directory => ("directory", None, None, None),
+            InodeKind::Symlink { target } => {
+                ("symlink", None, Some(Escaped(target).to_string()), None)
+            }
+            InodeKind::CharDevice(d) => ("char", None, None, Some((d.major, d.minor))),
+            InodeKind::BlockDevice(d) => ("block", None, None, Some((d.major, d.minor))),
+            InodeKind::Fifo => ("fifo", None, None, None),
+            InodeKind::Socket => ("socket", None, None, None),
+            _ => ("unknown", None, None, None),
+        };
+        let hex = |value: &[u8]| value.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        ListedEntry {
+            path: format!("/{}", Escaped(&tree.path(node))),
+            kind,
+            mode: format!("{:04o}", inode.mode),
+            uid: inode.uid,
+            gid: inode.gid,
+            size,
+            mtime: inode.mtime.seconds,
+            mtime_nsec: inode.mtime.nanoseconds,
+            nlink: inode.nlink,
+            inode: id.index(),
+            target,
+            device,
+            xattrs: tree
+                .xattrs(inode.xattrs)
+                .iter()
+                .map(|(name, value)| (Escaped(name).to_string(), hex(value)))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! How images are found and read.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lithify_oci::Platform;
+
+use crate::{CancelToken, Progress, Silent};
+
+/// Bounds on what an image may contain: of its documents and of its layers.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Manifests, configurations, archives.
+    pub image: lithify_oci::Limits,
+    /// Layers.
+    pub layer: lithify_layer::Limits,
+    /// Names in the merged filesystem, removed and replaced ones included.
+    pub names: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            image: lithify_oci::Limits::default(),
+            layer: lithify_layer::Limits::default(),
+            names: lithify_tree::DEFAULT_NAME_LIMIT,
+        }
+    }
+}
+
+/// A limit that does not exist.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("there is no limit named `{}`: there are {}", .name.escape_debug(), Limits::NAMES.join(", "))]
+pub struct UnknownLimit {
+    /// The name asked for.
+    pub name: String,
+}
+
+impl Limits {
+    /// The names [`set`](Self::set) knows, which are those errors use.
+    pub const NAMES: [&str; 17] = [
+        "names",
+        "tar_bytes",
+        "entries",
+        "path_bytes",
+        "metadata_bytes",
+        "xattr_bytes",
+        "file_bytes",
+        "sparse_segments",
+        "zstd_window_log",
+        "manifest_bytes",
+        "config_bytes",
+        "index_entries",
+        "index_depth",
+        "layers",
+        "archive_entries",
+        "archive_header_bytes",
+        "spool_bytes",
+    ];
+
+    /// Sets a limit by its name.
+    ///
+    /// # Errors
+    /// [`UnknownLimit`].
+    pub fn set(&mut self, name: &str, value: u64) -> Result<(), UnknownLimit> {
+        let count = usize::try_from(value).unwrap_or(usize::MAX);
+        match name {
+            "names" => self.names = u32::try_from(value).unwrap_or(u32::MAX),
+            "tar_bytes" => self.layer.tar_bytes = value,
+            "entries" => self.layer.entries = value,
+            "path_bytes" => self.layer.path_bytes = value,
+            "metadata_bytes" => self.layer.metadata_bytes = value,
+            "xattr_bytes" => self.layer.xattr_bytes = value,
+            "file_bytes" => self.layer.file_bytes = value,
+            "sparse_segments" => self.layer.sparse_segments = value,
+            "zstd_window_log" => {
+                self.layer.zstd_window_log = u32::try_from(value).unwrap_or(u32::MAX)
+            }
+            "manifest_bytes" => self.image.manifest_bytes = value,
+            "config_bytes" => self.image.config_bytes = value,
+            "index_entries" => self.image.index_entries = count,
+            "index_depth" => self.image.index_depth = count,
+            "layers" => self.image.layers = count,
+            "archive_entries" => self.image.archive_entries = count,
+            "archive_header_bytes" => self.image.archive_header_bytes = value,
+            "spool_bytes" => self.image.spool_bytes = value,
+            _ => {
+                return Err(UnknownLimit {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything about reading an image that is not the image.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Which image of several; `None` is Linux on this machine's architecture.
+    pub platform: Option<Platform>,
+    /// Processors to make use of; `None` is all there are. With 1 everything happens in the calling thread; with more,
+    /// each layer being decoded has three threads of its own, and two layers are decoded at a time. Results never
+    /// depend on it.
+    pub jobs: Option<NonZeroUsize>,
+    /// Bounds on what an image may contain.
+    pub limits: Limits,
+    /// Who is told how far things are.
+    pub progress: Arc<dyn Progress>,
+    /// Stops the work.
+    pub cancel: CancelToken,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            platform: None,
+            jobs: None,
+            limits: Limits::default(),
+            progress: Arc::new(Silent),
+            cancel: CancelToken::new(),
+        }
+    }
+}
+
+impl ReadOptions {
+    /// The number of threads to use.
+    pub(crate) fn threads(&self) -> usize {
+        self.jobs
+            .or_else(|| std::thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get)
+    }
+}

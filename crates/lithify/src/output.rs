@@ -1,0 +1,212 @@
+//! Output files that exist complete or not at all.
+//!
+//! On Linux a file under construction has no name: it is opened with `O_TMPFILE` in the directory of its destination
+//! and linked when it is done, so that not even `SIGKILL` or a power cut leaves a stray file. Where the filesystem
+//! cannot do that, it has a temporary name that is removed on failure.
+//!
+//! Order of a durable commit: data reaches the disk, the name appears, the directory reaches the disk.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+
+use crate::error::{Error, Operation};
+
+/// A file under construction.
+#[derive(Debug)]
+pub(crate) struct PendingFile {
+    file: Arc<File>,
+    destination: PathBuf,
+    directory: PathBuf,
+    /// The temporary name, if the file has one.
+    name: Option<PathBuf>,
+    flusher: Option<Flusher>,
+}
+
+/// Sends what is written to the disk while more is being written, so that the final sync has little left to wait for.
+#[derive(Debug)]
+struct Flusher {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Flusher {
+    fn start(file: &Arc<File>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (file, stopped) = (Arc::clone(file), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("lithify-flush".into())
+            .spawn(move || {
+                while !stopped.load(Ordering::Acquire) {
+                    std::thread::park_timeout(std::time::Duration::from_millis(50));
+                    file.sync_data()?;
+                }
+                Ok(())
+            })?;
+        Ok(Self { stop, thread })
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
+    }
+}
+
+/// A temporary name nobody else has: the process, and a number that counts up.
+fn temporary_name() -> OsString {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    OsString::from(format!(".lithify-{}-{number}.tmp", std::process::id()))
+}
+
+/// The directory a path is in, never empty.
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+impl PendingFile {
+    /// Starts a file that will replace `destination`. With `durable`, its data is sent to the disk while it is written.
+    pub(crate) fn create(destination: &Path, durable: bool) -> Result<Self, Error> {
+        let fail = |operation, source| Error::output(operation, destination, source);
+        if let Ok(existing) = fs::symlink_metadata(destination)
+            && !existing.is_file()
+        {
+            return Err(Error::OutputExists {
+                path: destination.to_path_buf(),
+            });
+        }
+        let directory = directory_of(destination);
+        let (file, name) = open_new(&directory).map_err(|e| fail(Operation::Create, e))?;
+        let file = Arc::new(file);
+        let flusher = match durable {
+            true => Some(Flusher::start(&file).map_err(|e| fail(Operation::Create, e))?),
+            false => None,
+        };
+        Ok(Self {
+            file,
+            destination: destination.to_path_buf(),
+            directory,
+            name,
+            flusher,
+        })
+    }
+
+    /// The file, to be written at any offset.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Gives the file its name. With `durable`, it and its name survive a power cut once this returns.
+    pub(crate) fn commit(mut self, durable: bool) -> Result<(), Error> {
+        let destination = self.destination.clone();
+        let fail = |operation, source| Error::output(operation, &destination, source);
+        if let Some(flusher) = self.flusher.take() {
+            flusher.finish().map_err(|e| fail(Operation::Sync, e))?;
+        }
+        if durable {
+            self.file.sync_all().map_err(|e| fail(Operation::Sync, e))?;
+        }
+        self.link().map_err(|e| fail(Operation::Rename, e))?;
+        if durable {
+            File::open(&self.directory)
+                .and_then(|d| d.sync_all())
+                .map_err(|e| fail(Operation::Sync, e))?;
+        }
+        Ok(())
+    }
+
+    fn link(&mut self) -> io::Result<()> {
+        let Some(name) = self.name.clone() else {
+            if give_name(&self.file, &self.destination)? {
+                return Ok(());
+            }
+            // The destination exists: a link cannot replace it, a rename can.
+            let name = loop {
+                let name = self.directory.join(temporary_name());
+                if give_name(&self.file, &name)? {
+                    break name;
+                }
+            };
+            self.name = Some(name);
+            return self.link();
+        };
+        fs::rename(name, &self.destination)?;
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if let Some(flusher) = self.flusher.take() {
+            // The build failed already; that is the error to report.
+            flusher.finish().ok();
+        }
+        if let Some(name) = &self.name {
+            fs::remove_file(name).ok();
+        }
+    }
+}
+
+/// Opens a new file in a directory, without a name where the filesystem can.
+fn open_new(directory: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let mode = Mode::from_raw_mode(0o666);
+    match openat(
+        CWD,
+        directory,
+        OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
+        mode,
+    ) {
+        Ok(fd) => return Ok((File::from(fd), None)),
+        // EISDIR is what kernels and filesystems without O_TMPFILE answer.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
+        }
+        Err(e) => return Err(e.into()),
+    }
+    loop {
+        let name = directory.join(temporary_name());
+        match File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&name)
+        {
+            Ok(file) => return Ok((file, Some(name))),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Links a file without a name; says whether the name was free.
+fn give_name(file: &File, name: &Path) -> io::Result<bool> {
+    use std::os::fd::AsRawFd;
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A file without a name for data that has to wait, in the directory of `beside` or, without, the system's.
+pub(crate) fn scratch_file(beside: Option<&Path>) -> io::Result<File> {
+    let directory = beside.map_or_else(std::env::temp_dir, directory_of);
+    let (file, name) = open_new(&directory)?;
+    if let Some(name) = name {
+        fs::remove_file(name)?;
+    }
+    Ok(file)
+}
