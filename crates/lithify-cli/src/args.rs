@@ -1,0 +1,249 @@
+//! The command line as a person writes it. Nothing here does anything.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const IMAGE_HELP: &str = "\
+IMAGE is one of:
+  oci:DIR[:TAG|@DIGEST]          an OCI image layout
+  oci-archive:FILE[:TAG]         a tar of one, also gzip or zstd compressed
+  docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
+  rootfs:DIR                     a host directory, as a single layer
+  tar:FILE | tar:-               a root filesystem tar, also compressed; - is standard input
+Where an ARTIFACT is accepted too, it is the path of an EROFS image.";
+
+const LIMIT_HELP: &str = "\
+Raise or lower a limit on what an image may contain (repeatable); sizes take the suffixes K, M, G and T.
+An image over a limit is refused with an error that names it:
+  tar_bytes           bytes of tar in one layer
+  entries             entries in one layer
+  names               names in the merged filesystem
+  path_bytes          bytes of one path or link target
+  metadata_bytes      bytes of extended headers before one entry
+  xattr_bytes         bytes of extended attributes of one entry
+  file_bytes          apparent size of one file
+  sparse_segments     data stretches in one sparse file
+  zstd_window_log     window of a zstd layer, as a power of two
+  layers              layers in one image
+  manifest_bytes      bytes of one manifest or index
+  config_bytes        bytes of one image configuration
+  archive_entries     entries in one archive
+  spool_bytes         bytes of a compressed archive, decompressed";
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Container image layers to filesystems: any image source to any mountable artifact.
+#[derive(Debug, Parser)]
+#[command(name = "lithify", version, styles = STYLES, max_term_width = 100, after_help = IMAGE_HELP)]
+pub(crate) struct Cli {
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn an image into a filesystem
+    Build(BuildArgs),
+    /// Show what an image is: manifest, configuration, layers
+    Inspect(InspectArgs),
+    /// List the files of an image or artifact
+    Ls(LsArgs),
+    /// Check every byte of an image or artifact
+    Verify(VerifyArgs),
+    /// Mount an image or artifact at a directory (needs root)
+    Mount(MountArgs),
+    /// Undo a mount
+    Umount(UmountArgs),
+    /// Print the completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Directory to write one page per command to; without, lithify(1) goes to standard output
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One EROFS image with the merged filesystem
+    #[default]
+    Erofs,
+    /// A directory
+    Dir,
+    /// One tar with the merged filesystem
+    Tar,
+}
+
+/// How an image is found and read.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Which image of several to take, as OS/ARCH[/VARIANT]; default is Linux on this machine's architecture
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Processors to make use of; 1 does everything in one thread. Results do not depend on it
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// Raise or lower a limit on what an image may contain; sizes take K, M, G and T. See `lithify build --help`
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit, long_help = LIMIT_HELP)]
+    pub(crate) limits: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct BuildArgs {
+    /// The image
+    pub(crate) image: String,
+    /// What to make of it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Where to put it; for tar, - is standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+    /// Describe image and artifact as JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct InspectArgs {
+    /// The image
+    pub(crate) image: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct LsArgs {
+    /// The image or artifact
+    pub(crate) image: String,
+    /// Where to start; symbolic links on the way are followed inside the image
+    #[arg(default_value = "/")]
+    pub(crate) path: String,
+    /// Show type, permissions, owner, size and time too
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// Directories deeper than this are not entered; 1 lists one directory
+    #[arg(short, long, value_name = "N")]
+    pub(crate) depth: Option<usize>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct VerifyArgs {
+    /// The image or artifact
+    pub(crate) image: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct MountArgs {
+    /// The image or artifact; an image is converted first, into a file that goes away with the mount
+    pub(crate) image: String,
+    /// Where to mount it
+    pub(crate) directory: PathBuf,
+    /// Make it writable: changes go to an overlay kept in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rw: Option<PathBuf>,
+    /// Let set-user-ID bits and file capabilities of the image take effect
+    #[arg(long)]
+    pub(crate) suid: bool,
+    /// Let device nodes of the image be opened
+    #[arg(long)]
+    pub(crate) dev: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UmountArgs {
+    /// Where it is mounted
+    pub(crate) directory: PathBuf,
+}
+
+/// A limit such as `tar_bytes=128G`.
+fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    Ok((name.to_owned(), size(value)?))
+}
+
+/// A byte count such as `64M`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        other => {
+            return Err(format!(
+                "unknown size suffix `{other}`: expected K, M, G or T"
+            ));
+        }
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size such as 64M"))?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("`{text}` is more bytes than 64 bits can count"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_binary_suffixes() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("4k"), Ok(4096));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        assert!(size("17000000T").is_err());
+        assert!(size("1x").is_err());
+        assert!(size("M").is_err());
+        assert!(size("-1").is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! `lithify build`.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use lithify::{BuildOptions, Image, Output};
+
+use super::{Failure, print_json, read_options, with_progress};
+use crate::args::{BuildArgs, Format};
+use crate::human;
+
+pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let output = match args.output.as_os_str() == "-" {
+        true => Output::Stdout,
+        false => Output::Path(args.output),
+    };
+    if args.json && output == Output::Stdout {
+        return Err(Failure::Usage(
+            "--json and `-o -` both want standard output; name a file with -o".into(),
+        ));
+    }
+    let mut options = BuildOptions::default();
+    options.format = match args.format {
+        Format::Erofs => lithify::Format::Erofs,
+        Format::Dir => lithify::Format::Directory,
+        Format::Tar => lithify::Format::Tar,
+    };
+    options.durable = !args.no_fsync;
+    options.digest = args.json;
+    let started = Instant::now();
+    let description = with_progress(&renderer, || {
+        let image = Image::open(&args.image, &read)?;
+        lithify::build(&image, &output, &options, &read)
+    })?;
+    if args.json {
+        return print_json(&description);
+    }
+    if !quiet {
+        let seconds = started.elapsed().as_secs_f64();
+        let tar: u64 = description.layers.iter().filter_map(|l| l.tar_size).sum();
+        for artifact in &description.artifacts {
+            let size = human::bytes(artifact.size);
+            let rate = human::bytes((tar as f64 / seconds.max(1e-9)) as u64);
+            let line = format!(
+                "{}: {} {size} in {seconds:.2} s ({rate}/s)",
+                artifact.path, artifact.format
+            );
+            writeln!(std::io::stderr(), "{line}").ok();
+            for (name, count) in artifact
+                .statistics
+                .iter()
+                .filter(|(name, _)| name.starts_with("not_set_"))
+            {
+                let what = name.trim_start_matches("not_set_").replace('_', " ");
+                writeln!(
+                    std::io::stderr(),
+                    "  not set: {what} of {count} files, recorded beside the directory"
+                )
+                .ok();
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `lithify ls`.
+
+use std::io::{BufWriter, Write};
+
+use lithify::{Escaped, Listing, NodeId, Subject, TreeKind};
+
+use super::{Failure, read_options, with_progress};
+use crate::args::LsArgs;
+use crate::human;
+
+pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (listing, top) = with_progress(&renderer, || {
+        let listing = Subject::open(&args.image, &read)?.list(&read)?;
+        let top = listing.find(args.path.as_bytes())?;
+        Ok((listing, top))
+    })?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut stack = vec![(top, 0)];
+    while let Some((node, depth)) = stack.pop() {
+        // A directory named without its content being wanted is still one line.
+        if node != NodeId::ROOT || args.long || args.json {
+            line(&mut out, &args, &listing, node)?;
+        }
+        if args.depth.is_none_or(|max| depth < max) {
+            stack.extend(
+                listing
+                    .tree()
+                    .children(node)
+                    .rev()
+                    .map(|child| (child, depth + 1)),
+            );
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn line(
+    out: &mut impl Write,
+    args: &LsArgs,
+    listing: &Listing,
+    node: NodeId,
+) -> Result<(), Failure> {
+    if args.json {
+        serde_json::to_writer(&mut *out, &listing.entry(node)).map_err(std::io::Error::from)?;
+        return Ok(out.write_all(b"\n")?);
+    }
+    let tree = listing.tree();
+    let path = tree.path(node);
+    let path = format!("/{}", Escaped(&path));
+    if !args.long {
+        return Ok(writeln!(out, "{path}")?);
+    }
+    let inode = tree.node_inode(node);
+    let (letter, size, arrow) = match inode.kind {
+        TreeKind::File { size, .. } => ('-', size.to_string(), String::new()),
+        TreeKind::Directory => ('d', "0".to_owned(), String::new()),
+        TreeKind::Symlink { target } => (
+            'l',
+            target.len().to_string(),
+            format!(" -> {}", Escaped(target)),
+        ),
+        TreeKind::CharDevice(d) => ('c', format!("{},{}", d.major, d.minor), String::new()),
+        TreeKind::BlockDevice(d) => ('b', format!("{},{}", d.major, d.minor), String::new()),
+        TreeKind::Fifo => ('p', "0".to_owned(), String::new()),
+        TreeKind::Socket => ('s', "0".to_owned(), String::new()),
+        _ => ('?', String::new(), String::new()),
+    };
+    let mode = human::permissions(letter, inode.mode);
+    let extra = if tree.xattrs(inode.xattrs).is_empty() {
+        ' '
+    } else {
+        '+'
+    };
+    let (nlink, uid, gid) = (inode.nlink, inode.uid, inode.gid);
+    let time = human::time(inode.mtime.seconds);
+    Ok(writeln!(
+        out,
+        "{mode}{extra}{nlink:>3} {uid:>5} {gid:>5} {size:>11} {time} {path}{arrow}"
+    )?)
+}

@@ -1,0 +1,107 @@
+//! One module per verb.
+
+mod build;
+mod inspect;
+mod ls;
+mod mount;
+mod shell;
+mod verify;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lithify::{Limits, Platform, ReadOptions};
+
+use crate::args::{Cli, Command, ReadArgs};
+use crate::progress::Renderer;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An argument is wrong.
+    Usage(String),
+    /// The library says why.
+    Library(Box<lithify::Error>),
+    /// Something around the library.
+    Other(String),
+    /// Nobody reads standard output any more.
+    ClosedPipe,
+}
+
+impl From<lithify::Error> for Failure {
+    fn from(error: lithify::Error) -> Self {
+        match error {
+            lithify::Error::Name(e) => Self::Usage(e.to_string()),
+            error => Self::Library(Box::new(error)),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Errors of standard output: everything else is wrapped by the library.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
+            _ => Self::Other(format!("cannot write to standard output: {error}")),
+        }
+    }
+}
+
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let quiet = cli.quiet;
+    match cli.command {
+        Command::Build(args) => build::run(args, quiet),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Ls(args) => ls::run(args, quiet),
+        Command::Verify(args) => verify::run(args, quiet),
+        Command::Mount(args) => mount::mount(args, quiet),
+        Command::Umount(args) => mount::umount(&args),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { output } => shell::man(output.as_deref()),
+    }
+}
+
+/// Read options with a progress renderer, which the caller clears before it prints.
+fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
+    let mut limits = Limits::default();
+    for (name, value) in &args.limits {
+        limits
+            .set(name, *value)
+            .map_err(|e| Failure::Usage(e.to_string()))?;
+    }
+    let platform = match &args.platform {
+        Some(text) => Some(
+            text.parse::<Platform>()
+                .map_err(|e| Failure::Usage(e.to_string()))?,
+        ),
+        None => None,
+    };
+    let renderer = Arc::new(Renderer::new(quiet));
+    let options = ReadOptions {
+        platform,
+        jobs: args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n))),
+        limits,
+        progress: Arc::clone(&renderer) as Arc<dyn lithify::Progress>,
+        ..ReadOptions::default()
+    };
+    Ok((options, renderer))
+}
+
+/// Runs the work and takes the progress off the screen, whatever came of it.
+fn with_progress<T>(
+    renderer: &Renderer,
+    work: impl FnOnce() -> Result<T, lithify::Error>,
+) -> Result<T, Failure> {
+    let result = work();
+    renderer.clear();
+    Ok(result?)
+}
+
+/// Prints a value as indented JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,28 @@
+//! `lithify verify`.
+
+use std::io::Write as _;
+
+use lithify::Subject;
+
+use super::{Failure, print_json, read_options, with_progress};
+use crate::args::VerifyArgs;
+use crate::human;
+
+pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let report = with_progress(&renderer, || {
+        Subject::open(&args.image, &read)?.verify(&read)
+    })?;
+    if args.json {
+        return print_json(&report);
+    }
+    if !quiet {
+        let (entries, bytes) = (report.entries, human::bytes(report.bytes));
+        writeln!(
+            std::io::stdout(),
+            "{}: ok, {entries} entries, {bytes} checked",
+            args.image.escape_debug()
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The `lithify` command. All it does itself is to read arguments and show results; the work is the library's.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod human;
+mod progress;
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use commands::Failure;
+
+/// The operation failed.
+const FAILED: u8 = 1;
+/// The arguments make no sense (clap exits with the same code).
+const USAGE: u8 = 2;
+/// Something is not what its digest, size or checksum says.
+const VERIFICATION: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let Err(failure) = commands::run(cli) else {
+        return ExitCode::SUCCESS;
+    };
+    match failure {
+        Failure::Usage(message) => {
+            eprintln!("lithify: {message}");
+            ExitCode::from(USAGE)
+        }
+        Failure::Library(error) => {
+            let mut message = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                message.push_str(": ");
+                message.push_str(&error.to_string());
+                cause = error.source();
+            }
+            eprintln!("lithify: {message}");
+            ExitCode::from(if error.is_verification() {
+                VERIFICATION
+            } else {
+                FAILED
+            })
+        }
+        Failure::Other(message) => {
+            eprintln!("lithify: {message}");
+            ExitCode::from(FAILED)
+        }
+        // Whoever read the output has gone; like other tools in a pipe, say nothing.
+        Failure::ClosedPipe => ExitCode::from(FAILED),
+    }
+}

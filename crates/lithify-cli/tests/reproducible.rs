@@ -1,0 +1,129 @@
+//! Same image, same bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use common::{layer, lithify};
+use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
+
+/// Digest of `examples/hello` as EROFS. It changes only with a change of the writer's output, which users must be told of.
+const HELLO_EROFS: &str = "acafc0d832934b65ff93bcd108f2e8fc3174b187812867a7c4c9a74426a679bc";
+
+fn sha256(path: &Path) -> String {
+    let text = run::text(run::command("sha256sum").arg(path));
+    text.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn examples(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples")
+        .join(name);
+    format!("oci:{}:latest", path.display())
+}
+
+fn sample() -> Layout {
+    let text = |n: usize| format!("line {n}\n").repeat(n % 3000);
+    let base = layer(
+        std::iter::once(TarEntry::directory("d")).chain((0..800).map(|n| {
+            TarEntry::file(format!("d/f{n}"), text(n)).mtime(1_500_000_000 + n as i64 % 7, 0)
+        })),
+    );
+    let upper = layer([
+        TarEntry::whiteout("d/f5"),
+        TarEntry::file("d/f6", text(2999)),
+        TarEntry::hard_link("d/g", "d/f7"),
+    ]);
+    let top = layer((0..200).map(|n| TarEntry::file(format!("d/f{}", n * 4), text(n + 1))));
+    Layout::new()
+        .gzip_layer(&base)
+        .gzip_layer(&upper)
+        .gzip_layer(&top)
+}
+
+#[test]
+fn the_example_image_has_its_pinned_digest() {
+    let tmp = temp_dir();
+    let out = tmp.path().join("hello.erofs");
+    common::build(&examples("hello"), "erofs", &out);
+    assert_eq!(sha256(&out), HELLO_EROFS);
+}
+
+#[test]
+fn neither_threads_nor_places_nor_containers_change_a_byte() {
+    let tmp = temp_dir();
+    let (a, b) = (tmp.path().join("a"), tmp.path().join("b"));
+    sample().write(&a);
+    sample().write(&b);
+    let archive = tmp.path().join("image.tar");
+    std::fs::write(&archive, sample().oci_archive()).expect("archive");
+    let docker = tmp.path().join("docker.tar");
+    std::fs::write(&docker, sample().docker_archive("sample:latest")).expect("archive");
+    let sources = [
+        format!("oci:{}", a.display()),
+        format!("oci:{}", b.display()),
+        format!("oci-archive:{}", archive.display()),
+        format!("docker-archive:{}", docker.display()),
+    ];
+    for format in ["erofs", "tar"] {
+        let mut digests = Vec::new();
+        for source in &sources {
+            for jobs in ["1", "2", "8"] {
+                let out = tmp.path().join("out");
+                run::ok(
+                    lithify()
+                        .args(["-q", "build", source, "--jobs", jobs, "-f", format, "-o"])
+                        .arg(&out),
+                );
+                digests.push(sha256(&out));
+            }
+        }
+        digests.dedup();
+        assert_eq!(digests.len(), 1, "{format}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_gets_the_same_bytes_as_root() {
+    if !require::root() || !require::tool("setpriv") {
+        return;
+    }
+    let tmp = temp_dir();
+    std::fs::set_permissions(tmp.path(), std::fs::Permissions::from_mode(0o777)).expect("mode");
+    let odd = layer([
+        TarEntry::file("suid", "x").mode(0o4755).owner(1000, 1000),
+        TarEntry::char_device("null", 1, 3),
+        TarEntry::file("cap", "x").xattr(
+            "security.capability",
+            b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ),
+        TarEntry::directory("closed").mode(0),
+        TarEntry::file("closed/in", "y"),
+    ]);
+    sample().gzip_layer(&odd).write(&tmp.path().join("image"));
+    let source = format!("oci:{}", tmp.path().join("image").display());
+    for format in ["erofs", "tar"] {
+        let by_root = tmp.path().join(format!("root.{format}"));
+        common::build(&source, format, &by_root);
+        let by_user = tmp.path().join(format!("user.{format}"));
+        let mut command = run::command("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(lithify().get_program());
+        run::ok(
+            command
+                .args(["-q", "build", &source, "-f", format, "-o"])
+                .arg(&by_user),
+        );
+        assert_eq!(sha256(&by_root), sha256(&by_user), "{format}");
+    }
+}
