@@ -1,0 +1,118 @@
+//! The tar parser against the `tar` crate: what lithify accepts, both read the same from.
+//!
+//! Checksums are made right first, or no change would get past them.
+#![no_main]
+
+use std::io::{Cursor, Read};
+
+use libfuzzer_sys::fuzz_target;
+use lithify_layer::{Expected, LayerReader, Limits, Options, Threading};
+use lithify_tree::{EntryKind, TreePath};
+
+const BLOCK: usize = 512;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Member {
+    path: Vec<u8>,
+    data: Vec<u8>,
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut tar = input.to_vec();
+    for block in tar.chunks_exact_mut(BLOCK) {
+        if &block[257..262] == b"ustar" {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    let Some(ours) = ours(&tar) else { return };
+    if !comparable(&tar) {
+        return;
+    }
+    if let Some(theirs) = theirs(&tar) {
+        assert_eq!(ours, theirs);
+    }
+});
+
+/// `None` for what is refused, and for layers with whiteouts, which the other knows nothing of.
+fn ours(tar: &[u8]) -> Option<Vec<Member>> {
+    let mut limits = Limits::default();
+    limits.file_bytes = 1 << 20;
+    limits.sparse_segments = 1000;
+    let options = Options {
+        limits,
+        threading: Threading::Inline,
+        ..Options::default()
+    };
+    let mut layer =
+        LayerReader::new(Cursor::new(tar.to_vec()), Expected::nothing(), options).ok()?;
+    let mut members = Vec::new();
+    while let Some(entry) = layer.next_entry().ok()? {
+        let mut data = Vec::new();
+        while let Some(piece) = layer.next_data().ok()? {
+            data.extend_from_slice(piece);
+        }
+        match entry.kind {
+            EntryKind::Whiteout | EntryKind::Opaque => return None,
+            EntryKind::File {
+                size,
+                segments: Some(segments),
+            } => {
+                let mut whole = vec![0; usize::try_from(size).ok()?];
+                let mut at = 0;
+                for segment in segments {
+                    let (offset, length) = (segment.offset as usize, segment.length as usize);
+                    whole[offset..offset + length].copy_from_slice(&data[at..at + length]);
+                    at += length;
+                }
+                assert_eq!(at, data.len());
+                data = whole;
+            }
+            EntryKind::File {
+                size,
+                segments: None,
+            } => assert_eq!(size, data.len() as u64),
+            _ => assert!(data.is_empty()),
+        }
+        members.push(Member {
+            path: entry.path.as_bytes().to_vec(),
+            data,
+        });
+    }
+    layer.finish().ok()?;
+    Some(members)
+}
+
+/// What the crate does not know: PAX sparse files, Solaris headers, POSIX headers of another version; and it lists
+/// the leftovers of AUFS.
+fn comparable(tar: &[u8]) -> bool {
+    let has = |needle: &[u8]| tar.windows(needle.len()).any(|w| w == needle);
+    let odd = |block: &[u8]| {
+        block[156] == b'X' || &block[257..263] == b"ustar\0" && &block[263..265] != b"00"
+    };
+    !has(b"GNU.sparse.") && !has(b".wh.") && !tar.chunks_exact(BLOCK).any(odd)
+}
+
+fn theirs(tar: &[u8]) -> Option<Vec<Member>> {
+    let mut archive = tar::Archive::new(Cursor::new(tar));
+    let mut members = Vec::new();
+    for entry in archive.entries().ok()? {
+        let mut entry = entry.ok()?;
+        let kind = entry.header().entry_type();
+        if kind.is_pax_global_extensions() || kind.as_byte() == b'V' {
+            continue;
+        }
+        let path = TreePath::clean(&entry.path_bytes()).ok()?;
+        let mut data = Vec::new();
+        entry.read_to_end(&mut data).ok()?;
+        if data.len() as u64 != entry.size() {
+            return None;
+        }
+        members.push(Member {
+            path: path.as_bytes().to_vec(),
+            data,
+        });
+    }
+    Some(members)
+}

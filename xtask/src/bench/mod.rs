@@ -1,0 +1,128 @@
+//! `cargo xtask bench`: what a build costs here, and what the same job costs other programs.
+//!
+//! Numbers are only comparable within one run: commands of a group take turns, so that a slow minute of the machine
+//! hits them all. Nothing is asserted.
+
+mod cases; // what is compared
+mod inputs; // with which images
+mod measure; // one command's cost
+mod report; // tables and JSON
+pub(crate) mod speed; // single steps
+pub(crate) mod synthetic; // archives made on the fly
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use self::cases::{Case, Group, Programs};
+use self::inputs::Inputs;
+use self::measure::{Sample, measure};
+use crate::error::{At as _, Error};
+use crate::sh;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print JSON on standard output instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Run each command this often.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Only the groups whose name contains this (repeatable).
+    #[arg(long = "group", value_name = "TEXT")]
+    groups: Vec<String>,
+    /// Measure this `lithify` instead of building one.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Only our own commands.
+    #[arg(long)]
+    ours: bool,
+    /// Also stream a single file of 8 GiB (needs that much free disk).
+    #[arg(long)]
+    big: bool,
+}
+
+/// Runs everything and prints what it cost.
+pub(crate) fn run(args: &Args) -> Result<(), Error> {
+    let programs = Programs {
+        lithify: match &args.binary {
+            Some(binary) => binary.canonicalize().at("find", binary)?,
+            None => build("lithify-cli", "lithify")?,
+        },
+        xtask: build("xtask", "xtask")?,
+    };
+    let inputs = Inputs::prepare()?;
+    let mut groups = programs.groups(&inputs, args.big);
+    groups.retain(|group| {
+        args.groups.is_empty()
+            || args
+                .groups
+                .iter()
+                .any(|text| group.name.contains(text.as_str()))
+    });
+    let place = sh::target().join("bench");
+    std::fs::create_dir_all(&place).at("make", &place)?;
+    let mut results = Vec::new();
+    for group in &mut groups {
+        if args.ours {
+            group.cases.retain(|case| case.script.contains("lithify"));
+        }
+        eprintln!("{}", group.name);
+        let samples = group_samples(group, args.runs, &place)?;
+        if !args.json {
+            report::table(group, &samples);
+        }
+        results.push(report::json(group, &samples));
+    }
+    if args.json {
+        report::print_json(&inputs, results);
+    }
+    Ok(())
+}
+
+/// Builds one package for release; its program. One by one: built together, each would get the features the other asks of
+/// their dependencies.
+fn build(package: &str, program: &str) -> Result<PathBuf, Error> {
+    sh::run(&mut sh::cargo([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        package,
+    ]))?;
+    Ok(sh::target().join("release").join(program))
+}
+
+/// Samples by case. The cases take turns.
+fn group_samples(group: &Group, runs: usize, place: &Path) -> Result<Vec<Vec<Sample>>, Error> {
+    let mut samples = vec![Vec::new(); group.cases.len()];
+    for _ in 0..runs {
+        for (case, samples) in group.cases.iter().zip(&mut samples) {
+            match sample(case, place) {
+                Ok(sample) => samples.push(sample),
+                // A program that cannot do the job here must not cost the figures of those that can.
+                Err(error @ Error::Failed { .. }) => eprintln!("{}: {error}", case.name),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(samples)
+}
+
+fn sample(case: &Case, place: &Path) -> Result<Sample, Error> {
+    let dir = tempfile::tempdir_in(place).at("write in", place)?;
+    // What others left to be written must not be waited for by this one.
+    sh::output(&mut sh::command("sync", [""; 0]))?;
+    let mut bash = sh::command("bash", ["-o", "pipefail", "-c", &case.script]);
+    let errors = dir.path().join("stderr");
+    let stderr = std::fs::File::create(&errors).at("create", &errors)?;
+    bash.current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr);
+    let result = measure(&mut bash);
+    if result.is_err() {
+        eprintln!("{}", std::fs::read_to_string(&errors).unwrap_or_default());
+    }
+    result
+}

@@ -1,0 +1,230 @@
+//! Where the fuzzer starts: small valid inputs of every form.
+
+use std::path::Path;
+
+use lithify_testkit::{Compression, Tar, TarEntry, require};
+
+use crate::error::{At as _, Error};
+use crate::{example_image, fixtures, sh};
+
+/// Seeds larger than this slow the fuzzer more than they teach it.
+const MAX: usize = 256 << 10;
+
+/// Writes a target's seeds into its corpus.
+pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
+    let seeds = match target {
+        "inflate" => inflate(),
+        "decoder" => [plain_tars()?, compressed_tars()?].concat(),
+        "tar" => plain_tars()?,
+        "manifest" => manifests(),
+        "archive" => archives(),
+        "erofs" => erofs()?,
+        _ => Vec::new(),
+    };
+    for (n, seed) in seeds
+        .iter()
+        .enumerate()
+        .filter(|(_, seed)| seed.len() <= MAX)
+    {
+        let path = corpus.join(format!("seed-{n:03}"));
+        std::fs::write(&path, seed).at("write", &path)?;
+    }
+    Ok(())
+}
+
+/// A tar with one of each kind of entry.
+fn everything() -> Vec<u8> {
+    let mut tar = Tar::new();
+    tar.add(TarEntry::directory("./"))
+        .add(
+            TarEntry::directory("d")
+                .mode(0o1777)
+                .owner(1, 2)
+                .mtime(-5, 250_000_000),
+        )
+        .add(
+            TarEntry::file("d/f", "data")
+                .mode(0o4755)
+                .owner(70_000, 3_000_000_000),
+        )
+        .add(
+            TarEntry::file(format!("d/{}", "n".repeat(200)), [7; 600])
+                .xattr("user.a", "value")
+                .xattr("user.b", ""),
+        )
+        .add(TarEntry::symlink("d/s", "../nowhere"))
+        .add(TarEntry::hard_link("d/h", "d/f"))
+        .add(TarEntry::char_device("d/c", 1, 3))
+        .add(TarEntry::block_device("d/b", 259, 1_048_575))
+        .add(TarEntry::fifo("d/p"))
+        .add(TarEntry::whiteout("d/gone"))
+        .add(TarEntry::opaque("d"))
+        .add(TarEntry::file(b"odd\xff\nname", ""))
+        .add(sparse_1_0());
+    tar.finish()
+}
+
+/// PAX 1.0: the map stands before the data.
+fn sparse_1_0() -> TarEntry {
+    let mut data = b"2\n0\n4\n100000\n3\n".to_vec();
+    data.resize(512, 0);
+    data.extend_from_slice(b"headend");
+    TarEntry::file("GNUSparseFile.0/sparse", data)
+        .record("GNU.sparse.major", "1")
+        .record("GNU.sparse.minor", "0")
+        .record("GNU.sparse.name", "sparse")
+        .record("GNU.sparse.realsize", "100003")
+}
+
+/// PAX 0.1: the map is a record.
+fn sparse_0_1() -> Vec<u8> {
+    let mut tar = Tar::new();
+    tar.add(
+        TarEntry::file("sparse", "headend")
+            .record("GNU.sparse.numblocks", "2")
+            .record("GNU.sparse.map", "0,4,100000,3")
+            .record("GNU.sparse.size", "100003")
+            .record("GNU.sparse.name", "sparse"),
+    );
+    tar.finish()
+}
+
+/// A GNU long name, then the entry it names.
+fn gnu_long_name() -> Vec<u8> {
+    let mut tar = Tar::new();
+    tar.add(TarEntry::new(b'L', "././@LongLink").data(format!("{}\0", "l".repeat(150))))
+        .add(TarEntry::file("l".repeat(100), "x"))
+        .add(TarEntry::new(b'g', "pax_global").data("11 mtime=1\n"))
+        .add(TarEntry::file("after", "y"));
+    tar.finish()
+}
+
+fn plain_tars() -> Result<Vec<Vec<u8>>, Error> {
+    let mut tars: Vec<Vec<u8>> = example_image::layers().into();
+    tars.extend([
+        everything(),
+        sparse_0_1(),
+        gnu_long_name(),
+        Tar::new().finish(),
+        Vec::new(),
+    ]);
+    // GNU tar's own, where `cargo xtask fixtures` was run.
+    let dir = require::fixtures_dir().join("sparse-layers");
+    if dir.exists() {
+        for n in 0..4 {
+            let path = dir.join(format!("{n}.tar"));
+            tars.push(std::fs::read(&path).at("read", &path)?);
+        }
+    }
+    Ok(tars)
+}
+
+fn compressed_tars() -> Result<Vec<Vec<u8>>, Error> {
+    let mut blobs = Vec::new();
+    for tar in plain_tars()?.iter().filter(|tar| tar.len() <= MAX) {
+        let gzip = Compression::Gzip.compress(tar);
+        let zstd = Compression::Zstd.compress(tar);
+        // Two members or frames, one of nothing, and a skippable frame between.
+        let (front, back) = tar.split_at(tar.len() / 2);
+        let members = [front, b"", back]
+            .map(|part| Compression::Gzip.compress(part))
+            .concat();
+        let frames = [
+            Compression::Zstd.compress(front),
+            b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec(),
+            Compression::Zstd.compress(back),
+        ];
+        blobs.extend([gzip, zstd, members, frames.concat()]);
+    }
+    Ok(blobs)
+}
+
+fn inflate() -> Vec<Vec<u8>> {
+    let texts: [&[u8]; 5] = [
+        b"",
+        b"a",
+        b"hello hello hello hello",
+        &[0; 70_000],
+        include_bytes!("seeds.rs"),
+    ];
+    let mut streams = Vec::new();
+    for text in texts {
+        streams.push(Compression::Gzip.compress(text));
+        for level in [0, 1, 9] {
+            streams.push(lithify_testkit::deflate(text, level));
+        }
+    }
+    // All optional header fields (RFC 1952, 2.3): extra, name, comment, header checksum.
+    let plain = Compression::Gzip.compress(b"fields");
+    let mut fields = b"\x1f\x8b\x08\x1c\0\0\0\0\0\xff\x04\0ab\0\0name\0comment\0".to_vec();
+    fields.extend_from_slice(&plain[10..]);
+    streams.push(fields);
+    streams
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let files = example_image::image().files();
+    let mut documents: Vec<Vec<u8>> = files.into_iter().map(|(_, bytes)| bytes).collect();
+    documents.retain(|bytes| bytes.starts_with(b"{"));
+    for text in [
+        include_str!("seeds/docker-list.json"),
+        include_str!("seeds/docker-manifest.json"),
+        include_str!("seeds/full-config.json"),
+    ] {
+        documents.push(text.into());
+    }
+    documents
+}
+
+fn archives() -> Vec<Vec<u8>> {
+    let image = example_image::image();
+    let plain = [image.oci_archive(), image.docker_archive("hello:latest")];
+    let packed = plain.iter().flat_map(|archive| {
+        [
+            Compression::Gzip.compress(archive),
+            Compression::Zstd.compress(archive),
+        ]
+    });
+    plain.iter().cloned().chain(packed).collect()
+}
+
+fn erofs() -> Result<Vec<Vec<u8>>, Error> {
+    let scratch = lithify_testkit::temp_dir();
+    let dir = scratch.path();
+    let mut images = Vec::new();
+    let mut keep = |path: &Path| -> Result<(), Error> {
+        images.push(std::fs::read(path).at("read", path)?);
+        Ok(())
+    };
+    let ours = dir.join("ours.erofs");
+    let mut build = sh::cargo([
+        "run",
+        "--quiet",
+        "--package",
+        "lithify-cli",
+        "--",
+        "--quiet",
+        "build",
+    ]);
+    build.arg("oci:examples/hello:latest").arg("-o").arg(&ours);
+    match sh::run(&mut build) {
+        Ok(()) => keep(&ours)?,
+        Err(error) => eprintln!("no seed of our own: {error}"),
+    }
+    if require::find_tool("mkfs.erofs").is_none() {
+        return Ok(images);
+    }
+    let root = dir.join("root");
+    fixtures::small_tree(&root)?;
+    for options in [
+        &["-T0"][..],
+        &["-T1", "-E^inline_data"],
+        &["-x-1"],
+        &["--chunksize=4096"],
+    ] {
+        let image = dir.join("theirs.erofs");
+        sh::output(sh::command("mkfs.erofs", options).arg(&image).arg(&root))?;
+        keep(&image)?;
+    }
+    Ok(images)
+}

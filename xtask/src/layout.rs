@@ -1,0 +1,230 @@
+//! Image layouts whose layers do not fit in memory: blobs are streamed through the system's compressors.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{At as _, Error};
+use crate::sh;
+
+/// How a layer is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Packing {
+    /// `gzip -6`: one member, as most builders write.
+    Gzip,
+    /// A gzip member for each 4 MiB of the tar, as seekable formats (eStargz) have.
+    GzipMembers,
+    /// `zstd -3`.
+    Zstd,
+    /// The tar itself.
+    Plain,
+}
+
+/// A layout under construction.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    dir: PathBuf,
+    layers: Vec<Value>,
+    diff_ids: Vec<String>,
+}
+
+impl Layout {
+    /// Starts a layout in a directory that is not there yet.
+    pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
+        let blobs = dir.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).at("make", &blobs)?;
+        Ok(Self {
+            dir: dir.into(),
+            layers: Vec::new(),
+            diff_ids: Vec::new(),
+        })
+    }
+
+    /// Adds a tar as the next layer.
+    pub(crate) fn layer(&mut self, tar: &Path, packing: Packing) -> Result<(), Error> {
+        let temporary = self.dir.join("blobs/partial");
+        let mut input = Hashing::new(File::open(tar).at("open", tar)?);
+        let output = File::create(&temporary).at("create", &temporary)?;
+        let suffix = match packing {
+            Packing::Gzip => pipe(&mut input, output, "gzip", &["-n", "-6"]).map(|()| "+gzip"),
+            Packing::GzipMembers => members(&mut input, &output).map(|()| "+gzip"),
+            Packing::Zstd => pipe(&mut input, output, "zstd", &["-3", "-q"]).map(|()| "+zstd"),
+            Packing::Plain => {
+                let mut output = output;
+                io::copy(&mut input, &mut output).at("copy", tar)?;
+                Ok("")
+            }
+        }?;
+        self.diff_ids.push(input.digest());
+        let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
+        let descriptor = self.adopt(&temporary, &media_type)?;
+        self.layers.push(descriptor);
+        Ok(())
+    }
+
+    /// Adds a layer that another image has: its gzip blob, and the tar in it.
+    pub(crate) fn packed_layer(&mut self, blob: &Path, tar: &Path) -> Result<(), Error> {
+        let mut input = Hashing::new(File::open(tar).at("open", tar)?);
+        io::copy(&mut input, &mut io::sink()).at("read", tar)?;
+        self.diff_ids.push(input.digest());
+        let temporary = self.dir.join("blobs/partial");
+        std::fs::copy(blob, &temporary).at("copy", blob)?;
+        let descriptor = self.adopt(&temporary, "application/vnd.oci.image.layer.v1.tar+gzip")?;
+        self.layers.push(descriptor);
+        Ok(())
+    }
+
+    /// Writes config, manifest and index.
+    pub(crate) fn finish(self, tag: &str) -> Result<(), Error> {
+        let config = json!({
+            "created": "2020-01-01T00:00:00Z",
+            "architecture": "amd64",
+            "os": "linux",
+            "config": { "Cmd": ["/bin/bash"], "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] },
+            "rootfs": { "type": "layers", "diff_ids": self.diff_ids },
+        });
+        let config = self.blob(&config, "application/vnd.oci.image.config.v1+json")?;
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": self.layers,
+        });
+        let mut descriptor = self.blob(&manifest, media_type)?;
+        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+        let index = json!({ "schemaVersion": 2, "manifests": [descriptor] });
+        write(&self.dir.join("index.json"), index.to_string().as_bytes())?;
+        write(
+            &self.dir.join("oci-layout"),
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+    }
+
+    fn blob(&self, value: &Value, media_type: &str) -> Result<Value, Error> {
+        let temporary = self.dir.join("blobs/partial");
+        write(&temporary, value.to_string().as_bytes())?;
+        self.adopt(&temporary, media_type)
+    }
+
+    /// Moves a finished file to its place among the blobs; its descriptor.
+    fn adopt(&self, file: &Path, media_type: &str) -> Result<Value, Error> {
+        let mut blob = Hashing::new(File::open(file).at("open", file)?);
+        let size = io::copy(&mut blob, &mut io::sink()).at("read", file)?;
+        let digest = blob.digest();
+        let place = self.dir.join("blobs").join(digest.replace(':', "/"));
+        std::fs::rename(file, &place).at("rename to", &place)?;
+        Ok(json!({ "mediaType": media_type, "digest": digest, "size": size }))
+    }
+}
+
+/// The blobs of an image's layers, bottom first.
+pub(crate) fn layer_blobs(layout: &Path, tag: &str) -> Result<Vec<PathBuf>, Error> {
+    let index = read_json(&layout.join("index.json"))?;
+    let name = "org.opencontainers.image.ref.name";
+    let manifests = index["manifests"].as_array().into_iter().flatten();
+    let manifest = manifests
+        .filter(|m| m["annotations"][name] == tag)
+        .find_map(|m| m["digest"].as_str())
+        .ok_or_else(|| Error::Needs {
+            task: "reading a layout",
+            need: format!("the tag {tag} in {}", layout.display()),
+        })?;
+    let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
+    let manifest = read_json(&blob(manifest))?;
+    let layers = manifest["layers"].as_array().into_iter().flatten();
+    Ok(layers
+        .filter_map(|l| l["digest"].as_str())
+        .map(blob)
+        .collect())
+}
+
+/// The layers of an image in a layout, bottom first, each unpacked to `DIR/N.tar`.
+pub(crate) fn layer_tars(layout: &Path, tag: &str, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut tars = Vec::new();
+    for (n, blob) in layer_blobs(layout, tag)?.iter().enumerate() {
+        let tar = dir.join(format!("{n}.tar"));
+        let output = File::create(&tar).at("create", &tar)?;
+        sh::run(sh::command("gzip", ["-dc"]).arg(blob).stdout(output))?;
+        tars.push(tar);
+    }
+    Ok(tars)
+}
+
+fn read_json(path: &Path) -> Result<Value, Error> {
+    let text = std::fs::read(path).at("read", path)?;
+    serde_json::from_slice(&text).map_err(|source| Error::Json {
+        path: path.into(),
+        source,
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    std::fs::write(path, bytes).at("write", path)
+}
+
+/// Runs a compressor from the input to the file.
+fn pipe(input: &mut impl Read, output: File, program: &str, args: &[&str]) -> Result<(), Error> {
+    let mut command = sh::command(program, args);
+    command.stdin(Stdio::piped()).stdout(output);
+    let shown = sh::show(&command);
+    let mut child = command.spawn().map_err(|source| Error::Start {
+        command: shown.clone(),
+        source,
+    })?;
+    let copied = child
+        .stdin
+        .take()
+        .map_or(Ok(0), |mut stdin| io::copy(input, &mut stdin));
+    let status = child.wait().at("wait for", Path::new(program))?;
+    copied.at("write to", Path::new(program))?;
+    if !status.success() {
+        return Err(Error::Failed {
+            command: shown,
+            status,
+        });
+    }
+    Ok(())
+}
+
+fn members(input: &mut impl Read, output: &File) -> Result<(), Error> {
+    loop {
+        let mut chunk = Vec::new();
+        let read = input.take(4 << 20).read_to_end(&mut chunk);
+        if read.at("read", Path::new("the layer's tar"))? == 0 {
+            return Ok(());
+        }
+        let output = output.try_clone().at("write", Path::new("the layer"))?;
+        pipe(&mut &chunk[..], output, "gzip", &["-n", "-6"])?;
+    }
+}
+
+/// A reader that knows the digest of what went through it.
+struct Hashing<R> {
+    inner: R,
+    hasher: Sha256,
+}
+
+impl<R> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+        }
+    }
+
+    fn digest(&self) -> String {
+        let hash = self.hasher.clone().finalize();
+        let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
