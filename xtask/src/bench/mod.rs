@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Run each command this often.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Only the groups whose name contains this (repeatable).
+    /// Only the groups whose name contains this, in any case (repeatable).
     #[arg(long = "group", value_name = "TEXT")]
     groups: Vec<String>,
     /// Measure this `lithify` instead of building one.
@@ -54,15 +54,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let inputs = Inputs::prepare()?;
     let mut groups = programs.groups(&inputs, args.big);
     groups.retain(|group| {
+        let name = group.name.to_lowercase();
         args.groups.is_empty()
             || args
                 .groups
                 .iter()
-                .any(|text| group.name.contains(text.as_str()))
+                .any(|text| name.contains(&text.to_lowercase()))
     });
     let place = sh::target().join("bench");
     std::fs::create_dir_all(&place).at("make", &place)?;
     let mut results = Vec::new();
+    if !args.json {
+        report::header(&inputs, args.runs);
+    }
     for group in &mut groups {
         if args.ours {
             group.cases.retain(|case| case.script.contains("lithify"));

@@ -6,6 +6,16 @@ use super::cases::Group;
 use super::inputs::Inputs;
 use super::measure::{Sample, median};
 
+/// What the tables are about.
+pub(super) fn header(inputs: &Inputs, runs: usize) {
+    println!("{}", machine());
+    println!(
+        "image: {} layers, {:.1} MB of tar; medians of {runs} runs; MB/s of tar, per wall second and per processor second",
+        inputs.blobs.len(),
+        inputs.image_bytes as f64 / 1e6
+    );
+}
+
 /// A group as a table on standard output.
 pub(super) fn table(group: &Group, samples: &[Vec<Sample>]) {
     println!(
@@ -71,22 +81,24 @@ pub(super) fn json(group: &Group, samples: &[Vec<Sample>]) -> Value {
 
 /// Everything as JSON on standard output.
 pub(super) fn print_json(inputs: &Inputs, groups: Vec<Value>) {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map(|rest| rest.trim_matches([' ', '\t', ':']));
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let report = json!({
-        "machine": {
-            "cpu": cpu,
-            "cores": std::thread::available_parallelism().map_or(0, usize::from),
-            "kernel": kernel.trim(),
-        },
+        "machine": machine(),
         "image": { "layers": inputs.blobs.len(), "tar_bytes": inputs.image_bytes },
         "groups": groups,
     });
     println!("{report:#}");
+}
+
+/// Processor, number of cores and kernel.
+fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let cpu = cpu.map_or("unknown processor", |rest| {
+        rest.trim_matches([' ', '\t', ':'])
+    });
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cpu}, {cores} cores, Linux {}", kernel.trim())
 }
 
 /// Samples of one command as one line.
