@@ -106,7 +106,7 @@ fn mount_opened(_: &File, _: Option<&Path>, _: &Path, _: &MountOptions) -> Resul
 ///
 /// # Errors
 /// [`MountError::NotMounted`], [`MountError::Foreign`] for anything else that is mounted there,
-/// [`MountError::Busy`] while someone uses it.
+/// [`MountError::Busy`] while someone uses it, and does for more than half a second.
 #[cfg(target_os = "linux")]
 pub fn umount(directory: &Path) -> Result<(), MountError> {
     unmount::unmount(directory)

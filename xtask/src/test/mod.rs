@@ -3,7 +3,6 @@
 mod packages; // the referees, installed where that is possible
 mod skips; // tests that could not run
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -84,7 +83,7 @@ fn fuzz_targets() -> Result<(), Error> {
         "fuzz/Cargo.toml",
         "--target-dir",
     ]);
-    sh::run(check.arg(Path::new("target").join("fuzz")))
+    sh::run(check.arg(sh::target().join("fuzz")))
 }
 
 /// What ran, and how it went.
