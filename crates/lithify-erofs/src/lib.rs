@@ -11,16 +11,15 @@
 mod error; // what can go wrong
 mod format; // the structures on disk
 mod read; // images as they are
-mod storage; // bytes by position
 mod write; // images as they become
 
 pub use error::{DirectoryDamage, Operation, ReadError, WriteError, XattrDamage};
 pub use format::dirent::FileType;
 pub use format::inode::DataLayout;
 pub use format::superblock::Superblock;
+pub use lithify_storage::{ReadAt, Storage};
 pub use read::{
     DirEntry, Entries, Extent, FileReader, Image, Inode, Problem, ProblemKind, ReadDir,
     Verification, Walk, WalkEntry,
 };
-pub use storage::{ReadAt, Storage};
 pub use write::{DataOptions, FinishReport, ImageOptions, SpillFactory, Writer};

@@ -1,4 +1,19 @@
 //! What an image is written to and read from: bytes by position.
+//!
+//! Writers of filesystem images put data where it stays before they know everything about it, and readers jump: both
+//! work by position, on a [`File`], in memory, or on whatever implements [`ReadAt`] and [`Storage`].
+//!
+//! ```
+//! use lithify_storage::{ReadAt as _, Storage as _};
+//!
+//! let mut image = Vec::new();
+//! image.write_all_at(b"data", 4096)?;
+//! let mut back = [0; 4];
+//! image.read_exact_at(&mut back, 4096)?;
+//! assert_eq!((&back, image.size()?), (b"data", 4100));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
 
 #[cfg(any(unix, windows))]
 use std::fs::File;
@@ -19,7 +34,7 @@ pub trait ReadAt {
     fn size(&self) -> io::Result<u64>;
 }
 
-/// Bytes that can be written by position too: what a [`Writer`](crate::Writer) writes to.
+/// Bytes that can be written by position too: what images are written to.
 pub trait Storage: ReadAt {
     /// Writes all of `data` at `offset`, growing the storage as needed.
     ///

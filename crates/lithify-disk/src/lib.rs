@@ -1,0 +1,2 @@
+//! Virtual disks made of several files.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! squashfs images: a parallel streaming writer, and a reader that trusts nothing.
+#![forbid(unsafe_code)]

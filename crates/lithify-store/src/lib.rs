@@ -1,0 +1,2 @@
+//! The local store of artifacts.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! dm-verity: hash trees over images.
+#![forbid(unsafe_code)]
