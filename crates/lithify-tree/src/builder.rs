@@ -50,7 +50,7 @@ pub(crate) struct Slot {
 }
 
 /// Names by (parent, name). Keyed by a random state: names are hostile.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Names {
     table: HashTable<NodeId>,
     hasher: RandomState,
@@ -62,7 +62,7 @@ pub(crate) struct Removed {
     table: HashTable<NodeId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Builder {
     nodes: Vec<Node>,
     inodes: Vec<Record>,
@@ -302,6 +302,55 @@ impl Builder {
 
     pub(crate) fn intern(&mut self, xattrs: &Arc<Xattrs>) -> XattrSetId {
         self.xattrs.intern_shared(xattrs)
+    }
+
+    pub(crate) fn xattr_set(&self, id: XattrSetId) -> &Xattrs {
+        self.xattrs.get(id)
+    }
+
+    /// Replaces the attribute sets `map` has something else for.
+    pub(crate) fn map_xattrs<E>(
+        &mut self,
+        map: impl Fn(&Xattrs) -> Result<Option<Xattrs>, E>,
+    ) -> Result<(), E> {
+        let mut changed = false;
+        let mut place = Vec::with_capacity(self.xattrs.len());
+        let mut mapped = XattrTable::new();
+        for id in 0..self.xattrs.len() as u32 {
+            let set = self.xattrs.shared(XattrSetId(id));
+            place.push(match map(set)? {
+                None => mapped.intern_shared(set),
+                Some(other) => {
+                    changed = true;
+                    mapped.intern(&other)
+                }
+            });
+        }
+        if changed {
+            for inode in &mut self.inodes {
+                inode.xattrs = place[inode.xattrs.index()];
+            }
+            self.xattrs = mapped;
+        }
+        Ok(())
+    }
+
+    /// The path of the first name whose inode is what is looked for.
+    pub(crate) fn find_inode(&self, is: impl Fn(&Record) -> bool) -> Option<Vec<u8>> {
+        if !self.inodes.iter().any(&is) {
+            return None;
+        }
+        let node = (0..self.nodes.len() as u32)
+            .map(NodeId)
+            .find(|&n| is(self.record(n)) && self.is_reachable(n))?;
+        let mut chain = Vec::new();
+        let mut at = node;
+        while at != NodeId::ROOT {
+            chain.push(self.name(at));
+            at = self.parent(at);
+        }
+        chain.reverse();
+        Some(chain.join(&b'/'))
     }
 
     pub(crate) fn add_target(&mut self, target: &[u8]) -> Result<Payload, InsertError> {

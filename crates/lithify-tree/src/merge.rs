@@ -19,7 +19,7 @@ pub use report::LayerReport;
 use pass::Pass;
 
 use crate::builder::Builder;
-use crate::{LayerEntries, Timestamp, Tree};
+use crate::{LayerEntries, NodeId, Timestamp, Tree};
 
 /// Names an image may have unless [`Merge::limit_names`] says otherwise: 2²⁴, about 1.6 GiB of memory.
 pub const DEFAULT_NAME_LIMIT: u32 = 1 << 24;
@@ -125,6 +125,28 @@ impl Merge {
         pass.resolve_links()?;
         pass.judge_markers();
         Ok(pass.report)
+    }
+
+    /// Adds what a layer adds, without what it removes, and tells which names became directories after they had been
+    /// something else of the same layer.
+    pub(crate) fn apply_unmarked(
+        &mut self,
+        layer: &LayerEntries,
+    ) -> Result<Vec<NodeId>, MergeError> {
+        let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime);
+        pass.add_entries()?;
+        pass.resolve_links()?;
+        Ok(pass.recreated)
+    }
+
+    pub(crate) fn into_builder(self) -> Builder {
+        self.tree
+    }
+
+    /// The filesystem the layers so far make. Further layers can still be applied.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        self.tree.clone().finish()
     }
 
     /// The filesystem the layers make.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{XattrSetId, Xattrs};
 
 /// The distinct attribute sets of a tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct XattrTable {
     sets: Vec<Arc<Xattrs>>,
     ids: HashMap<Arc<Xattrs>, XattrSetId>,

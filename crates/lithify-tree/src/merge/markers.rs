@@ -120,9 +120,10 @@ impl Pass<'_, '_> {
         let mut entered = Vec::new();
         let mut entries = self.layer.cursor();
         while let Some(entry) = entries.next() {
-            let Some((path, _)) = parts(&entry) else {
+            let Some((path, name)) = parts(&entry) else {
                 continue;
             };
+            self.report.empties_root |= path.is_empty() && name.is_none();
             let stray = match &last {
                 Some((last, stray)) if last == path => *stray,
                 _ => {

@@ -35,6 +35,8 @@ pub(super) struct Pass<'t, 'l> {
     cached_path: Vec<u8>,
     /// Whether an entry took the place of a directory, so that some names are no longer reachable.
     pub(super) replaced_directory: bool,
+    /// Names that became directories after they had been something else of this layer; may have changed again since.
+    pub(super) recreated: Vec<NodeId>,
     /// The tree's numbers of this layer's attribute sets.
     xattr_ids: Vec<Option<XattrSetId>>,
 }
@@ -70,6 +72,7 @@ impl<'t, 'l> Pass<'t, 'l> {
             cached: None,
             cached_path: Vec::new(),
             replaced_directory: false,
+            recreated: Vec::new(),
             xattr_ids: vec![None; layer.xattr_set_count()],
         }
     }
@@ -120,8 +123,12 @@ impl<'t, 'l> Pass<'t, 'l> {
                 self.tree.replace_record(node, record);
             }
             _ => {
+                let was = slot.node.map(|n| self.tree.inode_id(n).index());
                 let inode = self.tree.add_inode(record).map_err(self.full(entry.path))?;
-                self.place(parent, name, slot, inode, entry.path)?;
+                let node = self.place(parent, name, slot, inode, entry.path)?;
+                if entry.kind == Kind::Directory && was.is_some_and(|i| i >= self.first_inode) {
+                    self.recreated.push(node);
+                }
             }
         }
         Ok(())

@@ -25,6 +25,8 @@ pub struct LayerReport {
     pub forward_links: u64,
     /// Markers for something in a directory that exists neither below nor in this layer.
     pub stray_markers: u64,
+    /// Whether an opaque marker removes everything lower layers have. An overlay has no word for that.
+    pub empties_root: bool,
     /// Whether the layer has an entry of its own for the root directory. Most have none, so
     /// [`is_self_contained`](Self::is_self_contained) does not ask for it.
     pub describes_root: bool,
@@ -42,6 +44,7 @@ impl LayerReport {
             links_to_lower,
             forward_links,
             stray_markers,
+            empties_root,
             describes_root: _,
         } = *self;
         implicit_directories
@@ -50,6 +53,7 @@ impl LayerReport {
             | links_to_lower
             | forward_links
             | stray_markers
+            | u64::from(empties_root)
             == 0
     }
 }
