@@ -26,6 +26,7 @@ fn counters(r: LayerReport) -> Vec<(&'static str, u64)> {
         ("lower", r.links_to_lower),
         ("forward", r.forward_links),
         ("stray", r.stray_markers),
+        ("empties root", u64::from(r.empties_root)),
         ("root", u64::from(r.describes_root)),
     ]
     .into_iter()
@@ -61,7 +62,8 @@ fn removed_counts_what_markers_name() {
     check(&["d d", "o d"], &[("removed", 2)], true);
     check(&["d d", "o d", "w d/f"], &[("removed", 2)], true);
     check(&["w gone"], &[], true);
-    check(&["o ."], &[("removed", 4)], true);
+    // An overlay cannot empty its root: each name takes a whiteout.
+    check(&["o ."], &[("removed", 4), ("empties root", 1)], false);
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub fn alone(layer: &LayerEntries) -> Result<Tree, OverlayError> {
     let mut merge = Merge::new();
     let recreated = merge.apply_unmarked(layer)?;
     let mut tree = merge.into_builder();
-    tree.map_xattrs(|set| escape(set))?;
-    if let Some(path) = tree.find_inode(|record| is_whiteout(record)) {
+    tree.map_xattrs(escape)?;
+    if let Some(path) = tree.find_inode(is_whiteout) {
         return Err(OverlayError::WhiteoutDevice { path });
     }
     // A directory in place of something else of the same layer: whatever a lower layer has under that name is gone.

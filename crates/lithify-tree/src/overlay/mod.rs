@@ -11,7 +11,7 @@
 //! What an image itself stores under `trusted.overlay.` is escaped with a second `overlay.`, as Linux 6.7 and later do,
 //! so that it means nothing to the kernel and comes back under its own name.
 //!
-//! There are two ways to the [`Tree`] of such a layer. [`alone`] needs nothing but the layer and suits only layers that
+//! There are two ways to the [`Tree`](crate::Tree) of such a layer. [`alone`] needs nothing but the layer and suits only layers that
 //! mean the same whatever lies below ([`LayerReport::is_self_contained`](crate::LayerReport::is_self_contained)).
 //! [`difference`] suits all: it says what turns the filesystem below into the one with the layer.
 //!
