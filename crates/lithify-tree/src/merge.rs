@@ -111,15 +111,33 @@ impl Merge {
         reason = "a layer is applied once; its memory goes with it"
     )]
     pub fn apply(&mut self, layer: LayerEntries) -> Result<LayerReport, MergeError> {
-        let report = self.apply_in_place(&layer);
+        self.apply_ref(&layer, 0)
+    }
+
+    /// Like [`apply`](Self::apply), for a layer that is needed again. `first_content` is added to the number of each of
+    /// its contents, so that layers whose contents were numbered apart can be told apart.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); [`MergeError::Full`] for numbers past 32 bits.
+    pub fn apply_ref(
+        &mut self,
+        layer: &LayerEntries,
+        first_content: u32,
+    ) -> Result<LayerReport, MergeError> {
+        let report = self.apply_in_place(layer, first_content);
         if report.is_err() {
             self.tree = Builder::new(self.implicit_mtime, self.tree.name_limit());
         }
         report
     }
 
-    fn apply_in_place(&mut self, layer: &LayerEntries) -> Result<LayerReport, MergeError> {
+    fn apply_in_place(
+        &mut self,
+        layer: &LayerEntries,
+        first_content: u32,
+    ) -> Result<LayerReport, MergeError> {
         let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime);
+        pass.first_content = first_content;
         pass.remove_marked();
         pass.add_entries()?;
         pass.resolve_links()?;

@@ -8,7 +8,8 @@ use crate::inode::{Payload, Record, Type};
 use crate::layer::{Kind, Stored};
 use crate::path::{components, split_last};
 use crate::{
-    InodeId, LayerEntries, NAME_MAX, NodeId, PATH_MAX, Timestamp, WHITEOUT_PREFIX, XattrSetId,
+    ContentId, InodeId, LayerEntries, NAME_MAX, NodeId, PATH_MAX, Timestamp, WHITEOUT_PREFIX,
+    XattrSetId,
 };
 
 /// A directory of a lower layer that this layer has an entry for.
@@ -21,6 +22,8 @@ pub(super) struct Pass<'t, 'l> {
     pub(super) tree: &'t mut Builder,
     pub(super) layer: &'l LayerEntries,
     implicit_mtime: Timestamp,
+    /// Added to the number of each content of the layer.
+    pub(super) first_content: u32,
     pub(super) report: LayerReport,
     /// Inodes from this one on are of this layer: those before came from below.
     pub(super) first_inode: usize,
@@ -66,6 +69,7 @@ impl<'t, 'l> Pass<'t, 'l> {
             tree,
             layer,
             implicit_mtime,
+            first_content: 0,
             report: LayerReport::default(),
             removed: Removed::default(),
             pending: Vec::new(),
@@ -102,7 +106,10 @@ impl<'t, 'l> Pass<'t, 'l> {
         let payload = match entry.kind {
             Kind::File => Payload::File {
                 size: entry.size,
-                content: entry.content,
+                content: match entry.content {
+                    Some(id) => Some(self.content(id)?),
+                    None => None,
+                },
             },
             Kind::Directory => Payload::Directory,
             Kind::Symlink => self.symlink(entry)?,
@@ -132,6 +139,15 @@ impl<'t, 'l> Pass<'t, 'l> {
             }
         }
         Ok(())
+    }
+
+    fn content(&self, id: ContentId) -> Result<ContentId, MergeError> {
+        let number = id.0.checked_add(self.first_content);
+        // The highest number stands for none.
+        number
+            .filter(|&n| n != u32::MAX)
+            .map(ContentId)
+            .ok_or(MergeError::Full)
     }
 
     fn describe_root(&mut self, entry: &Stored<'_>) -> Result<(), MergeError> {
