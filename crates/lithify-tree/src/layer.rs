@@ -25,6 +25,7 @@ pub struct LayerEntries {
     /// The path of the last entry: the next one is stored as its difference.
     last: Vec<u8>,
     markers: usize,
+    content_count: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,7 @@ impl LayerEntries {
             xattrs: XattrTable::new(),
             last: Vec::new(),
             markers: 0,
+            content_count: 0,
         }
     }
 
@@ -134,6 +136,9 @@ impl LayerEntries {
         let suffix = self.store(&path[shared..])?;
         self.last.truncate(shared);
         self.last.extend_from_slice(&path[shared..]);
+        if let Some(id) = content {
+            self.content_count = self.content_count.max(id.0 + 1);
+        }
         let mut content = content.map_or(NO_CONTENT, |c| c.0);
         let mut payload = 0;
         let kind = match &entry.kind {
@@ -205,6 +210,12 @@ impl LayerEntries {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// One more than the highest number of its contents.
+    #[must_use]
+    pub fn content_count(&self) -> u32 {
+        self.content_count
     }
 
     /// Number of whiteouts and opaque markers.

@@ -65,7 +65,7 @@ pub const DEFAULT_NAME_LIMIT: u32 = 1 << 24;
 /// assert_eq!(names, [&b""[..], b"var", b"var/cache", b"var/cache/c"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Merge {
     tree: Builder,
     implicit_mtime: Timestamp,

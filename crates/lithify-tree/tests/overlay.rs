@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use common::{listing, try_layer};
 use lithify_tree::overlay::{self, OverlayError};
-use lithify_tree::{Device, InodeId, InodeKind, Merge, NodeId, Tree};
+use lithify_tree::{
+    Device, Entry, EntryKind, InodeId, InodeKind, LayerEntries, Merge, Metadata, NodeId, Tree,
+    TreePath,
+};
 use proptest::prelude::*;
 
 /// What a name shows: a description of its inode, and the first name of the same inode.
@@ -141,6 +144,54 @@ fn stack(layers: &[&[&str]]) -> Option<(Tree, Vec<Tree>, Vec<bool>)> {
     Some((merge.finish(), trees, kinds))
 }
 
+/// An overlay layer as a layer of an image again.
+fn restored(tree: &Tree) -> LayerEntries {
+    let mut layer = LayerEntries::new();
+    let mut first: HashMap<InodeId, TreePath> = HashMap::new();
+    for node in tree.walk() {
+        let path = TreePath::clean(&tree.path(node)).unwrap();
+        let inode = tree.node_inode(node);
+        let mut content = None;
+        let kind = match (first.get(&tree.inode_id(node)), inode.kind) {
+            (Some(target), _) => EntryKind::HardLink {
+                target: target.clone(),
+            },
+            (None, InodeKind::File { size, content: id }) => {
+                content = id;
+                EntryKind::File {
+                    size,
+                    segments: None,
+                }
+            }
+            (None, InodeKind::Directory) => EntryKind::Directory,
+            (None, InodeKind::Symlink { target }) => EntryKind::Symlink {
+                target: target.to_vec(),
+            },
+            (None, InodeKind::CharDevice(device)) => EntryKind::CharDevice(device),
+            (None, InodeKind::BlockDevice(device)) => EntryKind::BlockDevice(device),
+            (None, InodeKind::Fifo) => EntryKind::Fifo,
+            (None, InodeKind::Socket) => EntryKind::Socket,
+            (None, kind) => panic!("{kind:?}"),
+        };
+        first.entry(tree.inode_id(node)).or_insert(path.clone());
+        let metadata = Metadata {
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            mtime: inode.mtime,
+            xattrs: tree.xattrs(inode.xattrs).clone(),
+        };
+        for entry in overlay::restore(Entry {
+            path,
+            metadata,
+            kind,
+        }) {
+            layer.push(&entry, content).unwrap();
+        }
+    }
+    layer
+}
+
 #[track_caller]
 fn check(layers: &[&[&str]]) -> bool {
     let Some((merged, trees, kinds)) = stack(layers) else {
@@ -149,6 +200,15 @@ fn check(layers: &[&[&str]]) -> bool {
     let top_first: Vec<&Tree> = trees.iter().rev().collect();
     let seen = overlay_view(&top_first);
     let expected = merged_view(&merged);
+    let mut again = Merge::new();
+    for tree in &trees {
+        again.apply(restored(tree)).unwrap();
+    }
+    assert_eq!(
+        merged_view(&again.finish()),
+        expected,
+        "restored: {layers:#?}"
+    );
     if seen != expected {
         let each: Vec<_> = trees.iter().map(listing).collect();
         panic!(

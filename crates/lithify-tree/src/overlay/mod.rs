@@ -15,6 +15,8 @@
 //! mean the same whatever lies below ([`LayerReport::is_self_contained`](crate::LayerReport::is_self_contained)).
 //! [`difference`] suits all: it says what turns the filesystem below into the one with the layer.
 //!
+//! [`restore`] goes back: from what is in such a layer to the entries of a layer of an image.
+//!
 //! Three things an overlay cannot say. Its root directory looks as the topmost layer says, so a layer that has no entry
 //! for the root hides the root's metadata of lower layers. A real character device 0:0 is always a whiteout
 //! ([`OverlayError::WhiteoutDevice`]). And a file of a lower layer that loses one of its names to an upper layer keeps
@@ -22,9 +24,11 @@
 
 mod alone; // from the layer's entries
 mod between; // from the filesystems below and above
+mod restore; // and back
 
 pub use alone::alone;
 pub use between::difference;
+pub use restore::restore;
 
 use crate::{Escaped, MergeError, Xattrs};
 
