@@ -41,6 +41,7 @@ mod inode; // what names point to
 mod layer; // a layer's entries, compactly
 mod merge; // applying layers
 mod metadata; // mode, owner, time, attributes
+pub mod overlay; // what layers of an overlay are marked with
 mod path; // cleaned paths
 mod tree; // the result
 mod xattr_table; // interned attribute sets
