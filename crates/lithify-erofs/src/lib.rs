@@ -10,16 +10,19 @@
 
 mod error; // what can go wrong
 mod format; // the structures on disk
+mod fsmeta; // one tree over many images
 mod read; // images as they are
 mod write; // images as they become
 
 pub use error::{DirectoryDamage, Operation, ReadError, WriteError, XattrDamage};
+pub use format::device::DeviceSlot;
 pub use format::dirent::FileType;
 pub use format::inode::DataLayout;
 pub use format::superblock::Superblock;
+pub use fsmeta::{FsmetaError, FsmetaOptions, FsmetaReport, LayerImage, device_tag, write_fsmeta};
 pub use lithify_storage::{ReadAt, Storage};
 pub use read::{
-    DirEntry, Entries, Extent, FileReader, Image, Inode, Problem, ProblemKind, ReadDir,
-    Verification, Walk, WalkEntry,
+    DirEntry, Entries, Extent, FileReader, Image, Inode, LayerContents, MappedOther,
+    OverlayEntries, Problem, ProblemKind, ReadDir, Verification, Walk, WalkEntry,
 };
 pub use write::{DataOptions, FinishReport, ImageOptions, SpillFactory, Writer};

@@ -500,7 +500,7 @@ fn reads_what_mkfs_erofs_writes() {
 }
 
 #[test]
-fn data_on_other_devices_is_refused_by_name() {
+fn data_on_a_device_of_mkfs_is_read_if_the_device_is_given() {
     if !require::tool("mkfs.erofs") {
         return;
     }
@@ -513,7 +513,7 @@ fn data_on_other_devices_is_refused_by_name() {
         directory.path().join("blob"),
     );
     let mut device = std::ffi::OsString::from("--blobdev=");
-    device.push(blob);
+    device.push(&blob);
     run::ok(
         run::command("mkfs.erofs")
             .arg("--chunksize=4096")
@@ -529,4 +529,11 @@ fn data_on_other_devices_is_refused_by_name() {
         matches!(error, ReadError::ExtraDevice { device: 1, .. }),
         "{error}"
     );
+    assert!(image.verify().unwrap().is_sound());
+
+    let open = |path: &std::path::Path| std::fs::File::open(path).unwrap();
+    let image = Image::open_with_devices(open(&path), vec![open(&blob)]).unwrap();
+    assert!(image.verify().unwrap().is_sound());
+    let data = image.read_to_vec(&file, 1 << 20).unwrap();
+    assert!(data == pattern(1, 10_000));
 }

@@ -3,6 +3,11 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
+};
 use tempfile::TempDir;
 
 use crate::run;
@@ -47,6 +52,63 @@ impl Mount {
             OsStr::new("ro,loop"),
             image.as_os_str(),
         ])
+    }
+
+    /// Mounts an EROFS image file read-only with further files its data is in, all of them through the kernel's own
+    /// reading of files (Linux 6.12), without loop devices.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn erofs_with_devices(image: &Path, devices: &[&Path]) -> Result<Self, String> {
+        let mut options = vec![("source", image)];
+        options.extend(devices.iter().map(|device| ("device", *device)));
+        Self::new_style("erofs", &options)
+    }
+
+    /// Mounts an overlay of directories read-only, top first, of any number.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn overlay(lower: &[&Path]) -> Result<Self, String> {
+        let options: Vec<_> = lower.iter().map(|dir| ("lowerdir+", *dir)).collect();
+        Self::new_style("overlay", &options)
+    }
+
+    /// Mounts by `fsopen(2)`, whose options may be any number and length.
+    fn new_style(filesystem: &str, options: &[(&str, &Path)]) -> Result<Self, String> {
+        let point = crate::temp_dir();
+        let context = fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC)
+            .map_err(|e| format!("fsopen {filesystem}: {e}"))?;
+        let mounted = options
+            .iter()
+            .try_for_each(|(name, value)| fsconfig_set_string(&context, *name, *value))
+            .and_then(|()| fsconfig_set_flag(&context, "ro"))
+            .and_then(|()| fsconfig_create(&context))
+            .and_then(|()| {
+                fsmount(
+                    &context,
+                    FsMountFlags::FSMOUNT_CLOEXEC,
+                    MountAttrFlags::MOUNT_ATTR_RDONLY,
+                )
+            })
+            .and_then(|mount| {
+                move_mount(
+                    mount,
+                    c"",
+                    CWD,
+                    point.path(),
+                    MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+                )
+            });
+        match mounted {
+            Ok(()) => Ok(Self { point }),
+            Err(e) => {
+                let mut log = [0; 4096];
+                let length = rustix::io::read(&context, &mut log).unwrap_or(0);
+                let log = String::from_utf8_lossy(&log[..length]);
+                Err(format!("cannot mount {filesystem}: {e}: {log}"))
+            }
+        }
     }
 
     /// Runs `mount ARGS… POINT` on a fresh directory.

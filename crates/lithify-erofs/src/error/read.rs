@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lithify_tree::{Escaped, LayerFull};
+
 use crate::DataLayout;
 
 /// Why an image cannot be read. Nothing in an image is trusted: whatever it says is checked before it is used.
@@ -152,9 +154,9 @@ pub enum ReadError {
         /// Its chunk format.
         format: u32,
     },
-    /// Data on another device.
+    /// Data on another device, which is not at hand.
     #[error(
-        "data of inode {nid} lies on extra device {device}: only images in one piece can be read"
+        "data of inode {nid} lies on extra device {device}, which is not at hand: open the image with its devices"
     )]
     ExtraDevice {
         /// The inode.
@@ -162,6 +164,76 @@ pub enum ReadError {
         /// The device's number.
         device: u16,
     },
+    /// A device table that is not in the image.
+    #[error(
+        "the device table at offset {offset} with {length} bytes is outside the image of {size} bytes"
+    )]
+    DeviceTable {
+        /// Offset in bytes.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Size of the image in bytes.
+        size: u64,
+    },
+    /// More or fewer devices given than the image has.
+    #[error("the image has {expected} extra devices, given were {found}")]
+    DeviceCount {
+        /// By the superblock.
+        expected: u16,
+        /// Given.
+        found: usize,
+    },
+    /// A device that is shorter than the image says.
+    #[error("extra device {device} has {expected} bytes, what was given has {found}")]
+    DeviceTooShort {
+        /// The device's number, from 1 on.
+        device: u16,
+        /// By the device table.
+        expected: u64,
+        /// Length of what was given.
+        found: u64,
+    },
+    /// Data on a device the image does not have.
+    #[error("data of inode {nid} lies on extra device {device}, the image has {count}")]
+    UnknownDevice {
+        /// The inode.
+        nid: u64,
+        /// The device's number.
+        device: u16,
+        /// Number of extra devices.
+        count: usize,
+    },
+    /// Data outside its device.
+    #[error(
+        "data of inode {nid} at {offset} with {length} bytes is outside extra device {device} of {size} bytes"
+    )]
+    DeviceRange {
+        /// The inode.
+        nid: u64,
+        /// The device's number.
+        device: u16,
+        /// Offset on the device, in bytes.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Size of the device in bytes, by the device table.
+        size: u64,
+    },
+    /// An attribute by which overlayfs would show something else than what is here.
+    #[error(
+        "inode {nid} has the attribute `{}`, which gives it another meaning in an overlay: no layer has that",
+        Escaped(.name)
+    )]
+    OverlayXattr {
+        /// The inode.
+        nid: u64,
+        /// Name of the attribute.
+        name: Vec<u8>,
+    },
+    /// More names in a layer than can be kept.
+    #[error(transparent)]
+    LayerFull(#[from] LayerFull),
     /// Compressed data. Names and metadata can be read.
     #[error("data of inode {nid} is compressed, which is not supported")]
     Compressed {

@@ -1,6 +1,6 @@
 //! Chunk-based inodes: the file is cut into chunks of one size, and a map behind the inode says where each one is.
 
-use super::{BLOCK_BITS, get_u16, get_u32};
+use super::{BLOCK_BITS, get_u16, get_u32, put};
 
 /// Bits 0 to 4 of the format: binary logarithm of the blocks in a chunk.
 const BITS_MASK: u32 = 0x1f;
@@ -73,4 +73,12 @@ pub(crate) fn decode_entry(format: ChunkFormat, bytes: &[u8]) -> (u16, u32) {
     } else {
         (0, get_u32(bytes, 0))
     }
+}
+
+/// Appends an index: device and first block.
+pub(crate) fn encode_index(device: u16, block: u32, out: &mut Vec<u8>) {
+    let mut index = [0; INDEX_LEN];
+    put(&mut index, INDEX_DEVICE_OFFSET, &device.to_le_bytes());
+    put(&mut index, INDEX_BLOCK_OFFSET, &block.to_le_bytes());
+    out.extend_from_slice(&index);
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod chunk; // maps of sparse files
 pub(crate) mod crc32c; // the superblock's checksum
+pub(crate) mod device; // the table of further devices
 pub(crate) mod dirent; // directory blocks
 pub(crate) mod inode; // the two inode forms
 pub(crate) mod superblock; // where everything starts

@@ -111,6 +111,8 @@ pub struct Superblock {
     pub volume_name: [u8; VOLUME_NAME_LEN],
     /// How many more devices hold data.
     pub extra_devices: u16,
+    /// Where the table of these devices is, in units of 128 bytes.
+    pub device_table: u16,
     /// Binary logarithm of the number of blocks in a directory block; 0 is the only value in use.
     pub directory_block_bits: u8,
 }
@@ -155,6 +157,12 @@ impl Superblock {
         );
         put(
             &mut b,
+            EXTRA_DEVICES_OFFSET,
+            &self.extra_devices.to_le_bytes(),
+        );
+        put(&mut b, DEVICE_SLOT_OFFSET, &self.device_table.to_le_bytes());
+        put(
+            &mut b,
             DIRECTORY_BLOCK_BITS_OFFSET,
             &[self.directory_block_bits],
         );
@@ -180,6 +188,7 @@ impl Superblock {
             uuid: super::take(b, UUID_OFFSET),
             volume_name: super::take(b, VOLUME_NAME_OFFSET),
             extra_devices: get_u16(b, EXTRA_DEVICES_OFFSET),
+            device_table: get_u16(b, DEVICE_SLOT_OFFSET),
             directory_block_bits: b[DIRECTORY_BLOCK_BITS_OFFSET],
         }
     }

@@ -18,15 +18,17 @@ pub struct Extent {
     pub offset: u64,
     /// Length in bytes, never 0.
     pub length: u64,
-    /// Offset in the image, in bytes; `None` for a hole, which reads as zeros.
+    /// Offset on the device, in bytes; `None` for a hole, which reads as zeros.
     pub address: Option<u64>,
+    /// The device: 0 is the image itself, others are counted from 1 in the order of its device table.
+    pub device: u16,
 }
 
 impl<R: ReadAt> Image<R> {
     /// Where the byte at `offset` of a file is and how far that stretch goes; `None` from the end of the file on.
     ///
     /// # Errors
-    /// [`ReadError`] when the inode's map is damaged, compressed or on another device.
+    /// [`ReadError`] when the inode's map is damaged or compressed, or leads out of its device.
     pub fn extent(&self, inode: &Inode, offset: u64) -> Result<Option<Extent>, ReadError> {
         let size = inode.size();
         if offset >= size {
@@ -53,6 +55,7 @@ impl<R: ReadAt> Image<R> {
                         offset,
                         length: size - offset,
                         address: Some(address + (offset - tail)),
+                        device: 0,
                     }
                 }
             }
@@ -64,11 +67,12 @@ impl<R: ReadAt> Image<R> {
     /// Data in consecutive blocks, up to `end`.
     fn flat(&self, inode: &Inode, offset: u64, end: u64) -> Result<Extent, ReadError> {
         let start = u64::from(inode.raw.union) << self.superblock.block_bits;
-        self.check_range("the data", inode.nid(), start, end)?;
+        let (device, start) = self.place(inode.nid(), 0, start, end)?;
         Ok(Extent {
             offset,
             length: end - offset,
             address: Some(start + offset),
+            device,
         })
     }
 
@@ -116,17 +120,16 @@ impl<R: ReadAt> Image<R> {
                 offset,
                 length: length - inside,
                 address: None,
+                device: 0,
             });
         }
-        if device != 0 {
-            return Err(ReadError::ExtraDevice { nid, device });
-        }
         let start = u64::from(block) << self.superblock.block_bits;
-        self.check_range("the data", nid, start, length)?;
+        let (device, start) = self.place(nid, device, start, length)?;
         Ok(Extent {
             offset,
             length: length - inside,
             address: Some(start + inside),
+            device,
         })
     }
 
@@ -134,7 +137,7 @@ impl<R: ReadAt> Image<R> {
     /// than asked for only at the end.
     ///
     /// # Errors
-    /// [`ReadError`] when the source fails or the inode is damaged, compressed or on another device.
+    /// [`ReadError`] when the source fails or the inode is damaged, compressed or on a device that is not at hand.
     pub fn read(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let mut done = 0;
         while done < buffer.len() {
@@ -144,7 +147,7 @@ impl<R: ReadAt> Image<R> {
             let n = extent.length.min((buffer.len() - done) as u64) as usize;
             let part = &mut buffer[done..done + n];
             match extent.address {
-                Some(address) => self.read_part("the data", inode.nid(), address, part)?,
+                Some(address) => self.read_data(inode.nid(), extent.device, address, part)?,
                 None => part.fill(0),
             }
             done += n;
@@ -166,7 +169,9 @@ impl<R: ReadAt> Image<R> {
             });
         };
         // Memory is only taken for what the image can hold: the first extent says whether it does.
-        self.extent(inode, 0)?;
+        if let Some(extent) = self.extent(inode, 0)? {
+            self.expect_device(inode.nid(), extent.device)?;
+        }
         let mut data = vec![0; length];
         self.read(inode, 0, &mut data)?;
         Ok(data)

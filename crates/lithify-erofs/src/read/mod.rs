@@ -1,8 +1,10 @@
 //! Reading images, ours and those of others, without trusting them.
 
 mod data; // where data is, and reading it
+mod devices; // data on further devices
 mod directory; // names in directories
 mod inode; // one inode
+mod overlay; // images that are layers of an overlay
 mod verify; // everything at once
 mod walk; // all names
 mod xattr; // extended attributes
@@ -11,11 +13,13 @@ use crate::format::superblock::{
     self, SUPERBLOCK_END, SUPERBLOCK_LEN, SUPERBLOCK_OFFSET, Superblock, compat, incompat,
 };
 use crate::{ReadAt, ReadError};
+use devices::Devices;
 
 pub use data::{Extent, FileReader};
 pub use directory::{DirEntry, ReadDir};
 pub use inode::Inode;
-pub use verify::{Problem, ProblemKind, Verification};
+pub use overlay::{LayerContents, OverlayEntries};
+pub use verify::{MappedOther, Problem, ProblemKind, Verification};
 pub use walk::{Entries, Walk, WalkEntry};
 
 /// Block sizes accepted, as binary logarithms: what Linux accepts on some machine.
@@ -32,10 +36,12 @@ pub struct Image<R> {
     superblock: Superblock,
     /// Length by the superblock, in bytes.
     size: u64,
+    devices: Devices<R>,
 }
 
 impl<R: ReadAt> Image<R> {
-    /// Opens an image.
+    /// Opens an image. One that has data on further devices is readable as far as these are in `source` too; see
+    /// [`open_with_devices`](Self::open_with_devices).
     ///
     /// # Errors
     /// [`ReadError`] when the source fails, is no EROFS image, is cut short, has a damaged superblock or needs
@@ -101,10 +107,12 @@ impl<R: ReadAt> Image<R> {
                 bits: superblock.directory_block_bits,
             });
         }
+        let devices = Devices::read(&source, &superblock, size, found)?;
         Ok(Self {
             source,
             superblock,
             size,
+            devices,
         })
     }
 

@@ -8,6 +8,7 @@ use lithify_tree::Escaped;
 
 use super::directory::AllEntries;
 use super::{Image, Inode};
+use crate::format::device::SLOT_LEN;
 use crate::format::inode::DataLayout;
 use crate::format::superblock::{SUPERBLOCK_END, SUPERBLOCK_OFFSET};
 use crate::{FileType, ReadAt, ReadError};
@@ -38,6 +39,8 @@ pub struct Verification {
     pub data_bytes: u64,
     /// Bytes of data that belong to several files, which is no problem.
     pub shared_data_bytes: u64,
+    /// Bytes of data on further devices: how many files have them is not looked at.
+    pub device_data_bytes: u64,
     /// What is wrong, at most the first thousand.
     pub problems: Vec<Problem>,
     /// Further problems.
@@ -142,12 +145,42 @@ pub enum ProblemKind {
         /// Where, in bytes.
         offset: u64,
     },
+    /// A device mapped to where the image or another device is.
+    #[error("extra device {device} is mapped to block {block}, where {other} is")]
+    MappedOverlap {
+        /// The device's number.
+        device: u16,
+        /// The block it is mapped to.
+        block: u32,
+        /// What is there.
+        other: MappedOther,
+    },
+}
+
+/// What a device overlaps with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MappedOther {
+    /// The image itself.
+    Image,
+    /// The device of this number.
+    Device(u16),
+}
+
+impl fmt::Display for MappedOther {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image => f.write_str("the image itself"),
+            Self::Device(number) => write!(f, "extra device {number}"),
+        }
+    }
 }
 
 /// What bytes of an image are used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Superblock,
+    DeviceTable,
     Inode,
     SharedXattr,
     Directory,
@@ -159,6 +192,7 @@ impl Use {
     const fn name(self) -> &'static str {
         match self {
             Self::Superblock => "the superblock",
+            Self::DeviceTable => "the device table",
             Self::Inode => "an inode",
             Self::SharedXattr => "a shared extended attribute",
             Self::Directory => "a directory's block",
@@ -173,7 +207,8 @@ impl<R: ReadAt> Image<R> {
     /// once, every inode, link count, attribute and map, that all data is inside the image and that nothing overlaps.
     ///
     /// Takes memory for each inode (about 100 bytes) and time for each name; never more than an image of this size
-    /// can need. The data of files has no checksums in EROFS and is not read.
+    /// can need. The data of files has no checksums in EROFS and is not read; so data on further devices is checked by
+    /// their lengths in the device table, whether they are at hand or not.
     ///
     /// # Errors
     /// [`ReadError::Io`] when the source fails. What is wrong with the image is in the result.
@@ -192,6 +227,7 @@ impl<R: ReadAt> Image<R> {
             entries_left: self.entry_limit(),
             bytes_left: self.size(),
         };
+        verifier.devices();
         verifier.run()?;
         Ok(verifier.report)
     }
@@ -498,6 +534,11 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
             let Some(start) = extent.address else {
                 continue;
             };
+            if extent.device != 0 {
+                self.report.device_data_bytes =
+                    self.report.device_data_bytes.saturating_add(extent.length);
+                continue;
+            }
             // The last bytes of an inline inode are part of its record.
             if inode.layout() == DataLayout::Inline
                 && start >= inode.address
@@ -514,6 +555,39 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
             }
         }
         Ok(())
+    }
+
+    /// The device table, and where it maps the devices.
+    fn devices(&mut self) {
+        let image = self.image;
+        if image.devices().is_empty() {
+            return;
+        }
+        let start = u64::from(image.superblock.device_table) * SLOT_LEN as u64;
+        let end = start + (image.devices().len() * SLOT_LEN) as u64;
+        self.ranges.push((start, end, Use::DeviceTable));
+        let mut mapped: Vec<_> = (1..)
+            .zip(image.devices())
+            .filter(|(_, slot)| slot.mapped_block != 0 && slot.blocks != 0)
+            .map(|(number, slot)| (slot.mapped_block, slot.blocks, number))
+            .collect();
+        mapped.sort_unstable();
+        let (mut end, mut other) = (u64::from(image.superblock.blocks), MappedOther::Image);
+        for (block, blocks, device) in mapped {
+            if u64::from(block) < end {
+                self.problem(ProblemKind::MappedOverlap {
+                    device,
+                    block,
+                    other,
+                });
+            }
+            if u64::from(block) + u64::from(blocks) > end {
+                (end, other) = (
+                    u64::from(block) + u64::from(blocks),
+                    MappedOther::Device(device),
+                );
+            }
+        }
     }
 
     fn link_counts(&mut self) {

@@ -2,6 +2,7 @@
 
 use lithify_tree::ContentId;
 
+use super::external::{External, Piece};
 use super::sparse::{Plan, Run, stored};
 use crate::WriteError;
 use crate::format::BLOCK_SIZE;
@@ -12,6 +13,8 @@ pub(crate) struct Contents {
     records: Vec<Record>,
     sparse: Vec<SparseRecord>,
     runs: Vec<Run>,
+    external: Vec<External>,
+    pieces: Vec<Piece>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,7 @@ const _: () = assert!(size_of::<Record>() == 16);
 
 const SPARSE: u64 = 1 << 63;
 const TAIL: u64 = 1 << 62;
+const EXTERNAL: u64 = 1 << 60;
 /// Bits of `extra` for a length below the block size.
 const LENGTH_BITS: u32 = BLOCK_SIZE.trailing_zeros();
 
@@ -59,6 +63,8 @@ pub(crate) enum Form<'a> {
     Tail { at: u64, length: u16 },
     /// Chunks in the blocks, run after run.
     Sparse { chunk_bits: u8, runs: &'a [Run] },
+    /// Chunks on further devices.
+    External { chunk_bits: u8, pieces: &'a [Piece] },
 }
 
 impl Contents {
@@ -123,6 +129,29 @@ impl Contents {
         })
     }
 
+    /// A file whose chunks are on further devices.
+    pub(crate) fn push_external(
+        &mut self,
+        size: u64,
+        chunk_bits: u8,
+        pieces: &[Piece],
+    ) -> Result<ContentId, WriteError> {
+        let number = |n: usize| u32::try_from(n).map_err(|_| WriteError::TooManyContents);
+        let index = number(self.external.len())?;
+        self.external.push(External {
+            size,
+            first_piece: number(self.pieces.len())?,
+            pieces: number(pieces.len())?,
+            chunk_bits,
+        });
+        self.pieces.extend_from_slice(pieces);
+        self.push(Record {
+            start: 0,
+            blocks: 0,
+            extra: EXTERNAL | u64::from(index),
+        })
+    }
+
     /// A content that exists.
     pub(crate) fn get(&self, id: ContentId) -> Option<Content<'_>> {
         let &Record {
@@ -140,6 +169,16 @@ impl Contents {
                 Form::Sparse {
                     chunk_bits: s.chunk_bits,
                     runs,
+                },
+            )
+        } else if extra & (TAIL | EXTERNAL) == EXTERNAL {
+            let e = self.external.get((extra & !EXTERNAL) as usize)?;
+            let pieces = &self.pieces[e.first_piece as usize..][..e.pieces as usize];
+            (
+                e.size,
+                Form::External {
+                    chunk_bits: e.chunk_bits,
+                    pieces,
                 },
             )
         } else if extra & TAIL != 0 {

@@ -5,6 +5,7 @@ use lithify_tree::{InodeId, NodeId};
 
 use super::data::Appender;
 use super::directories;
+use super::external::{Piece, encode_map};
 use super::layout::{Layout, Payload, Planner, Shape, directories_in_order};
 use super::packer::SLOTS;
 use super::sparse::{Run, chunk_count};
@@ -21,6 +22,15 @@ use crate::format::xattr::{ID_LEN, count_field};
 use crate::format::{BLOCK_BITS, BLOCK_SIZE, NULL_BLOCK, put};
 use crate::{Storage, WriteError};
 
+/// Where the table of further devices is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeviceTable {
+    /// Number of devices.
+    pub(crate) count: u16,
+    /// Place of the table, in units of its slots.
+    pub(crate) table: u16,
+}
+
 /// Writes metadata from block `meta_start` on and the superblock; cuts the storage to the image's length.
 pub(crate) fn emit<S: Storage>(
     storage: &mut S,
@@ -28,6 +38,7 @@ pub(crate) fn emit<S: Storage>(
     layout: &Layout,
     tails: &mut TailStore,
     meta_start: u32,
+    devices: DeviceTable,
     options: &ImageOptions,
 ) -> Result<FinishReport, WriteError> {
     let late_start = meta_start
@@ -43,6 +54,7 @@ pub(crate) fn emit<S: Storage>(
         planner,
         layout,
         tails,
+        devices,
         meta_start,
         late_start,
         first_block: vec![0; BLOCK_SIZE],
@@ -66,6 +78,7 @@ struct Emitter<'a, 'p, S> {
     planner: &'a Planner<'p>,
     layout: &'a Layout,
     tails: &'a mut TailStore,
+    devices: DeviceTable,
     meta_start: u32,
     late_start: u32,
     /// Block 0, with inodes behind the place of the superblock.
@@ -199,6 +212,13 @@ impl<S: Storage> Emitter<'_, '_, S> {
                 };
                 (DataLayout::Chunked, format.encode())
             }
+            Payload::Index { chunk_bits, .. } => {
+                let format = ChunkFormat {
+                    block_bits: chunk_bits - BLOCK_BITS,
+                    indexes: true,
+                };
+                (DataLayout::Chunked, format.encode())
+            }
         };
         let raw = RawInode {
             layout: data_layout,
@@ -231,12 +251,17 @@ impl<S: Storage> Emitter<'_, '_, S> {
             Payload::Directory { node, rest, .. } if rest > 0 => {
                 self.directory_rest(node, rest, &mut record)?;
             }
+            Payload::Index { .. } => record.resize(behind + shape.index_padding(), 0),
             _ => {}
         }
         let is_data = matches!(shape.payload, Payload::Tail { .. });
         let (metadata, data) = record.split_at(if is_data { behind } else { record.len() });
         self.put_at_slot(slot, metadata, data)?;
+        let written = record.len();
         self.record = record;
+        if let Payload::Index { chunk_bits, pieces } = shape.payload {
+            self.index(slot, written, chunk_bits, pieces)?;
+        }
         if let Payload::Map {
             start,
             chunk_bits,
@@ -265,6 +290,7 @@ impl<S: Storage> Emitter<'_, '_, S> {
         match shape.payload {
             Payload::Tail { .. } => r.inline_tails += 1,
             Payload::Map { .. } => r.sparse_files += 1,
+            Payload::Index { .. } => r.external_files += 1,
             _ => {}
         }
     }
@@ -341,6 +367,25 @@ impl<S: Storage> Emitter<'_, '_, S> {
         Ok(())
     }
 
+    /// Writes the index of a file on further devices, part by part: it may be long.
+    fn index(
+        &mut self,
+        slot: u32,
+        behind: usize,
+        chunk_bits: u8,
+        pieces: &[Piece],
+    ) -> Result<(), WriteError> {
+        let mut address = self.layout.slot_address(slot, self.meta_start) + behind as u64;
+        encode_map(chunk_bits, pieces, |part| {
+            if slot >= SLOTS {
+                return self.append(part);
+            }
+            put(&mut self.first_block, address as usize, part);
+            address += part.len() as u64;
+            Ok(())
+        })
+    }
+
     /// Directories, link targets and tails in blocks of their own, in the order their numbers were given out.
     fn late_blocks(&mut self) -> Result<(), WriteError> {
         let tree = self.planner.tree;
@@ -405,14 +450,16 @@ impl<S: Storage> Emitter<'_, '_, S> {
         self.hasher.update(&self.first_block[SUPERBLOCK_END..]);
         let mut volume_name = [0; VOLUME_NAME_LEN];
         put(&mut volume_name, 0, &options.volume_name);
-        let has_sparse = self.report.sparse_files > 0;
+        let mut incompatible_features = 0;
+        if self.report.sparse_files > 0 || self.report.external_files > 0 {
+            incompatible_features |= incompat::CHUNKED_FILE;
+        }
+        if self.devices.count > 0 {
+            incompatible_features |= incompat::DEVICE_TABLE;
+        }
         let mut superblock = Superblock {
             compatible_features: compat::CHECKSUM | compat::MTIME,
-            incompatible_features: if has_sparse {
-                incompat::CHUNKED_FILE
-            } else {
-                0
-            },
+            incompatible_features,
             block_bits: BLOCK_BITS,
             root_nid,
             inodes: self.layout.order.len() as u64,
@@ -422,7 +469,8 @@ impl<S: Storage> Emitter<'_, '_, S> {
             xattr_block: self.xattr_base().0,
             uuid: [0; 16],
             volume_name,
-            extra_devices: 0,
+            extra_devices: self.devices.count,
+            device_table: self.devices.table,
             directory_block_bits: 0,
         };
         self.hasher.update(&superblock.encode());

@@ -3,12 +3,13 @@
 use lithify_tree::{ContentId, InodeId, InodeKind, NodeId, Timestamp, Tree, XattrSetId};
 
 use super::contents::{Contents, Form};
+use super::external::Piece;
 use super::packer::{Packer, SLOTS};
 use super::sparse::{Run, chunk_count};
 use super::xattrs::XattrPlan;
 use super::{SYMLINK_TARGET_MAX, directories};
 use crate::WriteError;
-use crate::format::chunk::MAP_ENTRY_LEN;
+use crate::format::chunk::{INDEX_LEN, MAP_ENTRY_LEN};
 use crate::format::inode::{COMPACT_LEN, EXTENDED_LEN, SLOT_SIZE, encode_device, fits_compact};
 use crate::format::superblock::SUPERBLOCK_END;
 use crate::format::{BLOCK_SIZE, NULL_BLOCK};
@@ -167,6 +168,8 @@ pub(crate) enum Payload<'a> {
         chunk_bits: u8,
         runs: &'a [Run],
     },
+    /// A file on further devices: an index of its chunks behind the inode.
+    Index { chunk_bits: u8, pieces: &'a [Piece] },
 }
 
 impl Shape<'_> {
@@ -191,7 +194,16 @@ impl Shape<'_> {
             Payload::Map { chunk_bits, .. } => {
                 chunk_count(self.size, chunk_bits) * MAP_ENTRY_LEN as u64
             }
+            Payload::Index { chunk_bits, .. } => {
+                self.index_padding() as u64 + chunk_count(self.size, chunk_bits) * INDEX_LEN as u64
+            }
         }
+    }
+
+    /// Zeros between attributes and an index, which starts at a multiple of its entries' length.
+    pub(crate) const fn index_padding(&self) -> usize {
+        let fixed = self.inode_len() + self.xattrs;
+        fixed.next_multiple_of(INDEX_LEN) - fixed
     }
 
     /// Length of the whole record, in bytes.
@@ -250,6 +262,7 @@ impl<'a> Planner<'a> {
                         chunk_bits,
                         runs,
                     },
+                    Form::External { chunk_bits, pieces } => Payload::Index { chunk_bits, pieces },
                 },
                 None => Payload::None { device: NULL_BLOCK },
             },

@@ -6,11 +6,13 @@
 //! them in one sequential pass. The superblock comes last: an image cut short is no image.
 
 mod compact; // closing the space of dead data
-mod contents; // where each file's data is
+pub(crate) mod contents; // where each file's data is
 mod data; // large sequential writes
 mod directories; // directory blocks
 mod emit; // the sequential metadata pass
+pub(crate) mod external; // data on further devices
 mod layout; // which inode goes where
+pub(crate) mod over_devices; // images without data of their own
 mod packer; // filling metadata blocks
 mod sink; // taking file data
 mod sparse; // chunk sizes and maps
@@ -108,6 +110,8 @@ pub struct FinishReport {
     pub inline_tails: u32,
     /// Files stored with holes.
     pub sparse_files: u32,
+    /// Files whose data is on further devices.
+    pub external_files: u32,
     /// Attributes stored once for several inodes, or away from the inode for their length.
     pub shared_xattrs: u32,
     /// Nid of the root directory.
@@ -228,6 +232,7 @@ impl<S: Storage> Writer<S> {
             &layout,
             &mut self.tails,
             end,
+            emit::DeviceTable::default(),
             options,
         )?;
         report.moved_bytes = moved;

@@ -7,7 +7,7 @@ use crate::format::chunk::{CHUNK_BITS_MAX, MAP_ENTRY_LEN, USUAL_CHUNK_BITS_MAX};
 use crate::format::{BLOCK_BITS, BLOCK_SIZE};
 
 /// Most chunks a file with chunks of at most 2³¹ bytes may have before larger ones are considered.
-const USUAL_CHUNKS_MAX: u64 = 1 << 14;
+pub(crate) const USUAL_CHUNKS_MAX: u64 = 1 << 14;
 
 /// Consecutive chunks with data, stored in consecutive blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

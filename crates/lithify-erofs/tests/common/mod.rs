@@ -309,7 +309,11 @@ pub fn mount_and_check(path: &Path, expected: &Expected) {
 
 /// Compares what this crate reads with what should be there.
 pub fn check_with_reader<R: ReadAt>(source: R, expected: &Expected) {
-    let image = Image::open(source).unwrap();
+    check_image(&Image::open(source).unwrap(), expected);
+}
+
+/// Compares what this crate reads of an opened image with what should be there.
+pub fn check_image<R: ReadAt>(image: &Image<R>, expected: &Expected) {
     let verification = image.verify().unwrap();
     let shown: Vec<String> = verification
         .problems
@@ -336,7 +340,7 @@ pub fn check_with_reader<R: ReadAt>(source: R, expected: &Expected) {
             found.inode.nid(),
             "hard link"
         );
-        compare_inode(&image, &found.inode, expected, id, &path);
+        compare_inode(image, &found.inode, expected, id, &path);
     }
     assert!(walked.next().is_none(), "a name too many");
     let distinct: std::collections::HashSet<_> = nids.values().collect();
