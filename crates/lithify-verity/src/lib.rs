@@ -1,2 +1,52 @@
-//! dm-verity: hash trees over images.
+//! dm-verity: hash trees over images, made and checked.
+//!
+//! Linux' dm-verity target checks every block read from a device against a tree of hashes whose root is known from
+//! elsewhere. [`append`] puts such a tree behind an image, in the layout `veritysetup format` writes (superblock, then
+//! the tree, top level first) and at the place containerd looks for it: the first multiple of the block size at or
+//! behind the image's end. [`TreeBuilder`] does the same for a writer that has the data in its hands. [`verify`] checks an
+//! image against its tree and names the first wrong block; [`Sidecar`] is the small file that tells containerd the
+//! root hash.
+//!
+//! Salt and UUID are not random, so that the same image always gives the same bytes: the salt is 32 zero bytes unless
+//! another is given, the UUID is derived from the root hash. The format is described in `docs/formats/dm-verity.md`.
+//!
+//! ```
+//! use lithify_verity::{Place, VerifyError, VerifyOptions, VerityOptions, append, verify};
+//!
+//! let mut image = vec![7; 10_000];
+//! let report = append(&mut image, 10_000, &VerityOptions::default())?;
+//! assert_eq!(report.hash_offset, 12_288); // 10 000, rounded up to whole blocks
+//! assert_eq!(image.len() as u64, report.size);
+//!
+//! let options = VerifyOptions { root: Some(report.root), ..VerifyOptions::default() };
+//! verify(&image, report.hash_offset, &options)?;
+//!
+//! image[5000] ^= 1;
+//! let Err(VerifyError::Mismatch { place, .. }) = verify(&image, report.hash_offset, &options) else {
+//!     unreachable!("the change is found");
+//! };
+//! assert_eq!(place, Place::Data { block: 1, offset: 4096 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod append; // trees behind finished images
+mod builder; // trees from data that passes by
+mod error; // what can go wrong
+mod geometry; // where the blocks of a tree are
+mod hash; // digests of blocks, by several threads
+mod options; // how a tree is made
+mod sidecar; // containerd's file with the root hash
+mod superblock; // the structure on disk
+mod verify; // trees as they are
+
+pub use append::append;
+pub use builder::{TreeBuilder, VerityReport};
+pub use error::{GeometryError, SidecarError, SuperblockError, VerifyError, WriteError};
+pub use geometry::{BlockKind, Geometry, Level};
+pub use hash::Hash;
+pub use lithify_storage::{ReadAt, Storage};
+pub use options::VerityOptions;
+pub use sidecar::Sidecar;
+pub use superblock::{SALT_MAX, SUPERBLOCK_SIZE, Superblock};
+pub use verify::{Place, Verified, VerifyOptions, verify};
