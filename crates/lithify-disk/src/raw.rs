@@ -1,0 +1,225 @@
+//! Disks as one file.
+
+#[cfg(any(unix, windows))]
+use std::fs::File;
+use std::io;
+
+use lithify_storage::{ReadAt, Storage};
+
+use crate::disk::{Content, Disk, Part};
+use crate::error::RawError;
+
+/// Bytes read in one go.
+const CHUNK: usize = 1 << 20;
+
+/// Stretches of this many zeros are not written: they stay holes.
+const HOLE: usize = 4096;
+
+impl Disk {
+    /// Writes the disk: a source for each part, in order. Whatever `target` held is gone; zeros become holes where it has
+    /// such.
+    ///
+    /// # Errors
+    /// Sources that are not as many, or not as large, as the parts; what a source or the target says.
+    pub fn write<R: ReadAt, S: Storage + ?Sized>(
+        &self,
+        sources: &[R],
+        target: &mut S,
+    ) -> Result<(), RawError> {
+        self.begin(sources, target)?;
+        self.each(target, |target, part, offset| {
+            copy_through_memory(&self.parts()[part], &sources[part], offset, target)
+        })
+    }
+
+    /// As [`Disk::write`], by the kernel where it can: on Linux without the data passing through memory, sharing blocks on
+    /// filesystems that share (btrfs, XFS), and skipping holes of the sources.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    #[cfg(any(unix, windows))]
+    pub fn write_file(&self, sources: &[File], target: &mut File) -> Result<(), RawError> {
+        self.begin(sources, target)?;
+        self.each(target, |target, part, offset| {
+            copy_file(&self.parts()[part], &sources[part], offset, target)
+        })
+    }
+
+    /// Checks the sources, and makes the target a hole of the disk's size.
+    fn begin<R: ReadAt, S: Storage + ?Sized>(
+        &self,
+        sources: &[R],
+        target: &mut S,
+    ) -> Result<(), RawError> {
+        if sources.len() != self.parts().len() {
+            return Err(RawError::Sources {
+                expected: self.parts().len(),
+                found: sources.len(),
+            });
+        }
+        for (part, file) in self.parts().iter().zip(sources) {
+            let found = file.size().map_err(|source| part.cannot_read(source))?;
+            if found != part.size {
+                return Err(RawError::SourceSize {
+                    path: part.path.clone(),
+                    expected: part.size,
+                    found,
+                });
+            }
+        }
+        for size in [0, self.size()] {
+            target
+                .set_size(size)
+                .map_err(|source| cannot_write(size, source))?;
+        }
+        Ok(())
+    }
+
+    fn each<S: Storage + ?Sized>(
+        &self,
+        target: &mut S,
+        mut copy: impl FnMut(&mut S, usize, u64) -> Result<(), RawError>,
+    ) -> Result<(), RawError> {
+        for piece in self.pieces() {
+            match &piece.content {
+                Content::Part(part) => copy(target, *part, piece.offset)?,
+                Content::Zeros => {}
+                Content::Bytes(bytes) => target
+                    .write_all_at(bytes, piece.offset)
+                    .map_err(|source| cannot_write(piece.offset, source))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn cannot_read(&self, source: io::Error) -> RawError {
+        RawError::Read {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+fn cannot_write(offset: u64, source: io::Error) -> RawError {
+    RawError::Write { offset, source }
+}
+
+/// Copies a part; what is zero stays a hole.
+fn copy_through_memory<R: ReadAt + ?Sized, S: Storage + ?Sized>(
+    part: &Part,
+    source: &R,
+    offset: u64,
+    target: &mut S,
+) -> Result<(), RawError> {
+    copy_stretch(part, source, 0..part.size, offset, target)
+}
+
+fn copy_stretch<R: ReadAt + ?Sized, S: Storage + ?Sized>(
+    part: &Part,
+    source: &R,
+    stretch: std::ops::Range<u64>,
+    offset: u64,
+    target: &mut S,
+) -> Result<(), RawError> {
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(part.size).unwrap_or(CHUNK))];
+    let mut done = stretch.start;
+    while done < stretch.end {
+        let length = (stretch.end - done).min(buffer.len() as u64) as usize;
+        let chunk = &mut buffer[..length];
+        source
+            .read_exact_at(chunk, done)
+            .map_err(|source| part.cannot_read(source))?;
+        let mut at = 0;
+        while at < length {
+            // One write for each stretch of blocks that are not zero.
+            let blocks = |at: usize| chunk[at..].chunks(HOLE);
+            at += blocks(at)
+                .take_while(|b| is_zero(b))
+                .map(<[u8]>::len)
+                .sum::<usize>();
+            let data = blocks(at)
+                .take_while(|b| !is_zero(b))
+                .map(<[u8]>::len)
+                .sum::<usize>();
+            let place = offset + done + at as u64;
+            target
+                .write_all_at(&chunk[at..at + data], place)
+                .map_err(|source| cannot_write(place, source))?;
+            at += data;
+        }
+        done += length as u64;
+    }
+    Ok(())
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&b| b == 0)
+}
+
+#[cfg(target_os = "linux")]
+fn copy_file(part: &Part, source: &File, offset: u64, target: &mut File) -> Result<(), RawError> {
+    use rustix::fs::SeekFrom;
+    use rustix::io::Errno;
+
+    let mut done = 0;
+    while done < part.size {
+        // The next stretch of data: holes of the source are not looked at. (Nothing here depends on a file's position.)
+        let start = match rustix::fs::seek(source, SeekFrom::Data(done)) {
+            Ok(start) => start,
+            // No more data.
+            Err(Errno::NXIO) => break,
+            // No holes known here: all of it is data.
+            Err(_) => done,
+        };
+        let end = rustix::fs::seek(source, SeekFrom::Hole(start)).unwrap_or(part.size);
+        if end <= start {
+            break;
+        }
+        copy_range(part, source, start..end.min(part.size), offset, target)?;
+        done = end;
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn copy_range(
+    part: &Part,
+    source: &File,
+    stretch: std::ops::Range<u64>,
+    offset: u64,
+    target: &mut File,
+) -> Result<(), RawError> {
+    use rustix::io::Errno;
+
+    let mut done = stretch.start;
+    while done < stretch.end {
+        let (mut from, mut to) = (done, offset + done);
+        let length = (stretch.end - done).min(1 << 30) as usize;
+        let copied =
+            rustix::fs::copy_file_range(source, Some(&mut from), &*target, Some(&mut to), length);
+        match copied {
+            Ok(0) => return Err(part.cannot_read(io::ErrorKind::UnexpectedEof.into())),
+            Ok(copied) => done += copied as u64,
+            Err(Errno::INTR) => {}
+            // Not every pair of filesystems can; what is done stays done.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV | Errno::PERM) => {
+                return copy_stretch(part, source, done..stretch.end, offset, target);
+            }
+            Err(errno) => {
+                return Err(RawError::Copy {
+                    path: part.path.clone(),
+                    offset: offset + done,
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(all(any(unix, windows), not(target_os = "linux")))]
+fn copy_file(part: &Part, source: &File, offset: u64, target: &mut File) -> Result<(), RawError> {
+    copy_through_memory(part, source, offset, target)
+}
