@@ -1,15 +1,20 @@
 //! Any bytes as an EROFS image, its superblock's checksum made right: no panic, everything ends, and an image that
-//! `verify` finds sound can be read to the last byte.
+//! `verify` finds sound can be read to the last byte. Devices it says it has are the same bytes again.
 #![no_main]
 
 use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
-use lithify_erofs::{FileType, Image, ReadError};
+use lithify_erofs::{
+    FileType, FsmetaOptions, Image, LayerImage, ReadAt, ReadError, write_fsmeta,
+};
 use lithify_tree::EntryKind;
 
 /// Bytes read of each file.
 const READ_MAX: usize = 1 << 16;
+
+/// Devices given.
+const DEVICES_MAX: usize = 40;
 
 fuzz_target!(|data: &[u8]| {
     let mut bytes = data.to_vec();
@@ -17,6 +22,26 @@ fuzz_target!(|data: &[u8]| {
     let Ok(image) = Image::open(bytes.as_slice()) else {
         return;
     };
+    check(&image);
+    image.overlay_entries(true).for_each(drop);
+    let count = image.devices().len();
+    if (1..=DEVICES_MAX).contains(&count)
+        && let Ok(image) = Image::open_with_devices(bytes.as_slice(), vec![bytes.as_slice(); count])
+    {
+        check(&image);
+    }
+    let layer = LayerImage { image: &image, describes_root: true, tag: [b'0'; 64] };
+    if let Ok((merged, _)) = write_fsmeta(&[layer], Vec::new(), &FsmetaOptions::default()) {
+        let merged = Image::open_with_devices(merged, vec![bytes.clone()]).expect("just made");
+        assert!(!sound(&image) || sound(&merged), "a sound layer, and a merged image that is not");
+    }
+});
+
+fn sound<R: ReadAt>(image: &Image<R>) -> bool {
+    image.verify().expect("memory can be read").is_sound()
+}
+
+fn check<R: ReadAt>(image: &Image<R>) {
     let sound = image.verify().expect("memory can be read").is_sound();
 
     let mut buffer = vec![0; READ_MAX];
@@ -45,13 +70,13 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-});
+}
 
 /// What is no damage of the image: this reader does not go there.
 fn is_limit(error: &ReadError) -> bool {
     matches!(
         error,
-        ReadError::Compressed { .. } | ReadError::PathTooLong { .. }
+        ReadError::Compressed { .. } | ReadError::ExtraDevice { .. } | ReadError::PathTooLong { .. }
     )
 }
 

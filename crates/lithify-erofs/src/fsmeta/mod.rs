@@ -150,7 +150,7 @@ pub fn write_fsmeta<R: ReadAt, S: Storage>(
     let mut merge = Merge::with_implicit_mtime(options.implicit_mtime);
     let mut removed = 0;
     let mut image_options = options.image.clone();
-    for ((layer, device), input) in (0..).zip(1..).zip(layers) {
+    for ((layer, device), input) in (0..).zip(1..=u16::MAX).zip(layers) {
         let entries = read::entries(layer, device, input, &mut contents)?;
         let report = merge
             .apply(entries)

@@ -61,7 +61,7 @@ impl<R: ReadAt> Devices<R> {
                 done += part as u64;
             }
         }
-        let mut mapped: Vec<(u32, u16)> = (1..)
+        let mut mapped: Vec<(u32, u16)> = (1..=u16::MAX)
             .zip(&slots)
             .filter(|(_, slot)| slot.mapped_block != 0)
             .map(|(number, slot)| (slot.mapped_block, number))

@@ -566,7 +566,7 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
         let start = u64::from(image.superblock.device_table) * SLOT_LEN as u64;
         let end = start + (image.devices().len() * SLOT_LEN) as u64;
         self.ranges.push((start, end, Use::DeviceTable));
-        let mut mapped: Vec<_> = (1..)
+        let mut mapped: Vec<_> = (1..=u16::MAX)
             .zip(image.devices())
             .filter(|(_, slot)| slot.mapped_block != 0 && slot.blocks != 0)
             .map(|(number, slot)| (slot.mapped_block, slot.blocks, number))
