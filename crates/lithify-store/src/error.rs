@@ -1,0 +1,198 @@
+//! Why the store cannot do what it was asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::{EntryId, KeyError, RecordError};
+
+/// Why the store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no store, and none was to be made.
+    #[error("there is no store at {path:?}")]
+    NoStore {
+        /// Where one was expected.
+        path: PathBuf,
+    },
+    /// The directory holds something else.
+    #[error(
+        "{path:?} is not a store of lithify: expected one or an empty directory, found {found:?} in it; name another directory"
+    )]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+        /// One thing in it that is not a store's.
+        found: PathBuf,
+    },
+    /// The store has a layout this program does not know.
+    #[error(
+        "the store {path:?} was made by a newer lithify: version {found}, this one knows {known}; update lithify or name another store"
+    )]
+    NewerVersion {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version known here.
+        known: u64,
+    },
+    /// The file that says what version the store has cannot be believed.
+    #[error("the store {path:?} does not say which version it has: run fsck with repair")]
+    Version {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong with the file.
+        source: RecordError,
+    },
+    /// Something has to be written, and the store cannot be.
+    #[error("the store {path:?} can only be read, and what was asked for is not in it")]
+    ReadOnly {
+        /// The store, or the file that could not be written.
+        path: PathBuf,
+    },
+    /// The caller may not do it.
+    #[error("no permission to {operation} {path:?}")]
+    Permission {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The disk is full, or the caller's quota used up.
+    #[error(
+        "cannot {operation} {path:?}: no space left; make room (gc removes what no image uses) and try again"
+    )]
+    Full {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Any other failure of the system.
+    #[error("cannot {operation} {path:?}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key breaks the rules of keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A record is damaged, and going on would need it.
+    #[error("the record {path:?} is damaged: run fsck, with repair to set it aside")]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+    /// A record to be written breaks the rules of records.
+    #[error("this cannot be recorded for {what}")]
+    Unrecordable {
+        /// For what.
+        what: String,
+        /// Why not.
+        source: RecordError,
+    },
+    /// An artifact's file has a name it may not have.
+    #[error(
+        "{name:?} cannot be the name of an artifact's file: expected 1 to 128 of A-Z a-z 0-9 . _ -, no dot first, and neither `entry.json` nor `stamp.json`"
+    )]
+    FileName {
+        /// The name.
+        name: String,
+    },
+    /// An entry under construction holds something else than files.
+    #[error("{path:?} cannot be stored: expected a regular file with one name")]
+    NotAFile {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A file was written to while it was being stored.
+    #[error("{path:?} changed while it was being stored")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The entry has no such file.
+    #[error("entry {entry} has no file {name:?}, only {available}")]
+    NoSuchFile {
+        /// The entry.
+        entry: EntryId,
+        /// The file asked for.
+        name: String,
+        /// Those there are, separated by commas.
+        available: String,
+    },
+    /// An image record names an entry that is not there.
+    #[error("the image {image:?} cannot be recorded: its artifact {entry} is not in the store")]
+    MissingEntry {
+        /// The image.
+        image: String,
+        /// The entry.
+        entry: EntryId,
+    },
+    /// The destination of an export is something a file must not replace.
+    #[error("{path:?} exists and is not a regular file")]
+    Destination {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The caller gave up waiting for a lock.
+    #[error("gave up waiting for another process that builds {key}")]
+    Abandoned {
+        /// The entry waited for.
+        key: EntryId,
+    },
+}
+
+impl Error {
+    /// The variant that says most about what the system said.
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                operation,
+                path,
+                source,
+            },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            io::ErrorKind::PermissionDenied => Self::Permission {
+                operation,
+                path,
+                source,
+            },
+            _ => Self::Io {
+                operation,
+                path,
+                source,
+            },
+        }
+    }
+
+    /// Whether the store cannot be written: whoever builds can go on without it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::ReadOnly { .. })
+    }
+}
+
+/// Names the operation and the path of a failed system call.
+pub(crate) trait Context<T> {
+    /// Turns the system's error into the store's.
+    fn context(self, operation: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, operation: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::io(operation, path, source))
+    }
+}
