@@ -81,6 +81,14 @@ pub(crate) enum Format {
     /// One EROFS image with the merged filesystem
     #[default]
     Erofs,
+    /// One squashfs image with the merged filesystem
+    Squashfs,
+    /// A directory: an EROFS image per layer, a merged image over them, a disk for virtual machines
+    ErofsLayers,
+    /// A directory with a squashfs image per layer
+    SquashfsLayers,
+    /// EROFS images of layers where containerd looks for them (`layer_content_caches`)
+    ContainerdCache,
     /// A directory
     Dir,
     /// One tar with the merged filesystem
@@ -101,6 +109,27 @@ pub(crate) struct ReadArgs {
     pub(crate) limits: Vec<(String, u64)>,
 }
 
+/// Which store is used.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Where images of layers are kept; default is $LITHIFY_STORE, else `lithify` in the user's data directory
+    #[arg(long, value_name = "DIR", conflicts_with = "no_store")]
+    pub(crate) store: Option<PathBuf>,
+    /// Keep nothing and reuse nothing
+    #[arg(long)]
+    pub(crate) no_store: bool,
+}
+
+impl StoreArgs {
+    pub(crate) fn choice(&self) -> lithify::StoreChoice {
+        match (&self.store, self.no_store) {
+            (Some(path), _) => lithify::StoreChoice::At(path.clone()),
+            (None, true) => lithify::StoreChoice::None,
+            (None, false) => lithify::StoreChoice::Default,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = IMAGE_HELP)]
 pub(crate) struct BuildArgs {
@@ -112,6 +141,24 @@ pub(crate) struct BuildArgs {
     /// Where to put it; for tar, - is standard output
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
+    /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz in squashfs only.
+    /// Default is none in EROFS, zstd:3 in squashfs
+    #[arg(long, value_name = "ALG[:LEVEL]")]
+    pub(crate) compress: Option<lithify::Compression>,
+    /// Bytes compressed together, such as 128K; a power of two
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) block_size: Option<u64>,
+    /// Append a dm-verity hash tree to each image, and write its root hash beside it
+    #[arg(long)]
+    pub(crate) verity: bool,
+    /// Disks to make of erofs-layers: vmdk (refers to the image files), raw (one file), gpt (a partition per image)
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_values_t = [lithify::DiskKind::Vmdk])]
+    pub(crate) disk: Vec<lithify::DiskKind>,
+    /// Where images start on such a disk: multiples of this, 4K to 1G
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4K")]
+    pub(crate) align: u64,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
     #[arg(long)]
     pub(crate) no_fsync: bool,

@@ -16,6 +16,7 @@ mod write; // images as they become
 
 pub use error::{DirectoryDamage, Operation, ReadError, WriteError, XattrDamage};
 pub use format::device::DeviceSlot;
+pub use format::BLOCK_SIZE;
 pub use format::dirent::FileType;
 pub use format::inode::DataLayout;
 pub use format::superblock::Superblock;

@@ -51,6 +51,9 @@ pub enum Error {
         /// The store, or the file that could not be written.
         path: PathBuf,
     },
+    /// An entry was begun without a key and committed without one.
+    #[error("the entry has no key yet: tell it when it is committed")]
+    NoKey,
     /// The caller may not do it.
     #[error("no permission to {operation} {path:?}")]
     Permission {

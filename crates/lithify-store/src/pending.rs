@@ -22,7 +22,8 @@ use crate::{Entry, Facts, Key, KeyLock, Lookup, OnWait, Store, sys};
 #[derive(Debug)]
 pub struct Pending {
     store: Store,
-    lock: KeyLock,
+    /// The right to the key, which may be known only once the entry is built.
+    lock: Option<KeyLock>,
     directory: TempDir,
     digests: BTreeMap<String, Digest>,
 }
@@ -84,10 +85,20 @@ impl Store {
     /// # Errors
     /// [`Error::Full`], [`Error::ReadOnly`], or what else the system said.
     pub fn insert(&self, lock: KeyLock) -> Result<Pending, Error> {
+        let mut pending = self.begin()?;
+        pending.lock = Some(lock);
+        Ok(pending)
+    }
+
+    /// Begins to build an entry whose key depends on what it becomes: [`Pending::commit_as`] tells it.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::ReadOnly`], or what else the system said.
+    pub fn begin(&self) -> Result<Pending, Error> {
         self.writable()?;
         Ok(Pending {
             store: self.clone(),
-            lock,
+            lock: None,
             directory: TempDir::new(&self.at(TEMP))?,
             digests: BTreeMap::new(),
         })
@@ -141,10 +152,10 @@ impl Store {
 }
 
 impl Pending {
-    /// The key of what is being built.
+    /// The key of what is being built, if it is known.
     #[must_use]
-    pub fn key(&self) -> &Key {
-        self.lock.key()
+    pub fn key(&self) -> Option<&Key> {
+        self.lock.as_ref().map(KeyLock::key)
     }
 
     /// Makes a file of the entry, for reading and writing. It must not be written any more once the entry is
@@ -191,9 +202,18 @@ impl Pending {
     ///
     /// # Errors
     /// [`Error::NotAFile`], [`Error::FileName`] or [`Error::Changed`] when the directory is not as it should be,
-    /// [`Error::Unrecordable`] for facts without end, [`Error::Full`], or what else the system said. Nothing of the
+    /// [`Error::Unrecordable`] for facts without end, [`Error::NoKey`] for an entry begun without one, [`Error::Full`], or what else the system said. Nothing of the
     /// entry is visible then.
     pub fn commit(mut self, facts: Facts) -> Result<Entry, Error> {
+        let lock = self.lock.take().ok_or(Error::NoKey)?;
+        self.commit_as(lock, facts)
+    }
+
+    /// Makes the entry visible under a key that is locked.
+    ///
+    /// # Errors
+    /// As [`Pending::commit`].
+    pub fn commit_as(mut self, lock: KeyLock, facts: Facts) -> Result<Entry, Error> {
         let mut files = Vec::new();
         let mut stamps = Stamps::default();
         for name in self.names()? {
@@ -205,7 +225,7 @@ impl Pending {
             created: sys::now(),
             facts,
             files,
-            key: self.lock.key().clone(),
+            key: lock.key().clone(),
             version: RECORD_VERSION,
         };
         let id = record.key.id();
@@ -234,7 +254,7 @@ impl Pending {
                 return Err(Error::io("publish", &path, e));
             }
             // The lock of the key keeps others from building it, not from restoring a copy by hand.
-            match self.store.look_up(self.lock.key())? {
+            match self.store.look_up(lock.key())? {
                 Lookup::Hit(entry) => return Ok(entry),
                 Lookup::Miss => {}
                 Lookup::Damaged(d) if d.quarantined.is_some() => {}

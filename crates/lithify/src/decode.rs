@@ -34,7 +34,7 @@ pub(crate) struct LayerSummary {
 }
 
 /// A layer being read.
-enum Reader {
+pub(crate) enum Reader {
     Blob(Box<LayerReader>),
     Directory(Box<Scanner>),
 }
@@ -103,7 +103,7 @@ where
     let mut decoded: Vec<(LayerEntries, LayerSummary)> = Vec::with_capacity(count);
     let mut next = None;
     for index in (0..count).rev() {
-        let mut reader = match next.take() {
+        let reader = match next.take() {
             Some(reader) => reader,
             None => open(image, index, options)?,
         };
@@ -111,46 +111,65 @@ where
         if options.threads() > 1 && index > 0 {
             next = Some(open(image, index - 1, options)?);
         }
-        let mut entries = LayerEntries::new();
-        let failed = |source| Error::Layer {
+        decoded.push(read_layer(
+            image,
             index,
-            name: image.layer_name(index),
-            source: Box::new(source),
-        };
-        while let Some(entry) = reader.next_entry().map_err(|e| e.into_error(failed))? {
-            if options.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let content = match entry.kind {
-                EntryKind::File { .. } => reader.copy_into(sink).map_err(|e| match e {
-                    Copied::Read(e) => e.into_error(failed),
-                    Copied::Sink(e) => sink_error(e),
-                })?,
-                _ => None,
-            };
-            entries
-                .push(&entry, content)
-                .map_err(|source| Error::LayerFull { index, source })?;
-        }
-        let summary = reader.finish(&entries).map_err(|e| e.into_error(failed))?;
-        let LayerSummary {
-            tar_bytes,
-            entries: number,
-            ..
-        } = summary;
-        options.progress.event(Event::LayerDone {
-            index,
-            tar_bytes,
-            entries: number,
-        });
-        decoded.push((entries, summary));
+            reader,
+            sink,
+            options,
+            &sink_error,
+        )?);
     }
     decoded.reverse();
     let (layers, summaries) = decoded.into_iter().unzip();
     Ok(Decoded { layers, summaries })
 }
 
-fn open(image: &Image, index: usize, options: &ReadOptions) -> Result<Reader, Error> {
+/// Reads one layer to its end: data to the sink, everything else to the result.
+pub(crate) fn read_layer<S, F>(
+    image: &Image,
+    index: usize,
+    mut reader: Reader,
+    sink: &mut S,
+    options: &ReadOptions,
+    sink_error: &F,
+) -> Result<(LayerEntries, LayerSummary), Error>
+where
+    S: ContentSink,
+    F: Fn(S::Error) -> Error,
+{
+    let mut entries = LayerEntries::new();
+    let failed = |source| Error::Layer {
+        index,
+        name: image.layer_name(index),
+        source: Box::new(source),
+    };
+    while let Some(entry) = reader.next_entry().map_err(|e| e.into_error(failed))? {
+        if options.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let content = match entry.kind {
+            EntryKind::File { .. } => reader.copy_into(sink).map_err(|e| match e {
+                Copied::Read(e) => e.into_error(failed),
+                Copied::Sink(e) => sink_error(e),
+            })?,
+            _ => None,
+        };
+        entries
+            .push(&entry, content)
+            .map_err(|source| Error::LayerFull { index, source })?;
+    }
+    let summary = reader.finish(&entries).map_err(|e| e.into_error(failed))?;
+    options.progress.event(Event::LayerDone {
+        index,
+        tar_bytes: summary.tar_bytes,
+        entries: summary.entries,
+    });
+    Ok((entries, summary))
+}
+
+/// Starts reading a layer.
+pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result<Reader, Error> {
     let name = image.layer_name(index);
     options.progress.event(Event::Layer {
         index,

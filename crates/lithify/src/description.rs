@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An image and the artifacts made of it. Fields that do not apply to a source are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,6 +33,29 @@ pub struct Description {
     /// What a build wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// How the files of a layered build become one filesystem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Stack>,
+    /// How many artifacts a layered build made. `image.json` does not say: it is the same every time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built: Option<u64>,
+    /// How many it found in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reused: Option<u64>,
+}
+
+/// How the files of a layered build become one filesystem. Paths are relative to its directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Stack {
+    /// The merged image: mounted with a `device=` option for each of `devices`, in their order, it is the filesystem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsmeta: Option<String>,
+    /// The layers' images, bottom first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// The directories of an overlay, top first: each image mounted, in the order of `lowerdir`.
+    pub overlay: Vec<String>,
 }
 
 /// An operating system and architecture.
@@ -78,19 +101,49 @@ pub struct LayerDescription {
     pub entries: Option<u64>,
 }
 
+/// The dm-verity tree in an image file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Verity {
+    /// The root hash, in hexadecimal digits.
+    #[serde(rename = "roothash")]
+    pub root_hash: String,
+    /// Where the superblock of the tree is in the file, in bytes.
+    #[serde(rename = "hashoffset")]
+    pub hash_offset: u64,
+}
+
+impl From<&lithify_verity::Sidecar> for Verity {
+    fn from(sidecar: &lithify_verity::Sidecar) -> Self {
+        Self {
+            root_hash: sidecar.root.to_string(),
+            hash_offset: sidecar.hash_offset,
+        }
+    }
+}
+
 /// Something a build wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Artifact {
     /// Where; `-` is standard output.
     pub path: String,
-    /// `erofs`, `dir` or `tar`.
+    /// The format asked for; of a file in a layered build `erofs-layer`, `erofs-fsmeta`, `vmdk` …
     pub format: String,
     /// Size in bytes; for a directory, of the data of its files.
     pub size: u64,
     /// SHA-256 of the whole file, when it was asked for; directories have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The hash tree behind the image, with `verity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verity: Option<Verity>,
+    /// The diff_id of the layer this is an image of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff_id: Option<String>,
+    /// Its chain id, if the image is right only over the lower layers of this image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain_id: Option<String>,
     /// Options that change the bytes, by name.
     pub options: BTreeMap<String, String>,
     /// Version of the writer. Bytes may differ between versions, never within one.

@@ -92,6 +92,116 @@ pub enum Error {
     /// The EROFS image cannot be read.
     #[error(transparent)]
     ReadErofs(#[from] lithify_erofs::ReadError),
+    /// The squashfs image cannot be written.
+    #[error(transparent)]
+    WriteSquashfs(Box<lithify_squashfs::WriteError>),
+    /// The squashfs image cannot be read.
+    #[error(transparent)]
+    ReadSquashfs(#[from] lithify_squashfs::ReadError),
+    /// A layer cannot be a layer of an overlay.
+    #[error("layer {index} ({name}) cannot have an image of its own")]
+    Overlay {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// Its digest, diff_id or path.
+        name: String,
+        /// Why not.
+        source: lithify_tree::overlay::OverlayError,
+    },
+    /// The merged image over layers cannot be written.
+    #[error("cannot write the merged image over the layers")]
+    Fsmeta(#[source] Box<lithify_erofs::FsmetaError>),
+    /// The hash tree cannot be written.
+    #[error(transparent)]
+    WriteVerity(Box<lithify_verity::WriteError>),
+    /// A hash tree and what it should cover differ, or it cannot be read.
+    #[error("`{}` does not agree with its hash tree", .path.display())]
+    Verity {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<lithify_verity::VerifyError>,
+    },
+    /// A root hash that is none.
+    #[error("`{}` is no root hash: expected 64 hexadecimal digits", .found.escape_debug())]
+    RootHash {
+        /// What was found.
+        found: String,
+    },
+    /// The store cannot do what it was asked.
+    #[error(transparent)]
+    Store(#[from] lithify_store::Error),
+    /// Nothing says where the store is.
+    #[error("there is no place for a store: set LITHIFY_STORE or HOME, or name a directory")]
+    NoStoreDirectory,
+    /// What the store says about an artifact is not what this version writes.
+    #[error("the store's entry {entry} has facts this version does not know; `lithify rm` the image and build it again")]
+    Facts {
+        /// The entry.
+        entry: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A layer means something else on other lower layers.
+    #[error(
+        "layer {index} ({name}) depends on the layers below it: an image of it cannot be found by its diff_id alone; \
+         build -f erofs-layers instead"
+    )]
+    NotShareable {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// Its digest, diff_id or path.
+        name: String,
+    },
+    /// An image without layers has nothing to be made of.
+    #[error("the image has no layers; build a flat image")]
+    NoLayers,
+    /// A compression that does not exist, or not in this filesystem.
+    #[error("compression `{compression}` is not possible: {expected}")]
+    Compression {
+        /// What was asked for.
+        compression: String,
+        /// What there is.
+        expected: String,
+    },
+    /// An option the format has no use for.
+    #[error("{option} cannot be chosen for {format}")]
+    UnusedOption {
+        /// The option.
+        option: &'static str,
+        /// The format.
+        format: &'static str,
+    },
+    /// A disk cannot be laid out.
+    #[error(transparent)]
+    Disk(#[from] lithify_disk::DiskError),
+    /// A VMDK descriptor cannot be written.
+    #[error(transparent)]
+    Vmdk(#[from] lithify_disk::vmdk::WriteError),
+    /// A disk of one file cannot be written.
+    #[error("cannot write the disk `{}`", .path.display())]
+    RawDisk {
+        /// The disk.
+        path: PathBuf,
+        /// Why not.
+        source: Box<lithify_disk::RawError>,
+    },
+    /// An alignment that is no power of two, or not from 4096 bytes to 1 GiB.
+    #[error("an alignment of {found} bytes: expected a power of two from 4096 to 1 GiB")]
+    Alignment {
+        /// What was asked for.
+        found: u64,
+    },
+    /// The disk and the merged image's device table differ.
+    #[error("layer {layer} would start at byte {found} of the disk, its merged image expects it at {expected}")]
+    DiskMismatch {
+        /// The layer, 0 is the bottom.
+        layer: usize,
+        /// Where the merged image looks.
+        expected: u64,
+        /// Where the disk has it.
+        found: u64,
+    },
     /// The tar cannot be written.
     #[error(transparent)]
     Tar(lithify_layer::WriteError),
@@ -104,6 +214,12 @@ pub enum Error {
     /// The output path is taken by something that is not a regular file.
     #[error("`{}` exists and is not a regular file; name another output or remove it", .path.display())]
     OutputExists {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The output directory has something in it that no build of lithify wrote.
+    #[error("`{}` is not empty; name another output or empty it", .path.display())]
+    OutputNotEmpty {
         /// The output path.
         path: PathBuf,
     },
@@ -186,6 +302,24 @@ impl Error {
         Self::Input {
             path: path.to_path_buf(),
             source,
+        }
+    }
+
+    /// What happened while a merged image was written at `path`.
+    pub(crate) fn fsmeta(error: lithify_erofs::FsmetaError, path: &Path) -> Self {
+        match error {
+            lithify_erofs::FsmetaError::Write(lithify_erofs::WriteError::Io { source, .. }) => {
+                Self::output(Operation::Write, path, source)
+            }
+            e => Self::Fsmeta(Box::new(e)),
+        }
+    }
+
+    /// What happened while a disk was written at `path`.
+    pub(crate) fn raw_disk(error: lithify_disk::RawError, path: &Path) -> Self {
+        Self::RawDisk {
+            path: path.to_path_buf(),
+            source: Box::new(error),
         }
     }
 

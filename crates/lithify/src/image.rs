@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lithify_oci::source::{Source, TarInput};
+use lithify_oci::source::{Selector, Source, TarInput};
 
 use crate::description::{Description, LayerDescription, PlatformDescription};
 use crate::{Error, ReadOptions};
@@ -94,6 +94,32 @@ impl Image {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name without what is of this machine: a tag or digest, or the kind of source.
+    pub(crate) fn portable_name(&self) -> String {
+        let selector = match self.name.parse::<Source>() {
+            Ok(
+                Source::Oci { selector, .. }
+                | Source::OciArchive { selector, .. }
+                | Source::DockerArchive { selector, .. },
+            ) => selector,
+            _ => None,
+        };
+        match selector {
+            Some(Selector::Name(name)) => name,
+            Some(Selector::Digest(digest)) => digest.to_string(),
+            _ => match self.oci() {
+                Some(image) => image
+                    .manifest_digest()
+                    .unwrap_or(image.config_digest())
+                    .to_string(),
+                None => match self.origin {
+                    Origin::Rootfs(_) => "rootfs".to_owned(),
+                    _ => "tar".to_owned(),
+                },
+            },
+        }
     }
 
     /// The manifest and configuration, for images that have them.

@@ -34,19 +34,29 @@
 
 mod build; // images into artifacts
 mod decode; // layers into entries and data
+mod depot; // what is kept between builds
 mod description; // `--json`
 mod error; // what can go wrong
+mod flush; // data to the disk, early
+mod fs_image; // image files as they are
 mod image; // opening
 mod listing; // names and metadata
 mod mount; // the kernel's view
 mod options; // reading
 mod output; // files that are complete or not there
+mod output_dir; // and directories
 mod progress; // how far things are
 mod spool; // data that waits
 mod subject; // image or artifact
 
-pub use build::{BuildOptions, Format, Output, build};
-pub use description::{Artifact, Description, LayerDescription, PlatformDescription};
+pub use build::{
+    BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output, UnknownCompression,
+    UnknownDisk, build,
+};
+pub use depot::StoreChoice;
+pub use description::{
+    Artifact, Description, LayerDescription, PlatformDescription, Stack, Verity,
+};
 pub use error::{Error, Operation};
 pub use image::Image;
 pub use listing::{ListedEntry, Listing};

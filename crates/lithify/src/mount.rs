@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::build::filesystem::{Filesystem, Kind};
 use crate::output::PendingFile;
 use crate::{Error, ReadOptions, Subject, build};
 
@@ -37,7 +38,8 @@ impl Subject {
             Self::Image(image) => {
                 let place = std::env::temp_dir().join("lithify-mount.erofs");
                 let pending = PendingFile::create(&place, false)?;
-                build::write_erofs(image, &pending, place, read)?;
+                let filesystem = Filesystem::plain(Kind::Erofs);
+                build::write_flat(image, &filesystem, &pending, &place, read)?;
                 Ok(lithify_mount::mount_file(
                     pending.file(),
                     directory,

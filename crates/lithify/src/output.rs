@@ -11,12 +11,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 
 use crate::error::{Error, Operation};
+use crate::flush::Flusher;
 
 /// A file under construction.
 #[derive(Debug)]
@@ -29,47 +29,15 @@ pub(crate) struct PendingFile {
     flusher: Option<Flusher>,
 }
 
-/// Sends what is written to the disk while more is being written, so that the final sync has little left to wait for.
-#[derive(Debug)]
-struct Flusher {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl Flusher {
-    fn start(file: &Arc<File>) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (file, stopped) = (Arc::clone(file), Arc::clone(&stop));
-        let thread = std::thread::Builder::new()
-            .name("lithify-flush".into())
-            .spawn(move || {
-                while !stopped.load(Ordering::Acquire) {
-                    std::thread::park_timeout(std::time::Duration::from_millis(50));
-                    file.sync_data()?;
-                }
-                Ok(())
-            })?;
-        Ok(Self { stop, thread })
-    }
-
-    fn finish(self) -> io::Result<()> {
-        self.stop.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
-    }
-}
-
 /// A temporary name nobody else has: the process, and a number that counts up.
-fn temporary_name() -> OsString {
+pub(crate) fn temporary_name() -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     OsString::from(format!(".lithify-{}-{number}.tmp", std::process::id()))
 }
 
 /// The directory a path is in, never empty.
-fn directory_of(path: &Path) -> PathBuf {
+pub(crate) fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),

@@ -23,9 +23,23 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let mut options = BuildOptions::default();
     options.format = match args.format {
         Format::Erofs => lithify::Format::Erofs,
+        Format::Squashfs => lithify::Format::Squashfs,
+        Format::ErofsLayers => lithify::Format::ErofsLayers,
+        Format::SquashfsLayers => lithify::Format::SquashfsLayers,
+        Format::ContainerdCache => lithify::Format::ContainerdCache,
         Format::Dir => lithify::Format::Directory,
         Format::Tar => lithify::Format::Tar,
     };
+    options.compression = args.compress;
+    options.block_size = match args.block_size.map(u32::try_from) {
+        None => None,
+        Some(Ok(size)) => Some(size),
+        Some(Err(_)) => return Err(Failure::Usage("--block-size is over 4 GiB".into())),
+    };
+    options.verity = args.verity;
+    options.disks = args.disk;
+    options.alignment = args.align;
+    options.store = args.store.choice();
     options.durable = !args.no_fsync;
     options.digest = args.json;
     let started = Instant::now();
@@ -38,6 +52,9 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     }
     if !quiet {
         let seconds = started.elapsed().as_secs_f64();
+        if let (Some(built), Some(reused)) = (description.built, description.reused) {
+            writeln!(std::io::stderr(), "{built} built, {reused} reused").ok();
+        }
         let tar: u64 = description.layers.iter().filter_map(|l| l.tar_size).sum();
         for artifact in &description.artifacts {
             let size = human::bytes(artifact.size);

@@ -15,7 +15,7 @@ pub(crate) mod xattr; // extended attributes
 pub(crate) const BLOCK_BITS: u8 = 12;
 
 /// Block size written, in bytes: the page size of most machines, and the only one Linux before 6.4 mounts.
-pub(crate) const BLOCK_SIZE: usize = 1 << BLOCK_BITS;
+pub const BLOCK_SIZE: usize = 1 << BLOCK_BITS;
 
 /// "No block": a hole in a map, and the start of an inode without data blocks (`EROFS_NULL_ADDR`).
 pub(crate) const NULL_BLOCK: u32 = u32::MAX;

@@ -40,7 +40,7 @@ pub(super) fn build(
     .map(|(name, count)| (name.to_owned(), count))
     .collect();
     artifact.size = data_bytes(&tree);
-    Ok((artifact, summaries))
+    Ok((artifact, summaries).into())
 }
 
 /// Apparent size of all files together, each inode once.

@@ -1,8 +1,16 @@
 //! Images into artifacts.
 
-mod directory;
-mod erofs;
-mod tar;
+mod compression; // how data is compressed
+mod containerd; // a cache containerd reads
+mod directory; // a directory of this host
+mod disks; // disks for virtual machines
+pub(crate) mod filesystem; // image files of any kind
+mod flat; // one image file
+pub(crate) mod fsmeta; // the merged image over layers
+pub(crate) mod layered; // a directory of images
+pub(crate) mod layers; // images of layers
+mod tar; // one tar
+pub(crate) mod verity; // hash trees
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,8 +20,14 @@ use std::path::{Path, PathBuf};
 use lithify_digest::{Algorithm, Hasher};
 
 use crate::decode::LayerSummary;
-use crate::description::{Artifact, Description};
+use crate::depot::{StoreChoice, WRITER_VERSION};
+use crate::description::{Artifact, Description, Stack};
 use crate::{Error, Image, ReadOptions};
+use filesystem::{Filesystem, Kind};
+
+pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
+pub use disks::{DiskKind, UnknownDisk};
+pub(crate) use flat::write as write_flat;
 
 /// What to make of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +36,14 @@ pub enum Format {
     /// One EROFS image with the merged filesystem.
     #[default]
     Erofs,
+    /// One squashfs image with the merged filesystem.
+    Squashfs,
+    /// A directory: an EROFS image per layer, a merged image that refers to their data, disks of all.
+    ErofsLayers,
+    /// A directory with a squashfs image per layer.
+    SquashfsLayers,
+    /// EROFS images of layers, where containerd's snapshotter looks for them.
+    ContainerdCache,
     /// A directory with the merged filesystem.
     Directory,
     /// One tar with the merged filesystem, in sorted order.
@@ -34,6 +56,10 @@ impl Format {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Erofs => "erofs",
+            Self::Squashfs => "squashfs",
+            Self::ErofsLayers => "erofs-layers",
+            Self::SquashfsLayers => "squashfs-layers",
+            Self::ContainerdCache => "containerd-cache",
             Self::Directory => "dir",
             Self::Tar => "tar",
         }
@@ -44,21 +70,34 @@ impl Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
-    /// A path. A regular file there is replaced, once the new one is complete; a directory must be empty or missing.
+    /// A path. A regular file there is replaced, once the new one is complete; a directory must be empty, missing or
+    /// the output of an earlier build.
     Path(PathBuf),
     /// Standard output; formats that are written front to back only.
     Stdout,
 }
 
-/// How an artifact is made.
+/// How an artifact is made. What a format has no use for is refused.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BuildOptions {
     /// The format.
     pub format: Format,
+    /// How file data is compressed in image files. Default: not in EROFS, `zstd` in squashfs.
+    pub compression: Option<Compression>,
+    /// Bytes compressed together at most; the default depends on the filesystem.
+    pub block_size: Option<u32>,
+    /// Append a dm-verity hash tree to image files.
+    pub verity: bool,
+    /// Disks to make of an EROFS image per layer. Default: a VMDK.
+    pub disks: Vec<DiskKind>,
+    /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
+    pub alignment: u64,
+    /// Where images of layers are kept and looked for.
+    pub store: StoreChoice,
     /// Wait until the artifact is on the disk, so that it survives a power cut. Default true.
     pub durable: bool,
-    /// Compute the artifact's own SHA-256. Default false.
+    /// Compute the SHA-256 of artifacts of one file. Default false; others always have it.
     pub digest: bool,
 }
 
@@ -66,11 +105,84 @@ impl Default for BuildOptions {
     fn default() -> Self {
         Self {
             format: Format::default(),
+            compression: None,
+            block_size: None,
+            verity: false,
+            disks: vec![DiskKind::Vmdk],
+            alignment: lithify_erofs::BLOCK_SIZE as u64,
+            store: StoreChoice::default(),
             durable: true,
             digest: false,
         }
     }
 }
+
+impl BuildOptions {
+    /// What the image's record in the store calls the target: the format, and what is not at its default.
+    pub(crate) fn target_name(&self) -> String {
+        let mut name = self.format.name().to_owned();
+        let mut add = |text: String| {
+            name.push(' ');
+            name.push_str(&text);
+        };
+        if let Some(compression) = self.compression {
+            add(format!("compression={compression}"));
+        }
+        if let Some(size) = self.block_size {
+            add(format!("block_size={size}"));
+        }
+        if self.verity {
+            add("verity".to_owned());
+        }
+        if self.alignment != Self::default().alignment {
+            add(format!("alignment={}", self.alignment));
+        }
+        name
+    }
+
+    /// Refuses what the format has no use for.
+    fn check(&self) -> Result<(), Error> {
+        let default = Self::default();
+        let is_image = !matches!(self.format, Format::Directory | Format::Tar);
+        let has_disks = self.format == Format::ErofsLayers;
+        let unused = [
+            ("compression", self.compression.is_some() && !is_image),
+            ("a block size", self.block_size.is_some() && !is_image),
+            ("verity", self.verity && !is_image),
+            ("an alignment", self.alignment != default.alignment && !has_disks),
+            ("disks", self.disks != default.disks && !has_disks),
+        ];
+        match unused.into_iter().find(|(_, unused)| *unused) {
+            Some((option, _)) => Err(Error::UnusedOption {
+                option,
+                format: self.format.name(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What each target's builder returns.
+#[derive(Debug, Default)]
+pub(crate) struct BuildResult {
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) summaries: Vec<LayerSummary>,
+    pub(crate) stack: Option<Stack>,
+    /// How many artifacts were made, and how many found in the store.
+    pub(crate) counts: Option<(u64, u64)>,
+}
+
+impl From<(Artifact, Vec<LayerSummary>)> for BuildResult {
+    fn from((artifact, summaries): (Artifact, Vec<LayerSummary>)) -> Self {
+        Self {
+            artifacts: vec![artifact],
+            summaries,
+            ..Self::default()
+        }
+    }
+}
+
+type Built = Result<BuildResult, Error>;
 
 /// Builds an artifact. It exists complete when this returns, or not at all.
 ///
@@ -84,12 +196,33 @@ pub fn build(
     options: &BuildOptions,
     read: &ReadOptions,
 ) -> Result<Description, Error> {
-    let (artifact, summaries) = match options.format {
-        Format::Erofs => erofs::build(image, output, options, read)?,
+    options.check()?;
+    let flat = |kind| {
+        let filesystem = Filesystem::new(kind, false, options)?;
+        flat::build(image, &filesystem, output, options, read)
+    };
+    let result = match options.format {
+        Format::Erofs => flat(Kind::Erofs)?,
+        Format::Squashfs => flat(Kind::Squashfs)?,
+        Format::ErofsLayers => layered::build(image, Kind::Erofs, output, options, read)?,
+        Format::SquashfsLayers => layered::build(image, Kind::Squashfs, output, options, read)?,
+        Format::ContainerdCache => containerd::build(image, output, options, read)?,
         Format::Directory => directory::build(image, output, options, read)?,
         Format::Tar => tar::build(image, output, options, read)?,
     };
     let mut description = image.describe();
+    describe_layers(&mut description, &result.summaries);
+    description.artifacts = result.artifacts;
+    description.stack = result.stack;
+    if let Some((built, reused)) = result.counts {
+        description.built = Some(built);
+        description.reused = Some(reused);
+    }
+    Ok(description)
+}
+
+/// Adds what decoding the layers found out.
+fn describe_layers(description: &mut Description, summaries: &[LayerSummary]) {
     for (layer, summary) in description.layers.iter_mut().zip(summaries) {
         layer
             .diff_id
@@ -97,14 +230,7 @@ pub fn build(
         layer.tar_size = Some(summary.tar_bytes);
         layer.entries = Some(summary.entries);
     }
-    description.artifacts.push(artifact);
-    Ok(description)
 }
-
-/// What each target's builder returns.
-pub(crate) use erofs::write as write_erofs;
-
-type Built = Result<(Artifact, Vec<LayerSummary>), Error>;
 
 /// The artifact's description without what only the target knows.
 fn artifact(format: Format, path: &str) -> Artifact {
@@ -112,9 +238,19 @@ fn artifact(format: Format, path: &str) -> Artifact {
         path: path.to_owned(),
         format: format.name().to_owned(),
         options: BTreeMap::new(),
-        writer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        writer_version: WRITER_VERSION.to_owned(),
         ..Artifact::default()
     }
+}
+
+/// Options by name, those that are given.
+fn artifact_options<const N: usize>(
+    options: [(&str, Option<String>); N],
+) -> BTreeMap<String, String> {
+    let given = options.into_iter();
+    given
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }
 
 /// The path of an output that has one.
@@ -128,7 +264,7 @@ fn output_path(output: &Output, format: Format) -> Result<&Path, Error> {
     }
 }
 
-/// SHA-256 of a whole file, as hexadecimal digits.
+/// SHA-256 of a file from where it stands, as hexadecimal digits.
 fn file_sha256(path: &Path, file: &File) -> Result<String, Error> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 1 << 20];

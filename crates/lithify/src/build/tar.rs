@@ -65,7 +65,7 @@ pub(super) fn build(
             .statistics
             .insert("sockets_left_out".to_owned(), sockets);
     }
-    Ok((artifact, summaries))
+    Ok((artifact, summaries).into())
 }
 
 /// Counts and, if wanted, hashes what goes through.

@@ -1,0 +1,222 @@
+//! Disks for virtual machines, of the merged image and the layers' images.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use lithify_disk::gpt::GptOptions;
+use lithify_disk::vmdk::{CompanionContent, VmdkOptions};
+use lithify_disk::{Alignment, Disk, Part};
+use lithify_erofs::Storage as _;
+
+use super::fsmeta::Merged;
+use super::layers::{BuiltLayer, IMAGE};
+use super::{artifact, file_sha256};
+use crate::description::Artifact;
+use crate::error::Operation;
+use crate::output::PendingFile;
+use crate::{Error, Format};
+
+/// A kind of disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DiskKind {
+    /// `disk.vmdk`: a text that lists the image files, so that nothing is copied.
+    Vmdk,
+    /// `disk.raw`: the same disk as one file.
+    Raw,
+    /// `disk.gpt`: one file with a partition for each image file.
+    Gpt,
+}
+
+/// A text that names no kind of disk.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("`{}` is no kind of disk: expected vmdk, raw or gpt", .text.escape_debug())]
+pub struct UnknownDisk {
+    /// The text.
+    pub text: String,
+}
+
+impl DiskKind {
+    const ALL: [Self; 3] = [Self::Vmdk, Self::Raw, Self::Gpt];
+
+    /// The name on the command line and in descriptions.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vmdk => "vmdk",
+            Self::Raw => "raw",
+            Self::Gpt => "gpt",
+        }
+    }
+
+    /// The file in the output directory.
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Vmdk => "disk.vmdk",
+            Self::Raw => "disk.raw",
+            Self::Gpt => "disk.gpt",
+        }
+    }
+}
+
+impl fmt::Display for DiskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for DiskKind {
+    type Err = UnknownDisk;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| UnknownDisk {
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// What stands on a disk.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    /// Where the disk goes.
+    pub(super) directory: &'a Path,
+    /// The merged image's file in it.
+    pub(super) fsmeta: &'a str,
+    pub(super) merged: &'a Merged,
+    pub(super) layers: &'a [BuiltLayer],
+    /// The layers' files, bottom first.
+    pub(super) names: &'a [String],
+    pub(super) durable: bool,
+}
+
+impl Parts<'_> {
+    /// Writes the disks.
+    pub(super) fn write(&self, kinds: &[DiskKind], alignment: u64) -> Result<Vec<Artifact>, Error> {
+        let mut kinds = kinds.to_vec();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut artifacts = Vec::new();
+        for kind in kinds {
+            let (mut written, size) = match kind {
+                DiskKind::Vmdk => self.vmdk(alignment)?,
+                DiskKind::Raw => self.raw(kind, &self.flat(alignment)?)?,
+                DiskKind::Gpt => {
+                    let mut options = GptOptions::default();
+                    options.alignment = options.alignment.max(self.alignment(alignment)?);
+                    self.raw(kind, &Disk::partitioned(self.parts()?, &options)?)?
+                }
+            };
+            written.statistics.insert("disk_bytes".to_owned(), size);
+            artifacts.push(written);
+        }
+        Ok(artifacts)
+    }
+
+    fn alignment(&self, bytes: u64) -> Result<Alignment, Error> {
+        Alignment::new(bytes).ok_or(Error::Alignment { found: bytes })
+    }
+
+    /// The merged image, then the layers' images without what may be appended to them: as the merged image's device
+    /// table says.
+    fn flat(&self, alignment: u64) -> Result<Disk, Error> {
+        let disk = Disk::concatenated(self.parts()?, self.alignment(alignment)?)?;
+        for (number, &mapped) in self.merged.facts.mapped_blocks.iter().enumerate() {
+            let expected = u64::from(mapped) * lithify_erofs::BLOCK_SIZE as u64;
+            let found = disk.part_offset(number + 1);
+            if found != expected {
+                return Err(Error::DiskMismatch {
+                    layer: number,
+                    expected,
+                    found,
+                });
+            }
+        }
+        Ok(disk)
+    }
+
+    fn parts(&self) -> Result<Vec<Part>, Error> {
+        let merged = self.merged.entry.file(IMAGE)?;
+        let mut parts = vec![Part {
+            path: self.fsmeta.into(),
+            size: merged.size,
+            name: "fsmeta".to_owned(),
+            identity: merged.sha256.as_bytes().to_vec(),
+        }];
+        for (number, (layer, name)) in self.layers.iter().zip(self.names).enumerate() {
+            parts.push(Part {
+                path: name.into(),
+                size: layer.facts.image_size,
+                name: format!("layer {number}"),
+                identity: layer.entry.file(IMAGE)?.sha256.as_bytes().to_vec(),
+            });
+        }
+        Ok(parts)
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn vmdk(&self, alignment: u64) -> Result<(Artifact, u64), Error> {
+        let disk = self.flat(alignment)?;
+        let vmdk = disk.vmdk(&VmdkOptions::default())?;
+        for companion in &vmdk.companions {
+            let path = self.place(&companion.path.to_string_lossy());
+            let failed = |e| Error::output(Operation::Write, &path, e);
+            let pending = PendingFile::create(&path, self.durable)?;
+            match &companion.content {
+                CompanionContent::Bytes(bytes) => {
+                    (&**pending.file()).write_all(bytes).map_err(failed)?;
+                }
+                CompanionContent::Zeros(length) => {
+                    pending.file().set_len(*length).map_err(failed)?;
+                }
+            }
+            pending.commit(self.durable)?;
+        }
+        let path = self.place(DiskKind::Vmdk.file_name());
+        let pending = PendingFile::create(&path, self.durable)?;
+        (&**pending.file())
+            .write_all(vmdk.descriptor.as_bytes())
+            .map_err(|e| Error::output(Operation::Write, &path, e))?;
+        let written = self.finish(DiskKind::Vmdk, pending, vmdk.descriptor.len() as u64)?;
+        Ok((written, disk.size()))
+    }
+
+    fn raw(&self, kind: DiskKind, disk: &Disk) -> Result<(Artifact, u64), Error> {
+        let path = self.place(kind.file_name());
+        let pending = PendingFile::create(&path, self.durable)?;
+        let mut sources: Vec<File> = vec![self.merged.entry.open(IMAGE)?];
+        for layer in self.layers {
+            sources.push(layer.entry.open(IMAGE)?);
+        }
+        let mut file = pending
+            .file()
+            .try_clone()
+            .map_err(|e| Error::output(Operation::Create, &path, e))?;
+        disk.write_file(&sources, &mut file)
+            .map_err(|e| Error::raw_disk(e, &path))?;
+        file.set_size(disk.size())
+            .map_err(|e| Error::output(Operation::Write, &path, e))?;
+        Ok((self.finish(kind, pending, disk.size())?, disk.size()))
+    }
+
+    fn finish(&self, kind: DiskKind, pending: PendingFile, size: u64) -> Result<Artifact, Error> {
+        let name = kind.file_name();
+        let mut written = artifact(Format::ErofsLayers, name);
+        written.format = kind.name().to_owned();
+        written.size = size;
+        if kind == DiskKind::Vmdk {
+            let file = pending.file();
+            let path = self.place(name);
+            std::io::Seek::rewind(&mut &**file).map_err(|e| Error::input(&path, e))?;
+            written.sha256 = Some(file_sha256(&path, file)?);
+        }
+        pending.commit(self.durable)?;
+        Ok(written)
+    }
+}

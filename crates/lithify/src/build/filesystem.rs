@@ -1,0 +1,205 @@
+//! A filesystem image being written, of whichever kind: what flat images and layers have in common.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use lithify_erofs::Storage;
+use lithify_tree::{ContentId, ContentSink, DataSegment, Tree};
+
+use super::compression::{Compression, CompressionAlgorithm};
+use super::{BuildOptions, artifact_options};
+use crate::error::Operation;
+use crate::output::scratch_file;
+use crate::{Error, ReadOptions};
+
+/// The filesystems an image file can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Erofs,
+    Squashfs,
+}
+
+impl Kind {
+    /// The name in file names, keys and descriptions.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Erofs => "erofs",
+            Self::Squashfs => "squashfs",
+        }
+    }
+}
+
+/// How an image file is written: everything its bytes depend on, besides what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filesystem {
+    pub(crate) kind: Kind,
+    pub(crate) compression: Option<Compression>,
+    /// Bytes compressed together at most.
+    pub(crate) block_size: Option<u32>,
+    /// Whether another image refers to this one's data by its blocks.
+    pub(crate) block_aligned: bool,
+}
+
+impl Filesystem {
+    /// What the options ask for; combinations that do not exist are refused.
+    pub(crate) fn new(kind: Kind, layered: bool, options: &BuildOptions) -> Result<Self, Error> {
+        let compression = options
+            .compression
+            .filter(|c| kind != Kind::Erofs || c.algorithm != CompressionAlgorithm::None);
+        if let Some(compression) = compression {
+            compression.check(kind)?;
+        }
+        Ok(Self {
+            kind,
+            compression,
+            block_size: options.block_size,
+            block_aligned: kind == Kind::Erofs && layered,
+        })
+    }
+
+    /// A filesystem image with all defaults.
+    pub(crate) fn plain(kind: Kind) -> Self {
+        Self {
+            kind,
+            compression: None,
+            block_size: None,
+            block_aligned: false,
+        }
+    }
+
+    /// The options by name, for keys and descriptions: only those that are not the default.
+    pub(crate) fn options(&self) -> std::collections::BTreeMap<String, String> {
+        let compression = self.compression.map(|c| c.to_string());
+        let block_size = self.block_size.map(|n| n.to_string());
+        artifact_options([("compression", compression), ("block_size", block_size)])
+    }
+}
+
+/// Takes file data, then the tree.
+pub(crate) enum FsWriter {
+    Erofs(Box<lithify_erofs::Writer<File>>),
+    Squashfs(Box<lithify_squashfs::Writer<File>>),
+}
+
+/// Why an image cannot be written.
+#[derive(Debug)]
+pub(crate) enum FsError {
+    Erofs(lithify_erofs::WriteError),
+    Squashfs(lithify_squashfs::WriteError),
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(crate) struct FsReport {
+    pub(crate) size: u64,
+    pub(crate) statistics: Vec<(&'static str, u64)>,
+}
+
+impl FsError {
+    /// The error of this crate, for what happened to the file at `path`.
+    pub(crate) fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Erofs(lithify_erofs::WriteError::Io { source, .. })
+            | Self::Squashfs(lithify_squashfs::WriteError::Io { source, .. }) => {
+                Error::output(Operation::Write, path, source)
+            }
+            Self::Erofs(e) => Error::WriteErofs(Box::new(e)),
+            Self::Squashfs(e) => Error::WriteSquashfs(Box::new(e)),
+        }
+    }
+}
+
+impl FsWriter {
+    /// Starts an image in an empty file. Data that has to wait goes to a scratch file in the directory of `beside`.
+    pub(crate) fn new(
+        file: File,
+        filesystem: &Filesystem,
+        read: &ReadOptions,
+        beside: &Path,
+    ) -> Result<Self, Error> {
+        Ok(match filesystem.kind {
+            Kind::Erofs => {
+                let mut data = lithify_erofs::DataOptions::default();
+                data.spill = Some(spill(beside.to_path_buf()));
+                data.block_aligned = filesystem.block_aligned;
+                Self::Erofs(Box::new(lithify_erofs::Writer::new(file, data)))
+            }
+            Kind::Squashfs => {
+                let mut data = lithify_squashfs::DataOptions::default();
+                data.threads = std::num::NonZeroUsize::new(read.threads())
+                    .unwrap_or(std::num::NonZeroUsize::MIN);
+                if let Some(compression) = filesystem.compression {
+                    data.compression = compression.squashfs()?;
+                }
+                if let Some(size) = filesystem.block_size {
+                    data.block_size = size;
+                }
+                Self::Squashfs(Box::new(lithify_squashfs::Writer::new(file, data)))
+            }
+        })
+    }
+
+    /// Writes everything but the data. `seed` identifies the data.
+    pub(crate) fn finish(self, tree: &Tree, seed: &[u8]) -> Result<FsReport, FsError> {
+        match self {
+            Self::Erofs(writer) => {
+                let mut options = lithify_erofs::ImageOptions::default();
+                options.uuid_seed = seed.to_vec();
+                let (_, report) = writer
+                    .finish_image(tree, &options)
+                    .map_err(FsError::Erofs)?;
+                let inodes = u64::from(report.compact_inodes) + u64::from(report.extended_inodes);
+                Ok(FsReport {
+                    size: report.size,
+                    statistics: vec![
+                        ("inodes", inodes),
+                        ("padding_bytes", report.padding_bytes),
+                        ("data_bytes", report.data_bytes),
+                        ("metadata_bytes", report.metadata_bytes),
+                        ("moved_bytes", report.moved_bytes),
+                    ],
+                })
+            }
+            Self::Squashfs(writer) => {
+                let options = lithify_squashfs::ImageOptions::default();
+                let (_, report) = writer
+                    .finish_image(tree, &options)
+                    .map_err(FsError::Squashfs)?;
+                Ok(FsReport {
+                    size: report.size,
+                    statistics: vec![("inodes", u64::from(report.inodes))],
+                })
+            }
+        }
+    }
+}
+
+/// Makes the scratch file, once it is needed.
+fn spill(beside: PathBuf) -> lithify_erofs::SpillFactory {
+    Box::new(move || Ok(Box::new(scratch_file(Some(&beside))?) as Box<dyn Storage + Send>))
+}
+
+impl ContentSink for FsWriter {
+    type Error = FsError;
+
+    fn begin(&mut self, size: u64, segments: Option<&[DataSegment]>) -> Result<(), FsError> {
+        match self {
+            Self::Erofs(writer) => writer.begin(size, segments).map_err(FsError::Erofs),
+            Self::Squashfs(writer) => writer.begin(size, segments).map_err(FsError::Squashfs),
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), FsError> {
+        match self {
+            Self::Erofs(writer) => writer.write(data).map_err(FsError::Erofs),
+            Self::Squashfs(writer) => writer.write(data).map_err(FsError::Squashfs),
+        }
+    }
+
+    fn finish(&mut self) -> Result<ContentId, FsError> {
+        match self {
+            Self::Erofs(writer) => ContentSink::finish(&mut **writer).map_err(FsError::Erofs),
+            Self::Squashfs(writer) => ContentSink::finish(&mut **writer).map_err(FsError::Squashfs),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The merged image over the images of layers.
+
+use std::collections::BTreeMap;
+
+use lithify_erofs::{FsmetaOptions, LayerImage, device_tag, write_fsmeta};
+use lithify_store::{Entry, InputKind};
+use serde::{Deserialize, Serialize};
+
+use super::BuildOptions;
+use super::layers::{BuiltLayer, IMAGE, LayerOptions};
+use crate::Error;
+use crate::depot::{self, Depot};
+
+/// What is kept about a merged image besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FsmetaFacts {
+    /// Names, the root included, by inodes: several names of one count once.
+    pub(crate) inodes: u64,
+    /// Names that upper layers removed.
+    pub(crate) removed: u64,
+    /// Where each layer's image stands when all are one disk, in blocks.
+    pub(crate) mapped_blocks: Vec<u32>,
+}
+
+impl FsmetaFacts {
+    pub(crate) fn statistics(&self) -> BTreeMap<String, u64> {
+        [("inodes", self.inodes), ("removed", self.removed)]
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect()
+    }
+}
+
+/// A merged image.
+#[derive(Clone, Debug)]
+pub(crate) struct Merged {
+    pub(crate) reused: bool,
+    pub(crate) facts: FsmetaFacts,
+    pub(crate) entry: Entry,
+}
+
+/// Makes or finds the merged image of layers.
+pub(crate) fn build(
+    layers: &[BuiltLayer],
+    depot: &Depot,
+    layer_options: &LayerOptions,
+    options: &BuildOptions,
+) -> Result<Merged, Error> {
+    let top = layers.last().map(|l| l.id.chain_id);
+    let top = top.ok_or(Error::NoLayers)?;
+    let mut named = layer_options.named();
+    named.insert("alignment".to_owned(), options.alignment.to_string());
+    let key = depot::key(InputKind::ChainId, top, "erofs-fsmeta", named)?;
+    if let Some(found) = found(depot, &key)? {
+        return Ok(found);
+    }
+    let mut locks = depot.lock_all(std::slice::from_ref(&key), &crate::CancelToken::new())?;
+    if let Some(found) = found(depot, &key)? {
+        return Ok(found);
+    }
+    let lock = locks.pop().ok_or(Error::Cancelled)?;
+    let mut images = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let (_, file) = depot::open_file(&layer.entry, IMAGE)?;
+        let tag = device_tag(&layer.entry.file(IMAGE)?.sha256);
+        images.push((lithify_erofs::Image::open(file)?, layer.facts.describes_root, tag));
+    }
+    let inputs: Vec<_> = images
+        .iter()
+        .map(|(image, describes_root, tag)| LayerImage {
+            image,
+            describes_root: *describes_root,
+            tag: *tag,
+        })
+        .collect();
+    let mut fsmeta = FsmetaOptions::default();
+    fsmeta.alignment = options.alignment;
+    let pending = depot.store().begin()?;
+    let file = pending.create(IMAGE)?;
+    let place = pending.path(IMAGE)?;
+    let (_, report) =
+        write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
+    let facts = FsmetaFacts {
+        inodes: u64::from(report.image.compact_inodes) + u64::from(report.image.extended_inodes),
+        removed: report.removed,
+        mapped_blocks: report.devices.iter().map(|d| d.mapped_block).collect(),
+    };
+    let entry = pending.commit_as(lock, depot::to_facts(&facts))?;
+    Ok(Merged {
+        reused: false,
+        facts,
+        entry,
+    })
+}
+
+fn found(depot: &Depot, key: &lithify_store::Key) -> Result<Option<Merged>, Error> {
+    let Some(entry) = depot.get(key)? else {
+        return Ok(None);
+    };
+    Ok(Some(Merged {
+        reused: true,
+        facts: depot::from_facts(&entry)?,
+        entry,
+    }))
+}

@@ -1,0 +1,339 @@
+//! `-f erofs-layers`, `-f squashfs-layers`: a directory with an image per layer, and what makes one filesystem of them.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use lithify_store::{ExportOptions, ImageRecord, Target};
+use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
+
+use super::filesystem::{Filesystem, FsWriter, Kind};
+use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
+use super::{BuildOptions, Built, artifact, disks, fsmeta, output_path, verity};
+use crate::decode::LayerSummary;
+use crate::depot::Depot;
+use crate::description::{Artifact, Description, Stack};
+use crate::error::Operation;
+use crate::fs_image::FsImage;
+use crate::output::PendingFile;
+use crate::output_dir::{DESCRIPTION, PendingDirectory};
+use crate::{Error, Event, Image, Output, ReadOptions};
+
+/// What was made of an image, before it has a place.
+#[derive(Debug)]
+pub(crate) struct Layered {
+    pub(crate) layers: Vec<BuiltLayer>,
+    pub(crate) merged: Option<fsmeta::Merged>,
+}
+
+impl Layered {
+    /// Artifacts that were made, and that were there.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let reused = self.layers.iter().map(|l| l.reused);
+        let reused = reused.chain(self.merged.iter().map(|m| m.reused));
+        reused.fold((0, 0), |(built, found), reused| match reused {
+            true => (built, found + 1),
+            false => (built + 1, found),
+        })
+    }
+}
+
+/// Makes or finds the layers' images and the merged one.
+pub(crate) fn make(
+    image: &Image,
+    depot: &Depot,
+    layer_options: &LayerOptions,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Result<Layered, Error> {
+    let layers = layers::build(image, depot, layer_options, read)?;
+    if read.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    read.progress.event(Event::Finishing);
+    // Blocks of compressed data cannot be referred to.
+    let merged = match (layer_options.filesystem.kind, layer_options.filesystem.compression) {
+        (Kind::Erofs, None) if !layers.is_empty() => {
+            Some(fsmeta::build(&layers, depot, layer_options, options)?)
+        }
+        _ => None,
+    };
+    let layered = Layered { layers, merged };
+    remember(image, depot, &layered, options)?;
+    Ok(layered)
+}
+
+/// Tells the store what the image needs, so that it is not collected.
+fn remember(
+    image: &Image,
+    depot: &Depot,
+    layered: &Layered,
+    options: &BuildOptions,
+) -> Result<(), Error> {
+    let (Some(store), Some(oci)) = (depot.keeps(), image.oci()) else {
+        return Ok(());
+    };
+    let Some(manifest) = oci.manifest_digest().copied().or(Some(*oci.config_digest())) else {
+        return Ok(());
+    };
+    let entries = layered.layers.iter().map(|l| l.entry.id());
+    let entries = entries.chain(layered.merged.iter().map(|m| m.entry.id()));
+    let target = Target::new(entries.collect(), lithify_store::Facts::new());
+    let platform = oci.platform().to_string();
+    let record = match store.image(image.name(), &platform)? {
+        Some(known) if known.record.manifest == manifest => known.record,
+        _ => ImageRecord::new(
+            image.name(),
+            platform,
+            manifest,
+            lithify_store::Facts::new(),
+        ),
+    };
+    store.put_image(&record.target(options.target_name(), target))?;
+    Ok(())
+}
+
+pub(super) fn build(
+    image: &Image,
+    kind: Kind,
+    output: &Output,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Built {
+    let path = output_path(output, options.format)?;
+    let layer_options = LayerOptions {
+        filesystem: Filesystem::new(kind, true, options)?,
+        verity: options.verity,
+        durable: options.durable,
+    };
+    let directory = PendingDirectory::create(path)?;
+    let depot = Depot::open(&options.store, path)?;
+    let layered = make(image, &depot, &layer_options, options, read)?;
+    let mut place = Place {
+        directory,
+        kind,
+        options,
+        layer_options: &layer_options,
+        artifacts: Vec::new(),
+    };
+    let stack = place.put(&layered, read)?;
+    let artifacts = std::mem::take(&mut place.artifacts);
+    let mut description = image.describe();
+    description.reference = image.portable_name();
+    let summaries = summaries(&layered.layers);
+    super::describe_layers(&mut description, &summaries);
+    description.artifacts = artifacts.clone();
+    description.stack = Some(stack.clone());
+    place.write_description(&description)?;
+    place.directory.commit(options.durable)?;
+    let (built, reused) = layered.counts();
+    let at = |artifact: Artifact| Artifact {
+        path: path.join(&artifact.path).to_string_lossy().into_owned(),
+        ..artifact
+    };
+    Ok(super::BuildResult {
+        artifacts: artifacts.into_iter().map(at).collect(),
+        summaries,
+        stack: Some(stack),
+        counts: Some((built, reused)),
+    })
+}
+
+/// What decoding found out, or had found out when the layer was made.
+pub(crate) fn summaries(layers: &[BuiltLayer]) -> Vec<LayerSummary> {
+    layers
+        .iter()
+        .map(|layer| LayerSummary {
+            diff_id: layer.id.diff_id,
+            tar_bytes: layer.facts.tar_size,
+            entries: layer.facts.entries,
+        })
+        .collect()
+}
+
+/// A directory being filled.
+struct Place<'a> {
+    directory: PendingDirectory,
+    kind: Kind,
+    options: &'a BuildOptions,
+    layer_options: &'a LayerOptions,
+    artifacts: Vec<Artifact>,
+}
+
+impl Place<'_> {
+    fn put(&mut self, layered: &Layered, read: &ReadOptions) -> Result<Stack, Error> {
+        let extension = self.kind.name();
+        self.directory.make("layers")?;
+        let mut names: Vec<String> = Vec::new();
+        for (index, layer) in layered.layers.iter().enumerate() {
+            let name = layer_name(&layered.layers, index, extension);
+            // The same layer twice is one file.
+            if !names.contains(&name) {
+                self.put_layer(layer, &name)?;
+            }
+            names.push(name);
+        }
+        let mut stack = Stack {
+            overlay: names.iter().rev().cloned().collect(),
+            ..Stack::default()
+        };
+        if let Some(root) = self.put_root(&layered.layers, read)? {
+            stack.overlay.insert(0, root);
+        }
+        if let Some(merged) = &layered.merged {
+            let name = format!("fsmeta.{extension}");
+            let file = self.export(&merged.entry, &name)?;
+            self.artifacts.push(Artifact {
+                statistics: merged.facts.statistics(),
+                ..self.describe("erofs-fsmeta", &name, file)
+            });
+            let disk = disks::Parts {
+                directory: self.directory.path(),
+                fsmeta: &name,
+                merged,
+                layers: &layered.layers,
+                names: &names,
+                durable: self.options.durable,
+            };
+            self.artifacts
+                .extend(disk.write(&self.options.disks, self.options.alignment)?);
+            stack.fsmeta = Some(name);
+            stack.devices = names;
+        }
+        Ok(stack)
+    }
+
+    fn export(
+        &self,
+        entry: &lithify_store::Entry,
+        name: &str,
+    ) -> Result<lithify_store::FileRecord, Error> {
+        let export = ExportOptions::new().durable(self.options.durable);
+        entry.export(IMAGE, &self.directory.path().join(name), export)?;
+        Ok(entry.file(IMAGE)?.clone())
+    }
+
+    fn describe(&self, format: &str, name: &str, file: lithify_store::FileRecord) -> Artifact {
+        let mut artifact = artifact(self.options.format, name);
+        artifact.format = format.to_owned();
+        artifact.size = file.size;
+        artifact.sha256 = Some(file.sha256.hex());
+        artifact
+    }
+
+    fn put_layer(&mut self, layer: &BuiltLayer, name: &str) -> Result<(), Error> {
+        let file = self.export(&layer.entry, name)?;
+        let mut described = self.describe(&format!("{}-layer", self.kind.name()), name, file);
+        described.options = self.layer_options.named();
+        described.verity.clone_from(&layer.facts.verity);
+        described.diff_id = Some(layer.id.diff_id.to_string());
+        described.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
+        self.artifacts.push(described);
+        if let Some(facts) = &layer.facts.verity {
+            let sidecar = verity::from_facts(facts)?;
+            let path = self.directory.path().join(name);
+            verity::sidecar(&path, &sidecar, self.options.durable)?.commit(self.options.durable)?;
+        }
+        Ok(())
+    }
+
+    /// An overlay's root directory looks as its topmost layer says. If that says nothing, a layer that does goes on top.
+    fn put_root(
+        &mut self,
+        layers: &[BuiltLayer],
+        read: &ReadOptions,
+    ) -> Result<Option<String>, Error> {
+        let name = format!("root.{}", self.kind.name());
+        let path = self.directory.path().join(&name);
+        let Some(size) = write_root(layers, self.kind, &path, self.options.durable, read)? else {
+            return Ok(None);
+        };
+        let mut artifact = artifact(self.options.format, &name);
+        artifact.format = format!("{}-root", self.kind.name());
+        artifact.size = size;
+        self.artifacts.push(artifact);
+        Ok(Some(name))
+    }
+
+    fn write_description(&self, description: &Description) -> Result<(), Error> {
+        let path = self.directory.path().join(DESCRIPTION);
+        let failed = |e| Error::output(Operation::Write, &path, e);
+        let mut json = serde_json::to_vec_pretty(description).map_err(|e| failed(e.into()))?;
+        json.push(b'\n');
+        let mut file = fs::File::create_new(&path).map_err(failed)?;
+        file.write_all(&json).map_err(failed)?;
+        match self.options.durable {
+            true => file.sync_all().map_err(failed),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The file name of a layer's image in a layered build: of its diff_id. What another layer of the image with that
+/// diff_id became over other lower layers gets its chain id too.
+fn layer_name(layers: &[BuiltLayer], index: usize, extension: &str) -> String {
+    let layer = &layers[index];
+    let hex = layer.id.diff_id.hex();
+    let taken = layers[..index]
+        .iter()
+        .any(|l| l.id.diff_id == layer.id.diff_id && l.entry.id() != layer.entry.id());
+    match taken {
+        false => format!("layers/{hex}.{extension}"),
+        true => format!("layers/{hex}-{}.{extension}", &layer.id.chain_id.hex()[..16]),
+    }
+}
+
+/// Writes the image of a layer with nothing but the root directory, if the topmost layer does not describe it and a
+/// lower one does. Gives its size.
+pub(crate) fn write_root(
+    layers: &[BuiltLayer],
+    kind: Kind,
+    path: &Path,
+    durable: bool,
+    read: &ReadOptions,
+) -> Result<Option<u64>, Error> {
+    let describing = layers.iter().rposition(|l| l.facts.describes_root);
+    let Some(describing) = describing.filter(|&n| n + 1 != layers.len()) else {
+        return Ok(None);
+    };
+    let (image_path, file) = crate::depot::open_file(&layers[describing].entry, IMAGE)?;
+    let metadata = FsImage::open(&image_path, file, kind)?.root_metadata()?;
+    let pending = PendingFile::create(path, durable)?;
+    let size = write_root_image(metadata, kind, &pending, path, read)?;
+    pending.commit(durable)?;
+    Ok(Some(size))
+}
+
+fn write_root_image(
+    metadata: Metadata,
+    kind: Kind,
+    pending: &PendingFile,
+    path: &Path,
+    read: &ReadOptions,
+) -> Result<u64, Error> {
+    let mut entries = LayerEntries::new();
+    let root = Entry {
+        path: TreePath::root(),
+        metadata,
+        kind: EntryKind::Directory,
+    };
+    entries
+        .push(&root, None)
+        .map_err(|source| Error::LayerFull { index: 0, source })?;
+    let mut merge = Merge::new();
+    merge.apply(entries).map_err(|source| Error::Merge {
+        index: 0,
+        name: "the root directory".to_owned(),
+        source,
+    })?;
+    let file = pending
+        .file()
+        .try_clone()
+        .map_err(|e| Error::output(Operation::Create, path, e))?;
+    let filesystem = Filesystem::plain(kind);
+    let writer = FsWriter::new(file, &filesystem, read, path)?;
+    let report = writer
+        .finish(&merge.finish(), b"root")
+        .map_err(|e| e.at(path))?;
+    Ok(report.size)
+}

@@ -1,0 +1,174 @@
+//! Layers into images of their own, each once: what is in the store already is taken from there.
+//!
+//! 1. The ids of the layers say what to look for. What is missing is locked, all keys in one order whatever the image,
+//!    so that builders wait for each other but never in a circle, and looked for again.
+//! 2. Missing layers are decoded, several at a time, each into a file of the store that has no name yet.
+//! 3. One after the other, bottom first, they are applied to the merged filesystem ([`turns`]). That says whether a
+//!    layer means the same on other lower layers, so by which key it is kept, and gives the tree of its image.
+//! 4. The image is finished and kept.
+//!
+//! Nothing is merged when nothing is missing.
+
+mod ids; // diff_ids and chain ids
+mod turns; // applying layers in order
+mod work; // making the missing ones
+
+use std::collections::{BTreeMap, HashMap};
+
+use lithify_store::{Entry, InputKind, Key, KeyLock};
+use serde::{Deserialize, Serialize};
+
+use super::filesystem::Filesystem;
+use crate::depot::{self, Depot};
+use crate::{Error, Image, ReadOptions};
+
+pub(crate) use ids::{LayerId, layer_ids};
+
+/// The file of an image in its entry of the store.
+pub(crate) const IMAGE: &str = "image";
+
+/// What is kept about a layer's image besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerFacts {
+    /// Whether the root directory's inode is the layer's own, not a stand-in.
+    pub(crate) describes_root: bool,
+    /// Bytes of tar.
+    pub(crate) tar_size: u64,
+    /// Entries of the tar.
+    pub(crate) entries: u64,
+    /// Bytes of the filesystem, without what is appended to it.
+    pub(crate) image_size: u64,
+    /// Its hash tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verity: Option<crate::description::Verity>,
+}
+
+/// A layer's image.
+#[derive(Clone, Debug)]
+pub(crate) struct BuiltLayer {
+    pub(crate) id: LayerId,
+    /// Whether it suits any lower layers.
+    pub(crate) shared: bool,
+    /// Whether it was there already.
+    pub(crate) reused: bool,
+    pub(crate) facts: LayerFacts,
+    pub(crate) entry: Entry,
+}
+
+/// How layers become images: what their keys say besides the layer.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerOptions {
+    pub(crate) filesystem: Filesystem,
+    pub(crate) verity: bool,
+    pub(crate) durable: bool,
+}
+
+impl LayerOptions {
+    /// The options that change the bytes, by name.
+    pub(crate) fn named(&self) -> BTreeMap<String, String> {
+        let mut options = self.filesystem.options();
+        if self.verity {
+            options.insert("verity".to_owned(), "sha256".to_owned());
+        }
+        options
+    }
+
+    fn key(&self, kind: InputKind, digest: lithify_digest::Digest) -> Result<Key, Error> {
+        let format = format!("{}-layer", self.filesystem.kind.name());
+        depot::key(kind, digest, &format, self.named())
+    }
+
+    /// The key of a layer that means the same whatever lies below it.
+    fn shared_key(&self, id: &LayerId) -> Result<Key, Error> {
+        self.key(InputKind::DiffId, id.diff_id)
+    }
+
+    /// The key of a layer with everything below it.
+    fn chain_key(&self, id: &LayerId) -> Result<Key, Error> {
+        self.key(InputKind::ChainId, id.chain_id)
+    }
+}
+
+/// Makes or finds the images of all layers, bottom first.
+pub(crate) fn build(
+    image: &Image,
+    depot: &Depot,
+    options: &LayerOptions,
+    read: &ReadOptions,
+) -> Result<Vec<BuiltLayer>, Error> {
+    let count = image.layer_count();
+    let Some(ids) = layer_ids(image) else {
+        // What has no id before it was read is not looked for.
+        return work::make(image, depot, options, read, vec![None; count], HashMap::new());
+    };
+    let found = find(depot, options, &ids)?;
+    if found.iter().all(Option::is_some) {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    let locks = lock(depot, options, &ids, &found, read)?;
+    // Whoever held the locks may have made them.
+    let found = find(depot, options, &ids)?;
+    work::make(image, depot, options, read, found, locks)
+}
+
+/// What the store has.
+fn find(
+    depot: &Depot,
+    options: &LayerOptions,
+    ids: &[LayerId],
+) -> Result<Vec<Option<BuiltLayer>>, Error> {
+    ids.iter().map(|id| find_one(depot, options, id)).collect()
+}
+
+fn find_one(
+    depot: &Depot,
+    options: &LayerOptions,
+    id: &LayerId,
+) -> Result<Option<BuiltLayer>, Error> {
+    for (key, shared) in [
+        (options.shared_key(id)?, true),
+        (options.chain_key(id)?, false),
+    ] {
+        if let Some(entry) = depot.get(&key)? {
+            return Ok(Some(BuiltLayer {
+                id: *id,
+                shared,
+                reused: true,
+                facts: depot::from_facts(&entry)?,
+                entry,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Locks what is missing: a layer by its own id, so that those who make it over other layers wait too; one that the
+/// image has a second time, which may differ from the first for what lies below, by its chain.
+fn lock(
+    depot: &Depot,
+    options: &LayerOptions,
+    ids: &[LayerId],
+    found: &[Option<BuiltLayer>],
+    read: &ReadOptions,
+) -> Result<HashMap<usize, KeyLock>, Error> {
+    let mut keys = Vec::new();
+    let mut first = HashMap::new();
+    for (index, id) in ids.iter().enumerate() {
+        if found[index].is_some() {
+            continue;
+        }
+        let key = match first.insert(id.diff_id, index) {
+            None => options.shared_key(id)?,
+            Some(_) => options.chain_key(id)?,
+        };
+        keys.push((key, index));
+    }
+    let all: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
+    let mut locks = HashMap::new();
+    for lock in depot.lock_all(&all, &read.cancel)? {
+        if let Some((_, index)) = keys.iter().find(|(key, _)| key == lock.key()) {
+            locks.insert(*index, lock);
+        }
+    }
+    Ok(locks)
+}

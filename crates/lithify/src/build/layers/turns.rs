@@ -1,0 +1,284 @@
+//! Applying layers in order, while several are being decoded.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use lithify_tree::overlay::{self, OverlayError};
+use lithify_tree::{ContentId, LayerEntries, LayerReport, Merge, Tree};
+
+use super::{BuiltLayer, IMAGE};
+use crate::build::filesystem::{FsWriter, Kind};
+use crate::fs_image::FsImage;
+use crate::{Error, Image, ReadOptions};
+
+/// The merged filesystem so far, and who comes next.
+pub(super) struct Turns<'a> {
+    image: &'a Image,
+    read: &'a ReadOptions,
+    kind: Kind,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    merge: Merge,
+    /// The layer to be applied next.
+    next: usize,
+    /// The highest layer that has to be made: nothing above it needs to be applied.
+    last: usize,
+    /// Where the numbers of each applied layer's contents begin.
+    first_contents: Vec<u32>,
+    layers: Vec<Slot>,
+    failed: bool,
+}
+
+enum Slot {
+    /// Being made.
+    Open,
+    /// Made just now, with the tree it was made of.
+    New(BuiltLayer, Arc<Tree>),
+    /// Found in the store.
+    Found(BuiltLayer),
+}
+
+/// A layer that was applied.
+pub(super) struct Applied {
+    index: usize,
+    pub(super) report: LayerReport,
+    first_content: u32,
+    /// The filesystem without and with the layer, if it depends on what lies below.
+    between: Option<(Tree, Tree)>,
+}
+
+impl<'a> Turns<'a> {
+    pub(super) fn new(
+        image: &'a Image,
+        read: &'a ReadOptions,
+        kind: Kind,
+        found: Vec<Option<BuiltLayer>>,
+    ) -> Self {
+        let last = found.iter().rposition(Option::is_none).unwrap_or(0);
+        let layers = found
+            .into_iter()
+            .map(|f| f.map_or(Slot::Open, Slot::Found))
+            .collect();
+        Self {
+            image,
+            read,
+            kind,
+            state: Mutex::new(State {
+                merge: Merge::new().limit_names(read.limits.names),
+                next: 0,
+                last,
+                first_contents: Vec::new(),
+                layers,
+                failed: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that it is no use.
+    pub(super) fn fail(&self) {
+        self.lock().failed = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until something is so.
+    fn wait_for(
+        &self,
+        mut ready: impl FnMut(&mut State) -> Result<bool, Error>,
+    ) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.lock();
+        loop {
+            if state.failed || self.read.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if ready(&mut state)? {
+                return Ok(state);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Applies a layer when it is its turn.
+    pub(super) fn apply(&self, index: usize, entries: &LayerEntries) -> Result<Applied, Error> {
+        let mut state = self.wait_for(|state| {
+            self.apply_found(state)?;
+            Ok(state.next == index)
+        })?;
+        let before = state.merge.clone();
+        let (report, first_content) = self.apply_next(&mut state, entries)?;
+        let between = (!report.is_self_contained())
+            .then(|| (before.finish(), state.merge.tree()));
+        drop(state);
+        self.changed.notify_all();
+        Ok(Applied {
+            index,
+            report,
+            first_content,
+            between,
+        })
+    }
+
+    /// Applies the layers that need not be made.
+    fn apply_found(&self, state: &mut State) -> Result<(), Error> {
+        while state.next < state.last
+            && let Slot::Found(layer) = &state.layers[state.next]
+        {
+            let image = open(layer, self.kind)?;
+            let entries = image.layer_entries(state.next, layer.facts.describes_root)?;
+            self.apply_next(state, &entries)?;
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    fn apply_next(
+        &self,
+        state: &mut State,
+        entries: &LayerEntries,
+    ) -> Result<(LayerReport, u32), Error> {
+        let index = state.next;
+        let merge_failed = |source| Error::Merge {
+            index,
+            name: self.image.layer_name(index),
+            source,
+        };
+        let first = state.first_contents.last().copied().unwrap_or(0);
+        let report = state
+            .merge
+            .apply_ref(entries, first)
+            .map_err(merge_failed)?;
+        if state.first_contents.is_empty() {
+            state.first_contents.push(0);
+        }
+        let end = first
+            .checked_add(entries.content_count())
+            .ok_or_else(|| merge_failed(lithify_tree::MergeError::Full))?;
+        state.first_contents.push(end);
+        state.next += 1;
+        Ok((report, first))
+    }
+
+    /// The tree of a layer's image, its contents numbered as the layer's own. Data of lower layers that has to be in
+    /// it goes to `writer` first.
+    pub(super) fn tree(
+        &self,
+        applied: Applied,
+        entries: &LayerEntries,
+        writer: &mut FsWriter,
+        beside: &Path,
+    ) -> Result<Tree, Error> {
+        let index = applied.index;
+        let overlay_failed = |source| Error::Overlay {
+            index,
+            name: self.image.layer_name(index),
+            source,
+        };
+        let Some((before, after)) = applied.between else {
+            return overlay::alone(entries).map_err(overlay_failed);
+        };
+        let first = applied.first_content;
+        overlay::difference(&before, &after, |id, _| match id.0.checked_sub(first) {
+            Some(own) => Ok(ContentId(own)),
+            None => self.copy_up(id.0, writer, beside).map_err(Failure::Other),
+        })
+        .map_err(|e| match e {
+            Failure::Overlay(e) => overlay_failed(e),
+            Failure::Other(e) => e,
+        })
+    }
+
+    /// Copies the data of a file from the image of the layer that brought it.
+    fn copy_up(
+        &self,
+        content: u32,
+        writer: &mut FsWriter,
+        beside: &Path,
+    ) -> Result<ContentId, Error> {
+        let state = self.lock();
+        let owner = state.first_contents.partition_point(|&f| f <= content) - 1;
+        let own = content - state.first_contents[owner];
+        drop(state);
+        let state = self.wait_for(|state| Ok(!matches!(state.layers[owner], Slot::Open)))?;
+        let (image, path) = match &state.layers[owner] {
+            Slot::Open => return Err(Error::Cancelled),
+            Slot::New(layer, tree) => {
+                let node = tree.walk().find(|&n| {
+                    matches!(tree.node_inode(n).kind,
+                        lithify_tree::InodeKind::File { content: Some(id), .. } if id.0 == own)
+                });
+                (open(layer, self.kind)?, node.map(|n| tree.path(n)))
+            }
+            Slot::Found(layer) => {
+                let image = open(layer, self.kind)?;
+                let path = image.content_path(own)?;
+                (image, path)
+            }
+        };
+        drop(state);
+        let path = path.ok_or_else(|| Error::NotInImage {
+            path: format!("content {own} of layer {owner}"),
+        })?;
+        image.copy_content(&path, writer, |e| e.at(beside))
+    }
+
+    /// The same layer further down, once it is finished, if it suits any place.
+    pub(super) fn shared_twin(&self, twin: usize) -> Result<Option<BuiltLayer>, Error> {
+        let state = self.wait_for(|state| Ok(!matches!(state.layers[twin], Slot::Open)))?;
+        Ok(match &state.layers[twin] {
+            Slot::New(layer, _) | Slot::Found(layer) if layer.shared => Some(layer.clone()),
+            _ => None,
+        })
+    }
+
+    /// Takes a layer that need not be made after all.
+    pub(super) fn found(&self, index: usize, layer: BuiltLayer) {
+        self.lock().layers[index] = Slot::Found(layer);
+        self.changed.notify_all();
+    }
+
+    /// Keeps a finished layer for those above it.
+    pub(super) fn finish(&self, index: usize, layer: BuiltLayer, tree: Tree) {
+        self.lock().layers[index] = Slot::New(layer, Arc::new(tree));
+        self.changed.notify_all();
+    }
+
+    /// All layers, bottom first, once all are there.
+    pub(super) fn into_layers(self) -> Vec<BuiltLayer> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state
+            .layers
+            .into_iter()
+            .filter_map(|slot| match slot {
+                Slot::Open => None,
+                Slot::New(layer, _) | Slot::Found(layer) => Some(layer),
+            })
+            .collect()
+    }
+}
+
+fn open(layer: &BuiltLayer, kind: Kind) -> Result<FsImage, Error> {
+    let (path, file) = crate::depot::open_file(&layer.entry, IMAGE)?;
+    FsImage::open(&path, file, kind)
+}
+
+/// Why a difference cannot be made.
+enum Failure {
+    Overlay(OverlayError),
+    Other(Error),
+}
+
+impl From<OverlayError> for Failure {
+    fn from(error: OverlayError) -> Self {
+        Self::Overlay(error)
+    }
+}

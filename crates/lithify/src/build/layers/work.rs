@@ -1,0 +1,234 @@
+//! Making the images of layers that are not there yet.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use lithify_digest::Digest;
+use lithify_store::KeyLock;
+use lithify_verity::Sidecar;
+
+use super::turns::Turns;
+use super::{BuiltLayer, IMAGE, LayerFacts, LayerId, LayerOptions};
+use crate::build::filesystem::{FsError, FsWriter, Kind};
+use crate::build::verity;
+use crate::decode::{open, read_layer};
+use crate::depot::{self, Depot};
+use crate::description::Verity;
+use crate::error::Operation;
+use crate::flush::Flusher;
+use crate::{Error, Event, Image, ReadOptions};
+
+/// Layers made at the same time, at most: each has its buffers.
+const LAYERS_AT_A_TIME: usize = 4;
+
+/// Makes what is missing of `found`.
+pub(super) fn make(
+    image: &Image,
+    depot: &Depot,
+    options: &LayerOptions,
+    read: &ReadOptions,
+    found: Vec<Option<BuiltLayer>>,
+    locks: HashMap<usize, KeyLock>,
+) -> Result<Vec<BuiltLayer>, Error> {
+    let missing: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
+    read.progress.event(Event::Started {
+        layers: missing.len(),
+    });
+    let ids = super::layer_ids(image);
+    let work = Work {
+        image,
+        depot,
+        options,
+        read,
+        ids,
+        locks: Mutex::new(locks),
+        turns: Turns::new(image, read, options.filesystem.kind, found),
+        missing,
+        next: AtomicUsize::new(0),
+        error: Mutex::new(None),
+    };
+    // A squashfs layer keeps all threads busy compressing; a second one covers its beginning and end.
+    let at_a_time = match options.filesystem.kind {
+        Kind::Erofs => LAYERS_AT_A_TIME,
+        Kind::Squashfs => 2,
+    };
+    let workers = read.threads().min(at_a_time).min(work.missing.len());
+    if workers <= 1 {
+        work.run();
+    } else {
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| work.run());
+            }
+        });
+    }
+    if let Some(error) = work
+        .error
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
+        return Err(error);
+    }
+    Ok(work.turns.into_layers())
+}
+
+struct Work<'a> {
+    image: &'a Image,
+    depot: &'a Depot,
+    options: &'a LayerOptions,
+    read: &'a ReadOptions,
+    ids: Option<Vec<LayerId>>,
+    /// The right to make each missing layer.
+    locks: Mutex<HashMap<usize, KeyLock>>,
+    turns: Turns<'a>,
+    missing: Vec<usize>,
+    next: AtomicUsize,
+    /// The first thing that went wrong.
+    error: Mutex<Option<Error>>,
+}
+
+impl Work<'_> {
+    /// Takes layers, bottom first, until there are none: whoever waits for its turn waits for a layer below, which
+    /// someone is working on.
+    fn run(&self) {
+        while let Some(&index) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = self.layer(index) {
+                let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+                // Those that were waiting say only that they were told to stop.
+                match &*first {
+                    Some(known) if !matches!(known, Error::Cancelled) => {}
+                    _ => *first = Some(error),
+                }
+                drop(first);
+                self.turns.fail();
+                return;
+            }
+        }
+    }
+
+    fn layer(&self, index: usize) -> Result<(), Error> {
+        if let Some(twin) = self.twin(index)
+            && let Some(layer) = self.turns.shared_twin(twin)?
+        {
+            let id = self.id(index, layer.id.diff_id);
+            let layer = BuiltLayer { id, ..layer };
+            self.turns.found(index, layer);
+            return Ok(());
+        }
+        let (options, read) = (self.options, self.read);
+        let pending = self.depot.store().begin()?;
+        let file = Arc::new(pending.create(IMAGE)?);
+        let beside = pending.path(IMAGE)?;
+        let failed = |operation| {
+            let beside = beside.clone();
+            move |source| Error::output(operation, &beside, source)
+        };
+        let flusher = match options.durable {
+            true => Some(Flusher::start(&file).map_err(failed(Operation::Create))?),
+            false => None,
+        };
+        let made = self.write(index, &file, &beside);
+        if let Some(flusher) = flusher {
+            let flushed = flusher.finish().map_err(failed(Operation::Sync));
+            if made.is_ok() {
+                flushed?;
+            }
+        }
+        let Made {
+            id,
+            shared,
+            facts,
+            tree,
+        } = made?;
+        if read.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let key = match shared {
+            true => options.shared_key(&id)?,
+            false => options.chain_key(&id)?,
+        };
+        let own = self.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        let lock = match own {
+            Some(lock) if *lock.key() == key => lock,
+            // Whoever makes this chain's layer holds the lock of the layer, as this build does: nobody has to be
+            // waited for, except where nothing was locked because nothing was known.
+            _ => self.depot.store().lock(&key)?,
+        };
+        let entry = pending.commit_as(lock, depot::to_facts(&facts))?;
+        let layer = BuiltLayer {
+            id,
+            shared,
+            reused: false,
+            facts,
+            entry,
+        };
+        self.turns.finish(index, layer, tree);
+        Ok(())
+    }
+
+    /// The lowest layer that is the same, if it is not this one.
+    fn twin(&self, index: usize) -> Option<usize> {
+        let ids = self.ids.as_ref()?;
+        let twin = ids.iter().position(|id| id.diff_id == ids[index].diff_id)?;
+        (twin != index).then_some(twin)
+    }
+
+    fn write(&self, index: usize, file: &Arc<std::fs::File>, beside: &Path) -> Result<Made, Error> {
+        let (options, read) = (self.options, self.read);
+        let handle = file
+            .try_clone()
+            .map_err(|e| Error::output(Operation::Create, beside, e))?;
+        let mut writer = FsWriter::new(handle, &options.filesystem, read, beside)?;
+        let reader = open(self.image, index, read)?;
+        let sink_error = |e: FsError| e.at(beside);
+        let (entries, summary) =
+            read_layer(self.image, index, reader, &mut writer, read, &sink_error)?;
+        let id = self.id(index, summary.diff_id);
+        let applied = self.turns.apply(index, &entries)?;
+        let shared = applied.report.is_self_contained();
+        // A difference says everything, the root's metadata too.
+        let describes_root = applied.report.describes_root || !shared;
+        let tree = self.turns.tree(applied, &entries, &mut writer, beside)?;
+        let seed = if shared { id.diff_id } else { id.chain_id };
+        let report = writer
+            .finish(&tree, seed.as_bytes())
+            .map_err(|e| e.at(beside))?;
+        let mut facts = LayerFacts {
+            describes_root,
+            tar_size: summary.tar_bytes,
+            entries: summary.entries,
+            image_size: report.size,
+            verity: None,
+        };
+        if options.verity {
+            let report = verity::append(file, report.size, beside, read)?;
+            facts.verity = Some(Verity::from(&Sidecar::from(&report)));
+        }
+        Ok(Made {
+            id,
+            shared,
+            facts,
+            tree,
+        })
+    }
+
+    /// The layer's ids. A source that does not say them has one layer.
+    fn id(&self, index: usize, diff_id: Digest) -> LayerId {
+        match &self.ids {
+            Some(ids) => ids[index],
+            None => LayerId::on(None, diff_id),
+        }
+    }
+}
+
+/// An image that is written and has no name yet.
+struct Made {
+    id: LayerId,
+    shared: bool,
+    facts: LayerFacts,
+    tree: lithify_tree::Tree,
+}

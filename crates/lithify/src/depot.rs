@@ -1,0 +1,204 @@
+//! Where artifacts are kept between builds, and where they are made.
+//!
+//! Usually both are the store. A store that cannot be written still gives what it has; what it lacks is made in a scratch
+//! store beside the output, which goes away with the build. So does everything if no store is wanted.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use lithify_digest::Digest;
+use lithify_store::{Access, Entry, Input, InputKind, Key, KeyLock, OpenOptions, Store};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Operation;
+use crate::{CancelToken, Error};
+
+/// The version of what writers make, part of every key: the same input gives the same bytes only within one.
+pub(crate) const WRITER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Which store to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreChoice {
+    /// The directory `$LITHIFY_STORE`, else `lithify` in the platform's data directory.
+    #[default]
+    Default,
+    /// This directory.
+    At(PathBuf),
+    /// None: nothing is reused and nothing kept.
+    None,
+}
+
+impl StoreChoice {
+    /// The directory, and whether someone asked for this very one.
+    ///
+    /// # Errors
+    /// [`Error::NoStoreDirectory`] when nothing says where it is.
+    pub(crate) fn directory(&self) -> Result<Option<(PathBuf, bool)>, Error> {
+        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        match self {
+            Self::None => Ok(None),
+            Self::At(path) => Ok(Some((path.clone(), true))),
+            Self::Default => {
+                if let Some(path) = set("LITHIFY_STORE") {
+                    return Ok(Some((path, true)));
+                }
+                let data = set("XDG_DATA_HOME")
+                    .filter(|path| path.is_absolute())
+                    .or_else(|| set("HOME").map(|home| home.join(".local/share")));
+                match data {
+                    Some(data) => Ok(Some((data.join("lithify"), false))),
+                    None => Err(Error::NoStoreDirectory),
+                }
+            }
+        }
+    }
+
+    /// Opens the store to look after it.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; there is no store, or it is none.
+    pub(crate) fn open(&self, options: OpenOptions) -> Result<Store, Error> {
+        let (path, _) = self.directory()?.ok_or(Error::NoStoreDirectory)?;
+        Ok(Store::open(path, options)?)
+    }
+}
+
+/// A place to find artifacts in and to make them.
+#[derive(Debug)]
+pub(crate) struct Depot {
+    found: Option<Store>,
+    made: Store,
+    /// Removed with the depot.
+    _scratch: Option<Scratch>,
+}
+
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left is a directory that says whose it was; the build's own error counts.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+impl Depot {
+    /// Opens the store, or makes it. A scratch store is made in the directory of `beside`.
+    pub(crate) fn open(choice: &StoreChoice, beside: &Path) -> Result<Self, Error> {
+        let found = match choice.directory() {
+            Ok(None) | Err(Error::NoStoreDirectory) => None,
+            Err(e) => return Err(e),
+            Ok(Some((path, asked_for))) => {
+                let options = OpenOptions::new().create(true).access(Access::Preferred);
+                match Store::open(path, options) {
+                    Ok(store) => Some(store),
+                    // A default nobody asked for is no reason to fail.
+                    Err(e) if !asked_for && e.is_read_only() => None,
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        };
+        if let Some(store) = found.as_ref().filter(|s| !s.read_only()) {
+            return Ok(Self {
+                made: store.clone(),
+                found,
+                _scratch: None,
+            });
+        }
+        let path = crate::output::directory_of(beside).join(crate::output::temporary_name());
+        let made = Store::open(&path, OpenOptions::new().create(true));
+        let scratch = Scratch(path);
+        Ok(Self {
+            found,
+            made: made?,
+            _scratch: Some(scratch),
+        })
+    }
+
+    /// Whether what is made stays.
+    pub(crate) fn keeps(&self) -> Option<&Store> {
+        match self._scratch {
+            None => Some(&self.made),
+            Some(_) => None,
+        }
+    }
+
+    /// What is there under this key.
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<Entry>, Error> {
+        if let Some(store) = &self.found
+            && let Some(entry) = store.get(key)?
+        {
+            return Ok(Some(entry));
+        }
+        match &self._scratch {
+            Some(_) => Ok(self.made.get(key)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Where things are made.
+    pub(crate) fn store(&self) -> &Store {
+        &self.made
+    }
+
+    /// Waits for the right to make what has these keys.
+    pub(crate) fn lock_all(
+        &self,
+        keys: &[Key],
+        cancel: &CancelToken,
+    ) -> Result<Vec<KeyLock>, Error> {
+        let mut wait = |_: &lithify_store::Waiting| match cancel.is_cancelled() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match self.made.lock_all(keys, Some(&mut wait)) {
+            Err(lithify_store::Error::Abandoned { .. }) => Err(Error::Cancelled),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// A key for what this version writes.
+pub(crate) fn key(
+    kind: InputKind,
+    digest: Digest,
+    format: &str,
+    options: BTreeMap<String, String>,
+) -> Result<Key, Error> {
+    let mut key = Key::new(Input { kind, digest }, format, WRITER_VERSION)
+        .map_err(lithify_store::Error::from)?;
+    for (name, value) in options {
+        key = key.option(name, value).map_err(lithify_store::Error::from)?;
+    }
+    Ok(key)
+}
+
+/// What is kept with an entry, as the store takes it.
+pub(crate) fn to_facts(value: &impl Serialize) -> lithify_store::Facts {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::Object(map)) => map.into_iter().collect(),
+        _ => lithify_store::Facts::new(),
+    }
+}
+
+/// What is kept with an entry, as it was.
+pub(crate) fn from_facts<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    let value = serde_json::Value::Object(entry.facts().clone().into_iter().collect());
+    serde_json::from_value(value).map_err(|source| Error::Facts {
+        entry: entry.id().to_string(),
+        source,
+    })
+}
+
+/// A file of an entry, and its path for messages.
+pub(crate) fn open_file(entry: &Entry, name: &str) -> Result<(PathBuf, std::fs::File), Error> {
+    Ok((entry.path(name)?, entry.open(name)?))
+}
+
+/// An output error that names the store.
+pub(crate) fn in_store(entry: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |source| Error::output(Operation::Write, entry, source)
+}

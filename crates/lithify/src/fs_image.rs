@@ -1,0 +1,161 @@
+//! A filesystem image being read, of whichever kind.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use lithify_tree::overlay::restore;
+use lithify_tree::{ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Metadata};
+
+use crate::Error;
+use crate::build::filesystem::Kind;
+
+/// An opened image file.
+#[derive(Debug)]
+pub(crate) struct FsImage {
+    pub(crate) path: PathBuf,
+    pub(crate) opened: Opened,
+}
+
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Erofs(Box<lithify_erofs::Image<File>>),
+    Squashfs(Box<lithify_squashfs::Image<File>>),
+}
+
+impl FsImage {
+    pub(crate) fn open(path: &Path, file: File, kind: Kind) -> Result<Self, Error> {
+        let opened = match kind {
+            Kind::Erofs => Opened::Erofs(Box::new(lithify_erofs::Image::open(file)?)),
+            Kind::Squashfs => Opened::Squashfs(Box::new(lithify_squashfs::Image::open(file)?)),
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            opened,
+        })
+    }
+
+    /// All names with their metadata, depth first.
+    pub(crate) fn for_each_entry(
+        &self,
+        mut each: impl FnMut(Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match &self.opened {
+            Opened::Erofs(image) => {
+                for entry in image.entries() {
+                    each(entry?.0)?;
+                }
+            }
+            Opened::Squashfs(image) => {
+                for entry in image.entries() {
+                    each(entry?.0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the root directory's inode says.
+    pub(crate) fn root_metadata(&self) -> Result<Metadata, Error> {
+        let root = match &self.opened {
+            Opened::Erofs(image) => image.entries().next().transpose()?.map(|e| e.0),
+            Opened::Squashfs(image) => image.entries().next().transpose()?.map(|e| e.0),
+        };
+        let root = root.into_iter().flat_map(restore).next();
+        Ok(root.map(|e| e.metadata).unwrap_or_default())
+    }
+
+    /// An overlay layer as a layer of an image. Contents are numbered in the order of their files. The root directory
+    /// only counts with `describes_root`.
+    pub(crate) fn layer_entries(
+        &self,
+        index: usize,
+        describes_root: bool,
+    ) -> Result<LayerEntries, Error> {
+        let mut layer = LayerEntries::new();
+        let mut contents = 0;
+        self.for_each_entry(|entry| {
+            let is_file = matches!(entry.kind, EntryKind::File { .. });
+            for entry in restore(entry) {
+                if entry.path.as_bytes().is_empty()
+                    && entry.kind == EntryKind::Directory
+                    && !describes_root
+                {
+                    continue;
+                }
+                layer
+                    .push(&entry, is_file.then_some(ContentId(contents)))
+                    .map_err(|source| Error::LayerFull { index, source })?;
+            }
+            contents += u32::from(is_file);
+            Ok(())
+        })?;
+        Ok(layer)
+    }
+
+    /// The path of the file whose content has that number.
+    pub(crate) fn content_path(&self, content: u32) -> Result<Option<Vec<u8>>, Error> {
+        let (mut contents, mut found) = (0, None);
+        self.for_each_entry(|entry| {
+            if matches!(entry.kind, EntryKind::File { .. }) {
+                if contents == content {
+                    found = Some(entry.path.as_bytes().to_vec());
+                }
+                contents += 1;
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Copies the data of a file into a sink, holes as holes.
+    pub(crate) fn copy_content<S: ContentSink>(
+        &self,
+        path: &[u8],
+        sink: &mut S,
+        sink_error: impl Fn(S::Error) -> Error + Copy,
+    ) -> Result<ContentId, Error> {
+        let missing = || Error::NotInImage {
+            path: lithify_tree::Escaped(path).to_string(),
+        };
+        let mut reader: Box<dyn Read>;
+        let (size, segments): (u64, Option<Vec<DataSegment>>);
+        match &self.opened {
+            Opened::Erofs(image) => {
+                let inode = image.lookup(path)?.ok_or_else(missing)?;
+                (size, segments) = (inode.size(), image.segments(&inode)?);
+                reader = Box::new(image.reader(&inode));
+            }
+            Opened::Squashfs(image) => {
+                let inode = image.lookup(path)?.ok_or_else(missing)?;
+                (size, segments) = (inode.size(), image.segments(&inode)?);
+                reader = Box::new(image.reader(&inode)?);
+            }
+        }
+        sink.begin(size, segments.as_deref()).map_err(sink_error)?;
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        let whole = [DataSegment {
+            offset: 0,
+            length: size,
+        }];
+        for segment in segments.as_deref().unwrap_or(&whole) {
+            let failed = |e| Error::input(&self.path, e);
+            // What lies between is a hole, read as zeros.
+            io::copy(
+                &mut reader.by_ref().take(segment.offset - at),
+                &mut io::sink(),
+            )
+            .map_err(failed)?;
+            let mut left = segment.length;
+            while left > 0 {
+                let n = left.min(buffer.len() as u64) as usize;
+                reader.read_exact(&mut buffer[..n]).map_err(failed)?;
+                sink.write(&buffer[..n]).map_err(sink_error)?;
+                left -= n as u64;
+            }
+            at = segment.offset + segment.length;
+        }
+        sink.finish().map_err(sink_error)
+    }
+}
