@@ -28,6 +28,15 @@ impl Mount {
         Self::image("erofs", image)
     }
 
+    /// Mounts a squashfs image file read-only (through a loop device).
+    ///
+    /// # Panics
+    /// When the kernel refuses it; the message holds what `mount` said.
+    #[must_use]
+    pub fn squashfs(image: &Path) -> Self {
+        Self::image("squashfs", image)
+    }
+
     /// Mounts an image file of any file system read-only (through a loop device).
     ///
     /// # Panics

@@ -1,0 +1,288 @@
+//! Compressing and decompressing one block.
+
+mod lzo; // LZO1X, read only
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::str::FromStr;
+
+use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+use lz4_flex::block::CompressTable;
+use lzma_rust2::{CheckType, LzmaReader, XzOptions, XzReader, XzWriter};
+
+use crate::format::superblock::Compressor;
+
+/// How an image is compressed.
+///
+/// ```
+/// use lithify_squashfs::Compression;
+///
+/// assert_eq!("zstd".parse(), Ok(Compression::Zstd { level: 3 }));
+/// assert_eq!("gzip:6".parse(), Ok(Compression::Gzip { level: 6 }));
+/// assert!("zstd:99".parse::<Compression>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// zlib, levels 1 to 9.
+    Gzip {
+        /// The level.
+        level: u8,
+    },
+    /// LZ4 at its one speed.
+    Lz4,
+    /// xz, levels 0 to 9.
+    Xz {
+        /// The level.
+        level: u8,
+    },
+    /// zstd, levels 1 to 22.
+    Zstd {
+        /// The level.
+        level: u8,
+    },
+}
+
+impl Default for Compression {
+    /// zstd at level 3.
+    fn default() -> Self {
+        Self::Zstd { level: 3 }
+    }
+}
+
+/// A name or level of compression that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is no compression: expected none, lz4, gzip[:1-9], xz[:0-9] or zstd[:1-22]")]
+pub struct UnknownCompression {
+    /// What was given.
+    pub found: String,
+}
+
+impl FromStr for Compression {
+    type Err = UnknownCompression;
+
+    fn from_str(s: &str) -> Result<Self, UnknownCompression> {
+        let (name, level) = match s.split_once(':') {
+            Some((name, level)) => (name, Some(level)),
+            None => (s, None),
+        };
+        let level: Option<Option<u8>> = level.map(|l| l.parse().ok());
+        let level_or = |default| level.unwrap_or(Some(default));
+        let parsed = match (name, level) {
+            ("none", None) => Some(Self::None),
+            ("lz4", None) => Some(Self::Lz4),
+            ("gzip", _) => level_or(9).map(|level| Self::Gzip { level }),
+            ("xz", _) => level_or(6).map(|level| Self::Xz { level }),
+            ("zstd", _) => level_or(3).map(|level| Self::Zstd { level }),
+            _ => None,
+        };
+        parsed
+            .filter(|c| c.is_valid())
+            .ok_or_else(|| UnknownCompression {
+                found: s.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Gzip { level } => write!(f, "gzip:{level}"),
+            Self::Xz { level } => write!(f, "xz:{level}"),
+            Self::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl Compression {
+    /// Whether the level exists.
+    pub(crate) fn is_valid(self) -> bool {
+        match self {
+            Self::None | Self::Lz4 => true,
+            Self::Gzip { level } => (1..=9).contains(&level),
+            Self::Xz { level } => level <= 9,
+            Self::Zstd { level } => (1..=22).contains(&level),
+        }
+    }
+
+    /// What the superblock calls it. An image that is not compressed has to name one all the same.
+    pub(crate) fn compressor(self) -> Compressor {
+        match self {
+            Self::None | Self::Gzip { .. } => Compressor::Gzip,
+            Self::Lz4 => Compressor::Lz4,
+            Self::Xz { .. } => Compressor::Xz,
+            Self::Zstd { .. } => Compressor::Zstd,
+        }
+    }
+}
+
+/// Highest zstd level whose output does not depend on what the context compressed before. Those above use the row
+/// match finder, which salts its hashes anew for every block of a reused context (`ZSTD_advanceHashSalt`).
+const ZSTD_REUSABLE_MAX: u8 = 4;
+
+/// Compresses blocks. What it makes of one depends on nothing but the block.
+pub(crate) enum Encoder {
+    None,
+    Gzip(Compress),
+    Lz4(CompressTable),
+    Xz { level: u8, dictionary: u32 },
+    Zstd(zstd::bulk::Compressor<'static>),
+    ZstdFresh { level: u8 },
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    pub(crate) fn new(compression: Compression, block_size: u32) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::None,
+            Compression::Gzip { level } => Self::Gzip(Compress::new(
+                flate2::Compression::new(u32::from(level)),
+                true,
+            )),
+            // The small table is faster and compresses otherwise; which one is used must not depend on the blocks
+            // before.
+            Compression::Lz4 => Self::Lz4(CompressTable::large()),
+            Compression::Xz { level } => Self::Xz {
+                level,
+                dictionary: block_size,
+            },
+            Compression::Zstd { level } if level > ZSTD_REUSABLE_MAX => Self::ZstdFresh { level },
+            Compression::Zstd { level } => Self::Zstd(zstd_encoder(level)?),
+        })
+    }
+
+    /// Compresses a block into `out`. Gives false when that makes it no shorter: it is to be stored as it is.
+    pub(crate) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        out.clear();
+        match self {
+            Self::None => return Ok(false),
+            Self::Gzip(compress) => {
+                compress.reset();
+                // What does not fit is no shorter.
+                out.reserve_exact(raw.len());
+                let status = compress
+                    .compress_vec(raw, out, FlushCompress::Finish)
+                    .map_err(io::Error::other)?;
+                return Ok(status == Status::StreamEnd && out.len() < raw.len());
+            }
+            Self::Lz4(table) => {
+                out.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
+                let length = lz4_flex::block::compress_into_with_table(raw, out, table)
+                    .map_err(io::Error::other)?;
+                out.truncate(length);
+            }
+            Self::Xz { level, dictionary } => {
+                let mut options = XzOptions::with_preset(u32::from(*level));
+                options.lzma_options.dict_size = *dictionary;
+                // The only check besides none that Linux can compute (`CONFIG_XZ_DEC`).
+                options.check_type = CheckType::Crc32;
+                let mut writer = XzWriter::new(std::mem::take(out), options)?;
+                writer.write_all(raw)?;
+                *out = writer.finish()?;
+            }
+            Self::Zstd(compressor) => {
+                out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+                compressor.compress_to_buffer(raw, out)?;
+            }
+            Self::ZstdFresh { level } => {
+                out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+                zstd_encoder(*level)?.compress_to_buffer(raw, out)?;
+            }
+        }
+        Ok(out.len() < raw.len())
+    }
+}
+
+fn zstd_encoder(level: u8) -> io::Result<zstd::bulk::Compressor<'static>> {
+    zstd::bulk::Compressor::new(i32::from(level))
+}
+
+/// Decompresses blocks.
+pub(crate) enum Decoder {
+    Gzip(Decompress),
+    Lzma,
+    Lzo,
+    Xz,
+    Lz4,
+    Zstd(zstd::bulk::Decompressor<'static>),
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}
+
+/// Memory an xz or LZMA block may ask for, in KiB: dictionaries are as long as blocks, which have at most 1 MiB.
+const XZ_MEMORY: u32 = 16 << 10;
+
+impl Decoder {
+    pub(crate) fn new(compressor: Compressor) -> io::Result<Self> {
+        Ok(match compressor {
+            Compressor::Gzip => Self::Gzip(Decompress::new(true)),
+            Compressor::Lzma => Self::Lzma,
+            Compressor::Lzo => Self::Lzo,
+            Compressor::Xz => Self::Xz,
+            Compressor::Lz4 => Self::Lz4,
+            Compressor::Zstd => Self::Zstd(zstd::bulk::Decompressor::new()?),
+        })
+    }
+
+    /// Decompresses a block of at most `max` bytes into `out`.
+    pub(crate) fn decompress(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> io::Result<()> {
+        out.clear();
+        match self {
+            Self::Gzip(decompress) => {
+                decompress.reset(true);
+                out.reserve(max + 1);
+                let status = decompress
+                    .decompress_vec(input, out, FlushDecompress::Finish)
+                    .map_err(io::Error::other)?;
+                if status != Status::StreamEnd {
+                    return Err(bad("the stream has no end"));
+                }
+            }
+            Self::Lzma => {
+                let reader =
+                    LzmaReader::new_mem_limit(input, XZ_MEMORY, None).map_err(io::Error::other)?;
+                reader.take(max as u64 + 1).read_to_end(out)?;
+            }
+            Self::Lzo => lzo::decompress(input, out, max)?,
+            Self::Xz => {
+                let reader = XzReader::new_mem_limit(input, false, XZ_MEMORY);
+                reader.take(max as u64 + 1).read_to_end(out)?;
+            }
+            Self::Lz4 => {
+                out.resize(max, 0);
+                let length =
+                    lz4_flex::block::decompress_into(input, out).map_err(io::Error::other)?;
+                out.truncate(length);
+            }
+            Self::Zstd(decompressor) => {
+                out.reserve(max + 1);
+                decompressor.decompress_to_buffer(input, out)?;
+            }
+        }
+        if out.len() > max {
+            return Err(bad("it is longer than a block"));
+        }
+        Ok(())
+    }
+}
+
+fn bad(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
