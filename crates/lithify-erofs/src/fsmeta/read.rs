@@ -69,8 +69,16 @@ fn content<R: ReadAt>(
         layer,
         path: path.to_vec(),
     };
+    let mut least = BLOCK_BITS;
     match inode.layout() {
-        DataLayout::Plain | DataLayout::Chunked => {}
+        DataLayout::Plain => {}
+        DataLayout::Chunked => {
+            let (_, bits, _) = image
+                .chunk_map(inode)
+                .map_err(|source| FsmetaError::Read { layer, source })?;
+            // At most 12 + 31.
+            least = bits as u8;
+        }
         DataLayout::Inline => return Err(not_aligned()),
         DataLayout::CompressedFull | DataLayout::CompressedCompact => {
             return Err(FsmetaError::Compressed {
@@ -99,6 +107,6 @@ fn content<R: ReadAt>(
         }
         offset += extent.length;
     }
-    let (chunk_bits, pieces) = plan(inode.size(), stretches);
+    let (chunk_bits, pieces) = plan(inode.size(), stretches, least);
     Ok(contents.push_external(inode.size(), chunk_bits, &pieces)?)
 }

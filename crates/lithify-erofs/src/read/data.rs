@@ -77,7 +77,7 @@ impl<R: ReadAt> Image<R> {
     }
 
     /// How an inode's map is to be read: format, binary logarithm of the chunk size, and where it is.
-    pub(super) fn chunk_map(&self, inode: &Inode) -> Result<(ChunkFormat, u32, u64), ReadError> {
+    pub(crate) fn chunk_map(&self, inode: &Inode) -> Result<(ChunkFormat, u32, u64), ReadError> {
         let nid = inode.nid();
         let format = ChunkFormat::decode(inode.raw.union).ok_or(ReadError::ChunkFormat {
             nid,

@@ -133,7 +133,7 @@ impl<R: ReadAt> Devices<R> {
                 });
             }
             if slot.blocks == 0 {
-                self.lengths[i] = found.next_multiple_of(1 << block_bits);
+                self.lengths[i] = found;
             }
         }
         self.sources = Sources::Given(sources);

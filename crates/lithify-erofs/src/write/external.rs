@@ -49,8 +49,10 @@ impl Stretch {
     }
 }
 
-/// The largest chunks, and so the shortest map, that a file of `size` bytes can have. Stretches ascend and cover it.
-pub(crate) fn plan(size: u64, stretches: &[Stretch]) -> (u8, Vec<Piece>) {
+/// The largest chunks, and so the shortest map, that a file of `size` bytes can have. Stretches ascend and cover it,
+/// and start at multiples of 2^`least` bytes, which chunks of a file with a map have: so a map is not longer than the
+/// one it is made from, whatever that says.
+pub(crate) fn plan(size: u64, stretches: &[Stretch], least: u8) -> (u8, Vec<Piece>) {
     let mut merged: Vec<Stretch> = Vec::new();
     for stretch in stretches {
         if !merged.last().is_some_and(|last| last.leads_to(stretch)) {
@@ -69,7 +71,7 @@ pub(crate) fn plan(size: u64, stretches: &[Stretch]) -> (u8, Vec<Piece>) {
         .map(|s| s.offset.trailing_zeros())
         .chain([u64::BITS - size.saturating_sub(1).leading_zeros()])
         .fold(u32::from(largest), u32::min);
-    let chunk_bits = (aligned as u8).max(BLOCK_BITS);
+    let chunk_bits = (aligned as u8).max(least);
     let ends = merged.iter().skip(1).map(|s| s.offset).chain([size]);
     let pieces = merged
         .iter()
@@ -133,18 +135,27 @@ mod tests {
             block,
             device: 1,
         };
-        assert_eq!(plan(1, &[at(0, 7)]), (12, vec![piece(1, 7)]));
-        assert_eq!(plan(4097, &[at(0, 7)]), (13, vec![piece(1, 7)]));
-        assert_eq!(plan(1 << 30, &[at(0, 7)]), (30, vec![piece(1, 7)]));
-        assert_eq!(plan((1 << 30) + 1, &[at(0, 7)]), (31, vec![piece(1, 7)]));
-        assert_eq!(plan(5 << 30, &[at(0, 7)]), (31, vec![piece(3, 7)]));
+        assert_eq!(plan(1, &[at(0, 7)], BLOCK_BITS), (12, vec![piece(1, 7)]));
+        assert_eq!(plan(4097, &[at(0, 7)], BLOCK_BITS), (13, vec![piece(1, 7)]));
+        assert_eq!(
+            plan(1 << 30, &[at(0, 7)], BLOCK_BITS),
+            (30, vec![piece(1, 7)])
+        );
+        assert_eq!(
+            plan((1 << 30) + 1, &[at(0, 7)], BLOCK_BITS),
+            (31, vec![piece(1, 7)])
+        );
+        assert_eq!(
+            plan(5 << 30, &[at(0, 7)], BLOCK_BITS),
+            (31, vec![piece(3, 7)])
+        );
         // Neighbours on the device are one stretch.
         assert_eq!(
-            plan(9000, &[at(0, 7), at(4096, 8)]),
+            plan(9000, &[at(0, 7), at(4096, 8)], BLOCK_BITS),
             (14, vec![piece(1, 7)])
         );
         assert_eq!(
-            plan(9000, &[at(0, 7), at(8192, 8)]),
+            plan(9000, &[at(0, 7), at(8192, 8)], BLOCK_BITS),
             (13, vec![piece(1, 7), piece(1, 8)])
         );
         let hole = Stretch {
@@ -153,7 +164,7 @@ mod tests {
         };
         let none = piece(1, NULL_BLOCK);
         assert_eq!(
-            plan(1 << 20, &[hole]),
+            plan(1 << 20, &[hole], BLOCK_BITS),
             (20, vec![Piece { device: 0, ..none }])
         );
     }
@@ -171,7 +182,7 @@ mod tests {
                 wanted.extend((0..blocks).map(|i| place.map(|(d, b)| (d, b + i as u32))));
             }
             let size = wanted.len() as u64 * 4096 - cut;
-            let (chunk_bits, pieces) = plan(size, &stretches);
+            let (chunk_bits, pieces) = plan(size, &stretches, BLOCK_BITS);
             let mut map = Vec::new();
             encode_map(chunk_bits, &pieces, |part| {
                 map.extend_from_slice(part);
