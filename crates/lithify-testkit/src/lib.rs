@@ -6,6 +6,7 @@
 //! - [`require`]: what a test needs of the machine; a missing need is a *skip*, said out loud and counted.
 //! - [`Snapshot`]: everything a file tree says about itself, and the differences of two trees.
 //! - [`Tar`] and [`Layout`]: small layers and images, written by the shortest code that can be read in one sitting.
+//! - [`vm`]: a virtual machine that boots from the disks of a test.
 //! - [`run`]: other programs; [`Mount`]: file systems that are unmounted again.
 //!
 //! A failed expectation panics: these are test helpers.
@@ -35,6 +36,7 @@
 )]
 
 mod compare; // differences of two snapshots
+mod cpio; // archives for kernels
 mod escape; // showing odd bytes
 mod image; // small OCI layouts
 mod mount; // mounts with a guard
@@ -42,8 +44,10 @@ pub mod require;
 pub mod run;
 mod snapshot; // a tree as data
 mod tar; // small layers
+pub mod vm;
 
 pub use compare::{Allow, Difference, Field};
+pub use cpio::Cpio;
 pub use escape::escape;
 pub use image::{Blob, Compression, Layout, deflate};
 pub use mount::Mount;

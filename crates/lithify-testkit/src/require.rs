@@ -58,6 +58,12 @@ pub fn fixture(name: &str) -> Option<PathBuf> {
     .then_some(path)
 }
 
+/// What [`vm`](crate::vm) boots with: QEMU, a static busybox, and the fixture `kernel`.
+#[must_use]
+pub fn vm() -> bool {
+    tool("qemu-system-x86_64") && tool("busybox") && fixture("kernel").is_some()
+}
+
 /// Any other need, in the words it should be reported with: `met(cond, "a file system with reflinks")`.
 #[must_use]
 pub fn met(condition: bool, need: &str) -> bool {
