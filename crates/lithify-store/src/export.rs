@@ -97,6 +97,7 @@ impl Entry {
         let output = Output {
             temporary: directory.join(format!(".lithify-{}.tmp", unique_name())),
             destination,
+            durable: options.durable,
         };
         let how = if clone(&source, &output)? {
             Exported::Clone
@@ -107,10 +108,6 @@ impl Entry {
             Exported::Copy
         };
         if options.durable {
-            if how != Exported::Link {
-                let file = File::open(destination).context("open", destination)?;
-                file.sync_all().context("sync", destination)?;
-            }
             sys::sync_dir(directory).context("sync", directory)?;
         }
         Ok(how)
@@ -153,6 +150,8 @@ impl Entry {
 struct Output<'a> {
     temporary: PathBuf,
     destination: &'a Path,
+    /// Whether its data has to be on the disk before it gets its name.
+    durable: bool,
 }
 
 impl Output<'_> {
@@ -175,6 +174,21 @@ impl Output<'_> {
         renamed.context("create", self.destination)
     }
 
+    /// A file written here gets its name, or is removed.
+    fn finish(&self, file: &File, written: io::Result<()>) -> Result<(), Error> {
+        let written = written.and_then(|()| match self.durable {
+            true => file.sync_all(),
+            false => Ok(()),
+        });
+        match written.context("write", self.destination) {
+            Ok(()) => self.publish(),
+            Err(e) => {
+                self.abandon();
+                Err(e)
+            }
+        }
+    }
+
     fn abandon(&self) {
         fs::remove_file(&self.temporary).ok();
     }
@@ -185,10 +199,9 @@ impl Output<'_> {
 fn clone(source: &File, output: &Output<'_>) -> Result<bool, Error> {
     let target = output.create()?;
     match rustix::fs::ioctl_ficlone(&target, source) {
-        Ok(()) => output.publish().map(|()| true),
-        Err(Errno::NOSPC | Errno::DQUOT) => {
-            output.abandon();
-            Err(Error::io("write", output.destination, Errno::NOSPC.into()))
+        Ok(()) => output.finish(&target, Ok(())).map(|()| true),
+        Err(e @ (Errno::NOSPC | Errno::DQUOT)) => {
+            output.finish(&target, Err(e.into())).map(|()| false)
         }
         // Not on this filesystem, or not between these two: there are as many codes as filesystems.
         Err(_) => {
@@ -216,13 +229,7 @@ fn copy(source: &File, length: u64, output: &Output<'_>) -> Result<(), Error> {
         }
         Ok(())
     })();
-    match copied.context("write", output.destination) {
-        Ok(()) => output.publish(),
-        Err(e) => {
-            output.abandon();
-            Err(e)
-        }
-    }
+    output.finish(&target, copied)
 }
 
 /// The next stretch of data at or after `at`; an empty one at the end.

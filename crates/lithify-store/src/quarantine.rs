@@ -35,8 +35,11 @@ pub(crate) fn quarantine_locked(
     let relative = path.strip_prefix(store.path()).unwrap_or(path);
     let id = store.at(QUARANTINE).join(unique_name());
     let to = id.join(relative);
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).context("create", parent)?;
+    let mut directory = id.clone();
+    sys::make_dir(&directory).context("create", &directory)?;
+    for part in relative.parent().into_iter().flat_map(Path::components) {
+        directory.push(part);
+        sys::make_dir(&directory).context("create", &directory)?;
     }
     match fs::rename(path, &to) {
         Ok(()) => Ok(Some(to)),

@@ -34,7 +34,10 @@ pub(crate) fn open_at(directory: &File, name: &str) -> io::Result<File> {
 /// Makes a file of an open directory, for reading and writing.
 pub(crate) fn create_at(directory: &File, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    Ok(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+    let file: File = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?.into();
+    // Whatever the umask: the file is opened again.
+    set_mode(&file, 0o600)?;
+    Ok(file)
 }
 
 /// Makes a directory that its owner can use, whatever the umask.

@@ -36,10 +36,12 @@ impl TempDir {
             let path = parent.join(unique_name());
             match sys::make_dir(&path) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                // Taken for a leftover while it was made.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && parent.is_dir() => continue,
                 other => other.context("create", &path)?,
             }
             let handle = match sys::open_dir(&path) {
-                // A collector came between: to it this was a leftover.
+                // As above.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other.context("open", &path)?,
             };

@@ -273,7 +273,7 @@ impl Check<'_> {
             let path = self.store.at(name);
             if !fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir()) {
                 let done = match self.repair {
-                    true => fs::create_dir(&path).context("create", &path),
+                    true => sys::make_dir(&path).context("create", &path),
                     false => Ok(()),
                 };
                 self.found(&path, Problem::MissingDirectory, Repair::Done(done));

@@ -1,0 +1,145 @@
+//! What the store's tests share.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests state what they expect by panicking"
+)]
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use lithify_digest::{Algorithm, Digest};
+use lithify_store::{
+    Entry, Error, Facts, FsckOptions, Input, InputKind, Key, OpenOptions, Origin, Store,
+};
+
+/// The variable that makes the test `child` do something; without, it does nothing.
+pub(crate) const TASK: &str = "LITHIFY_STORE_TEST_TASK";
+
+pub(crate) fn open(path: &Path) -> Store {
+    Store::open(path, OpenOptions::new().create(true)).unwrap()
+}
+
+pub(crate) fn key(n: u64) -> Key {
+    let digest = Digest::of(Algorithm::Sha256, &n.to_le_bytes());
+    let kind = InputKind::DiffId;
+    Key::new(Input { kind, digest }, "erofs-layer", "1").unwrap()
+}
+
+/// The bytes an artifact of this key has to have.
+pub(crate) fn bytes(n: u64, length: usize) -> Vec<u8> {
+    let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut all = Vec::with_capacity(length + 8);
+    while all.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        all.extend(state.to_le_bytes());
+    }
+    all.truncate(length);
+    all
+}
+
+pub(crate) fn build(store: &Store, n: u64, length: usize) -> (Entry, Origin) {
+    store
+        .get_or_build::<Error>(&key(n), None, |pending| {
+            let mut file = pending.create("layer.erofs")?;
+            file.write_all(&bytes(n, length)).unwrap();
+            let mut tree = pending.create("layer.erofs.dmverity")?;
+            tree.write_all(b"tree").unwrap();
+            let mut facts = Facts::new();
+            facts.insert("entries".into(), n.into());
+            Ok(facts)
+        })
+        .unwrap()
+}
+
+/// Changes one bit of a file in place; with `hide`, sets the modification time back.
+pub(crate) fn flip(path: &Path, offset: u64, bit: u32, hide: bool) {
+    let before = fs::symlink_metadata(path).unwrap();
+    let mode = before.permissions().mode();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 1 << bit], offset).unwrap();
+    if hide {
+        file.set_modified(before.modified().unwrap()).unwrap();
+    }
+    drop(file);
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let after = fs::symlink_metadata(path).unwrap();
+    assert_eq!(after.nlink(), before.nlink());
+}
+
+/// All regular files below a directory, sorted.
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for item in fs::read_dir(directory).unwrap() {
+            let path = item.unwrap().path();
+            match fs::symlink_metadata(&path).unwrap().is_dir() {
+                true => open.push(path),
+                false => all.push(path),
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn assert_clean(store: &Store) {
+    let report = store.fsck(&FsckOptions::new()).unwrap();
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+/// This test binary, to run only its test `child` with a task.
+pub(crate) fn process(task: &str, store: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(TASK, task)
+        .env("LITHIFY_STORE_TEST_DIR", store)
+        .stdout(std::process::Stdio::null());
+    command
+}
+
+/// The task of this process and its store, when it is a child.
+pub(crate) fn task() -> Option<(String, PathBuf)> {
+    let task = std::env::var(TASK).ok()?;
+    Some((task, std::env::var_os("LITHIFY_STORE_TEST_DIR")?.into()))
+}
+
+pub(crate) fn assert_success(children: Vec<Child>) {
+    for mut child in children {
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % limit
+    }
+}
