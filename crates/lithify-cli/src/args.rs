@@ -63,6 +63,16 @@ pub(crate) enum Command {
     Mount(MountArgs),
     /// Undo a mount
     Umount(UmountArgs),
+    /// List the images of the store
+    Images(StoreListArgs),
+    /// Forget an image of the store; what only it needs goes with the next `gc`
+    Rm(RmArgs),
+    /// Remove from the store what no image needs
+    Gc(GcArgs),
+    /// Check every byte of the store, and set aside what is damaged or foreign
+    Fsck(FsckArgs),
+    /// Show what takes the space of the store
+    Df(StoreListArgs),
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -151,6 +161,9 @@ pub(crate) struct BuildArgs {
     /// Append a dm-verity hash tree to each image, and write its root hash beside it
     #[arg(long)]
     pub(crate) verity: bool,
+    /// Leave out extended attributes squashfs cannot hold, such as ACLs, and count them; without, they are an error
+    #[arg(long)]
+    pub(crate) drop_xattrs: bool,
     /// Disks to make of erofs-layers: vmdk (refers to the image files), raw (one file), gpt (a partition per image)
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_values_t = [lithify::DiskKind::Vmdk])]
     pub(crate) disk: Vec<lithify::DiskKind>,
@@ -238,6 +251,67 @@ pub(crate) struct MountArgs {
 pub(crate) struct UmountArgs {
     /// Where it is mounted
     pub(crate) directory: PathBuf,
+}
+
+/// The store a command looks after.
+#[derive(Debug, Args)]
+pub(crate) struct StoreDirectory {
+    /// The store; default is $LITHIFY_STORE, else `lithify` in the user's data directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+impl StoreDirectory {
+    pub(crate) fn choice(&self) -> lithify::StoreChoice {
+        match &self.store {
+            Some(path) => lithify::StoreChoice::At(path.clone()),
+            None => lithify::StoreChoice::Default,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreListArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreDirectory,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// The image's name, as `lithify images` shows it or as it was built by
+    pub(crate) image: String,
+    /// Only for this platform, as OS/ARCH
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreDirectory,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Keep so many bytes of what no image needs, the most recently used first; takes K, M, G and T
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) keep_bytes: Option<u64>,
+    /// Remove what was quarantined too
+    #[arg(long)]
+    pub(crate) quarantine: bool,
+    #[command(flatten)]
+    pub(crate) list: StoreListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    /// Only report; move nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) list: StoreListArgs,
 }
 
 /// A limit such as `tar_bytes=128G`.

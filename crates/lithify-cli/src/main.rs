@@ -45,6 +45,10 @@ fn main() -> ExitCode {
                 FAILED
             })
         }
+        Failure::Damaged(message) => {
+            eprintln!("lithify: {message}");
+            ExitCode::from(VERIFICATION)
+        }
         Failure::Other(message) => {
             eprintln!("lithify: {message}");
             ExitCode::from(FAILED)

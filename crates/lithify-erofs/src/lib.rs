@@ -15,8 +15,8 @@ mod read; // images as they are
 mod write; // images as they become
 
 pub use error::{DirectoryDamage, Operation, ReadError, WriteError, XattrDamage};
-pub use format::device::DeviceSlot;
 pub use format::BLOCK_SIZE;
+pub use format::device::DeviceSlot;
 pub use format::dirent::FileType;
 pub use format::inode::DataLayout;
 pub use format::superblock::Superblock;

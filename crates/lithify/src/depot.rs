@@ -12,7 +12,6 @@ use lithify_store::{Access, Entry, Input, InputKind, Key, KeyLock, OpenOptions, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Operation;
 use crate::{CancelToken, Error};
 
 /// The version of what writers make, part of every key: the same input gives the same bytes only within one.
@@ -37,7 +36,11 @@ impl StoreChoice {
     /// # Errors
     /// [`Error::NoStoreDirectory`] when nothing says where it is.
     pub(crate) fn directory(&self) -> Result<Option<(PathBuf, bool)>, Error> {
-        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         match self {
             Self::None => Ok(None),
             Self::At(path) => Ok(Some((path.clone(), true))),
@@ -56,11 +59,11 @@ impl StoreChoice {
         }
     }
 
-    /// Opens the store to look after it.
+    /// Opens the store to look after it: list, check and collect what is in it.
     ///
     /// # Errors
-    /// [`Error::Store`]; there is no store, or it is none.
-    pub(crate) fn open(&self, options: OpenOptions) -> Result<Store, Error> {
+    /// [`Error::Store`] when there is none or it cannot be used; [`Error::NoStoreDirectory`] for none at all.
+    pub fn open(&self, options: OpenOptions) -> Result<Store, Error> {
         let (path, _) = self.directory()?.ok_or(Error::NoStoreDirectory)?;
         Ok(Store::open(path, options)?)
     }
@@ -171,7 +174,9 @@ pub(crate) fn key(
     let mut key = Key::new(Input { kind, digest }, format, WRITER_VERSION)
         .map_err(lithify_store::Error::from)?;
     for (name, value) in options {
-        key = key.option(name, value).map_err(lithify_store::Error::from)?;
+        key = key
+            .option(name, value)
+            .map_err(lithify_store::Error::from)?;
     }
     Ok(key)
 }
@@ -196,9 +201,4 @@ pub(crate) fn from_facts<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error>
 /// A file of an entry, and its path for messages.
 pub(crate) fn open_file(entry: &Entry, name: &str) -> Result<(PathBuf, std::fs::File), Error> {
     Ok((entry.path(name)?, entry.open(name)?))
-}
-
-/// An output error that names the store.
-pub(crate) fn in_store(entry: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
-    move |source| Error::output(Operation::Write, entry, source)
 }

@@ -95,6 +95,17 @@ pub enum Error {
     /// The squashfs image cannot be written.
     #[error(transparent)]
     WriteSquashfs(Box<lithify_squashfs::WriteError>),
+    /// An attribute squashfs has no room for.
+    #[error(
+        "`/{path}` has the extended attribute `{name}`, which squashfs cannot hold: build erofs, or leave such attributes \
+         out with --drop-xattrs"
+    )]
+    SquashfsXattr {
+        /// The file, escaped.
+        path: String,
+        /// The attribute, escaped.
+        name: String,
+    },
     /// The squashfs image cannot be read.
     #[error(transparent)]
     ReadSquashfs(#[from] lithify_squashfs::ReadError),
@@ -122,6 +133,66 @@ pub enum Error {
         /// What is wrong.
         source: Box<lithify_verity::VerifyError>,
     },
+    /// A file with a root hash that cannot be read.
+    #[error("cannot read the root hash in `{}`", .path.display())]
+    Sidecar {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<lithify_verity::SidecarError>,
+    },
+    /// An `image.json` that is no description.
+    #[error("`{}` is no description of a build", .path.display())]
+    DescriptionJson {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// An `image.json` that names a file outside its directory.
+    #[error("`{}` names `{}`, which is not below its directory", .path.display(), .name.escape_debug())]
+    DescriptionPath {
+        /// The description.
+        path: PathBuf,
+        /// What it names.
+        name: String,
+    },
+    /// A file of a layered build has another size than described.
+    #[error("`{}` has {found} bytes, its description says {expected}", .path.display())]
+    ArtifactSize {
+        /// The file.
+        path: PathBuf,
+        /// Its size by the description.
+        expected: u64,
+        /// Its size.
+        found: u64,
+    },
+    /// A file of a layered build has other bytes than described.
+    #[error("`{}` has the SHA-256 {found}, its description says {expected}", .path.display())]
+    ArtifactDigest {
+        /// The file.
+        path: PathBuf,
+        /// Its digest by the description.
+        expected: String,
+        /// Its digest.
+        found: String,
+    },
+    /// A VMDK descriptor that cannot be read.
+    #[error("`{}` is no disk lithify can read", .path.display())]
+    VmdkText {
+        /// The descriptor.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<lithify_disk::vmdk::ParseError>,
+    },
+    /// A VMDK descriptor whose files are not as it needs them.
+    #[error("`{}` does not fit its files", .path.display())]
+    VmdkFiles {
+        /// The descriptor.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<lithify_disk::vmdk::CheckError>,
+    },
     /// A root hash that is none.
     #[error("`{}` is no root hash: expected 64 hexadecimal digits", .found.escape_debug())]
     RootHash {
@@ -135,23 +206,27 @@ pub enum Error {
     #[error("there is no place for a store: set LITHIFY_STORE or HOME, or name a directory")]
     NoStoreDirectory,
     /// What the store says about an artifact is not what this version writes.
-    #[error("the store's entry {entry} has facts this version does not know; `lithify rm` the image and build it again")]
+    #[error(
+        "the store's entry {entry} has facts this version does not know; `lithify rm` the image and build it again"
+    )]
     Facts {
         /// The entry.
         entry: String,
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// A layer means something else on other lower layers.
+    /// A layer means something else on other lower layers, and the cache has it over others.
     #[error(
-        "layer {index} ({name}) depends on the layers below it: an image of it cannot be found by its diff_id alone; \
-         build -f erofs-layers instead"
+        "layer {index} ({name}) depends on the layers below it, and `{}` is an image of it over other layers; \
+         name another directory", .path.display()
     )]
-    NotShareable {
+    CacheConflict {
         /// Its position in the image, 0 is the bottom.
         index: usize,
         /// Its digest, diff_id or path.
         name: String,
+        /// The image that is there.
+        path: PathBuf,
     },
     /// An image without layers has nothing to be made of.
     #[error("the image has no layers; build a flat image")]
@@ -193,7 +268,9 @@ pub enum Error {
         found: u64,
     },
     /// The disk and the merged image's device table differ.
-    #[error("layer {layer} would start at byte {found} of the disk, its merged image expects it at {expected}")]
+    #[error(
+        "layer {layer} would start at byte {found} of the disk, its merged image expects it at {expected}"
+    )]
     DiskMismatch {
         /// The layer, 0 is the bottom.
         layer: usize,
@@ -329,7 +406,24 @@ impl Error {
         match self {
             Self::Open { source, .. } => source.is_verification(),
             Self::Layer { source, .. } => source.is_verification(),
-            Self::Damaged { .. } => true,
+            Self::Damaged { .. }
+            | Self::ArtifactSize { .. }
+            | Self::ArtifactDigest { .. }
+            | Self::DescriptionJson { .. }
+            | Self::DescriptionPath { .. }
+            | Self::Sidecar { .. }
+            | Self::RootHash { .. }
+            | Self::VmdkText { .. }
+            | Self::VmdkFiles { .. } => true,
+            Self::Verity { source, .. } => {
+                !matches!(**source, lithify_verity::VerifyError::Io { .. })
+            }
+            Self::ReadSquashfs(e) => !matches!(
+                e,
+                lithify_squashfs::ReadError::Io { .. }
+                    | lithify_squashfs::ReadError::Length { .. }
+                    | lithify_squashfs::ReadError::UnknownCompressor { .. }
+            ),
             Self::ReadErofs(e) => !matches!(
                 e,
                 ReadError::Io { .. }

@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use lithify_tree::overlay::restore;
-use lithify_tree::{ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Metadata};
+use lithify_tree::{
+    ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree,
+};
 
 use crate::Error;
 use crate::build::filesystem::Kind;
@@ -53,6 +55,23 @@ impl FsImage {
             }
         }
         Ok(())
+    }
+
+    /// The names and metadata as a tree.
+    pub(crate) fn tree(&self) -> Result<Tree, Error> {
+        let mut layer = LayerEntries::new();
+        self.for_each_entry(|entry| {
+            layer
+                .push(&entry, None)
+                .map_err(|source| Error::LayerFull { index: 0, source })
+        })?;
+        let mut merge = Merge::new();
+        merge.apply(layer).map_err(|source| Error::Merge {
+            index: 0,
+            name: self.path.to_string_lossy().into_owned(),
+            source,
+        })?;
+        Ok(merge.finish())
     }
 
     /// What the root directory's inode says.

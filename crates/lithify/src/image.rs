@@ -96,6 +96,12 @@ impl Image {
         &self.name
     }
 
+    /// The name by which a store knows the image: that of its place, wherever it was named from.
+    #[must_use]
+    pub fn store_name(&self) -> String {
+        store_name(&self.name)
+    }
+
     /// The name without what is of this machine: a tag or digest, or the kind of source.
     pub(crate) fn portable_name(&self) -> String {
         let selector = match self.name.parse::<Source>() {
@@ -235,6 +241,32 @@ impl Image {
             })
             .collect();
         description
+    }
+}
+
+/// The name by which a store knows the image of that name: relative paths made absolute.
+#[must_use]
+pub fn store_name(name: &str) -> String {
+    let path = match name.parse::<Source>() {
+        Ok(
+            Source::Oci { path, .. }
+            | Source::OciArchive { path, .. }
+            | Source::DockerArchive { path, .. }
+            | Source::Rootfs(path),
+        ) => path,
+        _ => return name.to_owned(),
+    };
+    let (Ok(absolute), Some(text)) = (std::path::absolute(&path), path.to_str()) else {
+        return name.to_owned();
+    };
+    let Some(absolute) = absolute.to_str() else {
+        return name.to_owned();
+    };
+    match name.find(text) {
+        Some(at) if !text.is_empty() => {
+            format!("{}{absolute}{}", &name[..at], &name[at + text.len()..])
+        }
+        _ => name.to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@
 //! assert_eq!(report.artifacts[0].format, "erofs");
 //!
 //! // Read a file back through the EROFS reader, without mounting.
-//! let Subject::Erofs(file) = Subject::open(erofs.to_str().ok_or("not UTF-8")?, &options)? else {
+//! let Subject::File(file) = Subject::open(erofs.to_str().ok_or("not UTF-8")?, &options)? else {
 //!     return Err("an EROFS image was built".into());
 //! };
 //! assert_eq!(file.read(b"/motd")?, b"hello\n");
@@ -32,6 +32,7 @@
 //! [`ReadOptions::jobs`]; the bytes of an artifact depend neither on it nor on the clock, the host or the user.
 #![forbid(unsafe_code)]
 
+mod artifact_dir; // layered builds as they are
 mod build; // images into artifacts
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
@@ -49,6 +50,7 @@ mod progress; // how far things are
 mod spool; // data that waits
 mod subject; // image or artifact
 
+pub use artifact_dir::LayersDirectory;
 pub use build::{
     BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output, UnknownCompression,
     UnknownDisk, build,
@@ -58,13 +60,15 @@ pub use description::{
     Artifact, Description, LayerDescription, PlatformDescription, Stack, Verity,
 };
 pub use error::{Error, Operation};
-pub use image::Image;
+pub use image::{Image, store_name};
 pub use listing::{ListedEntry, Listing};
 pub use lithify_layer::CancelToken;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::Source;
+/// The local store of artifacts, for programs that look after it.
+pub use lithify_store as store;
 pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Tree};
 pub use mount::{MountOptions, umount};
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
-pub use subject::{ErofsFile, Subject, VerifyReport};
+pub use subject::{ImageFile, Subject, VerifyReport};

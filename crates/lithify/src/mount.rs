@@ -34,7 +34,8 @@ impl Subject {
         mount.setuid = options.setuid;
         mount.devices = options.devices;
         match self {
-            Self::Erofs(file) => Ok(lithify_mount::mount(file.path(), directory, &mount)?),
+            Self::Layers(_) => todo!(),
+            Self::File(file) => Ok(lithify_mount::mount(file.path(), directory, &mount)?),
             Self::Image(image) => {
                 let place = std::env::temp_dir().join("lithify-mount.erofs");
                 let pending = PendingFile::create(&place, false)?;

@@ -33,12 +33,11 @@ impl PendingDirectory {
         let replaces = match fs::symlink_metadata(destination) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
             Err(e) => return Err(failed(e)),
-            Ok(there) if !there.is_dir() => return Err(failed(io::ErrorKind::NotADirectory.into())),
+            Ok(there) if !there.is_dir() => {
+                return Err(failed(io::ErrorKind::NotADirectory.into()));
+            }
             Ok(_) => {
-                let is_empty = fs::read_dir(destination)
-                    .map_err(failed)?
-                    .next()
-                    .is_none();
+                let is_empty = fs::read_dir(destination).map_err(failed)?.next().is_none();
                 if !is_empty && !destination.join(DESCRIPTION).is_file() {
                     return Err(Error::OutputNotEmpty {
                         path: destination.to_path_buf(),

@@ -1,12 +1,18 @@
 //! What `ls`, `verify` and `mount` take: an image, or an artifact made of one.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use lithify_tree::{Escaped, LayerEntries, Merge, Tree};
+use lithify_tree::Escaped;
 use serde::Serialize;
 
+use crate::artifact_dir::LayersDirectory;
+use crate::build::filesystem::Kind;
+use crate::build::verity::sidecar_path;
 use crate::decode::{Discard, decode};
+use crate::fs_image::{FsImage, Opened};
 use crate::{Error, Image, Listing, ReadOptions};
 
 /// An image or an artifact.
@@ -15,15 +21,16 @@ use crate::{Error, Image, Listing, ReadOptions};
 pub enum Subject {
     /// An image source.
     Image(Image),
-    /// An EROFS image file.
-    Erofs(ErofsFile),
+    /// An image file.
+    File(ImageFile),
+    /// The directory of a layered build.
+    Layers(LayersDirectory),
 }
 
-/// An EROFS image file.
+/// An image file, EROFS or squashfs.
 #[derive(Debug)]
-pub struct ErofsFile {
-    path: PathBuf,
-    image: lithify_erofs::Image<File>,
+pub struct ImageFile {
+    pub(crate) image: FsImage,
 }
 
 /// What [`Subject::verify`] looked at.
@@ -36,6 +43,9 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Bytes whose digests or structure were checked: tar bytes of an image, the size of an artifact.
     pub bytes: u64,
+    /// Whether file data was checked too: of an image by its digests, of an artifact by a recorded digest or a hash
+    /// tree. Data in an uncompressed image has nothing else to be checked by.
+    pub data: bool,
 }
 
 impl Subject {
@@ -51,14 +61,10 @@ impl Subject {
         let file = File::open(path).map_err(|e| Error::input(path, e))?;
         let metadata = file.metadata().map_err(|e| Error::input(path, e))?;
         if metadata.is_dir() {
-            return Err(Error::UnknownArtifact {
-                path: path.to_path_buf(),
-            });
+            return Ok(Self::Layers(LayersDirectory::open(path)?));
         }
-        let image = lithify_erofs::Image::open(file)?;
-        Ok(Self::Erofs(ErofsFile {
-            path: path.to_path_buf(),
-            image,
+        Ok(Self::File(ImageFile {
+            image: open_image(path, file)?,
         }))
     }
 
@@ -72,12 +78,13 @@ impl Subject {
                 let decoded = decode(image, &mut Discard, options, |never| match never {})?;
                 Ok(Listing::new(decoded.merge(image, options)?.0))
             }
-            Self::Erofs(file) => file.tree().map(Listing::new),
+            Self::File(file) => file.image.tree().map(Listing::new),
+            Self::Layers(layers) => layers.tree().map(Listing::new),
         }
     }
 
     /// Checks every byte: digests, sizes, checksums and diff_ids of an image's layers, and that they can be applied;
-    /// the whole structure of an artifact.
+    /// the whole structure of an artifact, and its data as far as a recorded digest or a hash tree goes.
     ///
     /// # Errors
     /// The first thing found wrong.
@@ -90,69 +97,148 @@ impl Subject {
                     name: image.name().to_owned(),
                     entries: layers.iter().map(|l| l.entries).sum(),
                     bytes: layers.iter().map(|l| l.tar_bytes).sum(),
+                    data: true,
                 })
             }
-            Self::Erofs(file) => {
-                let found = file.image.verify()?;
-                if let Some(problem) = found.problems.first() {
-                    let more = found.problems.len() as u64 - 1 + found.more_problems;
-                    return Err(Error::Damaged {
-                        path: file.path.clone(),
-                        first: problem.to_string(),
-                        more,
-                    });
-                }
+            Self::File(file) => file.verify(options),
+            Self::Layers(layers) => layers.verify(options),
+        }
+    }
+}
+
+/// Opens an image file of either filesystem, told by its first bytes.
+pub(crate) fn open_image(path: &Path, file: File) -> Result<FsImage, Error> {
+    let mut magic = [0; 4];
+    let kind = match file.read_exact_at(&mut magic, 0) {
+        Ok(()) if &magic == b"hsqs" => Kind::Squashfs,
+        Ok(()) => Kind::Erofs,
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Kind::Erofs,
+        Err(e) => return Err(Error::input(path, e)),
+    };
+    FsImage::open(path, file, kind)
+}
+
+impl ImageFile {
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.image.path
+    }
+
+    /// The filesystem in it: `erofs` or `squashfs`.
+    #[must_use]
+    pub fn filesystem(&self) -> &'static str {
+        match self.image.opened {
+            Opened::Erofs(_) => Kind::Erofs.name(),
+            Opened::Squashfs(_) => Kind::Squashfs.name(),
+        }
+    }
+
+    /// The data of a file; symbolic links on the way are not followed.
+    ///
+    /// # Errors
+    /// [`Error::NotInImage`]; [`Error::ReadErofs`] or [`Error::ReadSquashfs`] for damage and for what is no regular
+    /// file.
+    pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        let missing = || Error::NotInImage {
+            path: Escaped(path).to_string(),
+        };
+        Ok(match &self.image.opened {
+            Opened::Erofs(image) => {
+                let inode = image.lookup(path)?.ok_or_else(missing)?;
+                image.read_to_vec(&inode, u64::MAX)?
+            }
+            Opened::Squashfs(image) => {
+                let inode = image.lookup(path)?.ok_or_else(missing)?;
+                image.read_to_vec(&inode, u64::MAX)?
+            }
+        })
+    }
+
+    fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+        let mut report = self.image.verify()?;
+        report.data |= verify_tree(self.path(), None, options)?;
+        Ok(report)
+    }
+}
+
+impl FsImage {
+    /// Checks the structure, and data where the filesystem has something to check it by.
+    pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
+        let name = self.path.to_string_lossy().into_owned();
+        match &self.opened {
+            Opened::Erofs(image) => {
+                let found = image.verify()?;
+                damaged(&self.path, &found.problems, found.more_problems)?;
                 Ok(VerifyReport {
-                    name: file.path.to_string_lossy().into_owned(),
+                    name,
                     entries: found.inodes,
-                    bytes: file.image.size(),
+                    bytes: image.size(),
+                    data: false,
+                })
+            }
+            Opened::Squashfs(image) => {
+                let found = image.verify()?;
+                damaged(&self.path, &found.problems, found.more_problems)?;
+                Ok(VerifyReport {
+                    name,
+                    entries: found.inodes,
+                    bytes: image.size(),
+                    data: false,
                 })
             }
         }
     }
 }
 
-impl ErofsFile {
-    /// The path it was opened by.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+/// The first of some problems as an error.
+pub(crate) fn damaged<P: ToString>(path: &Path, problems: &[P], more: u64) -> Result<(), Error> {
+    match problems.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::Damaged {
+            path: path.to_path_buf(),
+            first: first.to_string(),
+            more: problems.len() as u64 - 1 + more,
+        }),
     }
+}
 
-    /// The data of a file; symbolic links on the way are not followed.
-    ///
-    /// # Errors
-    /// [`Error::NotInImage`]; [`Error::ReadErofs`] for damage and for what is no regular file.
-    pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        let inode = self.image.lookup(path)?.ok_or_else(|| Error::NotInImage {
-            path: Escaped(path).to_string(),
-        })?;
-        Ok(self.image.read_to_vec(&inode, u64::MAX)?)
-    }
+/// Checks an image file against its hash tree, if `known` or a file beside it says that there is one.
+pub(crate) fn verify_tree(
+    path: &Path,
+    known: Option<lithify_verity::Sidecar>,
+    options: &ReadOptions,
+) -> Result<bool, Error> {
+    let sidecar = match known {
+        Some(sidecar) => sidecar,
+        None => match read_sidecar(path)? {
+            Some(sidecar) => sidecar,
+            None => return Ok(false),
+        },
+    };
+    let file = File::open(path).map_err(|e| Error::input(path, e))?;
+    let verify = lithify_verity::VerifyOptions {
+        root: Some(sidecar.root),
+        threads: options.threads(),
+    };
+    lithify_verity::verify(&file, sidecar.hash_offset, &verify).map_err(|e| Error::Verity {
+        path: path.to_path_buf(),
+        source: Box::new(e),
+    })?;
+    Ok(true)
+}
 
-    /// The names and metadata as a tree.
-    fn tree(&self) -> Result<Tree, Error> {
-        let mut layer = LayerEntries::new();
-        for entry in self.image.entries() {
-            let (entry, _) = entry?;
-            layer
-                .push(&entry, None)
-                .map_err(|source| Error::LayerFull { index: 0, source })?;
-        }
-        let mut merge = Merge::new();
-        let name = self.path.to_string_lossy();
-        merge.apply(layer).map_err(|source| Error::Merge {
-            index: 0,
-            name: name.into_owned(),
-            source,
-        })?;
-        Ok(merge.finish())
-    }
-
-    /// The reader, for looking up and reading files.
-    #[must_use]
-    pub fn image(&self) -> &lithify_erofs::Image<File> {
-        &self.image
+fn read_sidecar(image: &Path) -> Result<Option<lithify_verity::Sidecar>, Error> {
+    let path: PathBuf = sidecar_path(image);
+    match std::fs::read(&path) {
+        Ok(bytes) => lithify_verity::Sidecar::parse(&bytes)
+            .map(Some)
+            .map_err(|source| Error::Sidecar {
+                path,
+                source: Box::new(source),
+            }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::input(&path, e)),
     }
 }
 

@@ -165,7 +165,7 @@ fn what_was_built_can_be_listed_and_read() {
         listing.tree().node_inode(node).kind,
         TreeKind::File { size: 20_000, .. }
     ));
-    let Subject::Erofs(file) = subject else {
+    let Subject::File(file) = subject else {
         panic!("an EROFS image")
     };
     assert_eq!(file.read(b"/f250").unwrap(), vec![250; 20_000]);

@@ -37,6 +37,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         Some(Err(_)) => return Err(Failure::Usage("--block-size is over 4 GiB".into())),
     };
     options.verity = args.verity;
+    options.drop_xattrs = args.drop_xattrs;
     options.disks = args.disk;
     options.alignment = args.align;
     options.store = args.store.choice();
@@ -52,30 +53,40 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     }
     if !quiet {
         let seconds = started.elapsed().as_secs_f64();
-        if let (Some(built), Some(reused)) = (description.built, description.reused) {
-            writeln!(std::io::stderr(), "{built} built, {reused} reused").ok();
-        }
         let tar: u64 = description.layers.iter().filter_map(|l| l.tar_size).sum();
+        let rate = human::bytes((tar as f64 / seconds.max(1e-9)) as u64);
+        let counts = match (description.built, description.reused) {
+            (Some(built), Some(reused)) => format!("{built} built, {reused} reused"),
+            _ => format!("{rate}/s"),
+        };
         for artifact in &description.artifacts {
             let size = human::bytes(artifact.size);
-            let rate = human::bytes((tar as f64 / seconds.max(1e-9)) as u64);
-            let line = format!(
-                "{}: {} {size} in {seconds:.2} s ({rate}/s)",
-                artifact.path, artifact.format
-            );
-            writeln!(std::io::stderr(), "{line}").ok();
-            for (name, count) in artifact
-                .statistics
-                .iter()
-                .filter(|(name, _)| name.starts_with("not_set_"))
-            {
-                let what = name.trim_start_matches("not_set_").replace('_', " ");
+            let line = format!("{}: {} {size}", artifact.path, artifact.format);
+            match description.artifacts.len() {
+                1 => writeln!(std::io::stderr(), "{line} in {seconds:.2} s ({counts})").ok(),
+                _ => writeln!(std::io::stderr(), "{line}").ok(),
+            };
+            if let Some(verity) = &artifact.verity {
+                writeln!(std::io::stderr(), "  root hash {}", verity.root_hash).ok();
+            }
+            if artifact.chain_id.is_some() {
                 writeln!(
                     std::io::stderr(),
-                    "  not set: {what} of {count} files, recorded beside the directory"
+                    "  right only over the lower layers of this image"
                 )
                 .ok();
             }
+            for (name, count) in artifact
+                .statistics
+                .iter()
+                .filter(|(name, count)| name.starts_with("not_set_") && **count > 0)
+            {
+                let what = name.trim_start_matches("not_set_").replace('_', " ");
+                writeln!(std::io::stderr(), "  not set: {what} of {count} files").ok();
+            }
+        }
+        if description.artifacts.len() != 1 {
+            writeln!(std::io::stderr(), "{counts} in {seconds:.2} s").ok();
         }
     }
     Ok(())

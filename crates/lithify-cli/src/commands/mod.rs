@@ -5,6 +5,7 @@ mod inspect;
 mod ls;
 mod mount;
 mod shell;
+mod store;
 mod verify;
 
 use std::io::{self, Write};
@@ -25,6 +26,8 @@ pub(crate) enum Failure {
     Library(Box<lithify::Error>),
     /// Something around the library.
     Other(String),
+    /// What was checked is not as it should be; what exactly was printed.
+    Damaged(String),
     /// Nobody reads standard output any more.
     ClosedPipe,
 }
@@ -57,6 +60,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args, quiet),
         Command::Mount(args) => mount::mount(args, quiet),
         Command::Umount(args) => mount::umount(&args),
+        Command::Images(args) => store::images(&args),
+        Command::Rm(args) => store::rm(&args, quiet),
+        Command::Gc(args) => store::gc(&args, quiet),
+        Command::Fsck(args) => store::fsck(&args, quiet),
+        Command::Df(args) => store::df(&args),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { output } => shell::man(output.as_deref()),
     }

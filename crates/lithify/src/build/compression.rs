@@ -84,10 +84,12 @@ impl Compression {
     pub(crate) fn squashfs(self) -> Result<lithify_squashfs::Compression, Error> {
         self.to_string()
             .parse()
-            .map_err(|e: lithify_squashfs::UnknownCompression| Error::Compression {
-                compression: self.to_string(),
-                expected: e.to_string(),
-            })
+            .map_err(
+                |e: lithify_squashfs::UnknownCompression| Error::Compression {
+                    compression: self.to_string(),
+                    expected: e.to_string(),
+                },
+            )
     }
 
     /// Whether a filesystem can hold data compressed so.

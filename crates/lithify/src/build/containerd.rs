@@ -8,7 +8,9 @@ use lithify_store::ExportOptions;
 
 use super::filesystem::{Filesystem, Kind};
 use super::layers::{self, IMAGE, LayerOptions};
-use super::{BuildOptions, BuildResult, Built, artifact, layered, output_path, verity};
+use super::{
+    BuildOptions, BuildResult, Built, artifact, file_sha256, layered, output_path, verity,
+};
 use crate::depot::Depot;
 use crate::error::Operation;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
@@ -33,21 +35,23 @@ pub(super) fn build(
     let depot = Depot::open(&options.store, path)?;
     let layers = layers::build(image, &depot, &layer_options, read)?;
     read.progress.event(Event::Finishing);
-    // containerd looks a layer up by its diff_id only, whatever lies below.
-    if let Some(index) = layers.iter().position(|l| !l.shared) {
-        return Err(Error::NotShareable {
-            index,
-            name: image.layer_name(index),
-        });
-    }
     let mut artifacts = Vec::new();
-    for layer in &layers {
+    for (index, layer) in layers.iter().enumerate() {
         let hex = layer.id.diff_id.hex();
         let directory = path
             .join(layer.id.diff_id.algorithm().name())
             .join(&hex[..2]);
         make(&directory)?;
         let place = directory.join(format!("{hex}.erofs"));
+        // containerd looks a layer up by its diff_id only, whatever lies below: one that depends on that must not take
+        // the place of another.
+        if !layer.shared && differs(&place, layer)? {
+            return Err(Error::CacheConflict {
+                index,
+                name: image.layer_name(index),
+                path: place,
+            });
+        }
         let export = ExportOptions::new().durable(options.durable);
         layer.entry.export(IMAGE, &place, export)?;
         if let Some(facts) = &layer.facts.verity {
@@ -61,6 +65,7 @@ pub(super) fn build(
         written.sha256 = Some(file.sha256.hex());
         written.options = layer_options.named();
         written.verity.clone_from(&layer.facts.verity);
+        written.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
         written.diff_id = Some(layer.id.diff_id.to_string());
         if !artifacts.contains(&written) {
             artifacts.push(written);
@@ -78,4 +83,14 @@ pub(super) fn build(
         stack: None,
         counts: Some((layers.len() as u64 - reused, reused)),
     })
+}
+
+/// Whether a file is there with other bytes than the layer's image.
+fn differs(path: &Path, layer: &layers::BuiltLayer) -> Result<bool, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(Error::input(path, e)),
+    };
+    Ok(file_sha256(path, &file)? != layer.entry.file(IMAGE)?.sha256.hex())
 }

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lithify_erofs::Storage;
-use lithify_tree::{ContentId, ContentSink, DataSegment, Tree};
+use lithify_squashfs::UnsupportedXattrs;
+use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, Tree};
 
 use super::compression::{Compression, CompressionAlgorithm};
 use super::{BuildOptions, artifact_options};
@@ -38,6 +39,8 @@ pub(crate) struct Filesystem {
     pub(crate) block_size: Option<u32>,
     /// Whether another image refers to this one's data by its blocks.
     pub(crate) block_aligned: bool,
+    /// Whether attributes the filesystem cannot hold are left out.
+    pub(crate) drop_xattrs: bool,
 }
 
 impl Filesystem {
@@ -54,6 +57,7 @@ impl Filesystem {
             compression,
             block_size: options.block_size,
             block_aligned: kind == Kind::Erofs && layered,
+            drop_xattrs: options.drop_xattrs && kind == Kind::Squashfs,
         })
     }
 
@@ -64,6 +68,7 @@ impl Filesystem {
             compression: None,
             block_size: None,
             block_aligned: false,
+            drop_xattrs: false,
         }
     }
 
@@ -71,7 +76,12 @@ impl Filesystem {
     pub(crate) fn options(&self) -> std::collections::BTreeMap<String, String> {
         let compression = self.compression.map(|c| c.to_string());
         let block_size = self.block_size.map(|n| n.to_string());
-        artifact_options([("compression", compression), ("block_size", block_size)])
+        let xattrs = self.drop_xattrs.then(|| "drop".to_owned());
+        artifact_options([
+            ("compression", compression),
+            ("block_size", block_size),
+            ("unsupported_xattrs", xattrs),
+        ])
     }
 }
 
@@ -104,6 +114,12 @@ impl FsError {
                 Error::output(Operation::Write, path, source)
             }
             Self::Erofs(e) => Error::WriteErofs(Box::new(e)),
+            Self::Squashfs(lithify_squashfs::WriteError::XattrName { path, name }) => {
+                Error::SquashfsXattr {
+                    path: Escaped(&path).to_string(),
+                    name: Escaped(&name).to_string(),
+                }
+            }
             Self::Squashfs(e) => Error::WriteSquashfs(Box::new(e)),
         }
     }
@@ -140,7 +156,12 @@ impl FsWriter {
     }
 
     /// Writes everything but the data. `seed` identifies the data.
-    pub(crate) fn finish(self, tree: &Tree, seed: &[u8]) -> Result<FsReport, FsError> {
+    pub(crate) fn finish(
+        self,
+        filesystem: &Filesystem,
+        tree: &Tree,
+        seed: &[u8],
+    ) -> Result<FsReport, FsError> {
         match self {
             Self::Erofs(writer) => {
                 let mut options = lithify_erofs::ImageOptions::default();
@@ -161,13 +182,24 @@ impl FsWriter {
                 })
             }
             Self::Squashfs(writer) => {
-                let options = lithify_squashfs::ImageOptions::default();
+                let mut options = lithify_squashfs::ImageOptions::default();
+                if filesystem.drop_xattrs {
+                    options.unsupported_xattrs = UnsupportedXattrs::Drop;
+                }
                 let (_, report) = writer
                     .finish_image(tree, &options)
                     .map_err(FsError::Squashfs)?;
                 Ok(FsReport {
                     size: report.size,
-                    statistics: vec![("inodes", u64::from(report.inodes))],
+                    statistics: vec![
+                        ("inodes", u64::from(report.inodes)),
+                        ("data_bytes", report.data_bytes),
+                        ("metadata_bytes", report.metadata_bytes),
+                        ("moved_bytes", report.moved_bytes),
+                        ("duplicates", report.duplicates),
+                        ("not_set_xattrs", report.dropped_xattrs),
+                        ("clamped_times", report.clamped_times),
+                    ],
                 })
             }
         }

@@ -64,7 +64,9 @@ pub(crate) fn write(
     for summary in &summaries {
         seed.extend_from_slice(summary.diff_id.as_bytes());
     }
-    let report = writer.finish(&tree, &seed).map_err(|e| e.at(beside))?;
+    let report = writer
+        .finish(filesystem, &tree, &seed)
+        .map_err(|e| e.at(beside))?;
     let mut artifact = artifact(Format::default(), "");
     artifact.size = report.size;
     artifact.options = filesystem.options();

@@ -63,7 +63,11 @@ pub(crate) fn build(
     for layer in layers {
         let (_, file) = depot::open_file(&layer.entry, IMAGE)?;
         let tag = device_tag(&layer.entry.file(IMAGE)?.sha256);
-        images.push((lithify_erofs::Image::open(file)?, layer.facts.describes_root, tag));
+        images.push((
+            lithify_erofs::Image::open(file)?,
+            layer.facts.describes_root,
+            tag,
+        ));
     }
     let inputs: Vec<_> = images
         .iter()
@@ -78,8 +82,7 @@ pub(crate) fn build(
     let pending = depot.store().begin()?;
     let file = pending.create(IMAGE)?;
     let place = pending.path(IMAGE)?;
-    let (_, report) =
-        write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
+    let (_, report) = write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
     let facts = FsmetaFacts {
         inodes: u64::from(report.image.compact_inodes) + u64::from(report.image.extended_inodes),
         removed: report.removed,

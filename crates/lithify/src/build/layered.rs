@@ -52,7 +52,10 @@ pub(crate) fn make(
     }
     read.progress.event(Event::Finishing);
     // Blocks of compressed data cannot be referred to.
-    let merged = match (layer_options.filesystem.kind, layer_options.filesystem.compression) {
+    let merged = match (
+        layer_options.filesystem.kind,
+        layer_options.filesystem.compression,
+    ) {
         (Kind::Erofs, None) if !layers.is_empty() => {
             Some(fsmeta::build(&layers, depot, layer_options, options)?)
         }
@@ -73,22 +76,23 @@ fn remember(
     let (Some(store), Some(oci)) = (depot.keeps(), image.oci()) else {
         return Ok(());
     };
-    let Some(manifest) = oci.manifest_digest().copied().or(Some(*oci.config_digest())) else {
+    let Some(manifest) = oci
+        .manifest_digest()
+        .copied()
+        .or(Some(*oci.config_digest()))
+    else {
         return Ok(());
     };
     let entries = layered.layers.iter().map(|l| l.entry.id());
     let entries = entries.chain(layered.merged.iter().map(|m| m.entry.id()));
     let target = Target::new(entries.collect(), lithify_store::Facts::new());
     let platform = oci.platform().to_string();
-    let record = match store.image(image.name(), &platform)? {
-        Some(known) if known.record.manifest == manifest => known.record,
-        _ => ImageRecord::new(
-            image.name(),
-            platform,
-            manifest,
-            lithify_store::Facts::new(),
-        ),
-    };
+    let record = ImageRecord::new(
+        image.store_name(),
+        platform,
+        manifest,
+        lithify_store::Facts::new(),
+    );
     store.put_image(&record.target(options.target_name(), target))?;
     Ok(())
 }
@@ -279,7 +283,10 @@ fn layer_name(layers: &[BuiltLayer], index: usize, extension: &str) -> String {
         .any(|l| l.id.diff_id == layer.id.diff_id && l.entry.id() != layer.entry.id());
     match taken {
         false => format!("layers/{hex}.{extension}"),
-        true => format!("layers/{hex}-{}.{extension}", &layer.id.chain_id.hex()[..16]),
+        true => format!(
+            "layers/{hex}-{}.{extension}",
+            &layer.id.chain_id.hex()[..16]
+        ),
     }
 }
 
@@ -333,7 +340,7 @@ fn write_root_image(
     let filesystem = Filesystem::plain(kind);
     let writer = FsWriter::new(file, &filesystem, read, path)?;
     let report = writer
-        .finish(&merge.finish(), b"root")
+        .finish(&filesystem, &merge.finish(), b"root")
         .map_err(|e| e.at(path))?;
     Ok(report.size)
 }

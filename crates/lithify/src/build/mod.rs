@@ -89,6 +89,9 @@ pub struct BuildOptions {
     pub block_size: Option<u32>,
     /// Append a dm-verity hash tree to image files.
     pub verity: bool,
+    /// Leave out extended attributes the filesystem cannot hold, and count them; without, they are an error. squashfs
+    /// has no room for POSIX ACLs.
+    pub drop_xattrs: bool,
     /// Disks to make of an EROFS image per layer. Default: a VMDK.
     pub disks: Vec<DiskKind>,
     /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
@@ -108,6 +111,7 @@ impl Default for BuildOptions {
             compression: None,
             block_size: None,
             verity: false,
+            drop_xattrs: false,
             disks: vec![DiskKind::Vmdk],
             alignment: lithify_erofs::BLOCK_SIZE as u64,
             store: StoreChoice::default(),
@@ -134,6 +138,9 @@ impl BuildOptions {
         if self.verity {
             add("verity".to_owned());
         }
+        if self.drop_xattrs {
+            add("drop_xattrs".to_owned());
+        }
         if self.alignment != Self::default().alignment {
             add(format!("alignment={}", self.alignment));
         }
@@ -149,7 +156,11 @@ impl BuildOptions {
             ("compression", self.compression.is_some() && !is_image),
             ("a block size", self.block_size.is_some() && !is_image),
             ("verity", self.verity && !is_image),
-            ("an alignment", self.alignment != default.alignment && !has_disks),
+            ("dropping attributes", self.drop_xattrs && !is_image),
+            (
+                "an alignment",
+                self.alignment != default.alignment && !has_disks,
+            ),
             ("disks", self.disks != default.disks && !has_disks),
         ];
         match unused.into_iter().find(|(_, unused)| *unused) {
@@ -265,7 +276,7 @@ fn output_path(output: &Output, format: Format) -> Result<&Path, Error> {
 }
 
 /// SHA-256 of a file from where it stands, as hexadecimal digits.
-fn file_sha256(path: &Path, file: &File) -> Result<String, Error> {
+pub(crate) fn file_sha256(path: &Path, file: &File) -> Result<String, Error> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 1 << 20];
     let mut file = file;

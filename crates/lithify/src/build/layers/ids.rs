@@ -52,6 +52,9 @@ mod tests {
         assert_eq!(bottom.chain_id, a);
         let top = LayerId::on(Some(bottom.chain_id), b);
         assert_eq!(top.diff_id, b);
-        assert_eq!(top.chain_id.to_string(), "sha256:ccd722928bd92476ba1745586fed6e45a102504185ad88cd89e01ff116fd146c");
+        assert_eq!(
+            top.chain_id.to_string(),
+            "sha256:ccd722928bd92476ba1745586fed6e45a102504185ad88cd89e01ff116fd146c"
+        );
     }
 }

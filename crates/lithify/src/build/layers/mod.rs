@@ -99,7 +99,14 @@ pub(crate) fn build(
     let count = image.layer_count();
     let Some(ids) = layer_ids(image) else {
         // What has no id before it was read is not looked for.
-        return work::make(image, depot, options, read, vec![None; count], HashMap::new());
+        return work::make(
+            image,
+            depot,
+            options,
+            read,
+            vec![None; count],
+            HashMap::new(),
+        );
     };
     let found = find(depot, options, &ids)?;
     if found.iter().all(Option::is_some) {

@@ -116,8 +116,7 @@ impl<'a> Turns<'a> {
         })?;
         let before = state.merge.clone();
         let (report, first_content) = self.apply_next(&mut state, entries)?;
-        let between = (!report.is_self_contained())
-            .then(|| (before.finish(), state.merge.tree()));
+        let between = (!report.is_self_contained()).then(|| (before.finish(), state.merge.tree()));
         drop(state);
         self.changed.notify_all();
         Ok(Applied {
@@ -254,7 +253,10 @@ impl<'a> Turns<'a> {
 
     /// All layers, bottom first, once all are there.
     pub(super) fn into_layers(self) -> Vec<BuiltLayer> {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         state
             .layers
             .into_iter()

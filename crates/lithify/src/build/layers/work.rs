@@ -151,7 +151,11 @@ impl Work<'_> {
             true => options.shared_key(&id)?,
             false => options.chain_key(&id)?,
         };
-        let own = self.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        let own = self
+            .locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&index);
         let lock = match own {
             Some(lock) if *lock.key() == key => lock,
             // Whoever makes this chain's layer holds the lock of the layer, as this build does: nobody has to be
@@ -195,7 +199,7 @@ impl Work<'_> {
         let tree = self.turns.tree(applied, &entries, &mut writer, beside)?;
         let seed = if shared { id.diff_id } else { id.chain_id };
         let report = writer
-            .finish(&tree, seed.as_bytes())
+            .finish(&options.filesystem, &tree, seed.as_bytes())
             .map_err(|e| e.at(beside))?;
         let mut facts = LayerFacts {
             describes_root,
