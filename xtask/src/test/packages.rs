@@ -14,6 +14,19 @@ const REFEREES: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("buildah", "buildah"),
     ("mksquashfs", "squashfs-tools"),
+    ("unsquashfs", "squashfs-tools"),
+    ("tar2sqfs", "squashfs-tools-ng"),
+    ("veritysetup", "cryptsetup-bin"),
+    ("sgdisk", "gdisk"),
+    ("sfdisk", "fdisk"),
+    // First: where another release's qemu-utils is installed, apt only finds the way to QEMU if this is named.
+    ("qemu-system-x86_64", "qemu-system-common"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("qemu-img", "qemu-utils"),
+    ("busybox", "busybox-static"),
+    ("lz4", "lz4"),
+    ("getcap", "libcap2-bin"),
+    ("setpriv", "util-linux"),
     ("debootstrap", "debootstrap"),
     ("setfattr", "attr"),
     ("setfacl", "acl"),
@@ -43,27 +56,42 @@ pub(super) fn can_install() -> bool {
 
 /// Installs what is missing.
 pub(super) fn install(can_install: bool) -> Result<(), Error> {
-    let missing = missing();
-    if missing.is_empty() {
+    let mut wanted = missing();
+    if wanted.is_empty() {
         return Ok(());
     }
     if !can_install {
         println!(
             "missing, and not to be installed without root and apt: {}",
-            missing.join(" ")
+            wanted.join(" ")
         );
         return Ok(());
     }
     sh::run(&mut apt(&["update"]))?;
-    let all = [&["install", "--no-install-recommends"], missing.as_slice()].concat();
-    if sh::run(&mut apt(&all)).is_err() {
-        // One package this release does not have makes apt refuse all: one by one, then.
-        for package in &missing {
-            if !succeeds(&mut apt(&["install", "--no-install-recommends", package])) {
-                println!(
-                    "the package {package} cannot be installed; tests that need it will be skipped"
-                );
-            }
+    // Installing one package may remove another that is wanted too: a second round brings that back.
+    for _ in 0..2 {
+        install_packages(&wanted)?;
+        wanted = missing();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+    }
+    println!(
+        "not to be installed here: {}; tests that need them will be skipped",
+        wanted.join(" ")
+    );
+    Ok(())
+}
+
+fn install_packages(packages: &[&str]) -> Result<(), Error> {
+    let all = [&["install", "--no-install-recommends"], packages].concat();
+    if sh::run(&mut apt(&all)).is_ok() {
+        return Ok(());
+    }
+    // One package this release does not have makes apt refuse all: one by one, then.
+    for package in packages {
+        if !succeeds(&mut apt(&["install", "--no-install-recommends", package])) {
+            println!("the package {package} cannot be installed");
         }
     }
     Ok(())
