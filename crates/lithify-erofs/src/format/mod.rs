@@ -4,6 +4,7 @@
 //! little-endian.
 
 pub(crate) mod chunk; // maps of sparse files
+pub(crate) mod compressed; // indexes of compressed files
 pub(crate) mod crc32c; // the superblock's checksum
 pub(crate) mod dirent; // directory blocks
 pub(crate) mod inode; // the two inode forms
