@@ -5,16 +5,18 @@
 //! give the same bytes. [`Image`] reads images, whoever made them, and [`Image::verify`] says whether Linux will find
 //! everything in one. The format is described in `docs/formats/erofs.md`.
 //!
-//! Images use nothing Linux 5.4 does not mount, except that files with holes need 5.15.
+//! Images use nothing Linux 5.4 does not mount, except that files with holes need 5.15, and compressed ones up to 6.10.
+//! [`Compression`] tells which.
 #![forbid(unsafe_code)]
 
 mod error; // what can go wrong
 mod format; // the structures on disk
 mod fsmeta; // one tree over many images
+mod lz4; // a compression of its own
 mod read; // images as they are
 mod write; // images as they become
 
-pub use error::{DirectoryDamage, Operation, ReadError, WriteError, XattrDamage};
+pub use error::{DirectoryDamage, IndexDamage, Operation, ReadError, WriteError, XattrDamage};
 pub use format::BLOCK_SIZE;
 pub use format::device::DeviceSlot;
 pub use format::dirent::FileType;
@@ -26,4 +28,6 @@ pub use read::{
     DirEntry, Entries, Extent, FileReader, Image, Inode, LayerContents, MappedOther,
     OverlayEntries, Problem, ProblemKind, ReadDir, Verification, Walk, WalkEntry,
 };
-pub use write::{DataOptions, FinishReport, ImageOptions, SpillFactory, Writer};
+pub use write::{
+    Compression, CompressionMethod, DataOptions, FinishReport, ImageOptions, SpillFactory, Writer,
+};

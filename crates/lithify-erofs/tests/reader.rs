@@ -469,10 +469,9 @@ fn reads_what_mkfs_erofs_writes() {
         assert_eq!(verification.compressed_files > 0, compressed);
         if compressed {
             assert!(matches!(
-                image.read_to_vec(&large, 1 << 20),
-                Err(ReadError::Compressed { .. })
+                image.extent(&large, 0),
+                Err(ReadError::NoExtent { .. })
             ));
-            continue;
         }
         for size in [0, 1, 100, 4095, 4096, 4097, 70_000] {
             let inode = image

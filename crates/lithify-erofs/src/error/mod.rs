@@ -3,5 +3,5 @@
 mod read;
 mod write;
 
-pub use read::{DirectoryDamage, ReadError, XattrDamage};
+pub use read::{DirectoryDamage, IndexDamage, ReadError, XattrDamage};
 pub use write::{Operation, WriteError};

@@ -234,11 +234,53 @@ pub enum ReadError {
     /// More names in a layer than can be kept.
     #[error(transparent)]
     LayerFull(#[from] LayerFull),
-    /// Compressed data. Names and metadata can be read.
-    #[error("data of inode {nid} is compressed, which is not supported")]
+    /// Data compressed in a way this reader does not know. Names and metadata can be read.
+    #[error("data of inode {nid} is compressed with {method}, which is not supported")]
     Compressed {
         /// The inode.
         nid: u64,
+        /// The algorithm, or what else is unknown.
+        method: &'static str,
+    },
+    /// The place of compressed data was asked for.
+    #[error(
+        "data of inode {nid} is compressed: it has no place of its own in the image, only contents"
+    )]
+    NoExtent {
+        /// The inode.
+        nid: u64,
+    },
+    /// Compressed data by an algorithm the superblock does not mention.
+    #[error(
+        "data of inode {nid} is compressed with {method}, but the superblock does not say so: Linux refuses it"
+    )]
+    Method {
+        /// The inode.
+        nid: u64,
+        /// The algorithm.
+        method: &'static str,
+    },
+    /// An index of compressed data that makes no sense.
+    #[error("the index of inode {nid} is damaged at cluster {cluster}: {reason}")]
+    Index {
+        /// The inode.
+        nid: u64,
+        /// Number of the logical cluster.
+        cluster: u64,
+        /// What is wrong.
+        reason: IndexDamage,
+    },
+    /// Compressed data that makes no sense.
+    #[error(
+        "data of inode {nid} from offset {offset} on cannot be decompressed: the image is damaged"
+    )]
+    Decompress {
+        /// The inode.
+        nid: u64,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// What the decoder said.
+        source: io::Error,
     },
     /// A call for another type of file.
     #[error("inode {nid} is not a {expected}")]
@@ -336,6 +378,36 @@ pub enum DirectoryDamage {
         index: usize,
         /// The type.
         found: u8,
+    },
+}
+
+/// What is wrong with the index of a compressed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexDamage {
+    /// An entry that does not exist or contradicts its neighbours.
+    #[error("its entry contradicts those around it")]
+    Entry,
+    /// An extent that starts behind the end of its cluster.
+    #[error("an extent starts {offset} bytes into it, behind its end")]
+    HeadOffset {
+        /// Bytes from the start of the cluster.
+        offset: u16,
+    },
+    /// A distance to where an extent starts that leads nowhere.
+    #[error("its extent is said to start {back} clusters before")]
+    Distance {
+        /// In clusters.
+        back: u16,
+    },
+    /// A number of blocks that is missing, where none belongs, or impossible.
+    #[error("the number of compressed blocks is missing, out of place or impossible")]
+    BlockCount,
+    /// An extent longer than possible.
+    #[error("its extent has more than {limit} bytes")]
+    ExtentLength {
+        /// The limit, in bytes.
+        limit: u64,
     },
 }
 

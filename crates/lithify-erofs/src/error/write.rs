@@ -140,6 +140,26 @@ pub enum WriteError {
         /// Minor number.
         minor: u32,
     },
+    /// A cluster size that is no power of two or out of range.
+    #[error("cluster size {size} is no power of two between {min} and 1048576")]
+    ClusterSize {
+        /// The size, in bytes.
+        size: u32,
+        /// The least for the method.
+        min: u32,
+    },
+    /// A Zstandard level that does not exist.
+    #[error("Zstandard has no level {level}, only 1 to 22")]
+    CompressionLevel {
+        /// The level.
+        level: i32,
+    },
+    /// Compression failed, for want of memory.
+    #[error("cannot compress file data")]
+    Compress {
+        /// What the library said.
+        source: io::Error,
+    },
     /// A volume name that is too long or has a NUL.
     #[error("volume name `{}` is not at most {} bytes without NUL", Escaped(.name), VOLUME_NAME_LEN - 1)]
     VolumeName {

@@ -68,11 +68,11 @@ const FORMAT_KNOWN: u16 = FORMAT_EXTENDED | FORMAT_LAYOUT_MASK << FORMAT_LAYOUT_
 pub enum DataLayout {
     /// Consecutive blocks.
     Plain,
-    /// Compressed, 8-byte indexes. Only listed, never read.
+    /// Compressed, 8-byte indexes. Read, never written.
     CompressedFull,
     /// Consecutive blocks, the rest behind the inode.
     Inline,
-    /// Compressed, packed indexes. Only listed, never read.
+    /// Compressed, packed indexes.
     CompressedCompact,
     /// Chunks found through a map behind the inode; some may be holes.
     Chunked,
@@ -113,7 +113,7 @@ pub(crate) struct RawInode {
     pub(crate) mode: u16,
     pub(crate) nlink: u32,
     pub(crate) size: u64,
-    /// First block, device number or chunk format.
+    /// First block, device number, chunk format or number of compressed blocks.
     pub(crate) union: u32,
     pub(crate) ino: u32,
     pub(crate) uid: u32,

@@ -4,6 +4,7 @@
 //! little-endian.
 
 pub(crate) mod chunk; // maps of sparse files
+pub(crate) mod compressed; // indexes of compressed files
 pub(crate) mod crc32c; // the superblock's checksum
 pub(crate) mod device; // the table of further devices
 pub(crate) mod dirent; // directory blocks

@@ -109,6 +109,9 @@ pub struct Superblock {
     pub uuid: [u8; UUID_LEN],
     /// Name of the volume, padded with zeros.
     pub volume_name: [u8; VOLUME_NAME_LEN],
+    /// Algorithms of compressed data, a bit for each: 1 LZ4, 2 MicroLZMA, 4 DEFLATE, 8 Zstandard. Without settings behind
+    /// the superblock LZ4's window instead.
+    pub compression: u16,
     /// How many more devices hold data.
     pub extra_devices: u16,
     /// Where the table of these devices is, in units of 128 bytes.
@@ -150,6 +153,7 @@ impl Superblock {
             INCOMPAT_OFFSET,
             &self.incompatible_features.to_le_bytes(),
         );
+        put(&mut b, COMPRESSION_OFFSET, &self.compression.to_le_bytes());
         put(
             &mut b,
             EXTRA_DEVICES_OFFSET,
@@ -187,6 +191,7 @@ impl Superblock {
             xattr_block: get_u32(b, XATTR_BLOCK_OFFSET),
             uuid: super::take(b, UUID_OFFSET),
             volume_name: super::take(b, VOLUME_NAME_OFFSET),
+            compression: get_u16(b, COMPRESSION_OFFSET),
             extra_devices: get_u16(b, EXTRA_DEVICES_OFFSET),
             device_table: get_u16(b, DEVICE_SLOT_OFFSET),
             directory_block_bits: b[DIRECTORY_BLOCK_BITS_OFFSET],

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::compressed::{ClusterMap, Decompressed};
 use super::{Image, Inode};
 use crate::format::chunk::{ChunkFormat, decode_entry};
 use crate::format::inode::DataLayout;
@@ -28,7 +29,8 @@ impl<R: ReadAt> Image<R> {
     /// Where the byte at `offset` of a file is and how far that stretch goes; `None` from the end of the file on.
     ///
     /// # Errors
-    /// [`ReadError`] when the inode's map is damaged or compressed, or leads out of its device.
+    /// [`ReadError::NoExtent`] for compressed data, else [`ReadError`] when the inode's map is damaged or leads out of its
+    /// device.
     pub fn extent(&self, inode: &Inode, offset: u64) -> Result<Option<Extent>, ReadError> {
         let size = inode.size();
         if offset >= size {
@@ -37,7 +39,7 @@ impl<R: ReadAt> Image<R> {
         let nid = inode.nid();
         let extent = match inode.layout() {
             DataLayout::CompressedFull | DataLayout::CompressedCompact => {
-                return Err(ReadError::Compressed { nid });
+                return Err(ReadError::NoExtent { nid });
             }
             DataLayout::Plain => self.flat(inode, offset, size)?,
             DataLayout::Inline => {
@@ -134,11 +136,17 @@ impl<R: ReadAt> Image<R> {
     }
 
     /// Reads from `offset` of a file, directory or link into `buffer`; gives the number of bytes read, which is less
-    /// than asked for only at the end.
+    /// than asked for only at the end. Of compressed data whole extents are decompressed, at most 12 MiB each; a
+    /// [`reader`](Self::reader) keeps the last one.
     ///
     /// # Errors
-    /// [`ReadError`] when the source fails or the inode is damaged, compressed or on a device that is not at hand.
+    /// [`ReadError`] when the source fails or the inode is damaged, compressed in an unknown way or on a device that is not
+    /// at hand.
     pub fn read(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        if is_compressed(inode) {
+            let mut map = self.cluster_map(inode)?;
+            return self.read_compressed(&mut map, offset, buffer, &mut Decompressed::default());
+        }
         let mut done = 0;
         while done < buffer.len() {
             let Some(extent) = self.extent(inode, offset.saturating_add(done as u64))? else {
@@ -169,7 +177,9 @@ impl<R: ReadAt> Image<R> {
             });
         };
         // Memory is only taken for what the image can hold: the first extent says whether it does.
-        if let Some(extent) = self.extent(inode, 0)? {
+        if is_compressed(inode) {
+            self.cluster_map(inode)?;
+        } else if let Some(extent) = self.extent(inode, 0)? {
             self.expect_device(inode.nid(), extent.device)?;
         }
         let mut data = vec![0; length];
@@ -200,8 +210,17 @@ impl<R: ReadAt> Image<R> {
             image: self,
             inode: *inode,
             offset: 0,
+            compressed: None,
         }
     }
+}
+
+/// Whether data of an inode has to be decompressed.
+pub(super) const fn is_compressed(inode: &Inode) -> bool {
+    matches!(
+        inode.raw.layout,
+        DataLayout::CompressedFull | DataLayout::CompressedCompact
+    )
 }
 
 /// Reads a file of an [`Image`] from start to end.
@@ -210,17 +229,29 @@ pub struct FileReader<'a, R> {
     image: &'a Image<R>,
     inode: Inode,
     offset: u64,
+    compressed: Option<(ClusterMap, Decompressed)>,
+}
+
+impl<R: ReadAt> FileReader<'_, R> {
+    fn read_part(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let (image, inode) = (self.image, &self.inode);
+        if !is_compressed(inode) {
+            return image.read(inode, self.offset, buffer);
+        }
+        let (map, last) = match &mut self.compressed {
+            Some(state) => state,
+            none => none.insert((image.cluster_map(inode)?, Decompressed::default())),
+        };
+        image.read_compressed(map, self.offset, buffer, last)
+    }
 }
 
 impl<R: ReadAt> io::Read for FileReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self
-            .image
-            .read(&self.inode, self.offset, buffer)
-            .map_err(|e| match e {
-                ReadError::Io { source, .. } => source,
-                other => io::Error::new(io::ErrorKind::InvalidData, other),
-            })?;
+        let n = self.read_part(buffer).map_err(|e| match e {
+            ReadError::Io { source, .. } => source,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        })?;
         self.offset += n as u64;
         Ok(n)
     }

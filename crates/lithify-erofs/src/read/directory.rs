@@ -1,5 +1,6 @@
 //! Names in directories.
 
+use super::data::is_compressed;
 use super::{Image, Inode};
 use crate::error::DirectoryDamage;
 use crate::format::dirent::{DIRENT_LEN, Dirent, NAME_MAX};
@@ -119,8 +120,8 @@ impl<R: ReadAt> Image<R> {
 
     fn check_directory(&self, directory: &Inode) -> Result<(), ReadError> {
         directory.expect_directory()?;
-        // A map could repeat a block without end; nothing writes directories so.
-        if directory.layout() == DataLayout::Chunked {
+        // A map could repeat a block without end; nothing writes directories so, nor compresses them.
+        if directory.layout() == DataLayout::Chunked || is_compressed(directory) {
             let (nid, layout) = (directory.nid(), directory.layout());
             return Err(ReadError::Layout {
                 nid,

@@ -1,5 +1,6 @@
 //! Reading images, ours and those of others, without trusting them.
 
+mod compressed; // finding and decompressing it
 mod data; // where data is, and reading it
 mod devices; // data on further devices
 mod directory; // names in directories

@@ -2,10 +2,13 @@
 
 use lithify_tree::ContentId;
 
+use super::compress::Settings;
 use super::external::{External, Piece};
 use super::sparse::{Plan, Run, stored};
 use crate::WriteError;
 use crate::format::BLOCK_SIZE;
+use crate::format::compressed::Extent;
+use crate::format::inode::SLOT_SIZE;
 
 /// The contents written, by [`ContentId`].
 #[derive(Debug, Default)]
@@ -15,6 +18,9 @@ pub(crate) struct Contents {
     runs: Vec<Run>,
     external: Vec<External>,
     pieces: Vec<Piece>,
+    compressed: Vec<CompressedRecord>,
+    extents: Vec<PackedExtent>,
+    compression: Option<Settings>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +34,11 @@ struct Record {
 
 const _: () = assert!(size_of::<Record>() == 16);
 
+const FORM: u64 = SPARSE | TAIL;
 const SPARSE: u64 = 1 << 63;
 const TAIL: u64 = 1 << 62;
 const EXTERNAL: u64 = 1 << 60;
+const COMPRESSED: u64 = SPARSE | TAIL;
 /// Bits of `extra` for a length below the block size.
 const LENGTH_BITS: u32 = BLOCK_SIZE.trailing_zeros();
 
@@ -40,6 +48,34 @@ struct SparseRecord {
     first_run: u32,
     runs: u32,
     chunk_bits: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CompressedRecord {
+    size: u64,
+    first_extent: u32,
+    extents: u32,
+}
+
+/// An [`Extent`] in four bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedExtent(u32);
+
+impl PackedExtent {
+    /// Bits for the length: up to 4 MiB − 1.
+    const LENGTH_BITS: u32 = 22;
+
+    const fn new(extent: Extent) -> Self {
+        debug_assert!(extent.length < 1 << Self::LENGTH_BITS && extent.blocks < 1 << 10);
+        Self((extent.blocks as u32) << Self::LENGTH_BITS | extent.length)
+    }
+
+    pub(crate) const fn get(self) -> Extent {
+        Extent {
+            length: self.0 & ((1 << Self::LENGTH_BITS) - 1),
+            blocks: (self.0 >> Self::LENGTH_BITS) as u16,
+        }
+    }
 }
 
 /// Where a file's data is.
@@ -65,9 +101,97 @@ pub(crate) enum Form<'a> {
     Sparse { chunk_bits: u8, runs: &'a [Run] },
     /// Chunks on further devices.
     External { chunk_bits: u8, pieces: &'a [Piece] },
+    /// Compressed, extent after extent.
+    Compressed { extents: &'a [PackedExtent] },
 }
 
 impl Contents {
+    pub(crate) fn new(compression: Option<Settings>) -> Self {
+        Self {
+            compression,
+            ..Self::default()
+        }
+    }
+
+    /// How compressed contents are compressed, if there may be any.
+    pub(crate) fn compression(&self) -> Option<Settings> {
+        self.compression
+    }
+
+    /// Whether there are compressed contents.
+    pub(crate) fn has_compressed(&self) -> bool {
+        !self.compressed.is_empty()
+    }
+
+    /// Bytes behind the superblock that say how contents are compressed, in whole slots.
+    pub(crate) fn superblock_extra_len(&self) -> usize {
+        self.compression
+            .filter(|_| self.has_compressed())
+            .map_or(0, |c| {
+                c.superblock_extra().len().next_multiple_of(SLOT_SIZE)
+            })
+    }
+
+    /// A file whose place is not known yet: until it is, an empty one.
+    pub(crate) fn reserve(&mut self) -> Result<ContentId, WriteError> {
+        self.push(Record::blocks(0, 0)?)
+    }
+
+    pub(crate) fn extent_count(&self) -> usize {
+        self.extents.len()
+    }
+
+    pub(crate) fn push_extents(
+        &mut self,
+        extents: impl Iterator<Item = Extent>,
+    ) -> Result<(), WriteError> {
+        self.extents.extend(extents.map(PackedExtent::new));
+        if self.extents.len() > u32::MAX as usize {
+            return Err(WriteError::TooManyContents);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn truncate_extents(&mut self, count: usize) {
+        self.extents.truncate(count);
+    }
+
+    /// A reserved content is compressed: its extents are those from `first_extent` on.
+    pub(crate) fn set_compressed(
+        &mut self,
+        id: ContentId,
+        start: u32,
+        blocks: u32,
+        size: u64,
+        first_extent: usize,
+    ) -> Result<(), WriteError> {
+        let index = self.compressed.len() as u64;
+        // At most as many as all extents.
+        self.compressed.push(CompressedRecord {
+            size,
+            first_extent: first_extent as u32,
+            extents: (self.extents.len() - first_extent) as u32,
+        });
+        self.records[id.0 as usize] = Record {
+            start,
+            blocks,
+            extra: COMPRESSED | index,
+        };
+        Ok(())
+    }
+
+    /// The end of a reserved content is in the tail store.
+    pub(crate) fn set_tail(
+        &mut self,
+        id: ContentId,
+        start: u32,
+        size: u64,
+        at: u64,
+    ) -> Result<(), WriteError> {
+        self.records[id.0 as usize] = Record::tail(start, size, at)?;
+        Ok(())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
@@ -94,13 +218,7 @@ impl Contents {
         size: u64,
         at: u64,
     ) -> Result<ContentId, WriteError> {
-        let length = size % BLOCK_SIZE as u64;
-        let blocks = u32::try_from(size / BLOCK_SIZE as u64).map_err(|_| WriteError::TooLarge)?;
-        self.push(Record {
-            start,
-            blocks,
-            extra: TAIL | at << LENGTH_BITS | length,
-        })
+        self.push(Record::tail(start, size, at)?)
     }
 
     /// A sparse file.
@@ -161,7 +279,11 @@ impl Contents {
         } = self.records.get(id.0 as usize)?;
         let length = extra & (BLOCK_SIZE as u64 - 1);
         let whole = u64::from(blocks) * BLOCK_SIZE as u64;
-        let (size, form) = if extra & SPARSE != 0 {
+        let (size, form) = if extra & FORM == COMPRESSED {
+            let c = self.compressed.get((extra & !FORM) as usize)?;
+            let extents = &self.extents[c.first_extent as usize..][..c.extents as usize];
+            (c.size, Form::Compressed { extents })
+        } else if extra & SPARSE != 0 {
             let s = self.sparse.get((extra & !SPARSE) as usize)?;
             let runs = &self.runs[s.first_run as usize..][..s.runs as usize];
             (
@@ -226,6 +348,16 @@ impl Contents {
 }
 
 impl Record {
+    fn tail(start: u32, size: u64, at: u64) -> Result<Self, WriteError> {
+        let length = size % BLOCK_SIZE as u64;
+        let blocks = u32::try_from(size / BLOCK_SIZE as u64).map_err(|_| WriteError::TooLarge)?;
+        Ok(Self {
+            start,
+            blocks,
+            extra: TAIL | at << LENGTH_BITS | length,
+        })
+    }
+
     fn blocks(start: u32, size: u64) -> Result<Self, WriteError> {
         let blocks =
             u32::try_from(size.div_ceil(BLOCK_SIZE as u64)).map_err(|_| WriteError::TooLarge)?;

@@ -12,7 +12,7 @@ const BUFFER_LEN: usize = 1 << 20;
 const DIRECT_LEN: usize = 128 << 10;
 
 /// Bytes to write where zeros are asked for.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+pub(crate) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Appends to a storage, in large writes at block boundaries.
 #[derive(Debug)]

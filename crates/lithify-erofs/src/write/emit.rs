@@ -3,6 +3,8 @@
 use lithify_digest::{Algorithm, Hasher};
 use lithify_tree::{InodeId, NodeId};
 
+use super::compress::{Settings, encode_index};
+use super::contents::PackedExtent;
 use super::data::Appender;
 use super::directories;
 use super::external::{Piece, encode_map};
@@ -205,6 +207,7 @@ impl<S: Storage> Emitter<'_, '_, S> {
             Payload::LateTail { .. } | Payload::LateTarget(_) => (DataLayout::Plain, late),
             Payload::Directory { rest: 0, .. } => (DataLayout::Plain, late),
             Payload::Directory { .. } => (DataLayout::Inline, late),
+            Payload::Compressed { blocks, .. } => (DataLayout::CompressedCompact, blocks),
             Payload::Map { chunk_bits, .. } => {
                 let format = ChunkFormat {
                     block_bits: chunk_bits - BLOCK_BITS,
@@ -277,6 +280,15 @@ impl<S: Storage> Emitter<'_, '_, S> {
                 shape.size,
             )?;
         }
+        if let Payload::Compressed { start, extents, .. } = shape.payload {
+            self.compressed_index(
+                slot,
+                shape.inode_len() + shape.xattrs,
+                start,
+                extents,
+                shape.size,
+            )?;
+        }
         Ok(())
     }
 
@@ -291,6 +303,10 @@ impl<S: Storage> Emitter<'_, '_, S> {
             Payload::Tail { .. } => r.inline_tails += 1,
             Payload::Map { .. } => r.sparse_files += 1,
             Payload::Index { .. } => r.external_files += 1,
+            Payload::Compressed { .. } => {
+                r.compressed_files += 1;
+                r.compressed_bytes += shape.size;
+            }
             _ => {}
         }
     }
@@ -386,6 +402,30 @@ impl<S: Storage> Emitter<'_, '_, S> {
         })
     }
 
+    /// Writes the index of a compressed file, piece by piece.
+    fn compressed_index(
+        &mut self,
+        slot: u32,
+        behind: usize,
+        start: u32,
+        extents: &[PackedExtent],
+        size: u64,
+    ) -> Result<(), WriteError> {
+        let Some(settings) = self.planner.contents.compression() else {
+            return Ok(());
+        };
+        let mut address = self.layout.slot_address(slot, self.meta_start) + behind as u64;
+        let extents = extents.iter().map(|e| e.get());
+        encode_index(settings, behind as u64, size, start, extents, |piece| {
+            if slot < SLOTS {
+                put(&mut self.first_block, address as usize, piece);
+                address += piece.len() as u64;
+                return Ok(());
+            }
+            self.append(piece)
+        })
+    }
+
     /// Directories, link targets and tails in blocks of their own, in the order their numbers were given out.
     fn late_blocks(&mut self) -> Result<(), WriteError> {
         let tree = self.planner.tree;
@@ -447,6 +487,18 @@ impl<S: Storage> Emitter<'_, '_, S> {
         let root_nid = self
             .layout
             .nid(self.planner.tree, NodeId::ROOT, self.meta_start) as u16;
+        let compression = self
+            .planner
+            .contents
+            .compression()
+            .filter(|_| self.report.compressed_files > 0);
+        if let Some(settings) = compression {
+            put(
+                &mut self.first_block,
+                SUPERBLOCK_END,
+                &settings.superblock_extra(),
+            );
+        }
         self.hasher.update(&self.first_block[SUPERBLOCK_END..]);
         let mut volume_name = [0; VOLUME_NAME_LEN];
         put(&mut volume_name, 0, &options.volume_name);
@@ -459,7 +511,7 @@ impl<S: Storage> Emitter<'_, '_, S> {
         }
         let mut superblock = Superblock {
             compatible_features: compat::CHECKSUM | compat::MTIME,
-            incompatible_features,
+            incompatible_features: incompatible_features | compression.map_or(0, Settings::features),
             block_bits: BLOCK_BITS,
             root_nid,
             inodes: self.layout.order.len() as u64,
@@ -469,6 +521,7 @@ impl<S: Storage> Emitter<'_, '_, S> {
             xattr_block: self.xattr_base().0,
             uuid: [0; 16],
             volume_name,
+            compression: compression.map_or(0, Settings::available),
             extra_devices: self.devices.count,
             device_table: self.devices.table,
             directory_block_bits: 0,
@@ -501,7 +554,7 @@ impl<S: Storage> Emitter<'_, '_, S> {
         };
         let slots = u64::from(self.layout.inode_blocks) * u64::from(SLOTS) + first_block_slots;
         let superblock_slots = if first_block_slots > 0 {
-            (SUPERBLOCK_END / SLOT_SIZE) as u64
+            (SLOTS as u64) - (self.layout.first_block_room / SLOT_SIZE) as u64
         } else {
             0
         };

@@ -2,7 +2,8 @@
 
 use lithify_tree::{ContentId, InodeId, InodeKind, NodeId, Timestamp, Tree, XattrSetId};
 
-use super::contents::{Contents, Form};
+use super::compress::index_len;
+use super::contents::{Contents, Form, PackedExtent};
 use super::external::Piece;
 use super::packer::{Packer, SLOTS};
 use super::sparse::{Run, chunk_count};
@@ -170,6 +171,12 @@ pub(crate) enum Payload<'a> {
     },
     /// A file on further devices: an index of its chunks behind the inode.
     Index { chunk_bits: u8, pieces: &'a [Piece] },
+    /// A compressed file: clusters from `start` on, and an index behind the inode.
+    Compressed {
+        start: u32,
+        blocks: u32,
+        extents: &'a [PackedExtent],
+    },
 }
 
 impl Shape<'_> {
@@ -196,6 +203,9 @@ impl Shape<'_> {
             }
             Payload::Index { chunk_bits, .. } => {
                 self.index_padding() as u64 + chunk_count(self.size, chunk_bits) * INDEX_LEN as u64
+            }
+            Payload::Compressed { .. } => {
+                index_len((self.inode_len() + self.xattrs) as u64, self.size)
             }
         }
     }
@@ -263,6 +273,11 @@ impl<'a> Planner<'a> {
                         runs,
                     },
                     Form::External { chunk_bits, pieces } => Payload::Index { chunk_bits, pieces },
+                    Form::Compressed { extents } => Payload::Compressed {
+                        start: content.start,
+                        blocks: content.blocks,
+                        extents,
+                    },
                 },
                 None => Payload::None { device: NULL_BLOCK },
             },
@@ -349,6 +364,8 @@ pub(crate) struct Layout {
     /// tree with kilobytes of attributes has no room there; then metadata starts with it, and nids count from one
     /// block before, so that none is 0 (which `readdir` of old C libraries takes for a deleted entry).
     pub(crate) root_in_first_block: bool,
+    /// Bytes of block 0 for inodes.
+    pub(crate) first_block_room: usize,
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -371,10 +388,11 @@ struct Placing {
 impl Layout {
     pub(crate) fn new(planner: &Planner<'_>) -> Result<Self, WriteError> {
         let tree = planner.tree;
-        let root = planner.shape(NodeId::ROOT, FIRST_BLOCK_ROOM)?;
-        let root_in_first_block = root.record_len() <= FIRST_BLOCK_ROOM as u64;
+        let first_block_room = FIRST_BLOCK_ROOM - planner.contents.superblock_extra_len();
+        let root = planner.shape(NodeId::ROOT, first_block_room)?;
+        let root_in_first_block = root.record_len() <= first_block_room as u64;
         let free = if root_in_first_block {
-            (FIRST_BLOCK_ROOM / SLOT_SIZE) as u32
+            (first_block_room / SLOT_SIZE) as u32
         } else {
             0
         };
@@ -389,6 +407,7 @@ impl Layout {
             inode_blocks: 0,
             used_slots: 0,
             root_in_first_block,
+            first_block_room,
         };
         let mut placing = Placing {
             packer: Packer::new(free),
@@ -478,7 +497,7 @@ impl Layout {
         node: NodeId,
     ) -> Result<Shape<'a>, WriteError> {
         let room = if node == NodeId::ROOT && self.root_in_first_block {
-            FIRST_BLOCK_ROOM
+            self.first_block_room
         } else {
             BLOCK_SIZE
         };

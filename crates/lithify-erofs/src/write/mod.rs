@@ -6,6 +6,7 @@
 //! them in one sequential pass. The superblock comes last: an image cut short is no image.
 
 mod compact; // closing the space of dead data
+mod compress; // data of files made smaller
 pub(crate) mod contents; // where each file's data is
 mod data; // large sequential writes
 mod directories; // directory blocks
@@ -28,6 +29,8 @@ use crate::error::Operation;
 use crate::format::BLOCK_SIZE;
 use crate::format::superblock::VOLUME_NAME_LEN;
 use crate::{Storage, WriteError};
+use compress::Compressor;
+pub use compress::{Compression, CompressionMethod};
 use contents::Contents;
 use data::Appender;
 use sink::Open;
@@ -52,6 +55,9 @@ pub struct DataOptions {
     /// Whether all data of regular files starts and ends in blocks of its own, as DAX and images that refer to this
     /// one's blocks need it. Default no: ends of files share blocks with inodes.
     pub block_aligned: bool,
+    /// Whether and how data of regular files is compressed, where that takes less space. Default not. Files with holes
+    /// of more than eight times their data stay as they are.
+    pub compression: Option<Compression>,
 }
 
 impl Default for DataOptions {
@@ -60,6 +66,7 @@ impl Default for DataOptions {
             tail_memory: 16 << 20,
             spill: None,
             block_aligned: false,
+            compression: None,
         }
     }
 }
@@ -70,6 +77,7 @@ impl fmt::Debug for DataOptions {
             .field("tail_memory", &self.tail_memory)
             .field("spill", &self.spill.is_some())
             .field("block_aligned", &self.block_aligned)
+            .field("compression", &self.compression)
             .finish()
     }
 }
@@ -112,6 +120,10 @@ pub struct FinishReport {
     pub sparse_files: u32,
     /// Files whose data is on further devices.
     pub external_files: u32,
+    /// Files stored compressed.
+    pub compressed_files: u32,
+    /// Sizes of these files together, in bytes.
+    pub compressed_bytes: u64,
     /// Attributes stored once for several inodes, or away from the inode for their length.
     pub shared_xattrs: u32,
     /// Nid of the root directory.
@@ -155,6 +167,9 @@ pub struct Writer<S> {
     contents: Contents,
     tails: TailStore,
     block_aligned: bool,
+    compression: Option<Compression>,
+    /// Made for the first file that may become smaller.
+    compressor: Option<Compressor>,
     open: Option<Open>,
 }
 
@@ -169,9 +184,11 @@ impl<S: Storage> Writer<S> {
                 u64::from(DATA_START) * BLOCK_SIZE as u64,
                 Operation::WriteData,
             ),
-            contents: Contents::default(),
+            contents: Contents::new(options.compression.map(|c| c.settings())),
             tails: TailStore::new(options.tail_memory, options.spill),
             block_aligned: options.block_aligned,
+            compression: options.compression,
+            compressor: None,
             open: None,
         }
     }
@@ -206,6 +223,7 @@ impl<S: Storage> Writer<S> {
         let build_time = options
             .build_time
             .unwrap_or_else(|| layout::frequent_time(tree));
+        self.finish_compression()?;
         let live = layout::check(tree, &self.contents)?;
         let xattrs = xattrs::XattrPlan::new(tree)?;
 

@@ -2,8 +2,10 @@
 
 use lithify_tree::{ContentId, ContentSink, DataSegment};
 
-use super::Writer;
+use super::compress::{Compressor, Piece};
+use super::data::ZEROS;
 use super::sparse::{self, Cursor, Plan};
+use super::{Compression, Writer};
 use crate::format::inode::{COMPACT_LEN, EXTENDED_LEN};
 use crate::format::{BLOCK_SIZE, NULL_BLOCK};
 use crate::{Storage, WriteError};
@@ -23,6 +25,19 @@ const fn tail_max(size: u64) -> u64 {
     (BLOCK_SIZE - inode) as u64
 }
 
+/// Bytes of a file that go to blocks; the rest is its tail.
+pub(super) const fn in_blocks(size: u64, block_aligned: bool) -> u64 {
+    let tail = size % BLOCK_SIZE as u64;
+    if block_aligned || tail > tail_max(size) {
+        size
+    } else {
+        size - tail
+    }
+}
+
+/// Holes of more than this many times the data are left out by mapping the file, less by compressing them.
+const COMPRESSED_HOLES_MAX: u64 = 8;
+
 /// The file being written.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -38,7 +53,7 @@ pub(super) struct Open {
 #[derive(Debug)]
 enum OpenForm {
     /// The first bytes go to blocks, the rest to the tail.
-    Flat { in_blocks: u64, tail: Vec<u8> },
+    Flat(Store),
     /// Only data is stored.
     Sparse {
         plan: Plan,
@@ -48,16 +63,34 @@ enum OpenForm {
     },
     /// Holes are stored as zeros.
     Filled {
-        in_blocks: u64,
-        tail: Vec<u8>,
+        store: Store,
         segments: std::vec::IntoIter<DataSegment>,
         current: DataSegment,
         at: u64,
     },
 }
 
+/// What is done with a file's bytes.
+#[derive(Debug)]
+enum Store {
+    /// The first bytes go to blocks, the rest to the tail.
+    AsIs {
+        in_blocks: u64,
+        tail: Vec<u8>,
+    },
+    Compressed(Piece),
+}
+
 impl<S: Storage> Writer<S> {
-    fn append_flat(
+    /// Appends data that belongs at offset `done` of the file.
+    fn append_flat(&mut self, store: &mut Store, done: u64, data: &[u8]) -> Result<(), WriteError> {
+        match store {
+            Store::AsIs { in_blocks, tail } => self.append_as_is(*in_blocks, done, tail, data),
+            Store::Compressed(file) => self.compress(*file, data),
+        }
+    }
+
+    fn append_as_is(
         &mut self,
         in_blocks: u64,
         done: u64,
@@ -73,22 +106,19 @@ impl<S: Storage> Writer<S> {
 
     fn append_to(&mut self, open: &mut Open, mut data: &[u8]) -> Result<(), WriteError> {
         match &mut open.form {
-            OpenForm::Flat { in_blocks, tail } => {
-                self.append_flat(*in_blocks, open.written, tail, data)
-            }
+            OpenForm::Flat(store) => self.append_flat(store, open.written, data),
             OpenForm::Filled {
-                in_blocks,
-                tail,
+                store,
                 segments,
                 current,
                 at,
             } => {
                 while !data.is_empty() {
                     advance(segments, current);
-                    self.fill(*in_blocks, at, tail, current.offset)?;
+                    self.fill(store, at, current.offset)?;
                     let n = current.length.min(data.len() as u64);
                     let (head, rest) = data.split_at(n as usize);
-                    self.append_flat(*in_blocks, *at, tail, head)?;
+                    self.append_flat(store, *at, head)?;
                     *at += n;
                     consume(current, n);
                     data = rest;
@@ -119,13 +149,18 @@ impl<S: Storage> Writer<S> {
     }
 
     /// Stores zeros from `at` to `to`.
-    fn fill(
-        &mut self,
-        in_blocks: u64,
-        at: &mut u64,
-        tail: &mut Vec<u8>,
-        to: u64,
-    ) -> Result<(), WriteError> {
+    fn fill(&mut self, store: &mut Store, at: &mut u64, to: u64) -> Result<(), WriteError> {
+        let (in_blocks, tail) = match store {
+            Store::AsIs { in_blocks, tail } => (*in_blocks, tail),
+            Store::Compressed(file) => {
+                while *at < to {
+                    let n = (to - *at).min(ZEROS.len() as u64);
+                    self.compress(*file, &ZEROS[..n as usize])?;
+                    *at += n;
+                }
+                return Ok(());
+            }
+        };
         if *at < to.min(in_blocks) {
             let end = self.data.offset() + (to.min(in_blocks) - *at);
             self.data.zeros_to(&mut self.storage, end)?;
@@ -178,18 +213,25 @@ impl<S: Storage> ContentSink for Writer<S> {
         let announced = segments.map_or(Ok(size), |s| sparse::check(size, s))?;
         let block_size = BLOCK_SIZE as u64;
         // A file without blocks of its own starts nowhere.
-        let in_blocks = if self.block_aligned || size % block_size > tail_max(size) {
-            size
-        } else {
-            size - size % block_size
+        let in_blocks = in_blocks(size, self.block_aligned);
+        let store = |writer: &mut Self| match writer.compression {
+            // A file without blocks has no place that depends on the order of things.
+            Some(options) if in_blocks > 0 => writer.store_compressed(options, size),
+            _ => Ok(Store::AsIs {
+                in_blocks,
+                tail: Vec::with_capacity((size - in_blocks) as usize),
+            }),
         };
-        let tail = Vec::with_capacity((size - in_blocks) as usize);
         let form = match segments {
-            None => OpenForm::Flat { in_blocks, tail },
+            None => OpenForm::Flat(store(self)?),
             Some(segments) => {
                 let current = NO_SEGMENT;
-                match sparse::plan(size, segments) {
+                let is_dense = self.compression.is_some()
+                    && (size - announced) / COMPRESSED_HOLES_MAX <= announced;
+                match sparse::plan(size, segments).filter(|_| !is_dense) {
                     Some(plan) => {
+                        // Data before this file's is placed before it.
+                        self.finish_compression()?;
                         let segments = Vec::from(segments).into_iter();
                         OpenForm::Sparse {
                             plan,
@@ -201,8 +243,7 @@ impl<S: Storage> ContentSink for Writer<S> {
                     None => {
                         let segments = Vec::from(segments).into_iter();
                         OpenForm::Filled {
-                            in_blocks,
-                            tail,
+                            store: store(self)?,
                             segments,
                             current,
                             at: 0,
@@ -213,6 +254,8 @@ impl<S: Storage> ContentSink for Writer<S> {
         };
         let stored = match &form {
             OpenForm::Sparse { plan, .. } => sparse::stored(size, plan),
+            // How much that becomes is seen when it is placed.
+            _ if self.compression.is_some() => 0,
             _ => in_blocks,
         };
         // Refused before a disk is filled in vain.
@@ -276,28 +319,40 @@ impl<S: Storage> ContentSink for Writer<S> {
                 self.data.zeros_to(&mut self.storage, end)?;
                 self.contents.push_sparse(start, size, &plan)
             }
-            OpenForm::Flat { in_blocks, tail } => self.close_flat(start, size, in_blocks, &tail),
+            OpenForm::Flat(store) => self.close_flat(start, size, &store),
             OpenForm::Filled {
-                in_blocks,
-                mut tail,
-                mut at,
-                ..
+                mut store, mut at, ..
             } => {
-                self.fill(in_blocks, &mut at, &mut tail, size)?;
-                self.close_flat(start, size, in_blocks, &tail)
+                self.fill(&mut store, &mut at, size)?;
+                self.close_flat(start, size, &store)
             }
         }
     }
 }
 
 impl<S: Storage> Writer<S> {
+    fn store_compressed(&mut self, options: Compression, size: u64) -> Result<Store, WriteError> {
+        match &mut self.compressor {
+            Some(compressor) => compressor.begin(),
+            none => {
+                options.check()?;
+                *none = Some(Compressor::new(options));
+            }
+        }
+        let content = self.contents.reserve()?;
+        Ok(Store::Compressed(Piece { content, size }))
+    }
+
     fn close_flat(
         &mut self,
         start: u32,
         size: u64,
-        in_blocks: u64,
-        tail: &[u8],
+        store: &Store,
     ) -> Result<ContentId, WriteError> {
+        let (in_blocks, tail) = match store {
+            Store::AsIs { in_blocks, tail } => (*in_blocks, tail),
+            Store::Compressed(file) => return Ok(file.content),
+        };
         self.data.pad(&mut self.storage)?;
         if in_blocks == size {
             return self.contents.push_blocks(start, size);
