@@ -50,10 +50,7 @@ fn check<R: ReadAt>(image: &Image<R>) {
         let (entry, inode) = match entry {
             Ok(found) => found,
             Err(e) => {
-                assert!(
-                    !sound || is_limit(&e),
-                    "verify found nothing, reading did: {e}"
-                );
+                assert!(!sound || is_limit(&e), "verify found nothing, reading did: {e}");
                 break;
             }
         };
@@ -69,10 +66,7 @@ fn check<R: ReadAt>(image: &Image<R>) {
         for offset in [0, inode.size().saturating_sub(READ_MAX as u64)] {
             match image.read(&inode, offset, &mut buffer) {
                 Ok(n) => assert_eq!(n as u64, (inode.size() - offset).min(READ_MAX as u64)),
-                Err(e) => assert!(
-                    !sound || is_limit(&e),
-                    "verify found nothing, reading did: {e}"
-                ),
+                Err(e) => assert!(!sound || is_limit(&e), "verify found nothing, reading did: {e}"),
             }
         }
     }
