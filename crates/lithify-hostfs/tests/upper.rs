@@ -237,8 +237,8 @@ fn every_kind_of_change() {
     let summary = overlay.check(UpperOptions::default());
     assert_eq!(summary.sockets, 1);
     assert_eq!((summary.redirected, summary.metacopies), (0, 0));
-    // `gone`, and the socket.
-    assert_eq!(summary.whiteouts, 2);
+    // `gone`, `meta/other`, and the socket.
+    assert_eq!(summary.whiteouts, 3);
     // `again`, `types/file`, and what is new in the overlay: nothing below it is to be seen either.
     assert!(summary.opaque >= 2, "{summary:?}");
 }
