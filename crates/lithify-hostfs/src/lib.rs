@@ -9,7 +9,7 @@
 //! - [`DirTarget`] writes a merged [`Tree`](lithify_tree::Tree). File data arrives in numbered files of a private
 //!   directory; names appear only when the whole tree is known, each in a directory this crate has just made.
 //!
-//! [`snapshot`] lists a directory as a manifest that two trees can be compared by.
+//! [`UpperScanner`] reads the upper directory of an overlay as the layer that makes the same changes. [`snapshot`] lists a directory as a manifest that two trees can be compared by.
 //!
 //! ```
 //! use lithify_hostfs::{DirTarget, MaterialiseOptions, ScanOptions, Scanner};
@@ -46,6 +46,7 @@ mod materialise; // tree to directory
 mod scan; // directory to entries
 mod sys; // what differs between Linux and other systems
 mod text; // bytes as safe ASCII
+mod upper; // an overlay's changes to entries
 
 pub use manifest::{Line, LineKind, snapshot, snapshot_with};
 pub use materialise::{
@@ -53,3 +54,4 @@ pub use materialise::{
     SIDECAR_SUFFIX,
 };
 pub use scan::{Change, CopyError, ScanError, ScanOptions, Scanner, Summary, WhiteoutNames};
+pub use upper::{OverlayAttributes, UpperError, UpperOptions, UpperScanner, UpperSummary};

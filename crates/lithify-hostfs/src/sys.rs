@@ -122,6 +122,30 @@ pub(crate) fn has_proc() -> bool {
     true
 }
 
+/// Whether this process sees attributes in `trusted.`: without `CAP_SYS_ADMIN` in the system's own user namespace, Linux
+/// leaves them out of every list (`fs/xattr.c`, `xattr_permission`).
+#[cfg(target_os = "linux")]
+pub(crate) fn sees_trusted_xattrs() -> bool {
+    const SYS_ADMIN: u32 = 21;
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let status = read("/proc/self/status");
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or_default();
+    // The initial namespace maps all users to themselves; one that is made can do so only if its maker could.
+    let map = read("/proc/self/uid_map");
+    let all = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    effective >> SYS_ADMIN & 1 == 1 && all
+}
+
+/// There are none.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sees_trusted_xattrs() -> bool {
+    false
+}
+
 /// Sets an extended attribute of `name` in an open directory; of the directory itself when `name` is empty.
 #[cfg(target_os = "linux")]
 pub(crate) fn set_xattr(

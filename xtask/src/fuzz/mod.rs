@@ -13,7 +13,9 @@ use crate::error::{At as _, Error};
 use crate::sh;
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 6] = ["inflate", "decoder", "tar", "manifest", "archive", "erofs"];
+const TARGETS: [&str; 8] = [
+    "inflate", "decoder", "tar", "manifest", "archive", "erofs", "verity", "disk",
+];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).
 const COVERAGE: &[&str] = &[

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
+use lithify_disk::gpt::GptOptions;
+use lithify_disk::vmdk::VmdkOptions;
+use lithify_disk::{Alignment, Content, Disk, DiskError, Part};
 use lithify_testkit::{Compression, Tar, TarEntry, require};
+use lithify_verity::{VerityOptions, append};
 
 use crate::error::{At as _, Error};
 use crate::{example_image, fixtures, sh};
@@ -19,6 +23,8 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "manifest" => manifests(),
         "archive" => archives(),
         "erofs" => erofs()?,
+        "verity" => trees(),
+        "disk" => disks(),
         _ => Vec::new(),
     };
     for (n, seed) in seeds
@@ -227,4 +233,63 @@ fn erofs() -> Result<Vec<Vec<u8>>, Error> {
         keep(&image)?;
     }
     Ok(images)
+}
+
+/// Small images with trees, and a sidecar.
+fn trees() -> Vec<Vec<u8>> {
+    let mut seeds = vec![
+        format!(
+            "{{\"roothash\":\"{}\",\"hashoffset\":4096}}",
+            "0".repeat(64)
+        )
+        .into_bytes(),
+    ];
+    for (size, data_block, hash_block) in [(1, 512, 512), (9000, 512, 512), (5000, 1024, 512)] {
+        let options = VerityOptions {
+            data_block,
+            hash_block,
+            ..VerityOptions::default()
+        };
+        let mut image = vec![7; size];
+        // These measures make a tree, and memory takes it.
+        if let Ok(report) = append(&mut image, size as u64, &options) {
+            let sector = (report.hash_offset / 512) as u8;
+            seeds.push([&[sector], image.as_slice()].concat());
+        }
+    }
+    seeds
+}
+
+/// Descriptors, and the start of a disk with a partition table.
+fn disks() -> Vec<Vec<u8>> {
+    let part = |size| Part {
+        path: "layers/a.erofs".into(),
+        size,
+        name: "a".into(),
+        identity: Vec::new(),
+    };
+    let make = || -> Result<Vec<Vec<u8>>, DiskError> {
+        let large = Disk::concatenated(vec![part(512), part(5 << 30)], Alignment::HUGE_PAGE)?;
+        let options = GptOptions {
+            alignment: Alignment::SECTOR,
+        };
+        let small = Disk::partitioned(vec![part(512), part(1024)], &options)?;
+        let mut seeds = Vec::new();
+        for disk in [&large, &small] {
+            seeds.extend(
+                disk.vmdk(&VmdkOptions::default())
+                    .map(|v| v.descriptor.into_bytes()),
+            );
+        }
+        let table = small
+            .pieces()
+            .iter()
+            .find_map(|piece| match &piece.content {
+                Content::Bytes(bytes) => Some(bytes.clone()),
+                _ => None,
+            });
+        seeds.extend(table);
+        Ok(seeds)
+    };
+    make().unwrap_or_default()
 }

@@ -116,7 +116,20 @@ impl Scanner {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &root, flags, Mode::empty()).map_err(|e| fail("open", &root, e))?;
-        let stat = fstat(&fd).map_err(|e| fail("stat", &root, e))?;
+        Self::of_directory(fd, root, options)
+    }
+
+    /// Walks a directory that is open; `root` is its path in messages.
+    pub(crate) fn of_directory(
+        fd: OwnedFd,
+        root: PathBuf,
+        options: ScanOptions,
+    ) -> Result<Self, ScanError> {
+        let stat = fstat(&fd).map_err(|e| ScanError::Io {
+            operation: "stat",
+            path: root.clone(),
+            source: e.into(),
+        })?;
         Ok(Self {
             root,
             root_device: FileId::of(&stat).device(),
@@ -156,10 +169,7 @@ impl Scanner {
         if let Some(entry) = &entry {
             self.summary.entries += 1;
             if self.summary.entries > self.options.entries_max {
-                return Err(ScanError::TooManyEntries {
-                    path: self.host_path(entry.path.as_bytes()),
-                    limit: self.options.entries_max,
-                });
+                return Err(self.too_many(&entry.path, self.options.entries_max));
             }
             self.fingerprint.entry(entry);
         }
@@ -211,6 +221,31 @@ impl Scanner {
             return Err(self.changed(file.path.as_bytes(), change).into());
         }
         sink.finish().map_err(CopyError::Sink)
+    }
+
+    /// Leaves out the data of the last entry, which then does not count for the digest either.
+    pub(crate) fn skip_data(&mut self) {
+        self.file = None;
+    }
+
+    /// Has the data of the last entry, a regular file, read from another file; what kind of entry that makes it.
+    pub(crate) fn replace_data(
+        &mut self,
+        fd: OwnedFd,
+        path: &TreePath,
+    ) -> Result<EntryKind, ScanError> {
+        let stat = fstat(&fd).map_err(|source| self.error("stat", path, source.into()))?;
+        if FileType::from_raw_mode(stat.st_mode as RawMode) != FileType::RegularFile {
+            return Err(self.changed(path.as_bytes(), Change::Replaced));
+        }
+        self.data_of(fd, path, &stat)
+    }
+
+    pub(crate) fn too_many(&self, path: &TreePath, limit: u64) -> ScanError {
+        ScanError::TooManyEntries {
+            path: self.host_path(path.as_bytes()),
+            limit,
+        }
     }
 
     /// Ends the scan: walks what is left of the directory, so that the digest is always that of all of it.
@@ -424,6 +459,16 @@ impl Scanner {
         let fd = handle
             .file(self.dirs.top(), name)
             .map_err(|source| self.error("open", path, source))?;
+        self.data_of(fd, path, stat)
+    }
+
+    /// The entry of an open regular file, whose data comes next.
+    fn data_of(
+        &mut self,
+        fd: OwnedFd,
+        path: &TreePath,
+        stat: &Stat,
+    ) -> Result<EntryKind, ScanError> {
         let size = stat.st_size as u64;
         // Blocks are of 512 bytes, whatever the filesystem's are.
         let sparse = (stat.st_blocks as u64).saturating_mul(512) < size;
