@@ -174,8 +174,8 @@ proptest! {
 #[test]
 fn attributes_of_the_image_stay_its_own() {
     let own = [
-        overlay::OPAQUE,
-        overlay::ORIGIN,
+        overlay::OPAQUE_XATTR,
+        overlay::ORIGIN_XATTR,
         b"trusted.overlay.overlay.redirect",
         b"trusted.overlay.metacopy",
     ];

@@ -641,3 +641,46 @@ fn long_paths_and_odd_ones() {
     umount(&place.target()).unwrap();
     place.assert_clean();
 }
+
+/// As in a container: filesystems may be stacked two high only, and an image on an overlay counts as one.
+#[test]
+fn images_that_lie_on_an_overlay() {
+    if skip(&TOOLS) {
+        return;
+    }
+    let below = Place::within(&std::env::temp_dir());
+    for directory in ["l", "u", "w"] {
+        fs::create_dir(below.at(directory)).unwrap();
+    }
+    let here = below.work.path().display();
+    let options = format!("lowerdir={here}/l,upperdir={here}/u,workdir={here}/w");
+    run(Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o", &options])
+        .arg(below.target()));
+    let place = Place::within(&below.target());
+    // An overlay has no whiteouts that could be put into a layer.
+    let made = Place::within(&std::env::temp_dir());
+    let mut images = stack(&made, Format::Erofs);
+    for image in &mut images {
+        let copy = place.at(image.file_name().unwrap().to_str().unwrap());
+        fs::copy(&image, &copy).unwrap();
+        *image = copy;
+    }
+    let fsmeta = merge(&place, &images);
+    let merged_image = Source::Merged {
+        image: ImageFile::open(&fsmeta).unwrap(),
+        devices: open(&images),
+    };
+    let changes = Place::within(&std::env::temp_dir());
+    for options in [MountOptions::default(), writable(&changes, "rw")] {
+        for source in [&layers(&images, None), &merged_image] {
+            mount_source(source, &place.target(), None, &options).unwrap();
+            assert_eq!(listing(&place.target()), merged());
+            umount(&place.target()).unwrap();
+        }
+    }
+    drop(merged_image);
+    place.assert_clean();
+    drop(place);
+    run(Command::new("umount").arg(below.target()));
+}
