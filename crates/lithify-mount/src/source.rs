@@ -35,6 +35,18 @@ impl ImageFile {
         Self { file, path: None }
     }
 
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The name it was opened by.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// How messages call it.
     #[cfg(target_os = "linux")]
     pub(crate) fn shown(&self) -> PathBuf {
