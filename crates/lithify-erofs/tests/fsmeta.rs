@@ -581,3 +581,38 @@ fn as_many_layers_as_there_are_numbers() {
         "{error}"
     );
 }
+
+/// A file costs an inode with one index and its name, whatever its length, and what is removed costs nothing.
+#[test]
+fn many_files_take_little() {
+    let mut base = Layer::default();
+    let mut top = Layer::default();
+    for directory in 0..200 {
+        let path = format!("d{directory}");
+        (base, top) = (base.directory(&path), top.directory(&path));
+        for file in 0..100 {
+            base = base.file(&format!("{path}/file{file}"), b"x");
+        }
+        for file in 0..20 {
+            top = top.whiteout(&format!("{path}/file{file}"));
+        }
+    }
+    let layers = [base, top];
+    let images: Vec<_> = layers
+        .iter()
+        .map(|layer| Image::open(layers::layer_image(layer, Vec::new())).unwrap())
+        .collect();
+    let (fsmeta, report) = layers::merge(&layers, &images, Vec::new(), &FsmetaOptions::default());
+    assert_eq!(
+        (report.removed, report.image.external_files),
+        (4000, 16_000)
+    );
+    // 64 bytes for inode and index, 18 for the name; directories and what does not fill a block come to it.
+    assert!(
+        fsmeta.len() < 16_000 * 85 + 200 * 128,
+        "{} bytes",
+        fsmeta.len()
+    );
+    assert!(report.image.padding_bytes < 8192);
+    assert!(Image::open(fsmeta).unwrap().verify().unwrap().is_sound());
+}

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
 use crate::{MountError, MountOptions};
+
+/// Longest value of an option, in bytes (`fsconfig(2)` of Linux copies 256 with the NUL).
+pub(crate) const STRING_MAX: usize = 255;
 
 /// A filesystem being configured.
 #[derive(Debug)]
@@ -132,8 +135,8 @@ impl Target {
         })
     }
 
-    /// Makes the topmost mount here disappear.
-    pub(crate) fn detach(&self) -> Result<(), Errno> {
-        unmount(&self.path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+    /// The directory's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }

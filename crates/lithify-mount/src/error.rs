@@ -22,7 +22,13 @@ pub enum MountError {
         source: io::Error,
     },
     /// The image is something else.
-    #[error("{path:?} is not an EROFS image")]
+    #[error("{path:?} is neither an EROFS nor a squashfs image")]
+    NotImage {
+        /// The image; `-` when it was given as an open file.
+        path: PathBuf,
+    },
+    /// A merged image that is no EROFS.
+    #[error("{path:?} is not an EROFS image, which it must be to have data in other files")]
     NotErofs {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
@@ -32,6 +38,48 @@ pub enum MountError {
         "this kernel cannot mount EROFS: load the module (modprobe erofs) or use a kernel with CONFIG_EROFS_FS"
     )]
     NoErofs,
+    /// The kernel has no squashfs.
+    #[error(
+        "this kernel cannot mount squashfs: load the module (modprobe squashfs) or use a kernel with CONFIG_SQUASHFS"
+    )]
+    NoSquashfs,
+    /// The kernel has no tmpfs.
+    #[error("this kernel has no tmpfs, which the root directory of an overlay needs")]
+    NoTmpfs,
+    /// The kernel does not show extended attributes of the filesystem, by which layers say what they remove.
+    #[error(
+        "this kernel does not read extended attributes of {path:?}: layers need them (CONFIG_SQUASHFS_XATTR, CONFIG_EROFS_FS_XATTR)"
+    )]
+    NoAttributes {
+        /// The image; `-` when it was given as an open file.
+        path: PathBuf,
+    },
+    /// No layers, or more than overlayfs takes, or a root layer that is none of them.
+    #[error(
+        "{found} layers with the root directory of layer {root}: an overlay has 1 to {limit}; mount a merged or flat image instead"
+    )]
+    LayerCount {
+        /// How many there are.
+        found: usize,
+        /// The most there can be.
+        limit: usize,
+        /// The layer whose root directory should count.
+        root: usize,
+    },
+    /// The root directory of an overlay cannot be made to look like the image's.
+    #[error("cannot set the metadata of an overlay's root directory")]
+    Root {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No mount namespace of our own to put an overlay together in.
+    #[error("cannot {operation}: an overlay is put together in a mount namespace of its own")]
+    Namespace {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The kernel has no overlayfs.
     #[error(
         "this kernel cannot mount overlays: load the module (modprobe overlay) or use a kernel with CONFIG_OVERLAY_FS"

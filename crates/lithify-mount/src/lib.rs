@@ -1,4 +1,4 @@
-//! Mounting EROFS images, read-only or under a writable overlay.
+//! Mounting images of filesystems and of layers, read-only or under a writable overlay.
 //!
 //! An image comes from elsewhere, so it is mounted as something that may be hostile: without set-user-ID programs and
 //! device nodes working, unless asked for ([`MountOptions`]). And a mount should be one thing: whatever stands behind
@@ -6,7 +6,9 @@
 //!
 //! - Linux 6.12 and later mount the image file itself; before, and where the file's own filesystem does not support
 //!   that (tmpfs), a loop device comes between that detaches itself with the mount.
-//! - With [`MountOptions::writable`], an overlay lies over the image. The overlay keeps the image's filesystem alive on
+//!   squashfs always gets one.
+//! - A [`Source`] may also be a merged EROFS image with the files its data is in, or layers for an overlay.
+//! - With [`MountOptions::writable`], an overlay lies over the image. An overlay keeps the filesystems below it alive on
 //!   its own, so that only the overlay is ever in the mount table.
 //!
 //! Mounting takes `CAP_SYS_ADMIN`. Other systems than Linux get [`MountError::Unsupported`].
@@ -26,11 +28,18 @@
 mod context; // a filesystem on its way to being mounted
 mod error;
 #[cfg(target_os = "linux")]
-mod image; // an image file or block device, checked and mounted
+mod image; // image files and block devices, checked and mounted
+#[cfg(target_os = "linux")]
+mod layers; // what an overlay lies on
+#[cfg(target_os = "linux")]
+mod list; // which mounts are ours
 #[cfg(target_os = "linux")]
 mod loop_device; // a file as a block device
 #[cfg(target_os = "linux")]
-mod overlay; // the writable layer
+mod namespace; // where an overlay is put together
+#[cfg(target_os = "linux")]
+mod overlay; // layers over each other, a writable one over all
+mod source; // what is to be mounted
 #[cfg(target_os = "linux")]
 mod table; // what is mounted where
 #[cfg(target_os = "linux")]
@@ -42,6 +51,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use error::{MountError, User};
+pub use source::{ImageFile, LAYERS_MAX, Source};
 
 /// How an image is mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,16 +66,13 @@ pub struct MountOptions {
     pub devices: bool,
 }
 
-/// Mounts an image, a file or block device, at a directory.
+/// Mounts an image, a file or block device with EROFS or squashfs, at a directory.
 ///
 /// # Errors
 /// [`MountError`]. Nothing stays mounted then.
 pub fn mount(image: &Path, directory: &Path, options: &MountOptions) -> Result<(), MountError> {
-    let file = File::open(image).map_err(|source| MountError::Image {
-        path: image.to_path_buf(),
-        source,
-    })?;
-    mount_opened(&file, Some(image), directory, options)
+    let source = Source::Image(ImageFile::open(image)?);
+    mount_source(&source, directory, Some(image), options)
 }
 
 /// Like [`mount`], with an image file that is open for reading and need not have a name. The kernel keeps it as long as
@@ -78,30 +85,102 @@ pub fn mount_file(
     directory: &Path,
     options: &MountOptions,
 ) -> Result<(), MountError> {
-    mount_opened(image, None, directory, options)
+    let file = image.try_clone().map_err(|source| MountError::Image {
+        path: "-".into(),
+        source,
+    })?;
+    let source = Source::Image(ImageFile::from_file(file));
+    mount_source(&source, directory, None, options)
 }
 
+/// Mounts whatever a [`Source`] is at a directory: always as one mount, all else of which goes away with it. `name` is
+/// a path that [`mounts`] then tells, such as that of a directory with layers; of images mounted without an overlay
+/// their own is told.
+///
+/// # Errors
+/// [`MountError`]. Nothing stays mounted then.
 #[cfg(target_os = "linux")]
-fn mount_opened(
-    image: &File,
-    path: Option<&Path>,
+pub fn mount_source(
+    source: &Source,
     directory: &Path,
+    name: Option<&Path>,
     options: &MountOptions,
 ) -> Result<(), MountError> {
     let target = context::Target::open(directory)?;
-    let filesystem = image::mount(image, path, options)?;
+    let filesystem = match source {
+        Source::Image(image) => image::mount(image, options)?,
+        Source::Merged { image, devices } => image::mount_merged(image, devices, options)?,
+        Source::Layers { images, root } => {
+            let lower = layers::Lower::mount(images, *root, options)?;
+            return overlay::mount(lower, &target, name, options);
+        }
+    };
     match &options.writable {
         None => target.attach(&filesystem),
-        Some(writable) => overlay::mount(&filesystem, &target, writable, options),
+        Some(_) => overlay::mount(layers::Lower::single(filesystem), &target, name, options),
     }
 }
 
+/// Mounts something at a directory.
+///
+/// # Errors
+/// [`MountError::Unsupported`] on this system.
 #[cfg(not(target_os = "linux"))]
-fn mount_opened(_: &File, _: Option<&Path>, _: &Path, _: &MountOptions) -> Result<(), MountError> {
+pub fn mount_source(
+    _: &Source,
+    _: &Path,
+    _: Option<&Path>,
+    _: &MountOptions,
+) -> Result<(), MountError> {
     Err(MountError::Unsupported)
 }
 
-/// Undoes a mount made by [`mount`]: whatever EROFS or overlay of this crate is topmost at the directory. Loop devices
+/// What is mounted at a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mounted {
+    /// The directory.
+    pub target: PathBuf,
+    /// As what.
+    pub kind: MountKind,
+    /// The image file, or what the mount was named; `None` if it has no name.
+    pub source: Option<PathBuf>,
+    /// The directory that keeps changes ([`MountOptions::writable`]); `None` if the mount is read-only, or the
+    /// directory's path was no option for an overlay.
+    pub writable: Option<PathBuf>,
+}
+
+/// How something is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MountKind {
+    /// An EROFS image, with its data or merged.
+    Erofs,
+    /// A squashfs image.
+    Squashfs,
+    /// Layers, or an image with a directory for changes.
+    Overlay,
+}
+
+/// What is mounted that [`umount`] would undo, in the order of mounting. Two at one directory are in it twice.
+///
+/// # Errors
+/// [`MountError::Table`].
+#[cfg(target_os = "linux")]
+pub fn mounts() -> Result<Vec<Mounted>, MountError> {
+    list::mounts()
+}
+
+/// What is mounted.
+///
+/// # Errors
+/// [`MountError::Unsupported`] on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn mounts() -> Result<Vec<Mounted>, MountError> {
+    Err(MountError::Unsupported)
+}
+
+/// Undoes a mount made by [`mount`]: whatever EROFS, squashfs or overlay of this crate is topmost at the directory. Loop devices
 /// go with it. What a writable mount has kept stays where it is.
 ///
 /// # Errors

@@ -1,23 +1,28 @@
-//! A file as a block device (`loop(4)`), for kernels that mount EROFS from nothing else.
+//! A file as a block device (`loop(4)`), for filesystems that the kernel mounts from nothing else.
 //!
-//! The only unsafe code of the crate: two `ioctl`s rustix has no function for.
+//! Unsafe for three `ioctl`s rustix has no function for.
 #![allow(unsafe_code, reason = "ioctl")]
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl};
+use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, ioctl};
 
 use crate::MountError;
 
 /// Numbers of `include/uapi/linux/loop.h`.
 const LOOP_CONFIGURE: Opcode = 0x4c0a;
+const LOOP_GET_STATUS64: Opcode = 0x4c05;
 const LOOP_CTL_GET_FREE: Opcode = 0x4c82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// What the devices of this crate are labelled with.
+const LABEL: &[u8] = b"lithify";
 
 /// Times another process may take the free device before us.
 const ATTEMPTS: usize = 64;
@@ -125,10 +130,23 @@ pub(crate) fn attach(image: &File) -> Result<LoopDevice, MountError> {
     Err(failed("find a free loop device")(Errno::BUSY.into()))
 }
 
+/// Whether a loop device is one of this crate. Not, if one may not look.
+pub(crate) fn is_ours(device: &Path) -> bool {
+    let Ok(device) = File::open(device) else {
+        return false;
+    };
+    // SAFETY: LOOP_GET_STATUS64 writes one `struct loop_info64` (`loop_get_status64`: copy_to_user) and reads none.
+    // `LoopInfo` has its layout: C representation, the size asserted above, no padding, any bytes are a value.
+    let status = unsafe { Getter::<LOOP_GET_STATUS64, LoopInfo>::new() };
+    // SAFETY: as above; `device` was opened by the name of a loop device, and the number is one of those reserved for
+    // them.
+    let info = unsafe { ioctl(&device, status) };
+    info.is_ok_and(|info| info.file_name.starts_with(LABEL) && info.file_name[LABEL.len()] == 0)
+}
+
 fn configure(device: &File, image: &File) -> Result<(), Errno> {
     let mut file_name = [0; 64];
-    let label = b"lithify";
-    file_name[..label.len()].copy_from_slice(label);
+    file_name[..LABEL.len()].copy_from_slice(LABEL);
     let config = LoopConfig {
         // Descriptors are never negative.
         fd: image.as_raw_fd() as u32,

@@ -1,9 +1,9 @@
-//! A writable layer over an image.
+//! Overlays: a writable layer over an image, and layers over each other.
 //!
-//! An overlay holds the filesystems it lies on by itself (`clone_private_mount`), but up to Linux 6.14 takes only such
-//! as are attached when it is made. So the image is attached at the target for that moment and then replaced by the
-//! overlay: one mount in the table, nothing else to undo.
+//! The filesystems an overlay lies on are attached nowhere but where it is made ([`namespace`]): one mount in the
+//! table, nothing else to undo.
 
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -15,58 +15,206 @@ use rustix::fs::{
     flistxattr, fsetxattr, fstat, futimens, openat,
 };
 use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountFlags, OpenTreeFlags, mount as mount_by_text, open_tree};
+use rustix::process::chdir;
 
-use crate::context::{Context, Target, attributes, descriptor_path};
-use crate::{MountError, MountOptions, table};
+use crate::context::{Context, STRING_MAX, Target, attributes, descriptor_path};
+use crate::layers::Lower;
+use crate::{MountError, MountOptions, namespace, table};
 
-/// What an overlay says it was made from, by which [`umount`](crate::umount) knows it.
-pub(crate) const SOURCE: &str = "lithify";
+/// What an overlay says it was made from, by which [`umount`](crate::umount) knows it; a colon and the image's name may
+/// follow.
+const SOURCE: &[u8] = b"lithify";
 
-/// Puts an overlay over a mounted image and attaches it.
+/// Puts an overlay over mounts and attaches it. `name` is what it is of.
 pub(crate) fn mount(
-    image: &OwnedFd,
+    mut lower: Lower,
     target: &Target,
-    writable: &Path,
+    name: Option<&Path>,
     options: &MountOptions,
 ) -> Result<(), MountError> {
-    let layer = Layer::open(writable, image)?;
-    target.attach(image)?;
-    let overlay = make(image, &layer, options);
-    let detached = target.detach();
-    let overlay = overlay?;
-    detached.map_err(|e| MountError::Unmount {
-        path: writable.to_path_buf(),
-        source: e.into(),
-    })?;
+    let changes = match &options.writable {
+        Some(writable) => Some(Changes::open(writable, lower.root())?),
+        None => {
+            lower.complete()?;
+            None
+        }
+    };
+    let mounts: Vec<&OwnedFd> = lower.mounts.iter().collect();
+    let plan = Plan {
+        lower: &mounts,
+        changes: changes.as_ref(),
+        name,
+        options,
+    };
+    let overlay = namespace::with_attached(&mounts, target.path(), || plan.make(target.path()))?;
     target.attach(&overlay)
 }
 
-fn make(image: &OwnedFd, layer: &Layer, options: &MountOptions) -> Result<OwnedFd, MountError> {
-    let what = format!("an overlay with changes in {:?}", layer.path);
-    let context = Context::open("overlay", what, MountError::NoOverlay)?;
-    context.string("source", SOURCE.as_bytes())?;
-    context.string("lowerdir", descriptor_path(image.as_fd()).as_bytes())?;
-    context.string("upperdir", &layer.option("upper", &layer.upper))?;
-    context.string("workdir", &layer.option("work", &layer.work))?;
-    // An image may carry overlay attributes of its own: never let one redirect a name or lend a file's data
-    // (`Documentation/filesystems/overlayfs.rst`, "Metadata only copy up", warning). And no index, which would tie the
-    // changes to this very copy of the image.
-    context.string("redirect_dir", b"nofollow")?;
-    context.string("metacopy", b"off")?;
-    context.string("index", b"off")?;
-    context.create().map_err(|e| context.refused(e))?;
-    context.into_mount(attributes(options))
+/// What an overlay is to be.
+#[derive(Clone, Copy, Debug)]
+struct Plan<'a> {
+    /// Top first, attached in this mount namespace.
+    lower: &'a [&'a OwnedFd],
+    changes: Option<&'a Changes>,
+    /// What the overlay is of.
+    name: Option<&'a Path>,
+    options: &'a MountOptions,
+}
+
+/// An image may carry overlay attributes of its own: never let one redirect a name or lend a file's data
+/// (`Documentation/filesystems/overlayfs.rst`, "Metadata only copy up", warning). And no index, which would tie the
+/// changes to this very copy of the image.
+const FIXED_OPTIONS: [(&str, &str); 3] = [
+    ("redirect_dir", "nofollow"),
+    ("metacopy", "off"),
+    ("index", "off"),
+];
+
+impl Plan<'_> {
+    fn make(&self, target: &Path) -> Result<OwnedFd, MountError> {
+        let error = match self.make_by_context() {
+            Ok(overlay) => return Ok(overlay),
+            Err(error) => error,
+        };
+        let invalid = matches!(
+            &error,
+            MountError::Refused { source, .. } if Errno::from_io_error(source) == Some(Errno::INVAL)
+        );
+        if !invalid || self.lower.len() == 1 {
+            return Err(error);
+        }
+        // Linux before 6.7, where layers cannot be given one by one. What is wrong otherwise is so again.
+        self.make_by_mount(target).map_err(|_| error)
+    }
+
+    fn what(&self) -> String {
+        match self.changes {
+            Some(changes) => format!("an overlay with changes in {:?}", changes.path),
+            None => format!("an overlay of {} layers", self.lower.len()),
+        }
+    }
+
+    fn make_by_context(&self) -> Result<OwnedFd, MountError> {
+        let context = Context::open("overlay", self.what(), MountError::NoOverlay)?;
+        context.string("source", &source(self.name))?;
+        if let [single] = self.lower {
+            context.string("lowerdir", descriptor_path(single.as_fd()).as_bytes())?;
+        } else {
+            // One by one, so that they may be any number.
+            for layer in self.lower {
+                context.string("lowerdir+", descriptor_path(layer.as_fd()).as_bytes())?;
+            }
+        }
+        let mut attributes = attributes(self.options);
+        let mut named = Vec::new();
+        if let Some(changes) = self.changes {
+            for (option, name, directory) in changes.options() {
+                let value = changes.option(name, directory)?;
+                context.string(option, &value.value)?;
+                named.push(value);
+            }
+        } else {
+            context.flag("ro")?;
+            attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        }
+        for (name, value) in FIXED_OPTIONS {
+            context.string(name, value.as_bytes())?;
+        }
+        context.create().map_err(|e| context.refused(e))?;
+        drop(named);
+        context.into_mount(attributes)
+    }
+
+    /// By `mount(2)`, whose options are a page of text: layers are named by the numbers of their descriptors, from the
+    /// directory these are in. The overlay is attached at `target`, and a copy given that is not.
+    fn make_by_mount(&self, target: &Path) -> Result<OwnedFd, MountError> {
+        use std::os::fd::AsRawFd as _;
+
+        let refused = |e: Errno| MountError::Refused {
+            what: self.what(),
+            reason: None,
+            source: e.into(),
+        };
+        let numbers: Vec<_> = self
+            .lower
+            .iter()
+            .map(|layer| layer.as_raw_fd().to_string())
+            .collect();
+        let mut data = format!("lowerdir={}", numbers.join(":")).into_bytes();
+        let mut flags = MountFlags::empty();
+        flags.set(MountFlags::NOSUID, !self.options.setuid);
+        flags.set(MountFlags::NODEV, !self.options.devices);
+        let mut named = Vec::new();
+        let mut add = |name: &str, value: &[u8]| {
+            data.push(b',');
+            data.extend_from_slice(name.as_bytes());
+            data.push(b'=');
+            data.extend_from_slice(value);
+        };
+        if let Some(changes) = self.changes {
+            for (option, name, directory) in changes.options() {
+                let value = changes.option(name, directory)?;
+                add(option, &value.value);
+                named.push(value);
+            }
+        } else {
+            flags |= MountFlags::RDONLY;
+        }
+        for (name, value) in FIXED_OPTIONS {
+            add(name, value.as_bytes());
+        }
+        if data.len() >= MOUNT_DATA_MAX {
+            return Err(refused(Errno::TOOBIG));
+        }
+        let (Ok(data), Ok(source)) = (CString::new(data), CString::new(source(self.name))) else {
+            return Err(refused(Errno::INVAL));
+        };
+        // This thread's own, as its mount namespace is.
+        chdir("/proc/self/fd").map_err(refused)?;
+        mount_by_text(&source, target, c"overlay", flags, data.as_c_str()).map_err(refused)?;
+        let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(rustix::fs::CWD, target, copy).map_err(refused)
+    }
+}
+
+/// Bytes of options `mount(2)` takes, with the NUL: a page of the smallest size.
+const MOUNT_DATA_MAX: usize = 4096;
+
+/// What the mount table shows as source.
+fn source(name: Option<&Path>) -> Vec<u8> {
+    let mut source = SOURCE.to_vec();
+    if let Some(name) = name.and_then(|name| name.canonicalize().ok()) {
+        let name = name.as_os_str().as_bytes();
+        if source.len() + 1 + name.len() <= STRING_MAX {
+            source.push(b':');
+            source.extend_from_slice(name);
+        }
+    }
+    source
+}
+
+/// The image's name in the source of an overlay of this crate; `None` if it is another's.
+pub(crate) fn source_name(source: &OsStr) -> Option<Option<PathBuf>> {
+    let rest = source.as_bytes().strip_prefix(SOURCE)?;
+    if rest.is_empty() {
+        return Some(None);
+    }
+    let name = OsStr::from_bytes(rest.strip_prefix(b":")?);
+    Path::new(name)
+        .is_absolute()
+        .then(|| Some(PathBuf::from(name)))
 }
 
 /// The directory changes are kept in.
 #[derive(Debug)]
-struct Layer {
+struct Changes {
     path: PathBuf,
     upper: OwnedFd,
     work: OwnedFd,
 }
 
-impl Layer {
+impl Changes {
     fn open(path: &Path, image: &OwnedFd) -> Result<Self, MountError> {
         let failed = |operation, path: &Path| {
             let path = path.to_path_buf();
@@ -101,16 +249,54 @@ impl Layer {
         Ok(Self { path, upper, work })
     }
 
-    /// The path as the value of an option: plain where it reads well, by descriptor where it has characters overlayfs
-    /// or older kernels give a meaning.
-    fn option(&self, name: &str, fd: &OwnedFd) -> Vec<u8> {
+    /// The options they are given by, with name and descriptor.
+    fn options(&self) -> [(&'static str, &'static str, &OwnedFd); 2] {
+        [
+            ("upperdir", "upper", &self.upper),
+            ("workdir", "work", &self.work),
+        ]
+    }
+
+    /// A directory as the value of an option: by path where it reads well, by descriptor where the path is too long or
+    /// has characters overlayfs or older kernels give a meaning. To be called where the overlay is made: a descriptor of
+    /// another mount namespace is none for it.
+    fn option(&self, name: &str, fd: &OwnedFd) -> Result<OptionValue, MountError> {
         let path = self.path.join(name);
         let bytes = path.as_os_str().as_bytes();
-        if bytes.iter().any(|b| matches!(b, b',' | b':' | b'\\')) {
-            return descriptor_path(fd.as_fd()).into_bytes();
+        let odd = bytes.iter().any(|b| matches!(b, b',' | b':' | b'\\'));
+        if !odd && bytes.len() <= STRING_MAX {
+            return Ok(OptionValue {
+                value: bytes.to_vec(),
+                _directory: None,
+            });
         }
-        bytes.to_vec()
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(rustix::fs::CWD, &path, flags, Mode::empty()).and_then(|here| {
+            let (a, b) = (fstat(&here)?, fstat(fd)?);
+            // Replaced since it was looked at.
+            if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
+                Ok(here)
+            } else {
+                Err(Errno::STALE)
+            }
+        });
+        let directory = opened.map_err(|e| MountError::Writable {
+            operation: "open",
+            path: path.clone(),
+            source: e.into(),
+        })?;
+        Ok(OptionValue {
+            value: descriptor_path(directory.as_fd()).into_bytes(),
+            _directory: Some(directory),
+        })
     }
+}
+
+/// The value of an option, with what it is the name of.
+#[derive(Debug)]
+struct OptionValue {
+    value: Vec<u8>,
+    _directory: Option<OwnedFd>,
 }
 
 /// The kernel only warns of a second overlay over the same changes.
@@ -129,7 +315,7 @@ fn in_use(path: &Path) -> Result<(), MountError> {
 }
 
 /// Owner, attributes, mode and time of one directory for another.
-fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
     let from = openat(from, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let stat = fstat(&from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
@@ -162,4 +348,63 @@ fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
         last_modification: time,
     };
     futimens(to, &times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tmpfs with a file.
+    fn layer(number: usize) -> Result<OwnedFd, MountError> {
+        let context = Context::open("tmpfs", "a test".into(), MountError::NoTmpfs)?;
+        context.create().map_err(|e| context.refused(e))?;
+        let mount = context.into_mount(MountAttrFlags::empty())?;
+        for name in ["same".to_owned(), number.to_string()] {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+            let file = openat(&mount, name, flags, Mode::RUSR).unwrap();
+            rustix::io::write(&file, number.to_string().as_bytes()).unwrap();
+        }
+        Ok(mount)
+    }
+
+    /// The way of kernels before 6.7, which newer ones know too.
+    #[test]
+    fn layers_by_numbers() {
+        let count = 300;
+        let work = tempfile::tempdir().unwrap();
+        let (point, odd) = (work.path().join("mnt"), work.path().join("a,b:c"));
+        fs::create_dir(&point).unwrap();
+        let target = Target::open(&point).unwrap();
+        for writable in [None, Some(work.path().join("rw")), Some(odd)] {
+            let layers = match (0..count).map(layer).collect::<Result<Vec<_>, _>>() {
+                Err(MountError::Permission) => {
+                    eprintln!("skipped: needs root");
+                    return;
+                }
+                layers => layers.unwrap(),
+            };
+            let mounts: Vec<_> = layers.iter().collect();
+            let changes = writable.map(|path| Changes::open(&path, mounts[0]).unwrap());
+            let plan = Plan {
+                lower: &mounts,
+                changes: changes.as_ref(),
+                name: Some(&point),
+                options: &MountOptions::default(),
+            };
+            let make = || plan.make_by_mount(&point);
+            let overlay = namespace::with_attached(&mounts, &point, make).unwrap();
+            target.attach(&overlay).unwrap();
+            drop(overlay);
+            assert_eq!(fs::read_dir(&point).unwrap().count(), count + 1);
+            assert_eq!(fs::read(point.join("same")).unwrap(), b"0");
+            assert_eq!(fs::read(point.join("299")).unwrap(), b"299");
+            let written = fs::write(point.join("new"), "x");
+            assert_eq!(written.is_ok(), changes.is_some());
+            let found = crate::mounts().unwrap();
+            let mounted = found.iter().find(|m| m.target == point).unwrap();
+            assert_eq!(mounted.source.as_deref(), Some(point.as_path()));
+            crate::umount(&point).unwrap();
+            assert!(!table::mounts().unwrap().iter().any(|m| m.point == point));
+        }
+    }
 }

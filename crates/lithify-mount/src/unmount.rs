@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount as umount2};
 
-use crate::{MountError, overlay, table, users};
+use crate::{MountError, list, table, users};
 
 /// Waits before the next attempts while the mount is busy, in milliseconds, half a second in all. A process that was just
 /// forked has its parent's files open until it starts its program, and whoever looks at new mounts (udev, indexers) is
@@ -25,12 +25,7 @@ pub(crate) fn unmount(directory: &Path) -> Result<(), MountError> {
     let Some(top) = mounts.iter().rfind(|m| m.point == path) else {
         return Err(MountError::NotMounted { path });
     };
-    let ours = match top.filesystem.as_str() {
-        "erofs" => true,
-        "overlay" => top.source == overlay::SOURCE,
-        _ => false,
-    };
-    if !ours {
+    if list::recognise(top).is_none() {
         let filesystem = top.filesystem.clone();
         return Err(MountError::Foreign { path, filesystem });
     }

@@ -2,127 +2,46 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod place;
+
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lithify_mount::{MountError, MountOptions, User, mount, mount_file, umount};
+use place::{Place, run};
 
 /// Says that a test is skipped; true if it is.
 fn skip() -> bool {
-    let root = fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0);
-    let tools = ["mkfs.erofs", "losetup"];
-    let has = |tool| Command::new(tool).arg("--help").output().is_ok();
-    let skipped = !root || !tools.into_iter().all(has);
-    if skipped {
-        eprintln!("skipped: needs root, mkfs.erofs and losetup");
-    }
-    skipped
+    place::skip(&["mkfs.erofs", "losetup"])
 }
 
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// A place with an image.
+fn place_with_image() -> Place {
+    place_within(&std::env::temp_dir())
 }
 
-/// A place with an image and a mount point; unmounts whatever is left when a test fails.
-struct Place {
-    work: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self::within(&std::env::temp_dir())
-    }
-
-    /// The image lies in `directory`.
-    fn within(directory: &Path) -> Self {
-        let work = tempfile::tempdir_in(directory).unwrap();
-        let place = Self { work };
-        let root = place.at("root");
-        fs::create_dir_all(root.join("dir/sub")).unwrap();
-        fs::write(root.join("file"), "from the image").unwrap();
-        fs::write(root.join("dir/gone"), "from the image").unwrap();
-        fs::write(root.join("su"), "").unwrap();
-        fs::set_permissions(root.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
-        run(Command::new("mknod")
-            .arg(root.join("null"))
-            .args(["c", "1", "3"]));
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o751)).unwrap();
-        let times = ["-d", "2001-02-03 04:05:06.789 UTC"];
-        run(Command::new("touch").args(times).arg(&root));
-        run(Command::new("mkfs.erofs")
-            .arg("--quiet")
-            .arg(place.image())
-            .arg(&root));
-        fs::create_dir(place.target()).unwrap();
-        place
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.work.path().join(name)
-    }
-
-    fn image(&self) -> PathBuf {
-        self.at("image.erofs")
-    }
-
-    fn target(&self) -> PathBuf {
-        self.at("mnt")
-    }
-
-    /// Lines of the mount table that name this place.
-    fn mounts(&self) -> Vec<String> {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let here = self.work.path().to_str().unwrap();
-        table
-            .lines()
-            .filter(|l| l.contains(here))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// Loop devices of this place's image.
-    fn loop_devices(&self) -> Vec<String> {
-        let list = run(Command::new("losetup").args([
-            "--list",
-            "--noheadings",
-            "--output",
-            "NAME,BACK-FILE",
-        ]));
-        let here = self.work.path().to_str().unwrap().to_owned();
-        list.lines()
-            .filter(|l| l.contains(&here))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// Nothing mounted, and no loop device after at most a moment: the last close may be another process's, such as
-    /// udev looking at the device.
-    fn assert_clean(&self) {
-        assert_eq!(self.mounts(), [""; 0]);
-        for _ in 0..100 {
-            if self.loop_devices().is_empty() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        assert_eq!(self.loop_devices(), [""; 0]);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        for _ in self.mounts() {
-            Command::new("umount")
-                .args(["-l"])
-                .arg(self.target())
-                .output()
-                .unwrap();
-        }
-    }
+/// The image lies in `directory`.
+fn place_within(directory: &Path) -> Place {
+    let place = Place::within(directory);
+    let root = place.at("root");
+    fs::create_dir_all(root.join("dir/sub")).unwrap();
+    fs::write(root.join("file"), "from the image").unwrap();
+    fs::write(root.join("dir/gone"), "from the image").unwrap();
+    fs::write(root.join("su"), "").unwrap();
+    fs::set_permissions(root.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    run(Command::new("mknod")
+        .arg(root.join("null"))
+        .args(["c", "1", "3"]));
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o751)).unwrap();
+    let times = ["-d", "2001-02-03 04:05:06.789 UTC"];
+    run(Command::new("touch").args(times).arg(&root));
+    run(Command::new("mkfs.erofs")
+        .arg("--quiet")
+        .arg(place.image())
+        .arg(&root));
+    place
 }
 
 fn read(path: PathBuf) -> String {
@@ -142,7 +61,7 @@ fn a_file_is_mounted_read_only_and_harmless() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     mount(&place.image(), &place.target(), &MountOptions::default()).unwrap();
     assert_eq!(read(place.target().join("file")), "from the image");
     let error = fs::write(place.target().join("new"), "").unwrap_err();
@@ -164,7 +83,7 @@ fn what_the_image_brings_works_if_asked_for() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     let options = MountOptions {
         setuid: true,
         devices: true,
@@ -184,7 +103,7 @@ fn a_file_on_tmpfs_gets_a_loop_device_that_goes_away() {
     if skip() || !shm.is_dir() {
         return;
     }
-    let place = Place::within(shm);
+    let place = place_within(shm);
     for options in [MountOptions::default(), writable(&place, "rw")] {
         mount(&place.image(), &place.target(), &options).unwrap();
         assert_eq!(read(place.target().join("file")), "from the image");
@@ -200,7 +119,7 @@ fn a_file_without_a_name_is_mounted_too() {
         return;
     }
     for directory in [std::env::temp_dir(), "/dev/shm".into()] {
-        let place = Place::within(&directory);
+        let place = place_within(&directory);
         let file = File::open(place.image()).unwrap();
         fs::remove_file(place.image()).unwrap();
         mount_file(&file, &place.target(), &MountOptions::default()).unwrap();
@@ -216,7 +135,7 @@ fn changes_are_kept_and_come_back() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     let before = fs::read(place.image()).unwrap();
     let options = writable(&place, "changes");
     mount(&place.image(), &place.target(), &options).unwrap();
@@ -258,7 +177,7 @@ fn one_directory_keeps_the_changes_of_one_mount() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     let options = writable(&place, "rw");
     mount(&place.image(), &place.target(), &options).unwrap();
     let second = place.at("second");
@@ -280,7 +199,7 @@ fn odd_paths_are_no_options() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     let odd = "a b,upperdir=:\\\u{fc}\n";
     let target = place.at(&format!("mnt {odd}"));
     fs::create_dir(&target).unwrap();
@@ -301,7 +220,7 @@ fn only_images_are_unmounted() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     let error = umount(&place.target()).unwrap_err();
     assert!(matches!(error, MountError::NotMounted { .. }), "{error}");
     let error = umount(&place.at("missing")).unwrap_err();
@@ -338,7 +257,7 @@ fn a_busy_mount_says_by_whom() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     mount(&place.image(), &place.target(), &MountOptions::default()).unwrap();
     let open = File::open(place.target().join("file")).unwrap();
     run(Command::new("mount")
@@ -370,7 +289,7 @@ fn a_mount_that_is_busy_for_a_moment_goes_away() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     mount(&place.image(), &place.target(), &MountOptions::default()).unwrap();
     let open = File::open(place.target().join("file")).unwrap();
     let (started, start) = std::sync::mpsc::channel();
@@ -390,7 +309,7 @@ fn what_cannot_be_mounted_is_said_and_leaves_nothing() {
     if skip() {
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     let none = MountOptions::default();
     let try_mount = |image: &Path, target: &Path| mount(image, target, &none).unwrap_err();
     let error = try_mount(&place.at("missing"), &place.target());
@@ -398,7 +317,7 @@ fn what_cannot_be_mounted_is_said_and_leaves_nothing() {
     for (name, content) in [("empty", vec![]), ("zeros", vec![0; 8192])] {
         fs::write(place.at(name), content).unwrap();
         let error = try_mount(&place.at(name), &place.target());
-        assert!(matches!(error, MountError::NotErofs { .. }), "{error}");
+        assert!(matches!(error, MountError::NotImage { .. }), "{error}");
     }
     let error = try_mount(&place.image(), &place.at("missing"));
     assert!(matches!(error, MountError::Target { .. }), "{error}");
@@ -439,7 +358,7 @@ fn without_privileges_it_says_so() {
         eprintln!("skipped: needs setpriv");
         return;
     }
-    let place = Place::new();
+    let place = place_with_image();
     fs::set_permissions(place.work.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // This program may lie where that user cannot reach it.
     fs::copy(std::env::current_exe().unwrap(), place.at("test")).unwrap();

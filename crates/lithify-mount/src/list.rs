@@ -1,0 +1,49 @@
+//! What is mounted.
+
+use std::path::{Path, PathBuf};
+
+use crate::{MountError, MountKind, Mounted, image, overlay, table};
+
+/// Mounts that [`umount`](crate::umount) takes.
+pub(crate) fn mounts() -> Result<Vec<Mounted>, MountError> {
+    Ok(table::mounts()?
+        .iter()
+        .filter_map(|mount| {
+            let (kind, source) = recognise(mount)?;
+            Some(Mounted {
+                target: mount.point.clone(),
+                kind,
+                source,
+                writable: mount
+                    .option("upperdir")
+                    .filter(|upper| kind == MountKind::Overlay && !upper.starts_with("/proc/self"))
+                    .and_then(|upper| upper.parent().map(Path::to_path_buf)),
+            })
+        })
+        .collect())
+}
+
+/// What a mount is and of which image, if it is one of this crate. All EROFS counts as such; of squashfs, which others
+/// mount too, what is on a loop device of this crate.
+pub(crate) fn recognise(mount: &table::Mount) -> Option<(MountKind, Option<PathBuf>)> {
+    let source = Path::new(&mount.source);
+    let named = || {
+        let named = source.is_absolute() && !source.starts_with("/proc/self");
+        named.then(|| source.to_path_buf())
+    };
+    match mount.filesystem.as_str() {
+        "erofs" => {
+            let file = image::behind_loop(source).map(|(file, _)| file);
+            Some((MountKind::Erofs, file.or_else(named)))
+        }
+        "squashfs" => match image::behind_loop(source)? {
+            (file, true) => Some((MountKind::Squashfs, Some(file))),
+            _ => None,
+        },
+        "overlay" => {
+            let source = overlay::source_name(&mount.source)?;
+            Some((MountKind::Overlay, source))
+        }
+        _ => None,
+    }
+}
