@@ -275,8 +275,7 @@ impl<R: ReadAt> Verifier<'_, R> {
         };
         self.listing_left = left;
         let mut last: Option<Vec<u8>> = None;
-        let mut count = 0_u64;
-        for entry in self.image.read_dir(&inode)? {
+        for (index, entry) in self.image.read_dir(&inode)?.enumerate() {
             self.path.clone_from(&path);
             let Some(entry) = self.tried(entry)? else {
                 break;
@@ -291,7 +290,7 @@ impl<R: ReadAt> Verifier<'_, R> {
             last = Some(entry.name.clone());
             self.report.names += 1;
             // A sample is enough to find an index that leads astray, and keeps long directories cheap.
-            if count.is_power_of_two() {
+            if index.is_power_of_two() {
                 let found = self.image.find(&inode, &entry.name);
                 if let Some(found) = self.tried(found)?
                     && found.as_ref() != Some(&entry)
@@ -299,7 +298,6 @@ impl<R: ReadAt> Verifier<'_, R> {
                     self.problem(ProblemKind::Index);
                 }
             }
-            count += 1;
             if let Some(child) = self.entry(&entry)? {
                 todo.push(Todo {
                     inode: child,
