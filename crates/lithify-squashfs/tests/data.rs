@@ -418,6 +418,14 @@ fn block_sizes() {
     }
 }
 
+/// A writer can be built in one thread and finished in another.
+#[test]
+fn writers_and_images_can_be_sent() {
+    fn check<T: Send>() {}
+    check::<Writer<std::fs::File>>();
+    check::<Image<std::fs::File>>();
+}
+
 #[test]
 fn what_is_written_must_be_what_was_announced() {
     let mut w = Writer::new(Vec::new(), DataOptions::default());
