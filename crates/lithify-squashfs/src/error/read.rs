@@ -113,6 +113,9 @@ pub enum ReadError {
         "the directories have more names than the image has room for: they contain themselves or are reached more than once"
     )]
     TooManyEntries,
+    /// Inodes with what stands behind them take more bytes than the image has room for.
+    #[error("the inodes take more bytes than the image has room for: they overlap")]
+    InodesOverlap,
     /// A path longer than Linux can name.
     #[error("a path in the image is longer than {limit} bytes")]
     PathTooLong {

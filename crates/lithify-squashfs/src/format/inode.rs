@@ -9,12 +9,9 @@ pub(crate) const HEAD_LEN: usize = 16;
 pub(crate) const MAJOR_MAX: u32 = (1 << 12) - 1;
 pub(crate) const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// Longest target of a symbolic link that is written and read, in bytes.
+/// Longest target of a symbolic link that is written and read, in bytes. Linux shows less: from version 6.9 on it
+/// refuses links over a page, and no version follows one longer than `PATH_MAX` less the NUL.
 pub(crate) const TARGET_MAX: usize = 65536;
-
-/// Longest target Linux shows, in bytes: from version 6.9 on it refuses links over a page, and no version follows
-/// one longer than `PATH_MAX` less the NUL.
-pub(crate) const TARGET_LINUX_MAX: usize = 4095;
 
 /// Added to the extended form's type number.
 const EXTENDED: u16 = 7;

@@ -184,6 +184,18 @@ impl<R: ReadAt> Image<R> {
         self.cursor("the inode table", self.superblock.inode_table, position)
     }
 
+    /// Bytes of an inode in its table, with the list of its blocks or its target, without a directory's index.
+    pub(super) fn inode_len(&self, inode: &Inode) -> Result<u64, ReadError> {
+        let behind = match inode.body {
+            // At most 2⁶³ / 4096 blocks.
+            Body::File { .. } => 4 * self.layout(inode)?.blocks,
+            Body::Symlink { size, .. } => u64::from(size),
+            _ => 0,
+        };
+        let body = body_len(inode.head.file_type, inode.head.extended);
+        Ok((HEAD_LEN + body) as u64 + behind)
+    }
+
     /// The target of a symbolic link.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Checking a whole image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use lithify_tree::Escaped;
 
 use super::directory::DirEntry;
 use super::{Image, Inode};
+use crate::error::Damage;
 use crate::format::inode::Body;
 use crate::format::{BLOCK_STORED, NO_TABLE, NONE};
 use crate::{FileType, ReadAt, ReadError};
@@ -115,14 +116,15 @@ pub enum ProblemKind {
         /// Where it is.
         found: u32,
     },
-    /// A link count that is not the number of names.
+    /// A link count that is not the number of names. Those of directories are not checked: nothing depends on them,
+    /// and programs disagree whether files count.
     #[error("inode {number} says it has {stated} names, found {found}")]
     LinkCount {
         /// The inode.
         number: u32,
         /// By the inode.
         stated: u32,
-        /// Names found; for a directory 2 plus its subdirectories.
+        /// Names found.
         found: u32,
     },
     /// A number of inodes that is not the superblock's.
@@ -165,8 +167,10 @@ impl<R: ReadAt> Image<R> {
             report: Verification::default(),
             path: Vec::new(),
             inodes: HashMap::new(),
-            blocks: HashMap::new(),
-            listing_left: self.listing_limit(),
+            xattrs: HashSet::new(),
+            blocks: BTreeMap::new(),
+            listing_left: self.metadata_limit(),
+            inodes_left: self.metadata_limit(),
         };
         verifier.run()?;
         Ok(verifier.report)
@@ -179,9 +183,22 @@ struct Verifier<'a, R> {
     path: Vec<u8>,
     /// By number.
     inodes: HashMap<u32, Seen>,
-    /// Blocks of data that have been read, by place: length in the image and uncompressed.
-    blocks: HashMap<u64, (u32, u64)>,
+    /// Numbers of attribute sets that have been read.
+    xattrs: HashSet<u32>,
+    /// Blocks of data that have been read, by place. None overlaps another, so that all together take no more time
+    /// than the image is long.
+    blocks: BTreeMap<u64, Block>,
     listing_left: u64,
+    inodes_left: u64,
+}
+
+/// A block of data.
+#[derive(Clone, Copy)]
+struct Block {
+    /// Length as the image has it.
+    length: u32,
+    /// Length uncompressed, if it can be read.
+    raw: Option<u64>,
 }
 
 struct Seen {
@@ -241,7 +258,6 @@ impl<R: ReadAt> Verifier<'_, R> {
             self.directory(directory, &mut todo)?;
         }
         self.link_counts();
-        self.overlaps();
         let (stated, found) = (
             u64::from(self.image.superblock.inodes),
             self.inodes.len() as u64,
@@ -274,8 +290,7 @@ impl<R: ReadAt> Verifier<'_, R> {
         };
         self.listing_left = left;
         let mut last: Option<Vec<u8>> = None;
-        let (mut subdirectories, mut count) = (0_u32, 0_u64);
-        for entry in self.image.read_dir(&inode)? {
+        for (index, entry) in self.image.read_dir(&inode)?.enumerate() {
             self.path.clone_from(&path);
             let Some(entry) = self.tried(entry)? else {
                 break;
@@ -290,7 +305,7 @@ impl<R: ReadAt> Verifier<'_, R> {
             last = Some(entry.name.clone());
             self.report.names += 1;
             // A sample is enough to find an index that leads astray, and keeps long directories cheap.
-            if count.is_power_of_two() {
+            if index.is_power_of_two() {
                 let found = self.image.find(&inode, &entry.name);
                 if let Some(found) = self.tried(found)?
                     && found.as_ref() != Some(&entry)
@@ -298,18 +313,13 @@ impl<R: ReadAt> Verifier<'_, R> {
                     self.problem(ProblemKind::Index);
                 }
             }
-            count += 1;
             if let Some(child) = self.entry(&entry)? {
-                subdirectories += 1;
                 todo.push(Todo {
                     inode: child,
                     path: self.path.clone(),
                     parent: inode.number(),
                 });
             }
-        }
-        if let Some(seen) = self.inodes.get_mut(&inode.number()) {
-            seen.names = subdirectories.saturating_add(2);
         }
         Ok(())
     }
@@ -368,8 +378,19 @@ impl<R: ReadAt> Verifier<'_, R> {
             },
         );
         self.report.inodes += 1;
-        let xattrs = self.image.xattrs(inode);
-        self.tried(xattrs)?;
+        let length = self.image.inode_len(inode)?;
+        let Some(left) = self.inodes_left.checked_sub(length) else {
+            self.problem(ProblemKind::Unreadable(ReadError::InodesOverlap));
+            return Ok(());
+        };
+        self.inodes_left = left;
+        let set = self.image.xattr_number(inode);
+        if let Some(set) = self.tried(set)?
+            && self.xattrs.insert(set)
+        {
+            let xattrs = self.image.xattrs(inode);
+            self.tried(xattrs)?;
+        }
         if self.image.superblock.export_table != NO_TABLE {
             self.export(inode)?;
         }
@@ -422,39 +443,63 @@ impl<R: ReadAt> Verifier<'_, R> {
                 continue;
             }
             let expected = (layout.size - number * block_size).min(block_size);
-            if self.blocks.get(&address) == Some(&(length, expected)) {
-                continue;
+            if let Some(found) = self.block("a data block", address, length)?
+                && found != expected
+            {
+                return Err(inode.damaged(Damage::Uncompressed { expected, found }));
             }
-            self.image
-                .file_block(inode, &layout, number, Some((address, length)))?;
-            self.add_block(address, length, expected);
         }
-        if let Body::File { fragment, .. } = inode.body
+        if let Body::File {
+            fragment, offset, ..
+        } = inode.body
             && fragment != NONE
         {
-            self.image.file_block(inode, &layout, layout.blocks, None)?;
             let (address, length) = self.image.fragment(fragment)?;
-            // Of a fragment block any part may be used.
-            self.add_block(address, length, 0);
+            let expected = u64::from(offset) + layout.size % block_size;
+            if let Some(found) = self.block("a fragment block", address, length)?
+                && found < expected
+            {
+                return Err(inode.damaged(Damage::Uncompressed { expected, found }));
+            }
         }
         Ok(())
     }
 
-    fn add_block(&mut self, address: u64, length: u32, expected: u64) {
-        match self.blocks.insert(address, (length, expected)) {
-            Some((before, _)) if before != length => {
-                self.problem(ProblemKind::Overlap { offset: address });
-            }
-            Some(_) => {}
-            None => self.report.data_bytes += u64::from(length & !BLOCK_STORED),
+    /// Reads a block that has not been read; gives its length uncompressed unless that is known to be wrong.
+    fn block(
+        &mut self,
+        what: &'static str,
+        address: u64,
+        length: u32,
+    ) -> Result<Option<u64>, ReadError> {
+        if let Some(block) = self.blocks.get(&address).filter(|b| b.length == length) {
+            return Ok(block.raw);
         }
+        let stored = |length: u32| u64::from(length & !BLOCK_STORED);
+        let end = address.saturating_add(stored(length));
+        let before = self.blocks.range(..=address).next_back();
+        let reaches_in = before.is_some_and(|(&a, b)| a + stored(b.length) > address);
+        if reaches_in || self.blocks.range(address..end).next().is_some() {
+            self.problem(ProblemKind::Overlap { offset: address });
+            return Ok(None);
+        }
+        let read = self.image.data_block(what, address, length);
+        let read = self.tried(read)?;
+        if read.is_some() {
+            self.report.data_bytes += stored(length);
+        }
+        let raw = read.map(|bytes| bytes.len() as u64);
+        if end <= self.image.size() {
+            self.blocks.insert(address, Block { length, raw });
+        }
+        Ok(raw)
     }
 
     fn link_counts(&mut self) {
         let mut wrong: Vec<_> = self
             .inodes
             .iter()
-            .filter(|(_, seen)| seen.stated != seen.names)
+            .filter(|(_, seen)| !seen.directory && seen.stated != seen.names)
             .map(|(&number, seen)| (number, seen.stated, seen.names, seen.path.clone()))
             .collect();
         wrong.sort_unstable();
@@ -465,21 +510,6 @@ impl<R: ReadAt> Verifier<'_, R> {
                 stated,
                 found,
             });
-        }
-    }
-
-    fn overlaps(&mut self) {
-        self.path.clear();
-        let mut places: Vec<(u64, u64)> = self
-            .blocks
-            .iter()
-            .map(|(&address, &(length, _))| (address, u64::from(length & !BLOCK_STORED)))
-            .collect();
-        places.sort_unstable();
-        for pair in places.windows(2) {
-            if pair[0].0 + pair[0].1 > pair[1].0 {
-                self.problem(ProblemKind::Overlap { offset: pair[1].0 });
-            }
         }
     }
 }

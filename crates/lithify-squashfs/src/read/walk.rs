@@ -41,7 +41,7 @@ impl<R: ReadAt> Image<R> {
             open: Vec::new(),
             path: Vec::new(),
             directories: HashSet::new(),
-            listing_left: self.listing_limit(),
+            listing_left: self.metadata_limit(),
             started: false,
         }
     }
@@ -53,11 +53,12 @@ impl<R: ReadAt> Image<R> {
         Entries {
             walk: self.walk(),
             first_names: HashMap::new(),
+            inodes_left: self.metadata_limit(),
         }
     }
 
-    /// Bytes all listings together can have: a block of the directory table takes three bytes or more of the image.
-    pub(super) fn listing_limit(&self) -> u64 {
+    /// Bytes a table of metadata can have: each of its blocks takes three bytes or more of the image.
+    pub(super) fn metadata_limit(&self) -> u64 {
         (self.size() / 3 + 1).saturating_mul(METADATA_LEN as u64)
     }
 }
@@ -128,6 +129,8 @@ pub struct Entries<'a, R> {
     walk: Walk<'a, R>,
     /// First names of inodes that say they have several.
     first_names: HashMap<u64, TreePath>,
+    /// What is left for inodes and what stands behind them.
+    inodes_left: u64,
 }
 
 impl<R: ReadAt> Entries<'_, R> {
@@ -150,6 +153,11 @@ impl<R: ReadAt> Entries<'_, R> {
             }
             self.first_names.insert(inode.reference(), path.clone());
         }
+        // Reading what stands behind an inode takes time in proportion to its length.
+        self.inodes_left = self
+            .inodes_left
+            .checked_sub(image.inode_len(inode)?)
+            .ok_or(ReadError::InodesOverlap)?;
         let kind = match inode.file_type() {
             FileType::Directory => EntryKind::Directory,
             FileType::File => EntryKind::File {

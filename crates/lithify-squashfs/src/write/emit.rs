@@ -16,7 +16,7 @@ use super::metadata::MetadataWriter;
 use super::xattrs::XattrTable;
 use crate::error::Operation;
 use crate::format::directory::SIZE_EXTRA;
-use crate::format::inode::{Body, FileType, Head, TARGET_LINUX_MAX, encode_device};
+use crate::format::inode::{Body, FileType, Head, encode_device};
 use crate::format::{NONE, Position};
 use crate::{Compression, Storage, WriteError};
 
@@ -42,7 +42,6 @@ pub(crate) struct Emitted {
 pub(crate) struct Counts {
     pub(crate) clamped_times: u64,
     pub(crate) truncated_times: u64,
-    pub(crate) long_symlinks: u64,
     pub(crate) sparse_files: u64,
 }
 
@@ -201,13 +200,10 @@ impl<S: Storage> Emitter<'_, S> {
                 extended |= long;
                 body
             }
-            InodeKind::Symlink { target } => {
-                counts.long_symlinks += u64::from(target.len() > TARGET_LINUX_MAX);
-                Body::Symlink {
-                    nlink,
-                    size: target.len() as u32,
-                }
-            }
+            InodeKind::Symlink { target } => Body::Symlink {
+                nlink,
+                size: target.len() as u32,
+            },
             InodeKind::CharDevice(d) | InodeKind::BlockDevice(d) => Body::Device {
                 nlink,
                 rdev: encode_device(d.major, d.minor),

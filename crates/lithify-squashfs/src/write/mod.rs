@@ -111,8 +111,6 @@ pub struct FinishReport {
     pub clamped_times: u64,
     /// Other modification times that lost their nanoseconds, which squashfs does not have.
     pub truncated_times: u64,
-    /// Symbolic links with a target over 4095 bytes: the image holds them, Linux does not show them.
-    pub long_symlinks: u64,
     /// Extended attributes left out, see [`UnsupportedXattrs::Drop`].
     pub dropped_xattrs: u64,
     /// The time the image says it was made, in seconds since 1970.
@@ -335,7 +333,6 @@ impl<S: Storage> Writer<S> {
             moved_bytes: moved,
             clamped_times: counts.clamped_times,
             truncated_times: counts.truncated_times,
-            long_symlinks: counts.long_symlinks,
             dropped_xattrs: xattrs.dropped,
             build_time,
         };
