@@ -12,7 +12,7 @@ IMAGE is one of:
   docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
   rootfs:DIR                     a host directory, as a single layer
   tar:FILE | tar:-               a root filesystem tar, also compressed; - is standard input
-Where an ARTIFACT is accepted too, it is the path of an EROFS image.";
+Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, or the directory of a layered build.";
 
 const LIMIT_HELP: &str = "\
 Raise or lower a limit on what an image may contain (repeatable); sizes take the suffixes K, M, G and T.
@@ -63,6 +63,12 @@ pub(crate) enum Command {
     Mount(MountArgs),
     /// Undo a mount
     Umount(UmountArgs),
+    /// List what is mounted
+    Mounts {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List the images of the store
     Images(StoreListArgs),
     /// Forget an image of the store; what only it needs goes with the next `gc`
@@ -230,7 +236,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = IMAGE_HELP)]
 pub(crate) struct MountArgs {
-    /// The image or artifact; an image is converted first, into a file that goes away with the mount
+    /// The image or artifact; an image is mounted from the store, layer by layer, and converted if it is not there
     pub(crate) image: String,
     /// Where to mount it
     pub(crate) directory: PathBuf,
@@ -243,6 +249,8 @@ pub(crate) struct MountArgs {
     /// Let device nodes of the image be opened
     #[arg(long)]
     pub(crate) dev: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }

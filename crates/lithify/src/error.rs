@@ -239,6 +239,14 @@ pub enum Error {
         /// What there is.
         expected: String,
     },
+    /// A block size that does not exist, or for data that is not compressed.
+    #[error(
+        "blocks of {found} bytes: expected a power of two from 4 KiB to 1 MiB, for data that is compressed"
+    )]
+    BlockSize {
+        /// What was asked for.
+        found: u32,
+    },
     /// An option the format has no use for.
     #[error("{option} cannot be chosen for {format}")]
     UnusedOption {

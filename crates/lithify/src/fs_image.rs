@@ -84,8 +84,27 @@ impl FsImage {
         Ok(root.map(|e| e.metadata).unwrap_or_default())
     }
 
-    /// An overlay layer as a layer of an image. Contents are numbered in the order of their files. The root directory
-    /// only counts with `describes_root`.
+    /// All entries of an overlay layer as a layer of an image has them. The root directory's own only comes with
+    /// `describes_root`.
+    fn for_each_layer_entry(
+        &self,
+        describes_root: bool,
+        mut each: impl FnMut(Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Opened::Erofs(image) = &self.opened {
+            for entry in image.overlay_entries(describes_root) {
+                each(entry?.0)?;
+            }
+            return Ok(());
+        }
+        self.for_each_entry(|entry| {
+            restore(entry)
+                .filter(|e| describes_root || !e.path.is_root() || e.kind != EntryKind::Directory)
+                .try_for_each(&mut each)
+        })
+    }
+
+    /// An overlay layer as a layer of an image. Contents are numbered in the order of their files.
     pub(crate) fn layer_entries(
         &self,
         index: usize,
@@ -93,19 +112,11 @@ impl FsImage {
     ) -> Result<LayerEntries, Error> {
         let mut layer = LayerEntries::new();
         let mut contents = 0;
-        self.for_each_entry(|entry| {
+        self.for_each_layer_entry(describes_root, |entry| {
             let is_file = matches!(entry.kind, EntryKind::File { .. });
-            for entry in restore(entry) {
-                if entry.path.as_bytes().is_empty()
-                    && entry.kind == EntryKind::Directory
-                    && !describes_root
-                {
-                    continue;
-                }
-                layer
-                    .push(&entry, is_file.then_some(ContentId(contents)))
-                    .map_err(|source| Error::LayerFull { index, source })?;
-            }
+            layer
+                .push(&entry, is_file.then_some(ContentId(contents)))
+                .map_err(|source| Error::LayerFull { index, source })?;
             contents += u32::from(is_file);
             Ok(())
         })?;
@@ -115,7 +126,7 @@ impl FsImage {
     /// The path of the file whose content has that number.
     pub(crate) fn content_path(&self, content: u32) -> Result<Option<Vec<u8>>, Error> {
         let (mut contents, mut found) = (0, None);
-        self.for_each_entry(|entry| {
+        self.for_each_layer_entry(true, |entry| {
             if matches!(entry.kind, EntryKind::File { .. }) {
                 if contents == content {
                     found = Some(entry.path.as_bytes().to_vec());

@@ -68,7 +68,7 @@ pub use lithify_oci::source::Source;
 /// The local store of artifacts, for programs that look after it.
 pub use lithify_store as store;
 pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Tree};
-pub use mount::{MountOptions, umount};
+pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
 pub use subject::{ImageFile, Subject, VerifyReport};

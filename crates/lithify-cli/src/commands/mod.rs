@@ -60,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args, quiet),
         Command::Mount(args) => mount::mount(args, quiet),
         Command::Umount(args) => mount::umount(&args),
+        Command::Mounts { json } => mount::mounts(json),
         Command::Images(args) => store::images(&args),
         Command::Rm(args) => store::rm(&args, quiet),
         Command::Gc(args) => store::gc(&args, quiet),

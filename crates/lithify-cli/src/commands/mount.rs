@@ -1,8 +1,11 @@
-//! `lithify mount` and `lithify umount`.
+//! `lithify mount`, `lithify umount` and `lithify mounts`.
 
-use lithify::{MountOptions, Subject};
+use std::io::Write as _;
 
-use super::{Failure, read_options, with_progress};
+use lithify::{MountKind, MountOptions, Subject};
+use serde_json::json;
+
+use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{MountArgs, UmountArgs};
 
 pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
@@ -11,6 +14,7 @@ pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
     options.writable = args.rw;
     options.setuid = args.suid;
     options.devices = args.dev;
+    options.store = args.store.choice();
     with_progress(&renderer, || {
         Subject::open(&args.image, &read)?.mount(&args.directory, &options, &read)
     })
@@ -18,4 +22,43 @@ pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
 
 pub(crate) fn umount(args: &UmountArgs) -> Result<(), Failure> {
     Ok(lithify::umount(&args.directory)?)
+}
+
+pub(crate) fn mounts(as_json: bool) -> Result<(), Failure> {
+    let mounts = lithify::mounts()?;
+    let kind = |kind: MountKind| match kind {
+        MountKind::Erofs => "erofs",
+        MountKind::Squashfs => "squashfs",
+        MountKind::Overlay => "overlay",
+        _ => "other",
+    };
+    if as_json {
+        let list: Vec<_> = mounts
+            .iter()
+            .map(|m| {
+                json!({
+                    "target": m.target.to_string_lossy(),
+                    "kind": kind(m.kind),
+                    "source": m.source.as_ref().map(|p| p.to_string_lossy()),
+                    "writable": m.writable.as_ref().map(|p| p.to_string_lossy()),
+                })
+            })
+            .collect();
+        return print_json(&list);
+    }
+    let mut out = std::io::stdout().lock();
+    for mount in mounts {
+        let shown = |path: Option<&std::path::PathBuf>| {
+            path.map_or("-".to_owned(), |p| {
+                p.to_string_lossy().escape_debug().to_string()
+            })
+        };
+        let (target, source) = (shown(Some(&mount.target)), shown(mount.source.as_ref()));
+        write!(out, "{target}  {}  {source}", kind(mount.kind))?;
+        match &mount.writable {
+            Some(path) => writeln!(out, "  changes in {}", shown(Some(path)))?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
 }

@@ -511,7 +511,8 @@ impl<S: Storage> Emitter<'_, '_, S> {
         }
         let mut superblock = Superblock {
             compatible_features: compat::CHECKSUM | compat::MTIME,
-            incompatible_features: incompatible_features | compression.map_or(0, Settings::features),
+            incompatible_features: incompatible_features
+                | compression.map_or(0, Settings::features),
             block_bits: BLOCK_BITS,
             root_nid,
             inodes: self.layout.order.len() as u64,

@@ -92,6 +92,24 @@ impl Compression {
             )
     }
 
+    /// The same for EROFS.
+    pub(crate) fn erofs(self) -> Result<lithify_erofs::Compression, Error> {
+        let method = match self.algorithm {
+            CompressionAlgorithm::Lz4 => lithify_erofs::CompressionMethod::Lz4,
+            CompressionAlgorithm::Zstd => lithify_erofs::CompressionMethod::Zstd {
+                level: self.level.map_or(3, |level| level as i32),
+            },
+            _ => {
+                self.check(Kind::Erofs)?;
+                return Err(Error::Compression {
+                    compression: self.to_string(),
+                    expected: "EROFS images take none, lz4 and zstd".to_owned(),
+                });
+            }
+        };
+        Ok(lithify_erofs::Compression::new(method))
+    }
+
     /// Whether a filesystem can hold data compressed so.
     pub(crate) fn check(self, kind: Kind) -> Result<(), Error> {
         let refused = |expected: String| {

@@ -52,6 +52,15 @@ impl Filesystem {
         if let Some(compression) = compression {
             compression.check(kind)?;
         }
+        if let Some(size) = options.block_size {
+            let (compressed, range) = match kind {
+                Kind::Erofs => (compression.is_some(), 4096..=1 << 20),
+                Kind::Squashfs => (true, 4096..=1 << 20),
+            };
+            if !compressed || !size.is_power_of_two() || !range.contains(&size) {
+                return Err(Error::BlockSize { found: size });
+            }
+        }
         Ok(Self {
             kind,
             compression,
@@ -138,6 +147,14 @@ impl FsWriter {
                 let mut data = lithify_erofs::DataOptions::default();
                 data.spill = Some(spill(beside.to_path_buf()));
                 data.block_aligned = filesystem.block_aligned;
+                if let Some(compression) = filesystem.compression {
+                    let mut compression = compression.erofs()?;
+                    compression.threads = read.threads();
+                    if let Some(size) = filesystem.block_size {
+                        compression.cluster_size = size;
+                    }
+                    data.compression = Some(compression);
+                }
                 Self::Erofs(Box::new(lithify_erofs::Writer::new(file, data)))
             }
             Kind::Squashfs => {
