@@ -492,7 +492,7 @@ fn verity_is_what_veritysetup_expects() {
         check(&flat);
         run::ok(lithify().arg("verify").arg(&flat));
         let mut bytes = fs::read(&flat).unwrap();
-        bytes[5000] ^= 1;
+        bytes[2000] ^= 1;
         fs::write(&flat, bytes).unwrap();
         let output = lithify_output(["verify", flat.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(3));
