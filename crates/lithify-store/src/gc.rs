@@ -130,8 +130,9 @@ impl Store {
         }
         drop(lock);
         // Out of sight and locked: whether this process removes them or a later collection does is the same.
-        for Trash { path, _held } in taken {
+        for Trash { path, held } in taken {
             fs::remove_dir_all(&path).context("remove", &path)?;
+            drop(held);
         }
         self.sweep(options, &mut report)?;
         Ok(report)
@@ -189,10 +190,7 @@ impl Store {
         }
         let trash = self.at(TEMP).join(unique_name());
         fs::rename(&path, &trash).context("remove", &path)?;
-        Ok(Taken::Removed(Some(Trash {
-            path: trash,
-            _held: held,
-        })))
+        Ok(Taken::Removed(Some(Trash { path: trash, held })))
     }
 
     /// Removes what is no entry.
@@ -244,7 +242,7 @@ enum Taken {
 struct Trash {
     path: PathBuf,
     /// The exclusive lock: to others it is not a leftover yet.
-    _held: File,
+    held: File,
 }
 
 /// Bytes of all files below a path; what vanishes meanwhile does not count.

@@ -147,7 +147,14 @@ impl Store {
     /// # Errors
     /// What the system said. A damaged entry is not an error.
     pub fn look_up(&self, key: &Key) -> Result<Lookup, Error> {
-        let id = key.id();
+        self.look_up_id(key.id())
+    }
+
+    /// As [`Store::look_up`], for an entry an image's record names.
+    ///
+    /// # Errors
+    /// As [`Store::look_up`].
+    pub fn look_up_id(&self, id: EntryId) -> Result<Lookup, Error> {
         let directory = match self.lease(id) {
             Ok(Some(directory)) => directory,
             Ok(None) => return Ok(Lookup::Miss),
@@ -155,16 +162,7 @@ impl Store {
             Err(Error::Io { source, .. })
                 if is_odd(&source) || source.kind() == io::ErrorKind::NotADirectory =>
             {
-                let path = self.entry_path(id);
-                let quarantined = match self.read_only() {
-                    true => None,
-                    false => quarantine(self, &path, None)?,
-                };
-                return Ok(Lookup::Damaged(Box::new(Damage {
-                    entry: id,
-                    defect: Defect::NoRecord,
-                    quarantined,
-                })));
+                return self.set_aside(id, Defect::NoRecord, None);
             }
             Err(e) => return Err(e),
         };
@@ -187,19 +185,30 @@ impl Store {
                 Ok(Lookup::Hit(Entry::new(self, id, record, directory)))
             }
             Err(Failure::Error(e)) => Err(e),
-            Err(Failure::Defect(defect)) => {
-                let path = self.entry_path(id);
-                let quarantined = match self.read_only() {
-                    true => None,
-                    false => quarantine(self, &path, Some(&directory))?,
-                };
-                Ok(Lookup::Damaged(Box::new(Damage {
-                    entry: id,
-                    defect: *defect,
-                    quarantined,
-                })))
-            }
+            Err(Failure::Defect(defect)) => self.set_aside(id, *defect, Some(&directory)),
         }
+    }
+
+    /// Moves a damaged entry out of the way, if that can be done.
+    fn set_aside(
+        &self,
+        entry: EntryId,
+        defect: Defect,
+        open: Option<&File>,
+    ) -> Result<Lookup, Error> {
+        let quarantined = match self.read_only() {
+            true => None,
+            false => match quarantine(self, &self.entry_path(entry), open) {
+                // It is not handed out, which is what matters.
+                Err(Error::Full { .. } | Error::ReadOnly { .. } | Error::Permission { .. }) => None,
+                other => other?,
+            },
+        };
+        Ok(Lookup::Damaged(Box::new(Damage {
+            entry,
+            defect,
+            quarantined,
+        })))
     }
 
     /// Opens an entry's directory and takes a shared lock of it, which keeps it from being collected.
@@ -211,10 +220,13 @@ impl Store {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(Error::io("open", &path, e)),
             };
-            // Whoever has it exclusively is about to move it away.
-            sys::lock_shared(&directory).context("lock", &path)?;
+            let locked = sys::try_lock_shared(&directory).context("lock", &path)?;
             if sys::is_at(&directory, &path).context("look at", &path)? {
-                return Ok(Some(directory));
+                if locked {
+                    return Ok(Some(directory));
+                }
+                // Whoever has it exclusively is about to move it away, or only looks whether it could.
+                std::thread::sleep(std::time::Duration::from_millis(1));
             }
         }
     }
@@ -239,7 +251,8 @@ impl Store {
         if stale && depth.renews() && !self.read_only() {
             match write_stamps(self, id, &current, false) {
                 // The next look costs as much as this one did; that is all.
-                Ok(()) | Err(Error::Full { .. } | Error::Permission { .. }) => {}
+                Ok(())
+                | Err(Error::Full { .. } | Error::ReadOnly { .. } | Error::Permission { .. }) => {}
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e.into()),
             }

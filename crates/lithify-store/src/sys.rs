@@ -64,17 +64,8 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Waits for the exclusive lock of an open file or directory.
 pub(crate) fn lock(file: &File) -> io::Result<()> {
-    uninterrupted(|| file.lock())
-}
-
-/// Waits for a shared lock of an open file or directory.
-pub(crate) fn lock_shared(file: &File) -> io::Result<()> {
-    uninterrupted(|| file.lock_shared())
-}
-
-fn uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     loop {
-        match call() {
+        match file.lock() {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
         }

@@ -11,7 +11,7 @@ use lithify_digest::Digest;
 
 pub use self::oci::LayoutProblem;
 use crate::error::{Context as _, Error};
-use crate::images::is_image_name;
+use crate::images::{ImageRecord, is_image_name};
 use crate::lock::is_lock_name;
 use crate::lookup::{Defect, Depth, Failure, exists};
 use crate::quarantine::quarantine;
@@ -301,11 +301,13 @@ impl Check<'_> {
     fn entries(&mut self) -> Result<(), Error> {
         for (name, path) in self.list(&self.store.at(ARTIFACTS))? {
             let id = name.and_then(|n| n.parse::<EntryId>().ok());
-            let directory = fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir());
+            let metadata = match fs::symlink_metadata(&path) {
+                // Collected meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.context("look at", &path)?,
+            };
             match id {
-                Some(id) if directory => self.entry(id, &path)?,
-                // An entry that was collected meanwhile.
-                Some(id) if !exists(self.store, id) && fs::symlink_metadata(&path).is_err() => {}
+                Some(id) if metadata.is_dir() => self.entry(id, &path)?,
                 _ => self.found(&path, Problem::Unknown, Repair::Quarantine(None)),
             }
         }
@@ -387,15 +389,34 @@ impl Check<'_> {
                     self.found(&path, Problem::Image(problem), Repair::Quarantine(None));
                 }
                 Some(Ok(image)) => {
-                    let missing = image.record.entries().find(|id| !exists(self.store, *id));
-                    if let Some(entry) = missing {
-                        let image = image.record.name;
+                    if self.missing(&image.record).is_some()
+                        && let Some((image, entry)) = self.dangling(&path)?
+                    {
                         self.found(&path, Problem::Dangling { image, entry }, Repair::None);
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// An entry the image needs and that is not there.
+    fn missing(&self, image: &ImageRecord) -> Option<EntryId> {
+        image.entries().find(|id| !exists(self.store, *id))
+    }
+
+    /// Looks again while no image is forgotten and nothing collected.
+    fn dangling(&self, path: &Path) -> Result<Option<(String, EntryId)>, Error> {
+        let _lock = match self.store.read_only() {
+            true => None,
+            false => Some(self.store.lock_store()?),
+        };
+        Ok(match self.store.read_image(path)? {
+            Some(Ok(image)) => self
+                .missing(&image.record)
+                .map(|entry| (image.record.name, entry)),
+            _ => None,
+        })
     }
 
     fn locks(&mut self) -> Result<(), Error> {
