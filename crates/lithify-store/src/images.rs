@@ -101,7 +101,11 @@ impl ImageRecord {
             .flat_map(|t| t.entries.iter().copied())
     }
 
-    pub(crate) fn parse(bytes: &[u8], file_name: &str) -> Result<Self, RecordError> {
+    /// Reads and checks the bytes of an image's record in the file of this name.
+    ///
+    /// # Errors
+    /// [`RecordError`] for anything but the bytes lithify wrote for that file.
+    pub fn parse(bytes: &[u8], file_name: &str) -> Result<Self, RecordError> {
         let record: Self = unseal_version(bytes, IMAGE_VERSION)?;
         record.check()?;
         let belongs = self::file_name(&record.name, &record.platform);

@@ -202,8 +202,8 @@ impl Pending {
     ///
     /// # Errors
     /// [`Error::NotAFile`], [`Error::FileName`] or [`Error::Changed`] when the directory is not as it should be,
-    /// [`Error::Unrecordable`] for facts without end, [`Error::NoKey`] for an entry begun without one, [`Error::Full`], or what else the system said. Nothing of the
-    /// entry is visible then.
+    /// [`Error::Unrecordable`] for facts without end, [`Error::NoKey`] for an entry begun without one, [`Error::Full`],
+    /// or what else the system said. Nothing of the entry is visible then.
     pub fn commit(mut self, facts: Facts) -> Result<Entry, Error> {
         let lock = self.lock.take().ok_or(Error::NoKey)?;
         self.commit_as(lock, facts)

@@ -67,8 +67,11 @@ pub(crate) fn unseal_version<T: serde::de::DeserializeOwned>(
 }
 
 impl EntryRecord {
-    /// Reads and checks the record of the entry of this name.
-    pub(crate) fn parse(bytes: &[u8], id: EntryId) -> Result<Self, RecordError> {
+    /// Reads and checks the bytes of `entry.json` of the entry of this name.
+    ///
+    /// # Errors
+    /// [`RecordError`] for anything but the bytes lithify wrote for that entry.
+    pub fn parse(bytes: &[u8], id: EntryId) -> Result<Self, RecordError> {
         let record: Self = unseal_version(bytes, RECORD_VERSION)?;
         record.check()?;
         let belongs = record.key.id();

@@ -89,6 +89,34 @@ fn nothing_unfinished_is_visible() {
 }
 
 #[test]
+fn a_key_can_be_told_at_the_end() {
+    let tmp = temp_dir();
+    let store = open(tmp.path());
+    let pending = store.begin().unwrap();
+    assert_eq!(pending.key(), None);
+    pending.create("a").unwrap().write_all(b"abc").unwrap();
+    let lock = store.lock(&key(7)).unwrap();
+    let entry = pending.commit_as(lock, Facts::new()).unwrap();
+    assert_eq!(entry.key(), &key(7));
+    // What another made meanwhile is used instead.
+    let pending = store.begin().unwrap();
+    pending.create("b").unwrap();
+    let other = pending
+        .commit_as(store.lock(&key(7)).unwrap(), Facts::new())
+        .unwrap();
+    assert_eq!(other.record(), entry.record());
+    // By its name, as from an image's record.
+    let Lookup::Hit(found) = store.look_up_id(entry.id()).unwrap() else {
+        panic!("the entry is there");
+    };
+    assert_eq!(found.key(), &key(7));
+    let pending = store.begin().unwrap();
+    assert!(matches!(pending.commit(Facts::new()), Err(Error::NoKey)));
+    assert!(names(&store.path().join("tmp")).is_empty());
+    assert_clean(&store);
+}
+
+#[test]
 fn only_files_of_their_own_are_stored() {
     let tmp = temp_dir();
     let store = open(&tmp.path().join("store"));

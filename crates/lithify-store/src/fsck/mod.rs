@@ -446,7 +446,8 @@ fn stamp_is_good(directory: &File) -> bool {
     match sys::open_at(directory, STAMP) {
         Ok(file) => matches!(
             sys::read_limited(file, MAX_STAMP),
-            Ok(Some(bytes)) if Stamps::parse(&bytes).is_ok()
+            // Stamps are renewed without waiting for the disk: after a power cut an empty one is as good as none.
+            Ok(Some(bytes)) if bytes.is_empty() || Stamps::parse(&bytes).is_ok()
         ),
         Err(e) => e.kind() == io::ErrorKind::NotFound,
     }
