@@ -181,10 +181,10 @@ impl Error {
         }
     }
 
-    /// Whether the store cannot be written: whoever builds can go on without it.
+    /// Whether the store cannot be written, for its filesystem or for the caller: whoever builds can go on without it.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        matches!(self, Self::ReadOnly { .. })
+        matches!(self, Self::ReadOnly { .. } | Self::Permission { .. })
     }
 }
 

@@ -468,6 +468,9 @@ fn child() {
         "others" => {
             let error = Store::open(&path, OpenOptions::new()).unwrap_err();
             assert!(matches!(error, Error::Permission { .. }), "{error}");
+            let options = OpenOptions::new().access(Access::Preferred).create(true);
+            let error = Store::open(path.with_file_name("mine"), options).unwrap_err();
+            assert!(error.is_read_only(), "{error}");
             let store = Store::open(&path, OpenOptions::new().access(Access::Preferred)).unwrap();
             assert!(store.read_only());
             assert!(store.get(&key(1)).unwrap().is_some());

@@ -37,6 +37,7 @@ const REFEREES: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
     ("jq", "jq"),
     ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("losetup", "util-linux"),
     ("unshare", "util-linux"),
     ("mount", "mount"),
