@@ -7,9 +7,6 @@ use lithify_store::{EntryId, EntryRecord, ImageRecord};
 
 fuzz_target!(|data: &[u8]| {
     let digest = Digest::of(Algorithm::Sha256, data).hex();
-<<<<<<< HEAD
-    let sealed = [b"{\"record\":", data, b",\"sha256\":\"", digest.as_bytes(), b"\"}\n"].concat();
-=======
     let sealed = [
         b"{\"record\":",
         data,
@@ -18,7 +15,6 @@ fuzz_target!(|data: &[u8]| {
         b"\"}\n",
     ]
     .concat();
->>>>>>> daba43a0c5e59bc2a00412390199b977e93197c5
     let id: EntryId = digest.parse().expect("a SHA-256 has 64 digits");
     for bytes in [data, &sealed] {
         if let Ok(record) = EntryRecord::parse(bytes, id) {
