@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Mount(MountArgs),
     /// Undo a mount
     Umount(UmountArgs),
+    /// Turn the changes of a writable mount into a layer, and append it to an image
+    Commit(CommitArgs),
     /// List what is mounted
     Mounts {
         /// Print JSON
@@ -251,6 +253,52 @@ pub(crate) struct MountArgs {
     pub(crate) dev: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerCompression {
+    /// Read by everyone
+    #[default]
+    Gzip,
+    /// Smaller and faster
+    Zstd,
+    /// As it is
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CommitArgs {
+    /// The upper directory of an overlay, or what `mount --rw` was given
+    pub(crate) upper: PathBuf,
+    /// The image, in an OCI layout: oci:DIR:TAG
+    #[arg(short, long, value_name = "oci:DIR[:TAG]")]
+    pub(crate) output: String,
+    /// The image the changes were made on; without, the one that has the tag
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) base: Option<String>,
+    /// How the layer is compressed
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) compress: LayerCompression,
+    /// Where the overlay is mounted: renamed directories and metadata-only changes are read from there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) view: Option<PathBuf>,
+    /// Whether the overlay was mounted with `userxattr`; default is to find out
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) userxattr: Option<bool>,
+    /// When the image was made, as RFC 3339; default is what the base image says
+    #[arg(long, value_name = "TIME")]
+    pub(crate) created: Option<String>,
+    /// A comment in the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Do not wait for the image to reach the disk
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+    /// Describe the new image as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }

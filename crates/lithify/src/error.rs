@@ -231,6 +231,42 @@ pub enum Error {
     /// An image without layers has nothing to be made of.
     #[error("the image has no layers; build a flat image")]
     NoLayers,
+    /// Changes a layer cannot say, or an upper directory that cannot be read.
+    #[error(transparent)]
+    Upper(#[from] lithify_hostfs::UpperError),
+    /// A commit goes into an OCI layout, under a tag, on top of an image with a configuration.
+    #[error(
+        "`{name}` cannot take a commit: expected oci:DIR or oci:DIR:TAG, and a base image with layers and a configuration"
+    )]
+    CommitDestination {
+        /// The destination asked for.
+        name: String,
+    },
+    /// There is nothing to append a layer to.
+    #[error("there is no image layout at `{}` to append to; name the image the changes were made on with --base", .path.display())]
+    NoBase {
+        /// Where one was expected.
+        path: PathBuf,
+    },
+    /// The layout cannot be written.
+    #[error(transparent)]
+    Layout(Box<lithify_oci::layout::Error>),
+    /// A layer of the base image is not what its digest says.
+    #[error("layer {index} of the base image has the digest {found}, expected {expected}")]
+    BaseLayer {
+        /// Its position, 0 is the bottom.
+        index: usize,
+        /// Its digest by the image.
+        expected: String,
+        /// Its digest.
+        found: String,
+    },
+    /// The base image's configuration is no JSON object.
+    #[error("the base image's configuration cannot be extended")]
+    BaseConfig {
+        /// Why not.
+        source: serde_json::Error,
+    },
     /// A compression that does not exist, or not in this filesystem.
     #[error("compression `{compression}` is not possible: {expected}")]
     Compression {
@@ -421,6 +457,7 @@ impl Error {
             | Self::DescriptionPath { .. }
             | Self::Sidecar { .. }
             | Self::RootHash { .. }
+            | Self::BaseLayer { .. }
             | Self::VmdkText { .. }
             | Self::VmdkFiles { .. } => true,
             Self::Verity { source, .. } => {

@@ -34,6 +34,7 @@
 
 mod artifact_dir; // layered builds as they are
 mod build; // images into artifacts
+mod commit; // changes into layers
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
 mod description; // `--json`
@@ -55,6 +56,7 @@ pub use build::{
     BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output, UnknownCompression,
     UnknownDisk, build,
 };
+pub use commit::{CommitOptions, CommitReport, LayerCompression, commit};
 pub use depot::StoreChoice;
 pub use description::{
     Artifact, Description, LayerDescription, PlatformDescription, Stack, Verity,

@@ -1,6 +1,7 @@
 //! One module per verb.
 
 mod build;
+mod commit;
 mod inspect;
 mod ls;
 mod mount;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args, quiet),
         Command::Mount(args) => mount::mount(args, quiet),
         Command::Umount(args) => mount::umount(&args),
+        Command::Commit(args) => commit::run(args, quiet),
         Command::Mounts { json } => mount::mounts(json),
         Command::Images(args) => store::images(&args),
         Command::Rm(args) => store::rm(&args, quiet),

@@ -72,6 +72,14 @@ pub enum Error {
         /// Why.
         source: manifest::Error,
     },
+    /// The `index.json` that was to be added to is no JSON object.
+    #[error("`{}` is no JSON object: {source}", .path.display().to_string().escape_debug())]
+    IndexJson {
+        /// The file.
+        path: PathBuf,
+        /// Where and why parsing stopped.
+        source: serde_json::Error,
+    },
     /// `oci-layout` or `index.json` cannot be read.
     #[error(transparent)]
     Blob(#[from] blob::Error),

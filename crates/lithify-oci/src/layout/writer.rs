@@ -40,6 +40,9 @@ pub struct Writer {
     manifests: Vec<Descriptor>,
     /// Number of the next temporary file.
     next: u64,
+    /// The `index.json` that is added to, as it stands.
+    index: Option<serde_json::Map<String, serde_json::Value>>,
+    durable: bool,
 }
 
 /// How an image is entered in `index.json`.
@@ -97,9 +100,60 @@ impl Writer {
             path: path.to_owned(),
             manifests: Vec::new(),
             next: 0,
+            index: None,
+            durable: false,
         };
         writer.write_file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         Ok(writer)
+    }
+
+    /// Goes on with the layout in `path`: what is in it stays, except that a name given to a new image is taken from
+    /// the image that had it. Blobs that are there already are not written again.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::IndexJson`] when `index.json` is not one.
+    pub fn append(path: &Path) -> Result<Self, Error> {
+        let file = path.join("index.json");
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        let length = fs::metadata(&file).map_err(io("read", &file))?.len();
+        if length > crate::Limits::default().manifest_bytes {
+            return Err(io("read", &file)(io::ErrorKind::FileTooLarge.into()));
+        }
+        let json = fs::read(&file).map_err(io("read", &file))?;
+        let index: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json)
+            .map_err(|source| Error::IndexJson {
+                path: file.clone(),
+                source,
+            })?;
+        let blobs = path.join("blobs").join(Algorithm::Sha256.name());
+        fs::create_dir_all(&blobs).map_err(io("create the directory", &blobs))?;
+        Ok(Self {
+            path: path.to_owned(),
+            manifests: Vec::new(),
+            next: u64::from(std::process::id()) << 32,
+            index: Some(index),
+            durable: false,
+        })
+    }
+
+    /// Whether every file is on the disk before the next one depends on it. Default no.
+    #[must_use]
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// Whether a blob is there, by its digest.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.path.join(blob_path(digest)).is_file()
     }
 
     /// Stores `bytes` as a blob.
@@ -145,6 +199,9 @@ impl Writer {
             hasher.update(&buf[..n]);
             file.write_all(&buf[..n]).map_err(io("write", &temporary))?;
             size += n as u64;
+        }
+        if self.durable {
+            file.sync_all().map_err(io("sync", &temporary))?;
         }
         let digest = hasher.finish();
         let path = self.path.join(blob_path(&digest));
@@ -197,8 +254,59 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self) -> Result<(), Error> {
-        let index = self.json(&Index::new(self.manifests.clone()))?;
-        self.write_file("index.json", &index)
+        let mut index = self.json(&Index::new(self.manifests.clone()))?;
+        if let Some(old) = self.index.clone() {
+            index = self.joined(old, &index)?;
+        }
+        if self.durable {
+            self.sync_directory("blobs/sha256")?;
+        }
+        self.write_file("index.json", &index)?;
+        match self.durable {
+            true => self.sync_directory("."),
+            false => Ok(()),
+        }
+    }
+
+    /// The old index with the images of the new one.
+    fn joined(
+        &self,
+        mut old: serde_json::Map<String, serde_json::Value>,
+        new: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let failed = |source| Error::IndexJson {
+            path: self.path.join("index.json"),
+            source,
+        };
+        let mut new: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(new).map_err(failed)?;
+        let name_of = |entry: &serde_json::Value| entry["annotations"][REF_NAME].clone();
+        if let Some(serde_json::Value::Array(added)) = new.remove("manifests") {
+            let names: Vec<_> = added
+                .iter()
+                .map(name_of)
+                .filter(|n| n.is_string())
+                .collect();
+            let manifests = old
+                .entry("manifests")
+                .or_insert_with(|| serde_json::Value::Array(Vec::new()));
+            if let serde_json::Value::Array(manifests) = manifests {
+                manifests.retain(|entry| !names.contains(&name_of(entry)));
+                manifests.extend(added);
+            }
+        }
+        serde_json::to_vec(&old).map_err(failed)
+    }
+
+    fn sync_directory(&self, name: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        fs::File::open(&path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|source| Error::Io {
+                action: "sync",
+                path,
+                source,
+            })
     }
 
     fn json(&self, document: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -211,8 +319,15 @@ impl Writer {
 
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
-        let temporary = self.path.join("blobs/.new");
-        fs::write(&temporary, bytes)
+        let temporary = self.path.join(format!("blobs/.new-{}", std::process::id()));
+        fs::File::create(&temporary)
+            .and_then(|mut file| {
+                file.write_all(bytes)?;
+                match self.durable {
+                    true => file.sync_all(),
+                    false => Ok(()),
+                }
+            })
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|source| Error::Io {
                 action: "write",

@@ -1,0 +1,49 @@
+//! `lithify commit`.
+
+use std::io::Write as _;
+
+use lithify::{CommitOptions, Image};
+
+use super::{Failure, print_json, read_options, with_progress};
+use crate::args::{CommitArgs, LayerCompression};
+use crate::human;
+
+pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let mut options = CommitOptions::default();
+    options.compression = match args.compress {
+        LayerCompression::Gzip => lithify::LayerCompression::Gzip,
+        LayerCompression::Zstd => lithify::LayerCompression::Zstd,
+        LayerCompression::None => lithify::LayerCompression::None,
+    };
+    options.view = args.view;
+    options.user_attributes = args.userxattr;
+    options.created = args.created;
+    options.comment = args.message;
+    options.durable = !args.no_fsync;
+    let report = with_progress(&renderer, || {
+        let base = match &args.base {
+            Some(name) => Some(Image::open(name, &read)?),
+            None => None,
+        };
+        lithify::commit(&args.upper, base.as_ref(), &args.output, &options, &read)
+    })?;
+    if args.json {
+        return print_json(&report);
+    }
+    if !quiet {
+        let size = human::bytes(report.layer_size);
+        writeln!(
+            std::io::stdout(),
+            "{}: layer {} with {} entries, {} of them removals, {size}",
+            report.manifest_digest,
+            report.layers,
+            report.entries,
+            report.whiteouts + report.opaque,
+        )?;
+        if report.sockets > 0 {
+            eprintln!("lithify: {} sockets are left out", report.sockets);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,406 @@
+//! The way back: changes of a mount into a layer, appended to an image.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::GzBuilder;
+use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
+use lithify_layer::TarWriter;
+use lithify_oci::layout::{REF_NAME, Writer};
+use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
+use lithify_oci::source::{Selector, Source};
+use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::output::scratch_file;
+use crate::{Error, Image, ReadOptions};
+
+/// How the layer is made, and what the image says about it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// How the layer is compressed. Default gzip.
+    pub compression: LayerCompression,
+    /// Where the overlay is mounted, if it still is: renamed directories and files of which only metadata was changed are
+    /// read from there. Without, they are errors.
+    pub view: Option<PathBuf>,
+    /// Whether the overlay kept its own attributes in `user.overlay.` (`userxattr`). Default: found out.
+    pub user_attributes: Option<bool>,
+    /// When, as the image will say (RFC 3339). Default: what the base image says, for the same bytes every time.
+    pub created: Option<String>,
+    /// What the image's history says made the layer. Default `lithify commit`.
+    pub created_by: Option<String>,
+    /// A comment in the history.
+    pub comment: Option<String>,
+    /// Wait until the image is on the disk. Default false.
+    pub durable: bool,
+}
+
+/// The compression of a layer's blob.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerCompression {
+    /// gzip, read by everyone.
+    #[default]
+    Gzip,
+    /// Zstandard: smaller and faster, not read by old programs.
+    Zstd,
+    /// None.
+    None,
+}
+
+/// What a commit made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CommitReport {
+    /// Digest of the new image's manifest.
+    pub manifest_digest: String,
+    /// Digest of the new layer's blob.
+    pub layer_digest: String,
+    /// Digest of its uncompressed tar.
+    pub diff_id: String,
+    /// Size of the blob in bytes.
+    pub layer_size: u64,
+    /// Layers of the image, the new one included.
+    pub layers: usize,
+    /// Entries of the new layer.
+    pub entries: u64,
+    /// Names it removes.
+    pub whiteouts: u64,
+    /// Directories it empties.
+    pub opaque: u64,
+    /// Sockets, which a layer cannot hold: the names are removed.
+    pub sockets: u64,
+}
+
+/// Turns the upper directory of an overlay into a layer and appends it to an image in an OCI layout.
+///
+/// `destination` is `oci:DIR:TAG`. The image is `base`; without one, the image that has the tag, which the new one then
+/// takes from it. A directory that holds `upper` and `work`, as [`MountOptions::writable`](crate::MountOptions::writable)
+/// makes it, stands for its `upper`. The same changes give the same layer, byte for byte.
+///
+/// # Errors
+/// [`Error::Upper`] for changes a layer cannot say, [`Error::CommitDestination`], [`Error::Layout`], and what opening or
+/// reading the base image fails with. Nothing that was in the layout is lost.
+pub fn commit(
+    upper: &Path,
+    base: Option<&Image>,
+    destination: &str,
+    options: &CommitOptions,
+    read: &ReadOptions,
+) -> Result<CommitReport, Error> {
+    let refused = || Error::CommitDestination {
+        name: destination.to_owned(),
+    };
+    let Ok(Source::Oci { path, selector }) = destination.parse::<Source>() else {
+        return Err(refused());
+    };
+    let tag = match selector {
+        Some(Selector::Name(name)) => Some(name),
+        None => None,
+        Some(_) => return Err(refused()),
+    };
+    let layout_exists = path.join("oci-layout").is_file();
+    let own;
+    let base = match base {
+        Some(image) => Some(image),
+        None if layout_exists => {
+            own = Image::open(destination, read)?;
+            Some(&own)
+        }
+        None => return Err(Error::NoBase { path }),
+    };
+    let base = base.and_then(Image::oci).ok_or_else(refused)?;
+
+    let scratch = scratch_file(Some(&path)).map_err(Error::Scratch)?;
+    let layer = Layer::make(&upper_of(upper), &scratch, options)?;
+    let layout = |source| Error::Layout(Box::new(source));
+    let mut writer = match layout_exists {
+        true => Writer::append(&path),
+        false => Writer::create(&path),
+    }
+    .map_err(layout)?
+    .durable(options.durable);
+
+    let mut layers = Vec::new();
+    for index in 0..base.layers().len() {
+        layers.push(copy_layer(base, index, &mut writer)?);
+    }
+    let mut blob = &scratch;
+    blob.rewind().map_err(Error::Scratch)?;
+    let descriptor = writer
+        .put_reader(layer.media_type, &mut blob)
+        .map_err(layout)?;
+    layers.push(descriptor.clone());
+    let count = layers.len();
+    let config = config(base.raw_config(), &layer.diff_id, options)?;
+    let config = writer
+        .put(media_type::OCI_CONFIG, &config)
+        .map_err(layout)?;
+    let mut manifest = ImageManifest::new(config, layers);
+    if let Some(annotations) = base.annotations() {
+        manifest.annotations.clone_from(annotations);
+    }
+    let mut entry = writer
+        .put_json(media_type::OCI_MANIFEST, &manifest)
+        .map_err(layout)?;
+    entry.platform = Some(base.platform().clone());
+    if let Some(tag) = tag {
+        entry.annotations.insert(REF_NAME.to_owned(), tag);
+    }
+    let manifest_digest = entry.digest.to_string();
+    writer.add(entry);
+    writer.finish().map_err(layout)?;
+    Ok(CommitReport {
+        manifest_digest,
+        layer_digest: descriptor.digest.to_string(),
+        diff_id: layer.diff_id.to_string(),
+        layer_size: descriptor.size,
+        layers: count,
+        entries: layer.summary.entries,
+        whiteouts: layer.summary.whiteouts,
+        opaque: layer.summary.opaque,
+        sockets: layer.summary.sockets,
+    })
+}
+
+/// The upper directory that is meant.
+fn upper_of(directory: &Path) -> PathBuf {
+    let upper = directory.join("upper");
+    match upper.is_dir() && directory.join("work").is_dir() {
+        true => upper,
+        false => directory.to_path_buf(),
+    }
+}
+
+/// A layer in a scratch file.
+struct Layer {
+    media_type: &'static str,
+    diff_id: Digest,
+    summary: lithify_hostfs::UpperSummary,
+}
+
+impl Layer {
+    fn make(upper: &Path, scratch: &File, options: &CommitOptions) -> Result<Self, Error> {
+        let mut scan = UpperOptions::default();
+        scan.view.clone_from(&options.view);
+        scan.attributes = match options.user_attributes {
+            None => OverlayAttributes::Found,
+            Some(true) => OverlayAttributes::User,
+            Some(false) => OverlayAttributes::Trusted,
+        };
+        let mut scanner = UpperScanner::open(upper, scan)?;
+        let out = io::BufWriter::with_capacity(1 << 20, scratch);
+        let mut tar =
+            TarWriter::new(Encoder::new(out, options.compression).map_err(Error::Scratch)?);
+        while let Some(entry) = scanner.next_entry()? {
+            tar.append(&entry).map_err(Error::Tar)?;
+            if matches!(entry.kind, EntryKind::File { .. }) {
+                scanner
+                    .copy_into(&mut Data(&mut tar))
+                    .map_err(|e| match e {
+                        lithify_hostfs::CopyError::Sink(e) => Error::Tar(e),
+                        lithify_hostfs::CopyError::Scan(e) => Error::Scan(e),
+                        _ => Error::Cancelled,
+                    })?;
+            }
+        }
+        let summary = scanner.finish()?;
+        let (diff_id, mut out) = tar
+            .finish()
+            .map_err(Error::Tar)?
+            .finish()
+            .map_err(Error::Scratch)?;
+        out.flush().map_err(Error::Scratch)?;
+        Ok(Self {
+            media_type: match options.compression {
+                LayerCompression::Gzip => media_type::OCI_LAYER_GZIP,
+                LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,
+                LayerCompression::None => media_type::OCI_LAYER,
+            },
+            diff_id,
+            summary,
+        })
+    }
+}
+
+/// Data of files, into the tar.
+struct Data<'a, W: Write>(&'a mut TarWriter<W>);
+
+impl<W: Write> ContentSink for Data<'_, W> {
+    type Error = lithify_layer::WriteError;
+
+    fn begin(&mut self, _: u64, _: Option<&[DataSegment]>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), Self::Error> {
+        self.0.data(data)
+    }
+
+    fn finish(&mut self) -> Result<ContentId, Self::Error> {
+        Ok(ContentId(0))
+    }
+}
+
+/// Compresses a tar, and takes the digest of what comes in.
+struct Encoder<W: Write> {
+    hasher: Hasher,
+    form: Form<W>,
+}
+
+enum Form<W: Write> {
+    Plain(W),
+    Gzip(flate2::write::GzEncoder<W>),
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    fn new(out: W, compression: LayerCompression) -> io::Result<Self> {
+        let form = match compression {
+            LayerCompression::None => Form::Plain(out),
+            // No time and no name in the header: the same tar, the same blob.
+            LayerCompression::Gzip => {
+                Form::Gzip(GzBuilder::new().write(out, flate2::Compression::new(6)))
+            }
+            LayerCompression::Zstd => Form::Zstd(zstd::Encoder::new(out, 3)?),
+        };
+        Ok(Self {
+            hasher: Hasher::new(Algorithm::Sha256),
+            form,
+        })
+    }
+
+    fn finish(self) -> io::Result<(Digest, W)> {
+        let out = match self.form {
+            Form::Plain(out) => out,
+            Form::Gzip(encoder) => encoder.finish()?,
+            Form::Zstd(encoder) => encoder.finish()?,
+        };
+        Ok((self.hasher.finish(), out))
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.form {
+            Form::Plain(out) => out.write(data)?,
+            Form::Gzip(encoder) => encoder.write(data)?,
+            Form::Zstd(encoder) => encoder.write(data)?,
+        };
+        self.hasher.update(&data[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.form {
+            Form::Plain(out) => out.flush(),
+            Form::Gzip(encoder) => encoder.flush(),
+            Form::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
+/// Brings a layer of the base image into the layout, unless it is there.
+fn copy_layer(
+    base: &lithify_oci::Image,
+    index: usize,
+    writer: &mut Writer,
+) -> Result<Descriptor, Error> {
+    let layer = &base.layers()[index];
+    let kind = layer.media_type.as_deref().map(LayerMediaType::of);
+    let media_type = match kind {
+        Some(LayerMediaType::Tar { .. }) | None => oci_media_type(layer.compression),
+        // What this version does not know stays what it is.
+        Some(_) => layer.media_type.as_deref().unwrap_or(media_type::OCI_LAYER),
+    };
+    if let (Some(digest), Some(size)) = (layer.digest, layer.size)
+        && digest.algorithm() == Algorithm::Sha256
+        && writer.has(&digest)
+    {
+        let mut descriptor = Descriptor::new(media_type, digest, size);
+        descriptor.annotations.clone_from(&layer.annotations);
+        return Ok(descriptor);
+    }
+    let open = |source| Error::Open {
+        name: format!("layer {index} of the base image"),
+        source: Box::new(source),
+    };
+    let blob = base.open_layer(index).map_err(open)?;
+    let expected = layer.digest.unwrap_or(layer.diff_id);
+    let mut reader = Hashed {
+        inner: blob.into_reader(),
+        hasher: Hasher::new(expected.algorithm()),
+    };
+    let mut descriptor = writer
+        .put_reader(media_type, &mut reader)
+        .map_err(|e| Error::Layout(Box::new(e)))?;
+    let found = reader.hasher.finish();
+    if found != expected {
+        return Err(Error::BaseLayer {
+            index,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        });
+    }
+    descriptor.annotations.clone_from(&layer.annotations);
+    Ok(descriptor)
+}
+
+fn oci_media_type(compression: Option<lithify_oci::manifest::Compression>) -> &'static str {
+    match compression {
+        Some(lithify_oci::manifest::Compression::Gzip) => media_type::OCI_LAYER_GZIP,
+        Some(lithify_oci::manifest::Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
+        _ => media_type::OCI_LAYER,
+    }
+}
+
+/// Takes the digest of what is read.
+struct Hashed {
+    inner: Box<dyn Read + Send>,
+    hasher: Hasher,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// The base image's configuration with one more layer, all else as it stands.
+fn config(base: &[u8], diff_id: &Digest, options: &CommitOptions) -> Result<Vec<u8>, Error> {
+    let broken = |source| Error::BaseConfig { source };
+    let mut config: serde_json::Map<String, Value> =
+        serde_json::from_slice(base).map_err(broken)?;
+    let rootfs = config
+        .entry("rootfs")
+        .or_insert_with(|| json!({ "type": "layers", "diff_ids": [] }));
+    if let Some(Value::Array(ids)) = rootfs.get_mut("diff_ids") {
+        ids.push(Value::String(diff_id.to_string()));
+    }
+    let created = options
+        .created
+        .clone()
+        .map(Value::String)
+        .or_else(|| config.get("created").cloned());
+    let mut history = serde_json::Map::new();
+    if let Some(created) = created {
+        history.insert("created".into(), created.clone());
+        config.insert("created".into(), created);
+    }
+    let created_by = options.created_by.as_deref().unwrap_or("lithify commit");
+    history.insert("created_by".into(), created_by.into());
+    if let Some(comment) = &options.comment {
+        history.insert("comment".into(), comment.as_str().into());
+    }
+    // An image without any history stays without: a history must speak of every layer.
+    if let Some(Value::Array(entries)) = config.get_mut("history") {
+        entries.push(Value::Object(history));
+    }
+    serde_json::to_vec(&config).map_err(broken)
+}
