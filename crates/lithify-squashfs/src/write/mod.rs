@@ -195,7 +195,7 @@ impl<S: Storage> Writer<S> {
             storage,
             compression,
             block_size,
-            data: Data::new(pool, compression, data_start(compression)),
+            data: Data::new(pool, compression, block_size, data_start(compression)),
             contents: Contents::default(),
             index: Index::default(),
             tails: Buffers::default(),
