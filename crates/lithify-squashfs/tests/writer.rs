@@ -8,7 +8,9 @@ use common::{
     Builder, Content, build, build_with, check_with_reader, compressed, metadata, pattern, threads,
     with_xattrs,
 };
-use lithify_squashfs::{DataOptions, Image, ImageOptions, Storage, UnsupportedXattrs, WriteError};
+use lithify_squashfs::{
+    DataOptions, FileType, Image, ImageOptions, Storage, UnsupportedXattrs, WriteError,
+};
 use lithify_testkit::{Mount, require};
 use lithify_tree::{Device, EntryKind, Metadata, Timestamp};
 
