@@ -346,6 +346,41 @@ fn no_byte_of_a_dead_file_stays() {
     }
 }
 
+/// A few dead files in much data: blocks from the end take their place, and hardly anything moves.
+#[test]
+fn little_moves_for_little_that_is_dead() {
+    let built = build_with(threads(2), |b| {
+        for i in 0..6 {
+            let data = [
+                b"SECRET".as_slice(),
+                &noise(i, 3 * BLOCK + 7000 * i as usize),
+            ]
+            .concat();
+            b.file(format!("dead{i}"), metadata(0o644), &data);
+            b.file(format!("f{i}"), metadata(0o644), &noise(50 + i, 16 << 20));
+        }
+        // Blocks of all lengths.
+        for i in 0..400 {
+            let mut data = noise(100 + i, 3000 + 71 * i as usize);
+            data.resize(BLOCK, b'x');
+            b.file(format!("small{i}"), metadata(0o644), &data);
+        }
+        b.next_layer();
+        for i in 0..6 {
+            b.entry(format!("dead{i}"), metadata(0), EntryKind::Whiteout, None);
+        }
+    });
+    let report = built.report;
+    assert!(report.moved_bytes < 8 << 20, "{report:?}");
+    assert!(report.padding_bytes > 0 && report.padding_bytes < report.data_bytes / 1000);
+    let bytes = built.bytes();
+    assert!(!bytes.windows(6).any(|w| w == b"SECRET"));
+    assert_eq!(
+        built.image().verify().unwrap().data_bytes,
+        report.data_bytes
+    );
+}
+
 /// The last fragment block is still open when the merge has been made.
 #[test]
 fn dead_ends_in_the_last_fragment_block() {
@@ -534,7 +569,7 @@ fn a_failing_storage_is_an_error() {
 #[test]
 fn threads_do_not_show() {
     for compression in [
-        "zstd:1", "zstd", "zstd:4", "zstd:5", "zstd:7", "zstd:12", "gzip", "gzip:6", "lz4", "xz:2",
+        "zstd:1", "zstd", "zstd:4", "zstd:7", "gzip:6", "lz4", "xz:1",
     ] {
         let image = |count: usize| {
             let mut options = threads(count);
@@ -552,7 +587,7 @@ fn threads_do_not_show() {
             bytes
         };
         let one = image(1);
-        for count in [2, 4, 4] {
+        for count in [2, 4] {
             assert!(one == image(count), "{compression} with {count} threads");
         }
     }

@@ -8,7 +8,9 @@ use common::{
     Builder, Content, build, build_with, check_with_reader, compressed, metadata, pattern, threads,
     with_xattrs,
 };
-use lithify_squashfs::{DataOptions, Image, ImageOptions, Storage, UnsupportedXattrs, WriteError};
+use lithify_squashfs::{
+    DataOptions, FileType, Image, ImageOptions, Storage, UnsupportedXattrs, WriteError,
+};
 use lithify_testkit::{Mount, require};
 use lithify_tree::{Device, EntryKind, Metadata, Timestamp};
 
@@ -107,6 +109,38 @@ fn everything_at_once() {
     ] {
         build_with(options, everything);
     }
+}
+
+/// What writers of per-layer images have been seen to lose: set-user-ID bits, owners, devices (they became empty files),
+/// attributes, hard links, times (they became that of the build), and everything about the root directory.
+#[test]
+fn nothing_is_lost() {
+    let image = build(everything).image();
+    let at = |path: &str| image.lookup(path.as_bytes()).unwrap().unwrap();
+    let root = image.root().unwrap();
+    assert_eq!((root.mode(), root.uid(), root.gid()), (0o555, 7, 9));
+    assert_eq!(root.mtime().seconds, 1_700_000_000);
+    assert_eq!(at("small").mode(), 0o4755);
+    assert_eq!(
+        (at("e").uid(), at("e").gid(), at("e").mode()),
+        (u32::MAX - 1, 70_000, 0o1777)
+    );
+    assert_eq!(at("d/null").file_type(), FileType::CharDevice);
+    assert_eq!(
+        at("d/disk").device(),
+        Device {
+            major: 4095,
+            minor: 1_048_575
+        }
+    );
+    assert_eq!(at("d/fifo").file_type(), FileType::Fifo);
+    let xattrs = image.xattrs(&at("more")).unwrap();
+    assert_eq!(xattrs.get(b"security.capability"), Some(CAPABILITY));
+    assert_eq!(
+        (at("small").nlink(), at("d/hard").number()),
+        (2, at("small").number())
+    );
+    assert_eq!(image.superblock().build_time, 1_700_000_000);
 }
 
 #[test]

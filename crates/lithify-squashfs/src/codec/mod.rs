@@ -119,8 +119,9 @@ impl Compression {
     }
 }
 
-/// Highest zstd level whose output does not depend on what the context compressed before. Those above use the row
-/// match finder, which salts its hashes anew for every block of a reused context (`ZSTD_advanceHashSalt`).
+/// Highest zstd level at which contexts are reused. Those above may use the row match finder, which salts its hashes
+/// anew for every block of a reused context (`ZSTD_advanceHashSalt`), so that nothing promises output independent of
+/// the blocks before. What a new context costs cannot be measured there.
 const ZSTD_REUSABLE_MAX: u8 = 4;
 
 /// Compresses blocks. What it makes of one depends on nothing but the block.
@@ -208,9 +209,9 @@ fn zstd_encoder(level: u8) -> io::Result<zstd::bulk::Compressor<'static>> {
 /// Decompresses blocks.
 pub(crate) enum Decoder {
     Gzip(Decompress),
-    Lzma,
+    Lzma { memory: u32 },
     Lzo,
-    Xz,
+    Xz { memory: u32 },
     Lz4,
     Zstd(zstd::bulk::Decompressor<'static>),
 }
@@ -221,16 +222,19 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// Memory an xz or LZMA block may ask for, in KiB: dictionaries are as long as blocks, which have at most 1 MiB.
-const XZ_MEMORY: u32 = 16 << 10;
+/// Memory an xz or LZMA block may ask for besides its dictionary, in KiB: probabilities of the usual parameters, and
+/// the decoder itself.
+const XZ_MEMORY: u32 = 256;
 
 impl Decoder {
-    pub(crate) fn new(compressor: Compressor) -> io::Result<Self> {
+    /// For an image of that block size, which no dictionary is longer than.
+    pub(crate) fn new(compressor: Compressor, block_size: u32) -> io::Result<Self> {
+        let memory = block_size / 1024 + XZ_MEMORY;
         Ok(match compressor {
             Compressor::Gzip => Self::Gzip(Decompress::new(true)),
-            Compressor::Lzma => Self::Lzma,
+            Compressor::Lzma => Self::Lzma { memory },
             Compressor::Lzo => Self::Lzo,
-            Compressor::Xz => Self::Xz,
+            Compressor::Xz => Self::Xz { memory },
             Compressor::Lz4 => Self::Lz4,
             Compressor::Zstd => Self::Zstd(zstd::bulk::Decompressor::new()?),
         })
@@ -255,14 +259,14 @@ impl Decoder {
                     return Err(bad("the stream has no end"));
                 }
             }
-            Self::Lzma => {
+            Self::Lzma { memory } => {
                 let reader =
-                    LzmaReader::new_mem_limit(input, XZ_MEMORY, None).map_err(io::Error::other)?;
+                    LzmaReader::new_mem_limit(input, *memory, None).map_err(io::Error::other)?;
                 reader.take(max as u64 + 1).read_to_end(out)?;
             }
             Self::Lzo => lzo::decompress(input, out, max)?,
-            Self::Xz => {
-                let reader = XzReader::new_mem_limit(input, false, XZ_MEMORY);
+            Self::Xz { memory } => {
+                let reader = XzReader::new_mem_limit(input, false, *memory);
                 reader.take(max as u64 + 1).read_to_end(out)?;
             }
             Self::Lz4 => {
@@ -285,4 +289,93 @@ impl Decoder {
 
 fn bad(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [&str; 8] = [
+        "none", "gzip", "gzip:1", "lz4", "xz", "xz:0", "zstd", "zstd:22",
+    ];
+
+    #[test]
+    fn names_and_levels() {
+        for name in ALL {
+            let compression: Compression = name.parse().unwrap();
+            assert_eq!(compression.to_string().parse(), Ok(compression));
+        }
+        for bad in [
+            "", "zstd:", "zstd:0", "zstd:23", "gzip:0", "gzip:10", "xz:10", "lz4:1", "none:1",
+            "lzo", "zstd:-1", "zstd:300", "ZSTD",
+        ] {
+            let error = bad.parse::<Compression>().unwrap_err();
+            assert_eq!(error.found, bad);
+        }
+    }
+
+    /// Blocks that shrink and blocks that do not, one after another through the same encoder and decoder.
+    #[test]
+    fn blocks_survive() {
+        let mut state = 1_u32;
+        let mut noise = |length: usize| -> Vec<u8> {
+            std::iter::repeat_with(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .take(length)
+            .collect()
+        };
+        let blocks = [
+            noise(8192),
+            vec![7; 8192],
+            noise(1),
+            vec![0],
+            [noise(4000), vec![1; 4000]].concat(),
+            b"text and text and text".repeat(300),
+        ];
+        for name in ALL {
+            let compression: Compression = name.parse().unwrap();
+            let mut encoder = Encoder::new(compression, 8192).unwrap();
+            let mut decoder = Decoder::new(compression.compressor(), 8192).unwrap();
+            let (mut packed, mut raw) = (Vec::new(), Vec::new());
+            for block in &blocks {
+                let shorter = encoder.compress(block, &mut packed).unwrap();
+                if !shorter {
+                    continue;
+                }
+                assert!(packed.len() < block.len());
+                decoder.decompress(&packed, &mut raw, 8192).unwrap();
+                assert!(raw == *block, "{name}");
+                // No longer than allowed, no less than there is.
+                assert!(
+                    decoder
+                        .decompress(&packed, &mut raw, block.len() - 1)
+                        .is_err(),
+                    "{name}"
+                );
+                assert!(
+                    decoder
+                        .decompress(&packed[..packed.len() - 1], &mut raw, 8192)
+                        .is_err(),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    /// A dictionary no block needs is refused before memory is taken for it.
+    #[test]
+    fn long_dictionaries_are_refused() {
+        let mut packed = Vec::new();
+        let mut encoder = Encoder::Xz {
+            level: 6,
+            dictionary: 64 << 20,
+        };
+        encoder.compress(&[1; 5000], &mut packed).unwrap();
+        for block_size in [8 << 10, 1 << 20] {
+            let mut decoder = Decoder::new(Compressor::Xz, block_size).unwrap();
+            assert!(decoder.decompress(&packed, &mut Vec::new(), 8192).is_err());
+        }
+    }
 }

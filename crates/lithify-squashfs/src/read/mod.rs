@@ -105,8 +105,8 @@ impl<R: ReadAt> Image<R> {
             });
         }
         let compressor = superblock.compressor;
-        let decoder =
-            Decoder::new(compressor).map_err(|source| ReadError::Decoder { compressor, source })?;
+        let decoder = Decoder::new(compressor, superblock.block_size)
+            .map_err(|source| ReadError::Decoder { compressor, source })?;
         let mut image = Self {
             source,
             superblock,

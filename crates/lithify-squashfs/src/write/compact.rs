@@ -4,13 +4,13 @@
 //! the merge before packing any would need no repacking, but most files of an image are shorter than a block: half of
 //! its data would have to be kept, and be compressed when nothing else is left to do. So only blocks with dead ends
 //! are read back and their live ends packed again; blocks without live ends are dropped, and so are dead files'
-//! blocks. Then everything slides down over the gaps: blocks lie at any byte, and sliding keeps them in order. With
-//! the top layer first, what is dead lies in lower layers and thus late, and what lies before it does not move.
+//! blocks. [`gaps`](super::gaps) says how the space is closed.
 
 use lithify_tree::ContentId;
 
 use super::Writer;
-use super::contents::{Fragment, stored_len};
+use super::contents::stored_len;
+use super::gaps::{self, Extent, What};
 use crate::error::Operation;
 use crate::format::NONE;
 use crate::{Storage, WriteError};
@@ -37,18 +37,15 @@ impl ContentSet {
     }
 }
 
-/// Something that lies in the image.
+/// What closing the space of dead data came to.
 #[derive(Clone, Copy, Debug)]
-struct Extent {
-    start: u64,
-    length: u64,
-    what: What,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum What {
-    Content(u32),
-    Fragment(u32),
+pub(crate) struct Closed {
+    /// Where the data ends.
+    pub(crate) end: u64,
+    /// Bytes copied.
+    pub(crate) moved: u64,
+    /// Bytes that became zeros.
+    pub(crate) padding: u64,
 }
 
 impl<S: Storage> Writer<S> {
@@ -109,13 +106,12 @@ impl<S: Storage> Writer<S> {
         self.seal_fragment()
     }
 
-    /// Drops dead fragment blocks from the table and slides what is live together; gives where it ends and how many
-    /// bytes were moved.
+    /// Drops dead fragment blocks from the table and closes the space of what is dead.
     pub(super) fn close_gaps(
         &mut self,
         live: &ContentSet,
         first: u64,
-    ) -> Result<(u64, u64), WriteError> {
+    ) -> Result<Closed, WriteError> {
         let mut used = vec![false; self.data.fragments.len()];
         let mut extents = Vec::new();
         for index in (0..self.contents.len()).filter(|&i| live.contains(i)) {
@@ -154,39 +150,38 @@ impl<S: Storage> Writer<S> {
             }
         }
         extents.sort_unstable_by_key(|e| e.start);
-        let result = self.slide(&extents, &mut fragments, first);
-        self.data.fragments = fragments;
-        result
-    }
-
-    fn slide(
-        &mut self,
-        extents: &[Extent],
-        fragments: &mut [Fragment],
-        first: u64,
-    ) -> Result<(u64, u64), WriteError> {
-        let (mut end, mut moved) = (first, 0);
-        let mut rest = extents;
-        while let Some(head) = rest.first() {
-            let (from, to) = (head.start, end);
-            let mut run_end = from;
-            while let Some((e, behind)) = rest.split_first().filter(|(e, _)| e.start == run_end) {
-                run_end += e.length;
-                let start = e.start - (from - to);
-                match e.what {
-                    What::Content(index) => self.contents.at_mut(index as usize).start = start,
-                    What::Fragment(number) => fragments[number as usize].start = start,
-                }
-                rest = behind;
+        let plan = gaps::close(&mut extents, first);
+        for extent in &extents {
+            match extent.what {
+                What::Content(index) => self.contents.at_mut(index as usize).start = extent.start,
+                What::Fragment(number) => fragments[number as usize].start = extent.start,
             }
-            if from != to {
-                self.storage
-                    .move_down(from, to, run_end - from)
-                    .map_err(Operation::MoveData.failed())?;
-                moved += run_end - from;
-            }
-            end = to + (run_end - from);
         }
-        Ok((end, moved))
+        self.data.fragments = fragments;
+        let mut moved = 0;
+        for &(from, to, length) in &plan.moves {
+            self.storage
+                .move_down(from, to, length)
+                .map_err(Operation::MoveData.failed())?;
+            moved += length;
+        }
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let mut padding = 0;
+        for &(start, length) in &plan.zeros {
+            let mut at = start;
+            while at < start + length {
+                let n = (start + length - at).min(ZEROS.len() as u64);
+                self.storage
+                    .write_all_at(&ZEROS[..n as usize], at)
+                    .map_err(Operation::MoveData.failed())?;
+                at += n;
+            }
+            padding += length;
+        }
+        Ok(Closed {
+            end: plan.end,
+            moved,
+            padding,
+        })
     }
 }

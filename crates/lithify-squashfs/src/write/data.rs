@@ -33,12 +33,13 @@ pub(crate) struct Data {
     /// Where the content being written starts, once its first block is written.
     pub(crate) open_start: Option<u64>,
     compression: Compression,
+    block_size: u32,
     decoder: Option<Decoder>,
     cache: Cache,
 }
 
 impl Data {
-    pub(crate) fn new(pool: Pool, compression: Compression, offset: u64) -> Self {
+    pub(crate) fn new(pool: Pool, compression: Compression, block_size: u32, offset: u64) -> Self {
         Self {
             pool,
             appender: Appender::new(offset, Operation::WriteData),
@@ -46,6 +47,7 @@ impl Data {
             fragments: Vec::new(),
             open_start: None,
             compression,
+            block_size,
             decoder: None,
             cache: Cache::default(),
         }
@@ -182,9 +184,9 @@ impl Data {
             };
             let decoder = match &mut self.decoder {
                 Some(decoder) => decoder,
-                None => self
-                    .decoder
-                    .insert(Decoder::new(compression.compressor()).map_err(failed)?),
+                None => self.decoder.insert(
+                    Decoder::new(compression.compressor(), self.block_size).map_err(failed)?,
+                ),
             };
             decoder
                 .decompress(&packed, &mut raw, fragment.raw_len as usize)

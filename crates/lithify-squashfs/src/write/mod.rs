@@ -16,6 +16,7 @@ mod contents; // where each file's data is
 mod data; // blocks on their way
 mod directories; // listings
 mod emit; // the sequential metadata pass
+mod gaps; // closing the space of dead data
 mod ids; // owners and groups
 mod index; // finding equal contents
 mod metadata; // blocks of tables
@@ -106,6 +107,8 @@ pub struct FinishReport {
     pub repacked_tails: u64,
     /// Bytes moved inside the image to close the space of dead data.
     pub moved_bytes: u64,
+    /// Bytes of zeros that remained of that space, less than a thousandth of the data.
+    pub padding_bytes: u64,
     /// Modification times before 1970 or after 2106-02-07, which became the nearest of these: squashfs has 32-bit
     /// unsigned seconds.
     pub clamped_times: u64,
@@ -195,7 +198,7 @@ impl<S: Storage> Writer<S> {
             storage,
             compression,
             block_size,
-            data: Data::new(pool, compression, data_start(compression)),
+            data: Data::new(pool, compression, block_size, data_start(compression)),
             contents: Contents::default(),
             index: Index::default(),
             tails: Buffers::default(),
@@ -240,7 +243,8 @@ impl<S: Storage> Writer<S> {
         self.data.drain(&mut self.storage, &mut self.contents)?;
         self.data.appender.flush(&mut self.storage)?;
         let first = data_start(compression);
-        let (inode_table, moved) = self.close_gaps(&live, first)?;
+        let closed = self.close_gaps(&live, first)?;
+        let inode_table = closed.end;
 
         let mut appender = Appender::new(inode_table, Operation::WriteMetadata);
         let emitted = emit::emit(
@@ -323,14 +327,15 @@ impl<S: Storage> Writer<S> {
         let counts = emitted.counts;
         let report = FinishReport {
             size,
-            data_bytes: inode_table - first,
+            data_bytes: inode_table - first - closed.padding,
             metadata_bytes: bytes_used - inode_table,
             inodes: superblock.inodes,
             fragments: superblock.fragments,
             duplicates: self.duplicates,
             sparse_files: counts.sparse_files,
             repacked_tails: self.repacked,
-            moved_bytes: moved,
+            moved_bytes: closed.moved,
+            padding_bytes: closed.padding,
             clamped_times: counts.clamped_times,
             truncated_times: counts.truncated_times,
             dropped_xattrs: xattrs.dropped,
