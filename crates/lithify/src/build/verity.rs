@@ -17,8 +17,10 @@ pub(crate) fn append(
     path: &Path,
     read: &ReadOptions,
 ) -> Result<VerityReport, Error> {
-    let mut options = VerityOptions::default();
-    options.threads = read.threads();
+    let options = VerityOptions {
+        threads: read.threads(),
+        ..VerityOptions::default()
+    };
     let mut handle = file
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, path, e))?;
