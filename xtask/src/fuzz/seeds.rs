@@ -5,7 +5,9 @@ use std::path::Path;
 use lithify_disk::gpt::GptOptions;
 use lithify_disk::vmdk::VmdkOptions;
 use lithify_disk::{Alignment, Content, Disk, DiskError, Part};
+use lithify_erofs::{CompressionMethod, DataOptions, ImageOptions, Writer};
 use lithify_testkit::{Compression, Tar, TarEntry, require};
+use lithify_tree::{ContentSink as _, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::{VerityOptions, append};
 
 use crate::error::{At as _, Error};
@@ -194,10 +196,58 @@ fn archives() -> Vec<Vec<u8>> {
     plain.iter().cloned().chain(packed).collect()
 }
 
+/// A small image with a file of each kind of extent; none if it cannot be made, which tests would have shown.
+fn compressed(method: CompressionMethod, cluster_size: u32) -> Option<Vec<u8>> {
+    let mut compression = lithify_erofs::Compression::new(method);
+    compression.cluster_size = cluster_size;
+    compression.threads = 1;
+    let mut options = DataOptions::default();
+    options.compression = Some(compression);
+    let mut writer = Writer::new(Vec::new(), options);
+    let mut layer = LayerEntries::new();
+    let mut state = 1_u32;
+    for i in 0..3_u8 {
+        let data: Vec<u8> = (0..20_000 + 7 * usize::from(i))
+            .map(|k| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Text with noise in the middle.
+                let byte = (state >> 24) as u8;
+                if (8000..12_000).contains(&k) {
+                    byte
+                } else {
+                    b'a' + byte % (i + 2)
+                }
+            })
+            .collect();
+        let size = data.len() as u64;
+        writer.begin(size, None).ok()?;
+        writer.write(&data).ok()?;
+        let content = writer.finish().ok()?;
+        let entry = Entry {
+            path: TreePath::clean(&[b'a' + i]).ok()?,
+            metadata: Metadata::default(),
+            kind: EntryKind::File {
+                size,
+                segments: None,
+            },
+        };
+        layer.push(&entry, Some(content)).ok()?;
+    }
+    let mut merge = Merge::new();
+    merge.apply(layer).ok()?;
+    let finished = writer.finish_image(&merge.finish(), &ImageOptions::default());
+    finished.ok().map(|(image, _)| image)
+}
+
 fn erofs() -> Result<Vec<Vec<u8>>, Error> {
     let scratch = lithify_testkit::temp_dir();
     let dir = scratch.path();
     let mut images = Vec::new();
+    for method in [CompressionMethod::Lz4, CompressionMethod::Zstd { level: 3 }] {
+        for cluster_size in [8192, 65536] {
+            images.extend(compressed(method, cluster_size));
+        }
+    }
     let mut keep = |path: &Path| -> Result<(), Error> {
         images.push(std::fs::read(path).at("read", path)?);
         Ok(())
@@ -227,6 +277,9 @@ fn erofs() -> Result<Vec<Vec<u8>>, Error> {
         &["-T1", "-E^inline_data"],
         &["-x-1"],
         &["--chunksize=4096"],
+        &["-zlz4"],
+        &["-zlz4hc", "-C16384", "-Elegacy-compress"],
+        &["-zlz4", "-Eztailpacking"],
     ] {
         let image = dir.join("theirs.erofs");
         sh::output(sh::command("mkfs.erofs", options).arg(&image).arg(&root))?;

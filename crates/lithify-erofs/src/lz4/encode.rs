@@ -1,5 +1,7 @@
 //! Encoding into blocks of a fixed size: not "how small does this get" but "how much of this fits".
 
+use std::ops::Range;
+
 use super::{LAST_LITERALS, LENGTH_MASK, MATCH_MARGIN, MAX_DISTANCE, MIN_MATCH};
 
 /// Binary logarithm of the number of places remembered. 2¹³ places are 32 KiB, the level-1 cache of most processors.
@@ -12,7 +14,7 @@ const SKIP_BITS: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct Encoder {
     /// Where a sequence of bytes was last seen, by its hash: offset in the input plus `base`.
-    table: Box<[u32]>,
+    table: Box<[u32; 1 << TABLE_BITS]>,
     /// What is below in the table is of other inputs. Never 0, so that an empty place is one of these.
     base: u32,
     /// `base` plus the length of the input.
@@ -22,7 +24,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) fn new() -> Self {
         Self {
-            table: vec![0; 1 << TABLE_BITS].into_boxed_slice(),
+            table: Box::new([0; 1 << TABLE_BITS]),
             base: 1,
             next_base: 1,
         }
@@ -60,10 +62,13 @@ impl Encoder {
             let mut tries = 1_usize << SKIP_BITS;
             let found = loop {
                 let seen = self.remember(word, at);
-                if let Some(candidate) = self.candidate(seen, start, at)
-                    && load(input, candidate) as u32 == word as u32
+                // Of another input, or left by blocks before, whose search went further than they did: far away.
+                let place = u64::from(seen.wrapping_sub(self.base));
+                if (at as u64).wrapping_sub(place).wrapping_sub(1) < MAX_DISTANCE as u64
+                    && place >= start as u64
+                    && load4(input, place as usize) == word as u32
                 {
-                    break Some(candidate);
+                    break Some(place as usize);
                 }
                 at += tries >> SKIP_BITS;
                 tries += 1;
@@ -84,12 +89,11 @@ impl Encoder {
                     &input[at + MIN_MATCH..match_end],
                     &input[candidate + MIN_MATCH..],
                 );
-            let literals = &input[anchor..at];
-            let fitting = writer.fitting(literals.len(), length);
+            let fitting = writer.fitting(at - anchor, length);
             if fitting == 0 {
                 break;
             }
-            writer.sequence(literals, at - candidate, fitting);
+            writer.sequence(input, anchor..at, at - candidate, fitting);
             at += fitting;
             anchor = at;
             if fitting < length || at > start_max {
@@ -108,13 +112,6 @@ impl Encoder {
         let hash = (word << 24).wrapping_mul(PRIME) >> (u64::BITS - TABLE_BITS);
         std::mem::replace(&mut self.table[hash as usize], self.base + at as u32)
     }
-
-    /// The place noted, if a match there is possible. Places behind `at` are left by blocks before, whose search went
-    /// further than they did.
-    fn candidate(&self, seen: u32, start: usize, at: usize) -> Option<usize> {
-        let place = seen.checked_sub(self.base)? as usize;
-        (place >= start && place < at && at - place <= MAX_DISTANCE).then_some(place)
-    }
 }
 
 /// Eight bytes from an offset, which is at least [`MATCH_MARGIN`] before the end.
@@ -124,10 +121,17 @@ fn load(input: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// Four bytes from an offset.
+fn load4(input: &[u8], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&input[at..at + 4]);
+    u32::from_le_bytes(bytes)
+}
+
 /// Number of bytes two slices start with in common.
 fn common(a: &[u8], b: &[u8]) -> usize {
     let mut n = 0;
-    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+    while let (Some(x), Some(y)) = (a.get(n..n + 8), b.get(n..n + 8)) {
         let difference = load(x, 0) ^ load(y, 0);
         if difference != 0 {
             return n + difference.trailing_zeros() as usize / 8;
@@ -180,21 +184,32 @@ impl BlockWriter<'_> {
         fitting
     }
 
-    fn sequence(&mut self, literals: &[u8], distance: usize, length: usize) {
+    fn sequence(&mut self, input: &[u8], literals: Range<usize>, distance: usize, length: usize) {
         let code = length - MIN_MATCH;
-        self.token(literals, code.min(LENGTH_MASK));
+        self.token(input, literals, code.min(LENGTH_MASK));
         let distance = (distance as u16).to_le_bytes();
         self.block[self.length..self.length + 2].copy_from_slice(&distance);
         self.length += 2;
         self.extra(code);
     }
 
-    fn token(&mut self, literals: &[u8], low: usize) {
-        self.block[self.length] = (literals.len().min(LENGTH_MASK) << 4 | low) as u8;
+    fn token(&mut self, input: &[u8], literals: Range<usize>, low: usize) {
+        /// Bytes copied at once, whether needed or not: most runs of literals are shorter.
+        const COPY: usize = 16;
+        let length = literals.len();
+        self.block[self.length] = (length.min(LENGTH_MASK) << 4 | low) as u8;
         self.length += 1;
-        self.extra(literals.len());
-        self.block[self.length..self.length + literals.len()].copy_from_slice(literals);
-        self.length += literals.len();
+        self.extra(length);
+        let target = &mut self.block[self.length..];
+        if length <= COPY
+            && let Some(target) = target.first_chunk_mut::<COPY>()
+            && let Some(source) = input[literals.start..].first_chunk::<COPY>()
+        {
+            *target = *source;
+        } else {
+            target[..length].copy_from_slice(&input[literals]);
+        }
+        self.length += length;
     }
 
     fn extra(&mut self, length: usize) {
@@ -213,7 +228,7 @@ impl BlockWriter<'_> {
         while literals + extra(literals) > room {
             literals -= 1;
         }
-        self.token(&input[anchor..anchor + literals], 0);
+        self.token(input, anchor..anchor + literals, 0);
         (anchor + literals - start, self.length)
     }
 }

@@ -182,6 +182,10 @@ impl<R: ReadAt> Image<R> {
             window_start: 0,
         };
         self.check_range("the index", nid, start, map.end() - start)?;
+        let inline_len = u64::from(map.inline_len());
+        if map.end % self.block_size() + inline_len > self.block_size() {
+            return Err(ReadError::InlineCrossesBlock { nid });
+        }
         Ok(map)
     }
 

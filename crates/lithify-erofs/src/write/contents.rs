@@ -55,6 +55,8 @@ struct CompressedRecord {
     size: u64,
     first_extent: u32,
     extents: u32,
+    /// Place and length in the tail store, of data that has no blocks.
+    tail: Option<(u64, u16)>,
 }
 
 /// An [`Extent`] in four bytes.
@@ -101,8 +103,11 @@ pub(crate) enum Form<'a> {
     Sparse { chunk_bits: u8, runs: &'a [Run] },
     /// Chunks on further devices.
     External { chunk_bits: u8, pieces: &'a [Piece] },
-    /// Compressed, extent after extent.
-    Compressed { extents: &'a [PackedExtent] },
+    /// Compressed, extent after extent, in the blocks or all of it in the tail store.
+    Compressed {
+        extents: &'a [PackedExtent],
+        tail: Option<(u64, u16)>,
+    },
 }
 
 impl Contents {
@@ -164,20 +169,41 @@ impl Contents {
         blocks: u32,
         size: u64,
         first_extent: usize,
-    ) -> Result<(), WriteError> {
-        let index = self.compressed.len() as u64;
+    ) {
+        self.records[id.0 as usize] = Record {
+            start,
+            blocks,
+            extra: COMPRESSED | self.compressed.len() as u64,
+        };
+        self.push_compressed(size, first_extent, None);
+    }
+
+    /// A reserved content is compressed to one extent, which is in the tail store.
+    pub(crate) fn set_inline(
+        &mut self,
+        id: ContentId,
+        size: u64,
+        at: u64,
+        length: usize,
+        first_extent: usize,
+    ) {
+        self.records[id.0 as usize] = Record {
+            start: 0,
+            blocks: 0,
+            extra: COMPRESSED | self.compressed.len() as u64,
+        };
+        // Less than a block.
+        self.push_compressed(size, first_extent, Some((at, length as u16)));
+    }
+
+    fn push_compressed(&mut self, size: u64, first_extent: usize, tail: Option<(u64, u16)>) {
         // At most as many as all extents.
         self.compressed.push(CompressedRecord {
             size,
             first_extent: first_extent as u32,
             extents: (self.extents.len() - first_extent) as u32,
+            tail,
         });
-        self.records[id.0 as usize] = Record {
-            start,
-            blocks,
-            extra: COMPRESSED | index,
-        };
-        Ok(())
     }
 
     /// The end of a reserved content is in the tail store.
@@ -282,7 +308,8 @@ impl Contents {
         let (size, form) = if extra & FORM == COMPRESSED {
             let c = self.compressed.get((extra & !FORM) as usize)?;
             let extents = &self.extents[c.first_extent as usize..][..c.extents as usize];
-            (c.size, Form::Compressed { extents })
+            let tail = c.tail;
+            (c.size, Form::Compressed { extents, tail })
         } else if extra & SPARSE != 0 {
             let s = self.sparse.get((extra & !SPARSE) as usize)?;
             let runs = &self.runs[s.first_run as usize..][..s.runs as usize];

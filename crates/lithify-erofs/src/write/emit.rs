@@ -68,6 +68,7 @@ pub(crate) fn emit<S: Storage>(
             build_time: planner.build_time,
             ..FinishReport::default()
         },
+        has_inline_clusters: false,
     };
     emitter.hash_seed(&options.uuid_seed);
     emitter.inodes()?;
@@ -91,6 +92,8 @@ struct Emitter<'a, 'p, S> {
     /// The inode being put together.
     record: Vec<u8>,
     report: FinishReport,
+    /// Whether compressed data stands behind an inode.
+    has_inline_clusters: bool,
 }
 
 impl<S: Storage> Emitter<'_, '_, S> {
@@ -208,6 +211,8 @@ impl<S: Storage> Emitter<'_, '_, S> {
             Payload::Directory { rest: 0, .. } => (DataLayout::Plain, late),
             Payload::Directory { .. } => (DataLayout::Inline, late),
             Payload::Compressed { blocks, .. } => (DataLayout::CompressedCompact, blocks),
+            Payload::CompressedTail { .. } => (DataLayout::CompressedCompact, 0),
+            Payload::LateCluster { .. } => (DataLayout::CompressedCompact, 1),
             Payload::Map { chunk_bits, .. } => {
                 let format = ChunkFormat {
                     block_bits: chunk_bits - BLOCK_BITS,
@@ -280,16 +285,20 @@ impl<S: Storage> Emitter<'_, '_, S> {
                 shape.size,
             )?;
         }
-        if let Payload::Compressed { start, extents, .. } = shape.payload {
-            self.compressed_index(
-                slot,
-                shape.inode_len() + shape.xattrs,
-                start,
+        match shape.payload {
+            Payload::Compressed { start, extents, .. } => {
+                self.compressed_index(slot, &shape, start, extents, None)
+            }
+            Payload::LateCluster { extents, .. } => {
+                self.compressed_index(slot, &shape, late, extents, None)
+            }
+            Payload::CompressedTail {
+                at,
+                length,
                 extents,
-                shape.size,
-            )?;
+            } => self.compressed_index(slot, &shape, 0, extents, Some((at, length))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn count(&mut self, shape: &Shape<'_>) {
@@ -303,7 +312,9 @@ impl<S: Storage> Emitter<'_, '_, S> {
             Payload::Tail { .. } => r.inline_tails += 1,
             Payload::Map { .. } => r.sparse_files += 1,
             Payload::Index { .. } => r.external_files += 1,
-            Payload::Compressed { .. } => {
+            Payload::Compressed { .. }
+            | Payload::CompressedTail { .. }
+            | Payload::LateCluster { .. } => {
                 r.compressed_files += 1;
                 r.compressed_bytes += shape.size;
             }
@@ -402,28 +413,49 @@ impl<S: Storage> Emitter<'_, '_, S> {
         })
     }
 
-    /// Writes the index of a compressed file, piece by piece.
+    /// Writes the index of a compressed file, piece by piece, and the data that stands behind it.
     fn compressed_index(
         &mut self,
         slot: u32,
-        behind: usize,
+        shape: &Shape<'_>,
         start: u32,
         extents: &[PackedExtent],
-        size: u64,
+        tail: Option<(u64, u16)>,
     ) -> Result<(), WriteError> {
         let Some(settings) = self.planner.contents.compression() else {
             return Ok(());
         };
+        let behind = shape.inode_len() + shape.xattrs;
         let mut address = self.layout.slot_address(slot, self.meta_start) + behind as u64;
         let extents = extents.iter().map(|e| e.get());
-        encode_index(settings, behind as u64, size, start, extents, |piece| {
-            if slot < SLOTS {
-                put(&mut self.first_block, address as usize, piece);
-                address += piece.len() as u64;
-                return Ok(());
-            }
-            self.append(piece)
-        })
+        let size = shape.size;
+        let length = tail.map_or(0, |(_, length)| length);
+        encode_index(
+            settings,
+            behind as u64,
+            size,
+            start,
+            length,
+            extents,
+            |piece| {
+                if slot < SLOTS {
+                    put(&mut self.first_block, address as usize, piece);
+                    address += piece.len() as u64;
+                    return Ok(());
+                }
+                self.append(piece)
+            },
+        )?;
+        let Some((at, length)) = tail else {
+            return Ok(());
+        };
+        self.has_inline_clusters = true;
+        let data = self.tails.read(at, usize::from(length))?;
+        if slot < SLOTS {
+            put(&mut self.first_block, address as usize, data);
+            return Ok(());
+        }
+        self.appender.append(self.storage, data)
     }
 
     /// Directories, link targets and tails in blocks of their own, in the order their numbers were given out.
@@ -455,6 +487,11 @@ impl<S: Storage> Emitter<'_, '_, S> {
             Payload::LateTail { at, length } => {
                 let tail = self.tails.read(at, length)?.to_vec();
                 self.append_data(&tail)
+            }
+            Payload::LateCluster { at, length, .. } => {
+                let data = self.tails.read(at, usize::from(length))?.to_vec();
+                self.append_data(&[0; BLOCK_SIZE][data.len()..])?;
+                self.append_data(&data)
             }
             Payload::Directory { node, blocks, .. } => {
                 let (layout, tree, meta_start) = (self.layout, self.planner.tree, self.meta_start);
@@ -502,17 +539,19 @@ impl<S: Storage> Emitter<'_, '_, S> {
         self.hasher.update(&self.first_block[SUPERBLOCK_END..]);
         let mut volume_name = [0; VOLUME_NAME_LEN];
         put(&mut volume_name, 0, &options.volume_name);
-        let mut incompatible_features = 0;
+        let mut incompatible_features = compression.map_or(0, Settings::features);
         if self.report.sparse_files > 0 || self.report.external_files > 0 {
             incompatible_features |= incompat::CHUNKED_FILE;
         }
         if self.devices.count > 0 {
             incompatible_features |= incompat::DEVICE_TABLE;
         }
+        if self.has_inline_clusters {
+            incompatible_features |= incompat::COMPRESSED_TAILS;
+        }
         let mut superblock = Superblock {
             compatible_features: compat::CHECKSUM | compat::MTIME,
-            incompatible_features: incompatible_features
-                | compression.map_or(0, Settings::features),
+            incompatible_features,
             block_bits: BLOCK_BITS,
             root_nid,
             inodes: self.layout.order.len() as u64,

@@ -177,6 +177,18 @@ pub(crate) enum Payload<'a> {
         blocks: u32,
         extents: &'a [PackedExtent],
     },
+    /// A compressed file with an index and all its data behind the inode.
+    CompressedTail {
+        at: u64,
+        length: u16,
+        extents: &'a [PackedExtent],
+    },
+    /// Such data that has no room behind the inode: a block behind the metadata.
+    LateCluster {
+        at: u64,
+        length: u16,
+        extents: &'a [PackedExtent],
+    },
 }
 
 impl Shape<'_> {
@@ -204,9 +216,8 @@ impl Shape<'_> {
             Payload::Index { chunk_bits, .. } => {
                 self.index_padding() as u64 + chunk_count(self.size, chunk_bits) * INDEX_LEN as u64
             }
-            Payload::Compressed { .. } => {
-                index_len((self.inode_len() + self.xattrs) as u64, self.size)
-            }
+            Payload::Compressed { .. } | Payload::LateCluster { .. } => self.index_len(),
+            Payload::CompressedTail { length, .. } => self.index_len() + u64::from(length),
         }
     }
 
@@ -214,6 +225,11 @@ impl Shape<'_> {
     pub(crate) const fn index_padding(&self) -> usize {
         let fixed = self.inode_len() + self.xattrs;
         fixed.next_multiple_of(INDEX_LEN) - fixed
+    }
+
+    /// Length of the index of a compressed file, in bytes.
+    fn index_len(&self) -> u64 {
+        index_len((self.inode_len() + self.xattrs) as u64, self.size)
     }
 
     /// Length of the whole record, in bytes.
@@ -224,7 +240,7 @@ impl Shape<'_> {
     /// Number of blocks behind the metadata.
     pub(crate) const fn late_blocks(&self) -> u32 {
         match self.payload {
-            Payload::LateTail { .. } | Payload::LateTarget(_) => 1,
+            Payload::LateTail { .. } | Payload::LateTarget(_) | Payload::LateCluster { .. } => 1,
             Payload::Directory { blocks, .. } => blocks,
             _ => 0,
         }
@@ -273,11 +289,34 @@ impl<'a> Planner<'a> {
                         runs,
                     },
                     Form::External { chunk_bits, pieces } => Payload::Index { chunk_bits, pieces },
-                    Form::Compressed { extents } => Payload::Compressed {
+                    Form::Compressed {
+                        extents,
+                        tail: None,
+                    } => Payload::Compressed {
                         start: content.start,
                         blocks: content.blocks,
                         extents,
                     },
+                    Form::Compressed {
+                        extents,
+                        tail: Some((at, length)),
+                    } => {
+                        let index = index_len(fixed as u64, size);
+                        // An index that long is one of a file too long to become that small.
+                        if fits(usize::from(length) + index as usize) {
+                            Payload::CompressedTail {
+                                at,
+                                length,
+                                extents,
+                            }
+                        } else {
+                            Payload::LateCluster {
+                                at,
+                                length,
+                                extents,
+                            }
+                        }
+                    }
                 },
                 None => Payload::None { device: NULL_BLOCK },
             },

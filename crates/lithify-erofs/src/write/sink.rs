@@ -2,7 +2,7 @@
 
 use lithify_tree::{ContentId, ContentSink, DataSegment};
 
-use super::compress::{Compressor, Piece};
+use super::compress::{self, Compressor, Piece};
 use super::data::ZEROS;
 use super::sparse::{self, Cursor, Plan};
 use super::{Compression, Writer};
@@ -216,7 +216,12 @@ impl<S: Storage> ContentSink for Writer<S> {
         let in_blocks = in_blocks(size, self.block_aligned);
         let store = |writer: &mut Self| match writer.compression {
             // A file without blocks has no place that depends on the order of things.
-            Some(options) if in_blocks > 0 => writer.store_compressed(options, size),
+            Some(options)
+                if in_blocks > 0
+                    || size >= compress::FILE_MIN && options.inline && !writer.block_aligned =>
+            {
+                writer.store_compressed(options, size)
+            }
             _ => Ok(Store::AsIs {
                 in_blocks,
                 tail: Vec::with_capacity((size - in_blocks) as usize),
@@ -336,7 +341,8 @@ impl<S: Storage> Writer<S> {
             Some(compressor) => compressor.begin(),
             none => {
                 options.check()?;
-                *none = Some(Compressor::new(options));
+                let inline = options.inline && !self.block_aligned;
+                *none = Some(Compressor::new(options, inline));
             }
         }
         let content = self.contents.reserve()?;

@@ -49,75 +49,85 @@ impl Codec {
         })
     }
 
-    /// Appends the extents of a segment and their blocks. A segment in which nothing is worth compressing leaves both
-    /// as they are, and gives `false`.
+    /// Appends the extents of a segment and their blocks. If all of it becomes one extent of at most `inline_max` bytes,
+    /// these are not padded to a block. A segment in which nothing is worth compressing leaves both vectors as they are.
     pub(super) fn compress(
         &mut self,
         input: &[u8],
+        inline_max: usize,
         extents: &mut Vec<Extent>,
         out: &mut Vec<u8>,
-    ) -> Result<bool, WriteError> {
-        let (first_extent, first_byte) = (extents.len(), out.len());
-        if input.len() > BLOCK_SIZE {
-            match &mut self.backend {
-                Backend::Lz4(encoder) => {
-                    lz4_segment(encoder, input, &mut self.scratch, extents, out)
-                }
-                Backend::Zstd(zstd) => {
-                    zstd_segment(zstd, input, self.cluster, &mut self.scratch, extents, out)?;
-                }
+    ) -> Result<Outcome, WriteError> {
+        if input.len() <= BLOCK_SIZE && inline_max == 0 {
+            return Ok(Outcome::Plain);
+        }
+        let mut pieces = Pieces {
+            input,
+            inline_max,
+            at: 0,
+            extents,
+            out,
+            outcome: Outcome::Plain,
+        };
+        let (first_extent, first_byte) = (pieces.extents.len(), pieces.out.len());
+        match &mut self.backend {
+            Backend::Lz4(encoder) => lz4_segment(encoder, &mut self.scratch, &mut pieces),
+            Backend::Zstd(zstd) => {
+                zstd_segment(zstd, self.cluster, &mut self.scratch, &mut pieces)?;
             }
         }
-        if extents[first_extent..].iter().any(|e| e.blocks > 0) {
-            return Ok(true);
+        let outcome = pieces.outcome;
+        if outcome == Outcome::Plain {
+            extents.truncate(first_extent);
+            out.truncate(first_byte);
         }
-        extents.truncate(first_extent);
-        out.truncate(first_byte);
-        Ok(false)
+        Ok(outcome)
     }
 }
 
+/// What has become of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It stays as it is.
+    Plain,
+    /// Extents in blocks, at least one of them compressed.
+    Blocks,
+    /// One extent, without padding.
+    Inline,
+}
+
+/// A segment being cut up.
+struct Pieces<'a> {
+    input: &'a [u8],
+    inline_max: usize,
+    /// Start of the next extent.
+    at: usize,
+    extents: &'a mut Vec<Extent>,
+    out: &'a mut Vec<u8>,
+    outcome: Outcome,
+}
+
 /// Cuts the segment so that each cluster is full.
-fn lz4_segment(
-    encoder: &mut lz4::Encoder,
-    input: &[u8],
-    block: &mut [u8],
-    extents: &mut Vec<Extent>,
-    out: &mut Vec<u8>,
-) {
-    encoder.begin(input.len());
-    let mut at = 0;
-    while at < input.len() {
-        let (consumed, produced) = encoder.fill(input, at, block);
-        at = if is_worth(consumed, produced) {
-            compressed(&block[..produced], consumed, extents, out);
-            at + consumed
-        } else {
-            plain(input, at, consumed, extents, out)
-        };
+fn lz4_segment(encoder: &mut lz4::Encoder, block: &mut [u8], pieces: &mut Pieces<'_>) {
+    encoder.begin(pieces.input.len());
+    while pieces.at < pieces.input.len() {
+        let (consumed, produced) = encoder.fill(pieces.input, pieces.at, block);
+        pieces.push(consumed, &block[..produced]);
     }
 }
 
 /// Cuts the segment into pieces of one size.
 fn zstd_segment(
     zstd: &mut zstd::bulk::Compressor<'_>,
-    input: &[u8],
     cluster: usize,
     scratch: &mut [u8],
-    extents: &mut Vec<Extent>,
-    out: &mut Vec<u8>,
+    pieces: &mut Pieces<'_>,
 ) -> Result<(), WriteError> {
-    let mut at = 0;
-    for piece in input.chunks(cluster) {
+    for piece in pieces.input.chunks(cluster) {
         let produced = zstd
             .compress_to_buffer(piece, scratch)
             .map_err(|source| WriteError::Compress { source })?;
-        if is_worth(piece.len(), produced) {
-            compressed(&scratch[..produced], piece.len(), extents, out);
-        } else {
-            plain(input, at, piece.len(), extents, out);
-        }
-        at += piece.len();
+        pieces.push(piece.len(), &scratch[..produced]);
     }
     Ok(())
 }
@@ -128,46 +138,63 @@ fn is_worth(consumed: usize, produced: usize) -> bool {
     produced.next_multiple_of(BLOCK_SIZE) + consumed / SAVED_PART < consumed
 }
 
-/// Stores compressed bytes behind zeros: the kernel decompresses in place, towards the end.
-fn compressed(bytes: &[u8], length: usize, extents: &mut Vec<Extent>, out: &mut Vec<u8>) {
-    let blocks = bytes.len().div_ceil(BLOCK_SIZE);
-    out.resize(out.len() + blocks * BLOCK_SIZE - bytes.len(), 0);
-    out.extend_from_slice(bytes);
-    // Lengths are at most a segment's, blocks at most a cluster's.
-    extents.push(Extent {
-        length: length as u32,
-        blocks: blocks as u16,
-    });
-}
-
-/// Stores about `length` bytes from `at` on as they are, each block an extent, and says where the last one ends: not
-/// in the middle of a logical cluster at the end of the segment, where no further extent could start.
-fn plain(
-    input: &[u8],
-    mut at: usize,
-    length: usize,
-    extents: &mut Vec<Extent>,
-    out: &mut Vec<u8>,
-) -> usize {
-    let end = at + length;
-    loop {
-        let left = input.len() - at;
-        let in_cluster = BLOCK_SIZE - at % BLOCK_SIZE;
-        // Data plain extents hold has no cluster behind its head's to itself.
-        let n = if left <= BLOCK_SIZE {
-            left.min(in_cluster)
+impl Pieces<'_> {
+    /// Stores the next `length` bytes compressed, if that is worth it.
+    fn push(&mut self, length: usize, compressed: &[u8]) {
+        if length == self.input.len()
+            && compressed.len() <= self.inline_max
+            && compressed.len() + length / SAVED_PART < length
+        {
+            self.out.extend_from_slice(compressed);
+            self.outcome = Outcome::Inline;
+            self.advance(length, 1);
+        } else if is_worth(length, compressed.len()) {
+            self.compressed(length, compressed);
         } else {
-            BLOCK_SIZE
-        };
-        out.extend_from_slice(&input[at..at + n]);
-        out.resize(out.len().next_multiple_of(BLOCK_SIZE), 0);
-        extents.push(Extent {
-            length: n as u32,
-            blocks: 0,
+            self.plain(length);
+        }
+    }
+
+    fn advance(&mut self, length: usize, blocks: usize) {
+        // Lengths are at most a segment's, blocks at most a cluster's.
+        self.extents.push(Extent {
+            length: length as u32,
+            blocks: blocks as u16,
         });
-        at += n;
-        if at + BLOCK_SIZE > end && (at >= end || end < input.len()) {
-            return at;
+        self.at += length;
+    }
+
+    /// Stores compressed bytes behind zeros: the kernel decompresses in place, towards the end.
+    fn compressed(&mut self, length: usize, bytes: &[u8]) {
+        let blocks = bytes.len().div_ceil(BLOCK_SIZE);
+        let padding = blocks * BLOCK_SIZE - bytes.len();
+        self.out.resize(self.out.len() + padding, 0);
+        self.out.extend_from_slice(bytes);
+        self.outcome = Outcome::Blocks;
+        self.advance(length, blocks);
+    }
+
+    /// Stores about `length` bytes as they are, each block an extent. The last one does not end in the middle of a logical
+    /// cluster at the end of the segment, where no further extent could start.
+    fn plain(&mut self, length: usize) {
+        let end = self.at + length;
+        loop {
+            let left = self.input.len() - self.at;
+            let in_cluster = BLOCK_SIZE - self.at % BLOCK_SIZE;
+            // A plain extent has no cluster to itself behind the one it starts in.
+            let n = if left <= BLOCK_SIZE {
+                left.min(in_cluster)
+            } else {
+                BLOCK_SIZE
+            };
+            self.out
+                .extend_from_slice(&self.input[self.at..self.at + n]);
+            self.out.resize(self.out.len() + BLOCK_SIZE - n, 0);
+            self.advance(n, 0);
+            let all = end == self.input.len();
+            if self.at >= end || !all && self.at + BLOCK_SIZE > end {
+                return;
+            }
         }
     }
 }

@@ -24,26 +24,32 @@ pub(crate) fn index_len(fixed: u64, size: u64) -> u64 {
     padding + HEADER_LEN as u64 + packs.len()
 }
 
-/// Gives header and index to `sink`, piece by piece: an index may be long.
+/// Gives header and index to `sink`, piece by piece: an index may be long. `inline_len` bytes of data are to follow,
+/// if not 0.
 pub(crate) fn encode_index(
     settings: Settings,
     fixed: u64,
     size: u64,
     block: u32,
+    inline_len: u16,
     extents: impl Iterator<Item = Extent>,
     mut sink: impl FnMut(&[u8]) -> Result<(), WriteError>,
 ) -> Result<(), WriteError> {
     let (padding, packs) = plan(fixed, size);
     let big = settings.is_big();
     // Linux wants both algorithms of compact indexes to agree.
-    let flags = if packs.has_packs() { advise::PACKED } else { 0 }
-        | if big {
-            advise::BIG_1 | advise::BIG_2
-        } else {
-            0
-        };
+    let mut flags = 0;
+    if packs.has_packs() {
+        flags |= advise::PACKED;
+    }
+    if big {
+        flags |= advise::BIG_1 | advise::BIG_2;
+    }
+    if inline_len > 0 {
+        flags |= advise::INLINE;
+    }
     let header = Header {
-        inline_len: 0,
+        inline_len,
         advise: flags,
         methods: [settings.method.code(), 0],
         cluster_bits: 0,

@@ -16,6 +16,7 @@ pub(super) use place::{Compressor, Piece};
 use crate::WriteError;
 use crate::format::BLOCK_SIZE;
 use crate::format::compressed::{Method, PHYSICAL_MAX, settings};
+use crate::format::inode::EXTENDED_LEN;
 use crate::format::superblock::incompat;
 
 /// Bytes of a file that are compressed on their own. A multiple of every cluster size.
@@ -40,9 +41,12 @@ pub struct Compression {
     /// Size of what is read and decompressed together, in bytes: a power of two from 4096 (8192 for Zstandard) to 1 MiB.
     /// With LZ4 it is the size of compressed clusters, each filled with as much data as fits; with Zstandard that of the data
     /// compressed together, which takes as many blocks as it needs. Larger is smaller in the image and slower where
-    /// little is read from many places. LZ4 with 4096 mounts from Linux 5.4 on, with more from 5.13. Default 64 KiB
-    /// for LZ4, 128 KiB for Zstandard.
+    /// little is read from many places. LZ4 with 4096 mounts from Linux 5.4 on if nothing is [`inline`](Self::inline), with
+    /// more from 5.13. Default 64 KiB for LZ4, 128 KiB for Zstandard.
     pub cluster_size: u32,
+    /// Whether what becomes smaller than a block stands behind its inode, which is most of small files and needs Linux 5.17.
+    /// Never with [`block_aligned`](super::DataOptions::block_aligned). Default yes.
+    pub inline: bool,
     /// Threads that compress; 1 compresses in the calling thread. The image does not depend on it. Each takes up to
     /// about 16 MiB. Default 0: as many as there are processors.
     pub threads: usize,
@@ -71,6 +75,7 @@ impl Compression {
                 CompressionMethod::Lz4 => 64 << 10,
                 CompressionMethod::Zstd { .. } => 128 << 10,
             },
+            inline: true,
             threads: 0,
         }
     }
@@ -105,6 +110,16 @@ impl Compression {
             cluster_blocks: (self.cluster_size as usize / BLOCK_SIZE) as u16,
         }
     }
+}
+
+/// Shortest file worth compressing.
+pub(super) const FILE_MIN: u64 = 128;
+
+/// Longest compressed data kept for its inode, in bytes, of a file of `size` bytes: inode and index have to fit the same
+/// block.
+fn inline_max(size: u64) -> u64 {
+    let fixed = EXTENDED_LEN as u64;
+    (BLOCK_SIZE as u64 - fixed).saturating_sub(index_len(fixed, size))
 }
 
 /// What an image says of its compression.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use lithify_tree::ContentId;
 
-use super::codec::Codec;
+use super::codec::{Codec, Outcome};
 use super::index::index_len;
 use super::pool::Pool;
-use super::{BATCH_LEN, Compression, SEGMENT_LEN};
+use super::{BATCH_LEN, Compression, SEGMENT_LEN, inline_max};
 use crate::format::BLOCK_SIZE;
 use crate::format::compressed::Extent;
 use crate::format::inode::EXTENDED_LEN;
@@ -26,6 +26,8 @@ pub(in crate::write) struct Piece {
 /// Data on its way through compression.
 pub(in crate::write) struct Compressor {
     pool: Pool,
+    /// Whether data may stand behind its inode.
+    inline: bool,
     /// Being filled.
     batch: Batch,
     /// Bytes of the file so far.
@@ -59,8 +61,11 @@ struct Segment {
     is_last: bool,
     /// Bytes of input.
     length: usize,
-    /// Bytes of output and number of extents; `None` if it stays as it is.
-    compressed: Option<(usize, usize)>,
+    /// Longest data that may stand behind the inode, in bytes; 0 if none may.
+    inline_max: usize,
+    outcome: Outcome,
+    /// Bytes of output and number of extents.
+    compressed: (usize, usize),
 }
 
 impl Batch {
@@ -71,10 +76,13 @@ impl Batch {
             let input = &self.input[at..at + segment.length];
             at += segment.length;
             let (extents, bytes) = (self.extents.len(), self.output.len());
-            if codec.compress(input, &mut self.extents, &mut self.output)? {
-                segment.compressed =
-                    Some((self.output.len() - bytes, self.extents.len() - extents));
-            }
+            segment.outcome = codec.compress(
+                input,
+                segment.inline_max,
+                &mut self.extents,
+                &mut self.output,
+            )?;
+            segment.compressed = (self.output.len() - bytes, self.extents.len() - extents);
         }
         Ok(())
     }
@@ -99,9 +107,10 @@ struct Placing {
 }
 
 impl Compressor {
-    pub(in crate::write) fn new(options: Compression) -> Self {
+    pub(in crate::write) fn new(options: Compression, inline: bool) -> Self {
         Self {
             pool: Pool::new(options),
+            inline,
             batch: Batch::default(),
             offset: 0,
             segment: 0,
@@ -129,7 +138,13 @@ impl Compressor {
                 is_first: self.offset == length as u64,
                 is_last: self.offset == file.size,
                 length,
-                compressed: None,
+                inline_max: if self.inline && file.size == length as u64 {
+                    inline_max(file.size) as usize
+                } else {
+                    0
+                },
+                outcome: Outcome::Plain,
+                compressed: (0, 0),
             });
             self.segment = self.batch.input.len();
             if self.segment >= BATCH_LEN {
@@ -201,7 +216,7 @@ impl<S: Storage> Writer<S> {
         for segment in &batch.segments {
             let (raw, rest) = input.split_at(segment.length);
             input = rest;
-            let (bytes, count) = segment.compressed.unwrap_or_default();
+            let (bytes, count) = segment.compressed;
             let (compressed, rest) = output.split_at(bytes);
             output = rest;
             let (own, rest) = extents.split_at(count);
@@ -228,8 +243,15 @@ impl<S: Storage> Writer<S> {
             };
         }
         let is_all = segment.is_first && segment.is_last;
-        let is_compressed =
-            !extents.is_empty() && (!is_all || self.is_smaller(size, compressed.len() as u64));
+        let is_smaller = !is_all || self.is_smaller(size, compressed.len() as u64);
+        if segment.outcome == Outcome::Inline && is_smaller {
+            self.contents.push_extents(extents.iter().copied())?;
+            let at = self.tails.push(compressed)?;
+            self.contents
+                .set_inline(content, size, at, compressed.len(), placing.first_extent);
+            return Ok(());
+        }
+        let is_compressed = segment.outcome == Outcome::Blocks && is_smaller;
         placing.is_compressed |= is_compressed;
         if is_compressed {
             self.data.append(&mut self.storage, compressed)?;
@@ -264,7 +286,7 @@ impl<S: Storage> Writer<S> {
                 blocks,
                 size,
                 placing.first_extent,
-            )?;
+            );
         }
         Ok(())
     }
