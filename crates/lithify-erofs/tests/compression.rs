@@ -9,7 +9,8 @@ use std::io::Read as _;
 
 use common::{Builder, Built, Content, build_unchecked, metadata, pattern};
 use lithify_erofs::{
-    Compression, CompressionMethod, DataLayout, DataOptions, Image, ReadAt, WriteError, Writer,
+    Compression, CompressionMethod, DataLayout, DataOptions, Image, ReadAt, ReadError, WriteError,
+    Writer,
 };
 use lithify_testkit::{Mount, require, run};
 use lithify_tree::ContentSink as _;
@@ -468,6 +469,39 @@ fn files_given_up_leave_nothing() {
     common::check_with_reader(image, &expected);
     assert_eq!(report.compressed_files, 1);
     assert!(report.size < 100_000);
+}
+
+#[test]
+fn other_algorithms_are_refused_by_name() {
+    let built = build_unchecked(options(LZ4, 65536, 1), |b| {
+        b.file("f", metadata(0o644), &text(1, 100_000));
+    });
+    let mut bytes = built.bytes();
+    // No checksum; settings for all four algorithms.
+    bytes[1024 + 8] &= !1;
+    bytes[1024 + 84] = 15;
+    let inode = built.image().lookup(b"f").unwrap().unwrap();
+    let algorithm = inode.nid() as usize * 32 + if inode.is_compact() { 32 } else { 64 } + 6;
+    for (code, name) in [(1, "MicroLZMA"), (2, "DEFLATE"), (9, "unknown")] {
+        bytes[algorithm] = code;
+        let image = Image::open(bytes.as_slice()).unwrap();
+        let error = image.read_to_vec(&inode, 1 << 20).unwrap_err();
+        assert!(matches!(error, ReadError::Compressed { .. }), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        // That is no damage.
+        assert!(image.verify_data().unwrap().is_sound());
+    }
+    bytes[algorithm] = 3;
+    let image = Image::open(bytes.as_slice()).unwrap();
+    let error = image.read_to_vec(&inode, 1 << 20).unwrap_err();
+    assert!(matches!(error, ReadError::Decompress { .. }), "{error}");
+    assert!(image.verify().unwrap().is_sound());
+    assert!(!image.verify_data().unwrap().is_sound());
+    // An algorithm the superblock does not speak of.
+    bytes[algorithm] = 0;
+    bytes[1024 + 84] = 8;
+    let image = Image::open(bytes.as_slice()).unwrap();
+    assert!(!image.verify().unwrap().is_sound());
 }
 
 /// A byte changed anywhere never makes anything but errors or other data.

@@ -33,6 +33,7 @@ const REFEREES: &[(&str, &str)] = &[
     ("setcap", "libcap2-bin"),
     ("bsdtar", "libarchive-tools"),
     ("zstd", "zstd"),
+    ("lz4", "lz4"),
     ("pigz", "pigz"),
     ("xz", "xz-utils"),
     ("jq", "jq"),

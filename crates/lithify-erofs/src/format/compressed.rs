@@ -314,8 +314,8 @@ impl Packs {
         }
     }
 
-    /// Whether there are packs of sixteen. The header must not claim it without: Linux before 5.19 would then count
-    /// a negative number of them in a short index.
+    /// Whether there are packs of sixteen. The header must not claim it without: older kernels would then count a
+    /// negative number of them in a short index.
     pub(crate) const fn has_packs(&self) -> bool {
         self.packed > 0
     }

@@ -143,6 +143,33 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// The `lz4` program reads the blocks, in a frame.
+    #[test]
+    fn the_lz4_program_agrees() {
+        use lithify_testkit::{require, run};
+        if !require::tool("lz4") {
+            return;
+        }
+        let data = [text(1 << 20), noise(100_000), vec![0; 1 << 20], text(777)].concat();
+        // Magic number; version 1, independent blocks; blocks of up to 4 MiB; check byte of these two.
+        let mut frame = vec![0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73];
+        let mut encoder = Encoder::new();
+        encoder.begin(data.len());
+        let mut at = 0;
+        let mut block = vec![0; 65536];
+        while at < data.len() {
+            let (consumed, produced) = encoder.fill(&data, at, &mut block);
+            frame.extend((produced as u32).to_le_bytes());
+            frame.extend(&block[..produced]);
+            at += consumed;
+        }
+        frame.extend([0; 4]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), frame).unwrap();
+        let decoded = run::ok(run::command("lz4").args(["-dc", "-q"]).arg(file.path()));
+        assert!(decoded == data);
+    }
+
     #[test]
     fn decoder_refuses_damage() {
         let out = &mut [0; 8][..];
