@@ -477,6 +477,9 @@ impl Error {
                     | ReadError::DirectoryBlocks { .. }
                     | ReadError::ExtraDevice { .. }
                     | ReadError::Compressed { .. }
+                    | ReadError::NoExtent { .. }
+                    | ReadError::DeviceCount { .. }
+                    | ReadError::OverlayXattr { .. }
                     | ReadError::XattrPrefix { .. }
             ),
             _ => false,

@@ -168,7 +168,7 @@ impl FsImage {
         let name = self.path.to_string_lossy().into_owned();
         match &self.opened {
             Opened::Erofs(image) => {
-                let found = image.verify()?;
+                let found = image.verify_data()?;
                 damaged(&self.path, &found.problems, found.more_problems)?;
                 Ok(VerifyReport {
                     name,
