@@ -25,13 +25,18 @@ fn base(dir: &Path) -> String {
                 TarEntry::directory(".").mode(0o755).mtime(1_000, 0),
                 TarEntry::directory("etc"),
                 TarEntry::file("etc/gone", "x"),
-                TarEntry::file("etc/changed", "before").mode(0o640).owner(3, 4),
+                TarEntry::file("etc/changed", "before")
+                    .mode(0o640)
+                    .owner(3, 4),
                 TarEntry::directory("emptied"),
                 TarEntry::file("emptied/one", "1"),
                 TarEntry::directory("replaced"),
                 TarEntry::file("replaced/below", "1"),
             ]),
-            layer([TarEntry::directory("etc"), TarEntry::file("etc/second", "2")]),
+            layer([
+                TarEntry::directory("etc"),
+                TarEntry::file("etc/second", "2"),
+            ]),
         ],
     )
 }
@@ -53,7 +58,11 @@ impl Drop for Mounted {
 
 #[test]
 fn an_edited_mount_becomes_an_image() {
-    if !require::root() || !require::kernel_erofs() || !require::tool("umoci") || !require::tool("skopeo") {
+    if !require::root()
+        || !require::kernel_erofs()
+        || !require::tool("umoci")
+        || !require::tool("skopeo")
+    {
         return;
     }
     let tmp = temp_dir();
@@ -67,7 +76,11 @@ fn an_edited_mount_becomes_an_image() {
 
     fs::remove_file(mount.join("etc/gone")).unwrap();
     fs::write(mount.join("etc/changed"), "after").unwrap();
-    fs::set_permissions(mount.join("etc/changed"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(
+        mount.join("etc/changed"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .unwrap();
     fs::remove_dir_all(mount.join("emptied")).unwrap();
     fs::create_dir(mount.join("emptied")).unwrap();
     fs::write(mount.join("emptied/new"), "new").unwrap();
@@ -84,7 +97,9 @@ fn an_edited_mount_becomes_an_image() {
     let tagged = format!("oci:{}:edited", new.display());
     let commit = |extra: &[&str], destination: &str| {
         let mut command = lithify();
-        command.args(["commit", "--json", "-o", destination]).args(extra);
+        command
+            .args(["commit", "--json", "-o", destination])
+            .args(extra);
         let json: Value = serde_json::from_slice(&run::ok(command.arg(&changes))).unwrap();
         json
     };
@@ -110,20 +125,33 @@ fn an_edited_mount_becomes_an_image() {
 
     // The same changes are the same image.
     let again = tmp.path().join("again");
-    let second = commit(&["--base", &source], &format!("oci:{}:edited", again.display()));
+    let second = commit(
+        &["--base", &source],
+        &format!("oci:{}:edited", again.display()),
+    );
     assert_eq!(first, second);
 
     // On top of the image that has the tag: the layout keeps all else.
-    let third = commit(&["--created", "2030-01-02T03:04:05Z", "-m", "again"], &tagged);
+    let third = commit(
+        &["--created", "2030-01-02T03:04:05Z", "-m", "again"],
+        &tagged,
+    );
     assert_eq!(third["layers"], 4);
     assert_eq!(third["diff_id"], first["diff_id"]);
     let digest = first["manifest_digest"].as_str().unwrap();
-    assert!(new.join("blobs/sha256").join(&digest["sha256:".len()..]).is_file());
+    assert!(
+        new.join("blobs/sha256")
+            .join(&digest["sha256:".len()..])
+            .is_file()
+    );
     let inspect = run::text(run::command("skopeo").args(["inspect", &tagged]));
     let inspect: Value = serde_json::from_str(&inspect).unwrap();
     assert_eq!(inspect["Created"], "2030-01-02T03:04:05Z");
     // Another tag beside it.
-    commit(&["--base", &source, "--compress", "zstd"], &format!("oci:{}:other", new.display()));
+    commit(
+        &["--base", &source, "--compress", "zstd"],
+        &format!("oci:{}:other", new.display()),
+    );
     let tags = run::text(run::command("umoci").args(["ls", "--layout"]).arg(&new));
     assert_eq!(tags.lines().collect::<Vec<_>>(), ["edited", "other"]);
     run::ok(lithify().args(["verify", &format!("oci:{}:other", new.display())]));

@@ -12,6 +12,7 @@ use lithify_store::{Access, Entry, Input, InputKind, Key, KeyLock, OpenOptions, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::output_dir::ScratchDirectory;
 use crate::{CancelToken, Error};
 
 /// The version of what writers make, part of every key: the same input gives the same bytes only within one.
@@ -75,17 +76,7 @@ pub(crate) struct Depot {
     found: Option<Store>,
     made: Store,
     /// Removed with the depot.
-    _scratch: Option<Scratch>,
-}
-
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left is a directory that says whose it was; the build's own error counts.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
+    scratch: Option<ScratchDirectory>,
 }
 
 impl Depot {
@@ -108,22 +99,20 @@ impl Depot {
             return Ok(Self {
                 made: store.clone(),
                 found,
-                _scratch: None,
+                scratch: None,
             });
         }
-        let path = crate::output::directory_of(beside).join(crate::output::temporary_name());
-        let made = Store::open(&path, OpenOptions::new().create(true));
-        let scratch = Scratch(path);
+        let scratch = ScratchDirectory::create(beside)?;
         Ok(Self {
             found,
-            made: made?,
-            _scratch: Some(scratch),
+            made: Store::open(scratch.path(), OpenOptions::new().create(true))?,
+            scratch: Some(scratch),
         })
     }
 
     /// Whether what is made stays.
     pub(crate) fn keeps(&self) -> Option<&Store> {
-        match self._scratch {
+        match self.scratch {
             None => Some(&self.made),
             Some(_) => None,
         }
@@ -136,7 +125,7 @@ impl Depot {
         {
             return Ok(Some(entry));
         }
-        match &self._scratch {
+        match &self.scratch {
             Some(_) => Ok(self.made.get(key)?),
             None => Ok(None),
         }

@@ -95,6 +95,7 @@ impl Work<'_> {
     /// Takes layers, bottom first, until there are none: whoever waits for its turn waits for a layer below, which
     /// someone is working on.
     fn run(&self) {
+        let _guard = FailOnPanic(&self.turns);
         while let Some(&index) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = self.layer(index) {
                 let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
@@ -225,6 +226,17 @@ impl Work<'_> {
         match &self.ids {
             Some(ids) => ids[index],
             None => LayerId::on(None, diff_id),
+        }
+    }
+}
+
+/// Lets nobody wait for a thread that panicked.
+struct FailOnPanic<'a, 'b>(&'a Turns<'b>);
+
+impl Drop for FailOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail();
         }
     }
 }
