@@ -81,6 +81,46 @@ fn writing_is_reproducible() {
 }
 
 #[test]
+fn appending_keeps_what_is_there() {
+    let layout = Layout::new(|w| {
+        put(w, Some("kept"), AMD64, "x");
+        put(w, Some("moved"), AMD64, "y");
+    });
+    // What others may have put into the index stays too.
+    let index = layout.path().join("index.json");
+    let json = fs::read_to_string(&index).unwrap();
+    let json = json.replacen('{', r#"{"org.example.note":"mine","#, 1);
+    fs::write(&index, json).unwrap();
+    let old = layout.open(":moved", AMD64).unwrap();
+    let mut writer = layout::Writer::append(&layout.path())
+        .unwrap()
+        .durable(true);
+    let new = put(&mut writer, Some("moved"), AMD64, "z");
+    put(&mut writer, Some("added"), ARM64, "w");
+    writer.finish().unwrap();
+    let json = fs::read_to_string(&index).unwrap();
+    assert!(json.contains(r#""org.example.note":"mine""#), "{json}");
+    assert_eq!(json.matches("moved").count(), 1);
+    layout.open(":kept", AMD64).unwrap();
+    layout.open(":added", ARM64).unwrap();
+    let found = layout.open(":moved", AMD64).unwrap();
+    assert_eq!(found.manifest_digest(), Some(&new.digest));
+    // The image that lost its name is still there.
+    let by_digest = format!("@{}", old.manifest_digest().unwrap());
+    assert!(
+        layout
+            .path()
+            .join("blobs/sha256")
+            .join(&by_digest["@sha256:".len()..])
+            .is_file()
+    );
+
+    fs::write(&index, "[]").unwrap();
+    let refused = layout::Writer::append(&layout.path());
+    assert!(matches!(refused, Err(layout::Error::IndexJson { .. })));
+}
+
+#[test]
 fn layers_are_read_at_once_from_any_thread() {
     let layout = Layout::new(|w| {
         let layers: Vec<_> = (0..8)
