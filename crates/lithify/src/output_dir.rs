@@ -42,8 +42,14 @@ impl ScratchDirectory {
         let failed = |e| Error::output(Operation::Create, beside, e);
         let parent = directory_of(beside);
         remove_left(&parent);
-        let path = parent.join(temporary_name());
-        fs::create_dir(&path).map_err(failed)?;
+        // A process of the same number, before or in another container, may have left one of the first such name.
+        let path = loop {
+            let path = parent.join(temporary_name());
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => break made.map(|()| path).map_err(failed)?,
+            }
+        };
         let lock = File::open(&path).map_err(failed)?;
         // Filesystems without locks only keep what killed processes leave.
         flock(&lock, FlockOperation::NonBlockingLockShared).ok();
