@@ -211,7 +211,14 @@ fn what_was_built_is_mounted() {
     let source = sample(tmp.path());
     let expected = expected(&source, tmp.path());
     let store = tmp.path().join("store");
-    let cases: [(&str, &str, &[&str], &str, fn() -> Allow); 6] = [
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [&'static str],
+        &'static str,
+        fn() -> Allow,
+    );
+    let cases: [Case; 6] = [
         ("layers", "erofs-layers", &[], "erofs", Allow::nothing),
         (
             "verity",
