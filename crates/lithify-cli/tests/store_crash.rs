@@ -149,6 +149,29 @@ fn killed_builds_leave_a_store_that_works() {
     assert_eq!(temporaries(tmp.path()), 0);
 }
 
+/// A container begins with the same process numbers each time.
+#[test]
+fn what_a_process_of_the_same_number_left_is_in_nobodys_way() {
+    let tmp = temp_dir();
+    let source = numbered_image(&tmp.path().join("image"), 1..3);
+    let good = tmp.path().join("good");
+    run::ok(build_command(&tmp.path().join("store"), &source, &good).arg("--no-store"));
+    for extra in ["--no-fsync", "--no-store"] {
+        let out = tmp.path().join("out").join(extra);
+        let script = format!(
+            "for n in 0 1 2 3; do mkdir -p '{out}'/.lithify-$$-$n.tmp/layers; done
+            exec '{lithify}' -q build '{source}' -f erofs-layers {extra} -o '{out}/built'",
+            out = out.display(),
+            lithify = env!("CARGO_BIN_EXE_lithify"),
+        );
+        let mut command = run::command("sh");
+        command.env("LITHIFY_STORE", tmp.path().join("store"));
+        run::ok(command.args(["-c", &script]));
+        assert_same_files(&good, &out.join("built"));
+        assert_eq!(temporaries(&out), 4);
+    }
+}
+
 #[test]
 fn builders_at_the_same_time_make_each_layer_once() {
     let tmp = temp_dir();

@@ -75,6 +75,14 @@ impl Drop for ScratchDirectory {
     }
 }
 
+/// Removes what was replaced. Another process may take it, old and not locked, for what a killed one left.
+fn remove_old(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Removes temporary directories of processes that are gone. Nothing depends on it: what cannot be removed stays.
 fn remove_left(parent: &Path) {
     for item in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -156,12 +164,12 @@ impl PendingDirectory {
         if self.replaces {
             match renameat_with(CWD, &path, CWD, &self.destination, RenameFlags::EXCHANGE) {
                 // The old one has the temporary name now.
-                Ok(()) => fs::remove_dir_all(&path).map_err(rename)?,
+                Ok(()) => remove_old(&path).map_err(rename)?,
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                     let old = directory_of(&self.destination).join(temporary_name());
                     fs::rename(&self.destination, &old).map_err(rename)?;
                     fs::rename(&path, &self.destination).map_err(rename)?;
-                    fs::remove_dir_all(&old).map_err(rename)?;
+                    remove_old(&old).map_err(rename)?;
                 }
                 Err(e) => return Err(rename(e.into())),
             }
