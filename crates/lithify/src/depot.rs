@@ -105,7 +105,11 @@ impl Depot {
         let scratch = ScratchDirectory::create(beside)?;
         Ok(Self {
             found,
-            made: Store::open(scratch.path(), OpenOptions::new().create(true))?,
+            // Not the scratch directory itself: that is locked, and whoever makes a store locks its directory.
+            made: Store::open(
+                scratch.path().join("store"),
+                OpenOptions::new().create(true),
+            )?,
             scratch: Some(scratch),
         })
     }
