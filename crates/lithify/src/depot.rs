@@ -90,7 +90,7 @@ impl Depot {
                 match Store::open(path, options) {
                     Ok(store) => Some(store),
                     // A default nobody asked for is no reason to fail.
-                    Err(e) if !asked_for && e.is_read_only() => None,
+                    Err(e) if !asked_for && cannot_be(&e) => None,
                     Err(e) => return Err(e.into()),
                 }
             }
@@ -105,7 +105,11 @@ impl Depot {
         let scratch = ScratchDirectory::create(beside)?;
         Ok(Self {
             found,
-            made: Store::open(scratch.path(), OpenOptions::new().create(true))?,
+            // Not the scratch directory itself: that is locked, and whoever makes a store locks its directory.
+            made: Store::open(
+                scratch.path().join("store"),
+                OpenOptions::new().create(true),
+            )?,
             scratch: Some(scratch),
         })
     }
@@ -151,6 +155,19 @@ impl Depot {
             other => Ok(other?),
         }
     }
+}
+
+/// Whether no store can be where one would be by default: not for this user, or because the home directory of a service
+/// account is `/dev/null` or some other place that is none.
+fn cannot_be(error: &lithify_store::Error) -> bool {
+    let no_place = |e: &std::io::Error| {
+        matches!(
+            e.kind(),
+            std::io::ErrorKind::NotADirectory | std::io::ErrorKind::NotFound
+        )
+    };
+    error.is_read_only()
+        || matches!(error, lithify_store::Error::Io { source, .. } if no_place(source))
 }
 
 /// A key for what this version writes.

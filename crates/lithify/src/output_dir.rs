@@ -42,8 +42,14 @@ impl ScratchDirectory {
         let failed = |e| Error::output(Operation::Create, beside, e);
         let parent = directory_of(beside);
         remove_left(&parent);
-        let path = parent.join(temporary_name());
-        fs::create_dir(&path).map_err(failed)?;
+        // A process of the same number, before or in another container, may have left one of the first such name.
+        let path = loop {
+            let path = parent.join(temporary_name());
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => break made.map(|()| path).map_err(failed)?,
+            }
+        };
         let lock = File::open(&path).map_err(failed)?;
         // Filesystems without locks only keep what killed processes leave.
         flock(&lock, FlockOperation::NonBlockingLockShared).ok();
@@ -66,6 +72,14 @@ impl Drop for ScratchDirectory {
             // The build failed already; that is the error to report.
             fs::remove_dir_all(&self.path).ok();
         }
+    }
+}
+
+/// Removes what was replaced. Another process may take it, old and not locked, for what a killed one left.
+fn remove_old(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -150,12 +164,12 @@ impl PendingDirectory {
         if self.replaces {
             match renameat_with(CWD, &path, CWD, &self.destination, RenameFlags::EXCHANGE) {
                 // The old one has the temporary name now.
-                Ok(()) => fs::remove_dir_all(&path).map_err(rename)?,
+                Ok(()) => remove_old(&path).map_err(rename)?,
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                     let old = directory_of(&self.destination).join(temporary_name());
                     fs::rename(&self.destination, &old).map_err(rename)?;
                     fs::rename(&path, &self.destination).map_err(rename)?;
-                    fs::remove_dir_all(&old).map_err(rename)?;
+                    remove_old(&old).map_err(rename)?;
                 }
                 Err(e) => return Err(rename(e.into())),
             }

@@ -1,6 +1,8 @@
 //! What the command's tests share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod stores; // stores and what is built with them
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
