@@ -15,7 +15,7 @@ pub(super) fn erofs() -> Result<Vec<Vec<u8>>, Error> {
     workshop.build("hello", &["-o", "hello.erofs"])?;
     workshop.build(
         "hello",
-        &["-f", "erofs-layers", "--no-store", "-o", "layers"],
+        &["-f", "erofs-layers", "--store", "store", "-o", "layers"],
     )?;
     if require::find_tool("mkfs.erofs").is_some() {
         for (n, options) in [
