@@ -64,7 +64,8 @@ fn one(step: Step, path: &Path) -> Result<u64, Error> {
 fn inflate_sha256(reader: impl BufRead) -> io::Result<u64> {
     let (to_hasher, full) = mpsc::sync_channel::<Vec<u8>>(16);
     let (give_back, empty) = mpsc::sync_channel::<Vec<u8>>(32);
-    std::thread::scope(|scope| {
+    // Moved, so that the channel closes when the decoder is done, before the hasher is waited for.
+    std::thread::scope(move |scope| {
         scope.spawn(move || {
             let mut hasher = Sha256::new();
             for buffer in full {
