@@ -78,6 +78,33 @@ impl Layout {
         Ok(())
     }
 
+    /// Adds the lower layers of another layout's image, all but its `without` topmost ones. Blobs are shared where the
+    /// filesystem can.
+    pub(crate) fn lower_layers(
+        &mut self,
+        other: &Path,
+        tag: &str,
+        without: usize,
+    ) -> Result<(), Error> {
+        let manifest = manifest(other, tag)?;
+        let config = manifest["config"]["digest"].as_str().unwrap_or_default();
+        let config = read_json(&blob(other, config))?;
+        let layers = manifest["layers"].as_array().map_or(&[][..], Vec::as_slice);
+        let diff_ids = config["rootfs"]["diff_ids"].as_array();
+        let diff_ids = diff_ids.map_or(&[][..], Vec::as_slice);
+        let count = layers.len().saturating_sub(without);
+        for (layer, diff_id) in layers.iter().zip(diff_ids).take(count) {
+            let digest = layer["digest"].as_str().unwrap_or_default();
+            let (from, to) = (blob(other, digest), blob(&self.dir, digest));
+            if std::fs::hard_link(&from, &to).is_err() {
+                std::fs::copy(&from, &to).at("copy", &from)?;
+            }
+            self.layers.push(layer.clone());
+            self.diff_ids.extend(diff_id.as_str().map(String::from));
+        }
+        Ok(())
+    }
+
     /// Writes config, manifest and index.
     pub(crate) fn finish(self, tag: &str) -> Result<(), Error> {
         let config = json!({
@@ -121,6 +148,21 @@ impl Layout {
 
 /// The blobs of an image's layers, bottom first.
 pub(crate) fn layer_blobs(layout: &Path, tag: &str) -> Result<Vec<PathBuf>, Error> {
+    let manifest = manifest(layout, tag)?;
+    let layers = manifest["layers"].as_array().into_iter().flatten();
+    Ok(layers
+        .filter_map(|l| l["digest"].as_str())
+        .map(|digest| blob(layout, digest))
+        .collect())
+}
+
+/// Where a layout keeps a blob.
+fn blob(layout: &Path, digest: &str) -> PathBuf {
+    layout.join("blobs").join(digest.replace(':', "/"))
+}
+
+/// The manifest of a tagged image.
+fn manifest(layout: &Path, tag: &str) -> Result<Value, Error> {
     let index = read_json(&layout.join("index.json"))?;
     let name = "org.opencontainers.image.ref.name";
     let manifests = index["manifests"].as_array().into_iter().flatten();
@@ -131,13 +173,7 @@ pub(crate) fn layer_blobs(layout: &Path, tag: &str) -> Result<Vec<PathBuf>, Erro
             task: "reading a layout",
             need: format!("the tag {tag} in {}", layout.display()),
         })?;
-    let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
-    let manifest = read_json(&blob(manifest))?;
-    let layers = manifest["layers"].as_array().into_iter().flatten();
-    Ok(layers
-        .filter_map(|l| l["digest"].as_str())
-        .map(blob)
-        .collect())
+    read_json(&blob(layout, manifest))
 }
 
 /// The layers of an image in a layout, bottom first, each unpacked to `DIR/N.tar`.

@@ -21,8 +21,12 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) name: String,
-    /// For bash, in a fresh directory that is removed afterwards.
+    /// For bash, in a fresh directory that is removed afterwards. What it calls `out` or `out.*` is its output.
     pub(super) script: String,
+    /// Run before in the same directory, not measured.
+    pub(super) setup: Option<String>,
+    /// How often the script runs after each setup; its output is removed in between.
+    pub(super) times: usize,
 }
 
 /// The programs being compared.
@@ -40,6 +44,7 @@ impl Programs {
         let mut groups = vec![self.steps(inputs)];
         groups.extend(self.filesystems(inputs));
         groups.extend([self.directory(inputs), self.tar(inputs)]);
+        groups.extend(self.layered(inputs));
         groups.push(self.many_entries(1_000_000));
         if big {
             groups.push(self.big_file(8 << 30));
@@ -47,7 +52,7 @@ impl Programs {
         groups
     }
 
-    fn build(&self, arguments: &str) -> String {
+    pub(super) fn build(&self, arguments: &str) -> String {
         format!("{} --quiet build {arguments}", quote(&self.lithify))
     }
 
@@ -220,19 +225,21 @@ impl Programs {
     }
 }
 
-fn case(name: &str, script: String) -> Case {
+pub(super) fn case(name: &str, script: String) -> Case {
     Case {
         name: name.into(),
         script,
+        setup: None,
+        times: 1,
     }
 }
 
-fn layout(dir: &Path) -> String {
+pub(super) fn layout(dir: &Path) -> String {
     format!("oci:{}:latest", quote(dir))
 }
 
 /// A path as one word for bash.
-fn quote(path: &Path) -> String {
+pub(super) fn quote(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 

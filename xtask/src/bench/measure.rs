@@ -16,6 +16,8 @@ pub(super) struct Sample {
     /// The largest resident size of any one process, in bytes. Linux counts the starting process's own size at the
     /// moment of `exec` too, so this one must stay small.
     pub(super) peak: u64,
+    /// Bytes of what it made, if that was kept.
+    pub(super) output: Option<u64>,
 }
 
 /// Runs a command to its end.
@@ -62,6 +64,7 @@ pub(super) fn measure(command: &mut Command) -> Result<Sample, Error> {
         wall,
         cpu: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         peak: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        output: None,
     })
 }
 

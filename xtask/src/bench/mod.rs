@@ -5,6 +5,7 @@
 
 mod cases; // what is compared
 mod inputs; // with which images
+mod layered; // what is compared: layers and the store
 mod measure; // one command's cost
 mod report; // tables and JSON
 pub(crate) mod speed; // single steps
@@ -51,7 +52,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         },
         xtask: build("xtask", "xtask")?,
     };
-    let inputs = Inputs::prepare()?;
+    let place = sh::target().join("bench");
+    std::fs::create_dir_all(&place).at("make", &place)?;
+    let inputs = Inputs::prepare(&place)?;
     let mut groups = programs.groups(&inputs, args.big);
     groups.retain(|group| {
         let name = group.name.to_lowercase();
@@ -61,8 +64,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
                 .iter()
                 .any(|text| name.contains(&text.to_lowercase()))
     });
-    let place = sh::target().join("bench");
-    std::fs::create_dir_all(&place).at("make", &place)?;
     let mut results = Vec::new();
     if !args.json {
         report::header(&inputs, args.runs);
@@ -103,7 +104,7 @@ fn group_samples(group: &Group, runs: usize, place: &Path) -> Result<Vec<Vec<Sam
     for _ in 0..runs {
         for (case, samples) in group.cases.iter().zip(&mut samples) {
             match sample(case, place) {
-                Ok(sample) => samples.push(sample),
+                Ok(found) => samples.extend(found),
                 // A program that cannot do the job here must not cost the figures of those that can.
                 Err(error @ Error::Failed { .. }) => eprintln!("{}: {error}", case.name),
                 Err(error) => return Err(error),
@@ -113,14 +114,65 @@ fn group_samples(group: &Group, runs: usize, place: &Path) -> Result<Vec<Vec<Sam
     Ok(samples)
 }
 
-fn sample(case: &Case, place: &Path) -> Result<Sample, Error> {
+/// Prepares a directory for a case and runs the case in it, once or several times.
+fn sample(case: &Case, place: &Path) -> Result<Vec<Sample>, Error> {
     let dir = tempfile::tempdir_in(place).at("write in", place)?;
+    if let Some(setup) = &case.setup {
+        once(setup, dir.path())?;
+    }
+    let mut samples = Vec::new();
+    for _ in 0..case.times {
+        for path in outputs(dir.path())? {
+            sh::output(sh::command("rm", ["-rf", "--"]).arg(path))?;
+        }
+        let mut sample = once(&case.script, dir.path())?;
+        let outputs = outputs(dir.path())?;
+        if !outputs.is_empty() {
+            sample.output = Some(
+                outputs
+                    .iter()
+                    .map(|path| bytes(path))
+                    .sum::<Result<_, _>>()?,
+            );
+        }
+        samples.push(sample);
+    }
+    Ok(samples)
+}
+
+/// What a script made: whatever is called `out` or `out.*`.
+fn outputs(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).at("list", dir)? {
+        let path = entry.at("list", dir)?.path();
+        found.extend(
+            path.file_stem()
+                .is_some_and(|stem| stem == "out")
+                .then_some(path),
+        );
+    }
+    Ok(found)
+}
+
+/// Bytes of a file, or of all files in a directory.
+fn bytes(path: &Path) -> Result<u64, Error> {
+    let data = path.symlink_metadata().at("look at", path)?;
+    if !data.is_dir() {
+        return Ok(if data.is_file() { data.len() } else { 0 });
+    }
+    let entries = std::fs::read_dir(path).at("list", path)?;
+    entries
+        .map(|entry| bytes(&entry.at("list", path)?.path()))
+        .sum()
+}
+
+fn once(script: &str, dir: &Path) -> Result<Sample, Error> {
     // What others left to be written must not be waited for by this one.
     sh::output(&mut sh::command("sync", [""; 0]))?;
-    let mut bash = sh::command("bash", ["-o", "pipefail", "-c", &case.script]);
-    let errors = dir.path().join("stderr");
+    let mut bash = sh::command("bash", ["-o", "pipefail", "-c", script]);
+    let errors = dir.join("stderr");
     let stderr = std::fs::File::create(&errors).at("create", &errors)?;
-    bash.current_dir(dir.path())
+    bash.current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr);

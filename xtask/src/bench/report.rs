@@ -24,20 +24,30 @@ pub(super) fn table(group: &Group, samples: &[Vec<Sample>]) {
         group.tar_bytes as f64 / 1e6
     );
     println!(
-        "  {:40} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7}",
-        "", "wall s", "min..max", "cpu s", "MB/s", "MB/s/core", "peak MB", "x wall", "x cpu"
+        "  {:46} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>9} {:>7}",
+        "",
+        "wall s",
+        "min..max",
+        "cpu s",
+        "MB/s",
+        "MB/s/core",
+        "peak MB",
+        "x wall",
+        "x cpu",
+        "out MB",
+        "x size"
     );
     let ours = samples.first().and_then(|s| Summary::of(s));
     for (case, samples) in group.cases.iter().zip(samples) {
         let Some(it) = Summary::of(samples) else {
-            println!("  {:40} failed", case.name);
+            println!("  {:46} failed", case.name);
             continue;
         };
         let times = |value: f64, base: Option<f64>| {
             base.map_or(String::new(), |base| format!("{:.2}", value / base))
         };
         println!(
-            "  {:40} {:>8.2} {:>15} {:>8.2} {:>8.0} {:>9.0} {:>9.1} {:>7} {:>7}",
+            "  {:46} {:>8.3} {:>15} {:>8.2} {:>8.0} {:>9.0} {:>9.1} {:>7} {:>7} {:>9} {:>7}",
             case.name,
             it.wall,
             format!("{:.2}..{:.2}", it.min, it.max),
@@ -47,10 +57,16 @@ pub(super) fn table(group: &Group, samples: &[Vec<Sample>]) {
             it.peak as f64 / 1e6,
             times(it.wall, ours.as_ref().map(|o| o.wall)),
             times(it.cpu, ours.as_ref().map(|o| o.cpu)),
+            it.output
+                .map_or(String::new(), |bytes| format!("{:.1}", bytes / 1e6)),
+            it.output.map_or(String::new(), |bytes| times(
+                bytes,
+                ours.as_ref().and_then(|o| o.output)
+            )),
         );
         if let Some(entries) = group.entries {
             println!(
-                "  {:40} {:.0} bytes of memory for each entry",
+                "  {:46} {:.0} bytes of memory for each entry",
                 "",
                 it.peak as f64 / entries as f64
             );
@@ -67,6 +83,7 @@ pub(super) fn json(group: &Group, samples: &[Vec<Sample>]) -> Value {
             "wall_seconds": all(|s| s.wall),
             "cpu_seconds": all(|s| s.cpu),
             "peak_bytes": samples.iter().map(|s| s.peak).collect::<Vec<_>>(),
+            "output_bytes": samples.iter().map(|s| s.output).collect::<Vec<_>>(),
             "median_wall_seconds": Summary::of(samples).map(|s| s.wall),
             "tar_bytes_per_cpu_second": Summary::of(samples).map(|s| group.tar_bytes as f64 / s.cpu),
         })
@@ -108,6 +125,7 @@ struct Summary {
     max: f64,
     cpu: f64,
     peak: u64,
+    output: Option<f64>,
 }
 
 impl Summary {
@@ -119,6 +137,7 @@ impl Summary {
             min: walls().fold(f64::INFINITY, f64::min),
             max: walls().fold(0.0, f64::max),
             cpu: median(samples.iter().map(|s| s.cpu)),
+            output: samples.last()?.output.map(|bytes| bytes as f64),
         })
     }
 }

@@ -35,19 +35,49 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     .at("write to", Path::new("standard output"))
 }
 
-fn entries(out: &mut impl Write, count: u64) -> io::Result<()> {
+/// Entries in one directory, itself counted.
+const PER_DIRECTORY: u64 = 1000;
+
+/// Directories full of small files.
+pub(super) fn entries(out: &mut impl Write, count: u64) -> io::Result<()> {
     for n in 0..count {
         let mut tar = Tar::new();
-        let dir = format!("data/{:04}", n / 1000);
-        if n % 1000 == 0 {
+        let dir = directory(n / PER_DIRECTORY);
+        if n % PER_DIRECTORY == 0 {
             tar.add(TarEntry::directory(&dir));
         } else {
             let time = 1_600_000_000 + i64::try_from(n % 1_000_000).unwrap_or(0);
-            tar.add(TarEntry::file(format!("{dir}/file-{n:07}.txt"), n.to_string()).mtime(time, 0));
+            tar.add(
+                TarEntry::file(format!("{dir}/{}", file_name(n)), n.to_string()).mtime(time, 0),
+            );
         }
         out.write_all(&tar.unfinished())?;
     }
     Ok(())
+}
+
+/// Whiteouts of `count` of the files that `entries(of)` makes, as many in each directory.
+pub(super) fn whiteouts(out: &mut impl Write, of: u64, count: u64) -> io::Result<()> {
+    let directories = of / PER_DIRECTORY;
+    for number in 0..directories {
+        let dir = directory(number);
+        let mut tar = Tar::new();
+        tar.add(TarEntry::directory(&dir));
+        for n in 1..=count / directories {
+            let name = file_name(number * PER_DIRECTORY + n);
+            tar.add(TarEntry::whiteout(format!("{dir}/{name}")));
+        }
+        out.write_all(&tar.unfinished())?;
+    }
+    Ok(())
+}
+
+fn directory(number: u64) -> String {
+    format!("data/{number:04}")
+}
+
+fn file_name(number: u64) -> String {
+    format!("file-{number:07}.txt")
 }
 
 /// A header alone, then data that no two blocks of share.

@@ -4,6 +4,7 @@
 //! pass that any rustc runs when asked; so the targets are built with the flags cargo-fuzz would give, and run as the
 //! libFuzzer programs they are.
 
+mod built; // seeds that programs make
 mod seeds; // where the fuzzer starts
 
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use crate::error::{At as _, Error};
 use crate::sh;
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 8] = [
-    "inflate", "decoder", "tar", "manifest", "archive", "erofs", "verity", "disk",
+const TARGETS: [&str; 10] = [
+    "inflate", "decoder", "tar", "manifest", "archive", "erofs", "squashfs", "verity", "disk",
+    "store",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

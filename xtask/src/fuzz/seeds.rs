@@ -10,8 +10,9 @@ use lithify_testkit::{Compression, Tar, TarEntry, require};
 use lithify_tree::{ContentSink as _, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::{VerityOptions, append};
 
+use super::built;
 use crate::error::{At as _, Error};
-use crate::{example_image, fixtures, sh};
+use crate::example_image;
 
 /// Seeds larger than this slow the fuzzer more than they teach it.
 const MAX: usize = 256 << 10;
@@ -24,7 +25,9 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "tar" => plain_tars()?,
         "manifest" => manifests(),
         "archive" => archives(),
-        "erofs" => erofs()?,
+        "erofs" => built::erofs()?,
+        "squashfs" => built::squashfs()?,
+        "store" => built::records()?,
         "verity" => trees(),
         "disk" => disks(),
         _ => Vec::new(),
@@ -197,7 +200,7 @@ fn archives() -> Vec<Vec<u8>> {
 }
 
 /// A small image with a file of each kind of extent; none if it cannot be made, which tests would have shown.
-fn compressed(method: CompressionMethod, cluster_size: u32) -> Option<Vec<u8>> {
+pub(super) fn compressed(method: CompressionMethod, cluster_size: u32) -> Option<Vec<u8>> {
     let mut compression = lithify_erofs::Compression::new(method);
     compression.cluster_size = cluster_size;
     compression.threads = 1;
@@ -237,55 +240,6 @@ fn compressed(method: CompressionMethod, cluster_size: u32) -> Option<Vec<u8>> {
     merge.apply(layer).ok()?;
     let finished = writer.finish_image(&merge.finish(), &ImageOptions::default());
     finished.ok().map(|(image, _)| image)
-}
-
-fn erofs() -> Result<Vec<Vec<u8>>, Error> {
-    let scratch = lithify_testkit::temp_dir();
-    let dir = scratch.path();
-    let mut images = Vec::new();
-    for method in [CompressionMethod::Lz4, CompressionMethod::Zstd { level: 3 }] {
-        for cluster_size in [8192, 65536] {
-            images.extend(compressed(method, cluster_size));
-        }
-    }
-    let mut keep = |path: &Path| -> Result<(), Error> {
-        images.push(std::fs::read(path).at("read", path)?);
-        Ok(())
-    };
-    let ours = dir.join("ours.erofs");
-    let mut build = sh::cargo([
-        "run",
-        "--quiet",
-        "--package",
-        "lithify-cli",
-        "--",
-        "--quiet",
-        "build",
-    ]);
-    build.arg("oci:examples/hello:latest").arg("-o").arg(&ours);
-    match sh::run(&mut build) {
-        Ok(()) => keep(&ours)?,
-        Err(error) => eprintln!("no seed of our own: {error}"),
-    }
-    if require::find_tool("mkfs.erofs").is_none() {
-        return Ok(images);
-    }
-    let root = dir.join("root");
-    fixtures::small_tree(&root)?;
-    for options in [
-        &["-T0"][..],
-        &["-T1", "-E^inline_data"],
-        &["-x-1"],
-        &["--chunksize=4096"],
-        &["-zlz4"],
-        &["-zlz4hc", "-C16384", "-Elegacy-compress"],
-        &["-zlz4", "-Eztailpacking"],
-    ] {
-        let image = dir.join("theirs.erofs");
-        sh::output(sh::command("mkfs.erofs", options).arg(&image).arg(&root))?;
-        keep(&image)?;
-    }
-    Ok(images)
 }
 
 /// Small images with trees, and a sidecar.
