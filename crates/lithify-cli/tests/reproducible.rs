@@ -16,6 +16,53 @@ use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 /// Digest of `examples/hello` as EROFS. It changes only with a change of the writer's output, which users must be told of.
 const HELLO_EROFS: &str = "acafc0d832934b65ff93bcd108f2e8fc3174b187812867a7c4c9a74426a679bc";
 
+/// The same in other forms: what is made of it, and its digest.
+const HELLO_FORMS: &[(&[&str], &str, &str)] = &[
+    (
+        &["-f", "squashfs"],
+        "",
+        "14cb297c2e7e219c04617d9f97fd7742eb15331ae6703baaf8739e246a861503",
+    ),
+    (
+        &["--compress", "lz4"],
+        "",
+        "04e0069f80fb0e4fdf6add88f077e50092e933ba6b7fd21e9f0f3a5e77f676a9",
+    ),
+    (
+        &["--compress", "zstd"],
+        "",
+        "770a6cfd09e0707ea0919ae7e7d2864b465f6fd5a4aae294dc6330c4f0a509e2",
+    ),
+    (
+        &["-f", "erofs-layers", "--no-store"],
+        "fsmeta.erofs",
+        "c1523768649bffb70e21ec3caf7b6818e8bacb48da357136b46a0a55edc8979d",
+    ),
+    (
+        &["-f", "erofs-layers", "--no-store"],
+        "disk.vmdk",
+        "cd741e90626ec3541380caa7413a782fd617245e3937d0b54f3a0e9172439b56",
+    ),
+    (
+        &["-f", "erofs-layers", "--no-store"],
+        "image.json",
+        "2808eb60485f584070de4b3986e7d99bec120b7283f85b76b7cf9cb70bee082b",
+    ),
+];
+
+#[test]
+fn every_form_of_the_example_is_the_same_everywhere() {
+    let tmp = temp_dir();
+    for (number, (args, file, expected)) in HELLO_FORMS.iter().enumerate() {
+        let out = tmp.path().join(number.to_string());
+        let mut command = lithify();
+        command.args(["--quiet", "build", "--no-fsync", &examples("hello")]);
+        run::ok(command.args(*args).arg("-o").arg(&out));
+        let file = if file.is_empty() { out } else { out.join(file) };
+        assert_eq!(&sha256(&file), expected, "{args:?} {}", file.display());
+    }
+}
+
 fn sha256(path: &Path) -> String {
     let text = run::text(run::command("sha256sum").arg(path));
     text.split_whitespace()
