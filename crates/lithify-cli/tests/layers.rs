@@ -389,7 +389,11 @@ fn the_same_layer_twice_is_one_file() {
         &tmp.path().join("image"),
         [twice.clone(), layer([TarEntry::whiteout("d")]), twice],
     );
-    let directory = layered(&source, "erofs-layers", tmp.path(), &[]);
+    let directory = tmp.path().join("twice");
+    let mut command = with_store(tmp.path());
+    command.args(["build", &source, "-f", "erofs-layers", "--json", "-o"]);
+    let json: Value = serde_json::from_slice(&run::ok(command.arg(&directory))).unwrap();
+    assert_eq!((&json["built"], &json["reused"]), (&3.into(), &1.into()));
     assert_eq!(common::names(&directory.join("layers")).len(), 2);
     assert_eq!(stack(&directory, "devices").len(), 3);
     run::ok(lithify().arg("verify").arg(&directory));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lithify_digest::{Algorithm, Digest};
@@ -285,6 +285,26 @@ impl Store {
         }
         sys::sync_dir(&directory).context("sync", &directory)?;
         Ok(removed)
+    }
+
+    /// Takes the targets that lost entries out of an image's record, which goes with the last one: they have to be built
+    /// again, as if they never had been.
+    pub(crate) fn forget_lost_targets(&self, path: &Path) -> Result<(), Error> {
+        let _lock = self.lock_store()?;
+        let Some(Ok(StoredImage { mut record, .. })) = self.read_image(path)? else {
+            return Ok(());
+        };
+        record
+            .targets
+            .retain(|_, target| target.entries.iter().all(|id| exists(self, *id)));
+        if record.targets.is_empty() {
+            return fs::remove_file(path).context("remove", path);
+        }
+        let bytes = seal::seal(&record).map_err(|source| Error::Unrecordable {
+            what: format!("image {:?}", record.name),
+            source,
+        })?;
+        publish(&self.at(TEMP), path, &bytes, true)
     }
 
     /// All entries any image needs.

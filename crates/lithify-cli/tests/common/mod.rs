@@ -8,10 +8,14 @@ use std::process::{Command, Output};
 
 use lithify_testkit::{Layout, Tar, TarEntry, run};
 
-/// The command under test.
+/// The command under test, with a store that is not the user's.
 pub(crate) fn lithify() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lithify"));
     command.env("LC_ALL", "C").env("TZ", "UTC");
+    command.env(
+        "LITHIFY_STORE",
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/store"),
+    );
     command
 }
 

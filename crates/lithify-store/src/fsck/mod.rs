@@ -164,6 +164,7 @@ impl FsckReport {
 
 /// What repairing a problem means.
 enum Repair<'a> {
+    /// Nothing can be done here.
     None,
     /// Set it aside, if it still is the open one.
     Quarantine(Option<&'a File>),
@@ -392,7 +393,15 @@ impl Check<'_> {
                     if self.missing(&image.record).is_some()
                         && let Some((image, entry)) = self.dangling(&path)?
                     {
-                        self.found(&path, Problem::Dangling { image, entry }, Repair::None);
+                        let done = match self.repair {
+                            true => self.store.forget_lost_targets(&path),
+                            false => Ok(()),
+                        };
+                        self.found(
+                            &path,
+                            Problem::Dangling { image, entry },
+                            Repair::Done(done),
+                        );
                     }
                 }
             }

@@ -116,7 +116,11 @@ impl Work<'_> {
             && let Some(layer) = self.turns.shared_twin(twin)?
         {
             let id = self.id(index, layer.id.diff_id);
-            let layer = BuiltLayer { id, ..layer };
+            let layer = BuiltLayer {
+                id,
+                reused: true,
+                ..layer
+            };
             self.turns.found(index, layer);
             return Ok(());
         }
