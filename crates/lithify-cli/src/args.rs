@@ -172,7 +172,8 @@ pub(crate) struct BuildArgs {
     /// Leave out extended attributes squashfs cannot hold, such as ACLs, and count them; without, they are an error
     #[arg(long)]
     pub(crate) drop_xattrs: bool,
-    /// Disks to make of erofs-layers: vmdk (refers to the image files), raw (one file), gpt (a partition per image)
+    /// Disks to make of erofs-layers, unless compressed: vmdk (refers to the image files), raw (one file), gpt (a partition
+    /// per image)
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_values_t = [lithify::DiskKind::Vmdk])]
     pub(crate) disk: Vec<lithify::DiskKind>,
     /// Where images start on such a disk: multiples of this, 4K to 1G
