@@ -571,19 +571,37 @@ fn a_machine_boots_from_the_vmdk() {
     // The folder can be moved: the disk names its files relative to itself.
     let moved = tmp.path().join("moved");
     fs::rename(&directory, &moved).unwrap();
-    let script = "
-        mkdir /ro /rw /root
-        mount -t erofs -o ro /dev/vda /ro
+    let offsets: Vec<String> = description(&moved)["stack"]["disk_offsets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    // Linux before 6.4 needs a device for each layer; those are on the one disk all the same.
+    let script = format!(
+        "
+        mkdir /ro /rw /top
+        if ! mount -t erofs -o ro /dev/vda /ro; then
+            options=ro number=0
+            for offset in {}; do
+                losetup -r -o $offset /dev/loop$number /dev/vda
+                options=$options,device=/dev/loop$number number=$((number+1))
+            done
+            mount -t erofs -o $options /dev/vda /ro
+        fi
         mount -t tmpfs none /rw
         mkdir /rw/upper /rw/work
-        mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work none /root
-        chroot /root /bin/sh -c '/bin/busybox cat /etc/motd; /bin/busybox ls /etc; echo x > /etc/new && echo wrote'
-        ls /ro/etc
-    ";
-    let output = vm::BootSpec::new(script)
+        mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work none /top
+        chroot /top /bin/sh -c '/bin/busybox cat /etc/motd; /bin/busybox ls /etc; echo x > /etc/new && echo wrote'
+        test ! -e /ro/etc/new
+        ",
+        offsets.join(" ")
+    );
+    let output = vm::BootSpec::new(&script)
         .disk(moved.join("disk.vmdk"), "vmdk")
         .module("erofs")
         .module("overlay")
+        .module("loop")
         .boot();
     assert_eq!(output.status, Some(0), "{output}");
     assert!(output.has_line("hello from the image"), "{output}");

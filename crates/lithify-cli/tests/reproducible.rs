@@ -46,7 +46,7 @@ const HELLO_FORMS: &[(&[&str], &str, &str)] = &[
     (
         &["-f", "erofs-layers", "--no-store"],
         "image.json",
-        "2808eb60485f584070de4b3986e7d99bec120b7283f85b76b7cf9cb70bee082b",
+        "80e4ce093fd56cec5fa4124863c3e48cf7da974ed0866856d419c103596b8edc",
     ),
 ];
 

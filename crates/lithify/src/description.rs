@@ -54,6 +54,10 @@ pub struct Stack {
     /// The layers' images, bottom first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
+    /// Where each of `devices` starts on the disks, in bytes: for Linux before 6.4, which does not find them there by
+    /// itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disk_offsets: Vec<u64>,
     /// The directories of an overlay, top first: each image mounted, in the order of `lowerdir`.
     pub overlay: Vec<String>,
 }

@@ -203,6 +203,9 @@ impl Place<'_> {
                 .extend(disk.write(&self.options.disks, self.options.alignment)?);
             stack.fsmeta = Some(name);
             stack.devices = names;
+            let block_size = lithify_erofs::BLOCK_SIZE as u64;
+            let mapped = merged.facts.mapped_blocks.iter();
+            stack.disk_offsets = mapped.map(|&b| u64::from(b) * block_size).collect();
         }
         Ok(stack)
     }
