@@ -229,7 +229,8 @@ proptest! {
         let mut b = Builder::with(Vec::new(), options);
         describe(&mut b, &layers);
         let (mut bytes, report, _) = b.finish();
-        let from = if in_metadata { bytes.len() - report.metadata_bytes as usize - 4096.min(report.metadata_bytes as usize) } else { 0 };
+        let metadata = report.metadata_bytes as usize;
+        let from = if in_metadata { bytes.len().saturating_sub(metadata + metadata.min(4096)) } else { 0 };
         for (place, value) in damage {
             let at = from + place.index(bytes.len() - from);
             bytes[at] = value;

@@ -206,10 +206,12 @@ fn crate_member(mut entry: tar::Entry<'_, Cursor<&[u8]>>) -> io::Result<Option<M
         _ => return Ok(None),
     };
     let odd = |what: &str| io::Error::other(what.to_owned());
-    let path = entry.path_bytes().into_owned();
+    // A GNU long name ends at its first NUL; the crate takes a single one off the end.
+    let until_nul = |bytes: &[u8]| bytes.split(|&b| b == 0).next().unwrap_or_default().to_vec();
+    let path = until_nul(&entry.path_bytes());
     let link = entry
         .link_name_bytes()
-        .map(|l| l.into_owned())
+        .map(|l| until_nul(&l))
         .unwrap_or_default();
     let (mut uid, mut gid, mut mtime) = (header.uid()?, header.gid()?, header.mtime()? as i64);
     let mut xattrs = Vec::new();
