@@ -440,6 +440,39 @@ fn what_an_overlay_cannot_hold_is_said() {
 }
 
 #[test]
+fn options_that_make_no_sense_are_usage_errors() {
+    let tmp = temp_dir();
+    let source = image(
+        &tmp.path().join("image"),
+        [layer([TarEntry::directory("d")])],
+    );
+    let out = tmp.path().join("out");
+    for (args, said) in [
+        (["-f", "erofs", "--compress", "gzip"], "gzip"),
+        (["-f", "squashfs", "--compress", "lz4:3"], "no levels"),
+        (["-f", "squashfs", "--block-size", "3000"], "3000"),
+        (["-f", "erofs-layers", "--align", "3000"], "3000"),
+        (["-f", "dir", "--disk", "raw"], "disks"),
+        (["-f", "tar", "--compress", "zstd"], "tar"),
+    ] {
+        let mut command = with_store(tmp.path());
+        let output = run::output(command.args(["build", &source, "-o"]).arg(&out).args(args));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(said),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(!out.exists() && !tmp.path().join("store").exists());
+    }
+}
+
+#[test]
 fn damage_is_found_by_verify() {
     let tmp = temp_dir();
     let source = awkward(&tmp.path().join("image"));

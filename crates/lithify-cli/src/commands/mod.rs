@@ -37,6 +37,11 @@ impl From<lithify::Error> for Failure {
     fn from(error: lithify::Error) -> Self {
         match error {
             lithify::Error::Name(e) => Self::Usage(e.to_string()),
+            // What was asked for does not exist.
+            e @ (lithify::Error::Compression { .. }
+            | lithify::Error::BlockSize { .. }
+            | lithify::Error::Alignment { .. }
+            | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
             error => Self::Library(Box::new(error)),
         }
     }

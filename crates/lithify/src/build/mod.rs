@@ -163,13 +163,18 @@ impl BuildOptions {
             ),
             ("disks", self.disks != default.disks && !has_disks),
         ];
-        match unused.into_iter().find(|(_, unused)| *unused) {
-            Some((option, _)) => Err(Error::UnusedOption {
+        if let Some((option, _)) = unused.into_iter().find(|(_, unused)| *unused) {
+            return Err(Error::UnusedOption {
                 option,
                 format: self.format.name(),
-            }),
-            None => Ok(()),
+            });
         }
+        if !self.alignment.is_power_of_two() || !(4096..=1 << 30).contains(&self.alignment) {
+            return Err(Error::Alignment {
+                found: self.alignment,
+            });
+        }
+        Ok(())
     }
 }
 
