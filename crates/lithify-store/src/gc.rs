@@ -131,7 +131,11 @@ impl Store {
         drop(lock);
         // Out of sight and locked: whether this process removes them or a later collection does is the same.
         for Trash { path, held } in taken {
-            fs::remove_dir_all(&path).context("remove", &path)?;
+            match fs::remove_dir_all(&path) {
+                // Another collection took it for a leftover, and was faster.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.context("remove", &path)?,
+            }
             drop(held);
         }
         self.sweep(options, &mut report)?;

@@ -182,6 +182,9 @@ pub(crate) fn remove_leftover(path: &Path) -> Result<bool, Error> {
     } else {
         fs::remove_file(path)
     };
-    removed.context("remove", path)?;
-    Ok(true)
+    match removed {
+        // Its maker, or another collection, removed it at the same time.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.context("remove", path).map(|()| true),
+    }
 }
