@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use common::{assert_clean, build, bytes, key, names, open};
@@ -20,6 +21,10 @@ use lithify_store::{
     Store, Target,
 };
 use lithify_testkit::{Mount, require, run, temp_dir};
+
+/// A process that was just forked holds every lease of its parent until it starts its program: tests that start one take
+/// turns with those that look at leases.
+static TURNS: RwLock<()> = RwLock::new(());
 
 fn image(name: &str, manifest: &[u8], target: &str, entries: &[EntryId]) -> ImageRecord {
     let digest = Digest::of(Algorithm::Sha256, manifest);
@@ -42,6 +47,7 @@ fn build_used(store: &Store, n: u64, length: usize, minutes: u64) -> EntryId {
 
 #[test]
 fn what_images_need_stays() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(tmp.path());
     let ids: Vec<_> = (0..4).map(|n| build(&store, n, 1000).0.id()).collect();
@@ -77,6 +83,7 @@ fn what_images_need_stays() {
 
 #[test]
 fn what_is_in_use_stays() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(tmp.path());
     let (entry, _) = build(&store, 1, 1000);
@@ -102,6 +109,7 @@ fn what_is_in_use_stays() {
 
 #[test]
 fn the_most_recently_used_are_kept() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(tmp.path());
     let ids: Vec<_> = (0..5)
@@ -140,6 +148,7 @@ fn the_most_recently_used_are_kept() {
 
 #[test]
 fn leftovers_are_removed() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(tmp.path());
     let at = |name: &str| tmp.path().join("tmp").join(name);
@@ -176,6 +185,7 @@ fn leftovers_are_removed() {
 
 #[test]
 fn images_are_remembered() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(tmp.path());
     let ids: Vec<_> = (0..4).map(|n| build(&store, n, 100).0.id()).collect();
@@ -219,6 +229,7 @@ fn images_are_remembered() {
 
 #[test]
 fn space_is_accounted_for() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(tmp.path());
     let ids: Vec<_> = (0..3).map(|n| build(&store, n, 100_000).0.id()).collect();
@@ -267,6 +278,7 @@ fn check_output(entry: &Entry, output: &Path, options: ExportOptions) -> Exporte
 
 #[test]
 fn outputs_replace_files_and_nothing_else() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
     let tmp = temp_dir();
     let store = open(&tmp.path().join("store"));
     let (entry, _) = build(&store, 1, 300_000);
@@ -349,6 +361,7 @@ fn outputs_replace_files_and_nothing_else() {
 
 #[test]
 fn outputs_on_other_filesystems_are_copies_with_holes() {
+    let _alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
     if !require::root() {
         return;
     }
@@ -384,6 +397,7 @@ fn outputs_on_other_filesystems_are_copies_with_holes() {
 
 #[test]
 fn outputs_are_clones_where_that_can_be() {
+    let _alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
     if !require::root() || !require::tool("mkfs.xfs") || !require::kernel_filesystem("xfs") {
         return;
     }
