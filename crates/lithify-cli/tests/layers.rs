@@ -178,24 +178,7 @@ fn awkward(dir: &Path) -> String {
     image(
         dir,
         [
-            layer([
-                TarEntry::directory(".")
-                    .mode(0o700)
-                    .owner(5, 6)
-                    .mtime(77, 8),
-                TarEntry::directory("etc").mode(0o711),
-                TarEntry::file("etc/gone", "x"),
-                TarEntry::file("etc/kept", "kept"),
-                TarEntry::directory("data").mode(0o2755).owner(3, 4),
-                TarEntry::file("data/a", vec![b'a'; 10_000]),
-                TarEntry::hard_link("data/b", "data/a"),
-                TarEntry::directory("full"),
-                TarEntry::file("full/one", "1"),
-                TarEntry::file("full/two", "2"),
-                TarEntry::directory("run"),
-                TarEntry::directory("var"),
-                TarEntry::symlink("var/run", "/run"),
-            ]),
+            bottom_of_awkward(),
             layer([
                 TarEntry::whiteout("etc/gone"),
                 // Through a symbolic link of the layer below, into a directory nobody describes here.
@@ -476,11 +459,15 @@ fn options_that_make_no_sense_are_usage_errors() {
 fn damage_is_found_by_verify() {
     let tmp = temp_dir();
     let source = awkward(&tmp.path().join("image"));
-    let directory = layered(&source, "erofs-layers", tmp.path(), &["--verity"]);
+    let extra = ["--verity", "--disk", "vmdk,raw,gpt"];
+    let directory = layered(&source, "erofs-layers", tmp.path(), &extra);
     run::ok(lithify().arg("verify").arg(&directory));
+    for artifact in description(&directory)["artifacts"].as_array().unwrap() {
+        assert!(artifact["sha256"].is_string(), "{artifact}");
+    }
     let mut files = stack(&directory, "devices");
     files.push(directory.join("fsmeta.erofs"));
-    files.push(directory.join("disk.vmdk"));
+    files.extend(["disk.vmdk", "disk.raw", "disk.gpt"].map(|n| directory.join(n)));
     for file in files {
         let good = fs::read(&file).unwrap();
         let mut bad = good.clone();
@@ -574,6 +561,11 @@ fn a_cache_for_containerd() {
     ]);
     let json: Value = serde_json::from_slice(&run::ok(command.arg(&out))).unwrap();
     assert_eq!((&json["built"], &json["reused"]), (&1.into(), &1.into()));
+    // What a cache was made of is not collected while its image is known.
+    let mut command = with_store(tmp.path());
+    let gc: Value = serde_json::from_slice(&run::ok(command.args(["gc", "--json"]))).unwrap();
+    assert_eq!(gc["removed"].as_array().unwrap().len(), 0);
+    assert_eq!(gc["kept"], 3);
 }
 
 #[test]

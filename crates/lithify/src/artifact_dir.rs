@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
-use lithify_digest::{Algorithm, Digest};
 use lithify_disk::vmdk::{Descriptor, PathRule};
 use lithify_tree::{Merge, Tree};
 use serde::Deserialize;
@@ -158,6 +157,7 @@ impl LayersDirectory {
                 return Err(Error::Cancelled);
             }
             report.bytes += described.size;
+            report.data &= described.sha256.is_some();
             report.entries += self.verify_file(described, options)?;
         }
         Ok(report)
@@ -216,16 +216,6 @@ impl LayersDirectory {
                 path: path.to_path_buf(),
                 source: Box::new(source),
             })
-    }
-
-    /// The digest of `image.json`, which names everything else.
-    ///
-    /// # Errors
-    /// [`Error::Input`].
-    pub fn digest(&self) -> Result<Digest, Error> {
-        let path = self.path.join(DESCRIPTION);
-        let json = fs::read(&path).map_err(|e| Error::input(&path, e))?;
-        Ok(Digest::of(Algorithm::Sha256, &json))
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn build(
     let depot = Depot::open(&options.store, path)?;
     let layers = layers::build(image, &depot, &layer_options, read)?;
     read.progress.event(Event::Finishing);
+    layered::remember(image, &depot, &layers, std::iter::empty(), options)?;
     let mut artifacts = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let hex = layer.id.diff_id.hex();

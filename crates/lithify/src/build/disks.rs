@@ -210,12 +210,10 @@ impl Parts<'_> {
         let mut written = artifact(Format::ErofsLayers, name);
         written.format = kind.name().to_owned();
         written.size = size;
-        if kind == DiskKind::Vmdk {
-            let file = pending.file();
-            let path = self.place(name);
-            std::io::Seek::rewind(&mut &**file).map_err(|e| Error::input(&path, e))?;
-            written.sha256 = Some(file_sha256(&path, file)?);
-        }
+        let file = pending.file();
+        let path = self.place(name);
+        std::io::Seek::rewind(&mut &**file).map_err(|e| Error::input(&path, e))?;
+        written.sha256 = Some(file_sha256(&path, file)?);
         pending.commit(self.durable)?;
         Ok(written)
     }

@@ -61,16 +61,17 @@ pub(crate) fn make(
         }
         _ => None,
     };
-    let layered = Layered { layers, merged };
-    remember(image, depot, &layered, options)?;
-    Ok(layered)
+    let merged_entry = merged.iter().map(|m| m.entry.id());
+    remember(image, depot, &layers, merged_entry, options)?;
+    Ok(Layered { layers, merged })
 }
 
 /// Tells the store what the image needs, so that it is not collected.
-fn remember(
+pub(crate) fn remember(
     image: &Image,
     depot: &Depot,
-    layered: &Layered,
+    layers: &[BuiltLayer],
+    more: impl Iterator<Item = lithify_store::EntryId>,
     options: &BuildOptions,
 ) -> Result<(), Error> {
     let (Some(store), Some(oci)) = (depot.keeps(), image.oci()) else {
@@ -83,8 +84,7 @@ fn remember(
     else {
         return Ok(());
     };
-    let entries = layered.layers.iter().map(|l| l.entry.id());
-    let entries = entries.chain(layered.merged.iter().map(|m| m.entry.id()));
+    let entries = layers.iter().map(|l| l.entry.id()).chain(more);
     let target = Target::new(entries.collect(), lithify_store::Facts::new());
     let platform = oci.platform().to_string();
     let record = ImageRecord::new(
@@ -258,6 +258,8 @@ impl Place<'_> {
         let mut artifact = artifact(self.options.format, &name);
         artifact.format = format!("{}-root", self.kind.name());
         artifact.size = size;
+        let file = fs::File::open(&path).map_err(|e| Error::input(&path, e))?;
+        artifact.sha256 = Some(super::file_sha256(&path, &file)?);
         self.artifacts.push(artifact);
         Ok(Some(name))
     }
