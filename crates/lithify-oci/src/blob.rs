@@ -15,7 +15,8 @@ pub struct Blob {
 }
 
 impl Blob {
-    pub(crate) fn new(reader: impl Read + Send + 'static, len: u64) -> Self {
+    /// A blob of `len` bytes that `reader` yields.
+    pub fn new(reader: impl Read + Send + 'static, len: u64) -> Self {
         Self {
             reader: Box::new(reader),
             len,
@@ -144,6 +145,16 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// What holds the content cannot give it: a registry, a daemon.
+    #[error("{name}: {source}")]
+    Content {
+        /// Which blob.
+        name: BlobName,
+        /// Whether the content there is not what its digest or size promises.
+        verification: bool,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The archive's entry cannot be used.
     #[error("{name}: {source}")]
     Archive {
@@ -160,7 +171,12 @@ impl Error {
     pub fn is_verification(&self) -> bool {
         matches!(
             self,
-            Self::SizeMismatch { .. } | Self::DigestMismatch { .. }
+            Self::SizeMismatch { .. }
+                | Self::DigestMismatch { .. }
+                | Self::Content {
+                    verification: true,
+                    ..
+                }
         )
     }
 }

@@ -50,6 +50,7 @@ mod output_dir; // and directories
 mod progress; // how far things are
 mod spool; // data that waits
 mod subject; // image or artifact
+mod transfer; // from one place to another
 
 pub use artifact_dir::LayersDirectory;
 pub use build::{

@@ -10,13 +10,33 @@ use crate::blob::{self, Blob, BlobName, Expected};
 use crate::layout::{Member, Members};
 use crate::manifest::Descriptor;
 
-/// Content by digest. Manifests and blobs are asked for apart, because registries keep them apart.
-pub(super) trait Content: Send + Sync + fmt::Debug {
+/// Content by digest, wherever it is. Manifests and blobs are asked for apart, because registries keep
+/// them apart.
+///
+/// An implementation need not verify anything: manifests and configs are verified when they are read, layers
+/// by who decodes them. What is wrong with a place that is no directory or archive is
+/// [`blob::Error::Content`].
+pub trait Content: Send + Sync + fmt::Debug {
     /// Opens a manifest or index; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error>;
 
-    /// Opens a config or layer; `None` if it is not there.
-    fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error>;
+    /// Whether a manifest or index is there. Where asking costs as much as reading, it may be taken for granted:
+    /// reading it tells.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn has_manifest(&self, digest: &Digest) -> Result<bool, blob::Error> {
+        Ok(self.open_manifest(digest)?.is_some())
+    }
+
+    /// Opens a config or layer of `size` bytes, as far as that is known; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn open_blob(&self, digest: &Digest, size: Option<u64>) -> Result<Option<Blob>, blob::Error>;
 }
 
 impl<T: Members + ?Sized> Content for T {
@@ -24,7 +44,7 @@ impl<T: Members + ?Sized> Content for T {
         self.open(Member::Blob(digest))
     }
 
-    fn open_blob(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
+    fn open_blob(&self, digest: &Digest, _: Option<u64>) -> Result<Option<Blob>, blob::Error> {
         self.open(Member::Blob(digest))
     }
 }
@@ -66,7 +86,7 @@ pub(super) fn read_config(
         option: "config_bytes",
     };
     content
-        .open_blob(&descriptor.digest)?
+        .open_blob(&descriptor.digest, Some(descriptor.size))?
         .map(|blob| {
             blob::read(
                 blob,
@@ -87,13 +107,14 @@ pub(super) trait LayerStore: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(super) struct LayersByDigest {
     pub(super) content: Arc<dyn Content>,
-    pub(super) digests: Vec<Digest>,
+    /// Digests and sizes.
+    pub(super) layers: Vec<(Digest, u64)>,
 }
 
 impl LayerStore for LayersByDigest {
     fn open_layer(&self, index: usize) -> Result<Option<Blob>, blob::Error> {
-        match self.digests.get(index) {
-            Some(digest) => self.content.open_blob(digest),
+        match self.layers.get(index) {
+            Some((digest, size)) => self.content.open_blob(digest, Some(*size)),
             None => Ok(None),
         }
     }

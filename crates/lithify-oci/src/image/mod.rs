@@ -15,12 +15,14 @@ use lithify_digest::Digest;
 use crate::archive::Archive;
 use crate::blob::{self, Blob, BlobName};
 use crate::layout::Directory;
-use crate::manifest::{Compression, ImageConfig};
+use crate::manifest::{Compression, Descriptor, ImageConfig};
 use crate::platform::Platform;
 use crate::source::{DaemonImage, Selector, Source};
 use crate::{Error, Limits};
 
 use content::LayerStore;
+
+pub use content::Content;
 
 pub use list::{Listed, ListedPlatform, list};
 
@@ -178,6 +180,19 @@ impl Image {
         options: &OpenOptions,
     ) -> Result<Self, Error> {
         oci::open(Arc::new(archive), selector, options)
+    }
+
+    /// Opens the image that `root`, a manifest or index, is of. The image goes by `names`.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn from_content(
+        content: Arc<dyn Content>,
+        root: Descriptor,
+        names: Vec<String>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        oci::open_root(content, root, names, options)
     }
 
     /// Opens an image of an archive as `docker save` writes it, by its `manifest.json` (also where the

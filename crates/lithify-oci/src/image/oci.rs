@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::content::{Content, LayersByDigest, read_config, read_manifest};
-use super::select::{Candidate, Selection};
+use super::select::{Candidate, Root, Selection};
 use super::{Image, LayerDescriptor, Manifest, OpenOptions};
 use crate::blob::{self, BlobName};
 use crate::layout::{self, Members};
-use crate::manifest::{Compression, ImageConfig, ImageManifest, LayerMediaType};
+use crate::manifest::{Compression, Descriptor, ImageConfig, ImageManifest, LayerMediaType};
 use crate::platform::Platform;
 use crate::source::Selector;
 use crate::{Error, Limits};
@@ -21,11 +21,36 @@ pub(super) fn open<T: Members + 'static>(
     let index = layout::read_index(&*layout, limits)?;
     let mut selection = Selection::new(&*layout, limits);
     let roots = selection.roots(&index, selector)?;
-    let candidates = selection.candidates(&roots)?;
+    select(selection, layout.clone(), &roots, options)
+}
+
+/// Opens the image a manifest or index is of.
+pub(super) fn open_root(
+    content: Arc<dyn Content>,
+    root: Descriptor,
+    names: Vec<String>,
+    options: &OpenOptions,
+) -> Result<Image, Error> {
+    let root = Root {
+        descriptor: root,
+        names: names.into_iter().collect(),
+    };
+    let selection = Selection::new(&*content, &options.limits);
+    select(selection, content.clone(), &[root], options)
+}
+
+/// The image for the platform that is asked for.
+fn select(
+    mut selection: Selection<'_>,
+    content: Arc<dyn Content>,
+    roots: &[Root],
+    options: &OpenOptions,
+) -> Result<Image, Error> {
+    let candidates = selection.candidates(roots)?;
     let wanted = options.platform_or_host();
-    let chosen = selection.choose(&roots, candidates, &wanted)?;
+    let chosen = selection.choose(roots, candidates, &wanted)?;
     let names = roots[chosen.root].names.iter().cloned().collect();
-    let image = load(layout, &chosen, names, limits)?;
+    let image = load(content, &chosen, names, &options.limits)?;
     check_platform(&wanted, &image.platform)?;
     Ok(image)
 }
@@ -98,7 +123,11 @@ fn load(
                 annotations: layer.annotations.clone(),
             }
         });
-    let digests = manifest.layers.iter().map(|layer| layer.digest).collect();
+    let places = manifest
+        .layers
+        .iter()
+        .map(|layer| (layer.digest, layer.size));
+    let places = places.collect();
     // A digest asked for directly comes without a media type; the document may say its own.
     let media_type = match manifest.media_type {
         Some(own) if descriptor.media_type.is_empty() => own,
@@ -120,7 +149,10 @@ fn load(
         }),
         raw_config,
         config,
-        store: Arc::new(LayersByDigest { content, digests }),
+        store: Arc::new(LayersByDigest {
+            content,
+            layers: places,
+        }),
     })
 }
 

@@ -386,10 +386,7 @@ impl<'a> Selection<'a> {
 
     fn is_there(&self, candidate: &Candidate) -> Result<bool, Error> {
         match candidate.state {
-            State::Image => Ok(self
-                .content
-                .open_manifest(&candidate.descriptor.digest)?
-                .is_some()),
+            State::Image => Ok(self.content.has_manifest(&candidate.descriptor.digest)?),
             State::Absent | State::Refused(_) => Ok(false),
         }
     }

@@ -1,0 +1,1 @@
+//! Who we are, and proving it to a registry.

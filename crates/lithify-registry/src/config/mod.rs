@@ -1,0 +1,1 @@
+//! What is configured: hosts, mirrors, certificates.
