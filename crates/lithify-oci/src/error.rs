@@ -28,6 +28,9 @@ pub enum Error {
         /// The source's transport.
         kind: &'static str,
     },
+    /// A docker-archive, where a manifest was asked for.
+    #[error("a docker-archive holds images of one platform each and no manifests")]
+    NoManifest,
     /// The archive file itself.
     #[error("`{}` {source}", .path.display().to_string().escape_debug())]
     Archive {

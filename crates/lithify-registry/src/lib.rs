@@ -5,7 +5,26 @@
 #![forbid(unsafe_code)]
 
 pub mod auth; // who we are, and proving it
+mod blob; // reading blobs
+mod client; // what all repositories share
 pub mod config; // hosts, mirrors, certificates
+mod content; // a repository as a place to open images from
+mod document; // answers that are read as a whole
+mod error; // why not
+mod http; // requests and answers
+mod push; // writing
+mod repository; // reading
 mod secret; // what is never printed
+mod session; // credentials, redirects, retries
 
+pub use blob::BlobReader;
+pub use client::{Cancelled, Client, ClientOptions};
+pub use content::RepositoryContent;
+pub use error::{Error, LocationError, Operation, source_of};
+pub use http::retry::RetryPolicy;
+pub use http::tls::TlsError;
+pub use http::url::{Url, UrlError};
+pub use http::{Failure, Timeouts};
+pub use push::{Content, PushOptions, Pushed, Stored};
+pub use repository::{Manifest, ManifestName, Repository};
 pub use secret::Secret;

@@ -28,6 +28,9 @@ pub enum Error {
         /// Why not.
         source: Box<lithify_oci::Error>,
     },
+    /// A registry does not give or take what it should.
+    #[error(transparent)]
+    Registry(Box<lithify_registry::Error>),
     /// A file or directory that was named cannot be read.
     #[error("cannot read `{}`", .path.display())]
     Input {
@@ -450,6 +453,7 @@ impl Error {
         match self {
             Self::Open { source, .. } => source.is_verification(),
             Self::Layer { source, .. } => source.is_verification(),
+            Self::Registry(source) => source.is_verification(),
             Self::Damaged { .. }
             | Self::ArtifactSize { .. }
             | Self::ArtifactDigest { .. }
@@ -483,6 +487,15 @@ impl Error {
                     | ReadError::XattrPrefix { .. }
             ),
             _ => false,
+        }
+    }
+}
+
+impl From<lithify_registry::Error> for Error {
+    fn from(error: lithify_registry::Error) -> Self {
+        match error {
+            lithify_registry::Error::Cancelled => Self::Cancelled,
+            error => Self::Registry(Box::new(error)),
         }
     }
 }

@@ -77,10 +77,17 @@ impl Image {
                     "save the image with `docker save -o FILE` and name it docker-archive:FILE",
                 ));
             }
-            Source::Docker(_) | Source::Name(_) => {
-                return Err(unsupported(
-                    "registries are not supported; copy the image with `skopeo copy` and name the copy oci:DIR:TAG",
-                ));
+            Source::Docker(reference) | Source::Name(reference) => {
+                let limits = &options.limits.image;
+                let located = options.registries.locate(reference, limits)?;
+                let mut open = lithify_oci::OpenOptions::default().with_limits(limits.clone());
+                open.platform.clone_from(&options.platform);
+                let (content, root, names) = (located.content, located.root, located.names);
+                let image = lithify_oci::Image::from_content(content, root, names, &open);
+                Origin::Oci(Box::new(image.map_err(|e| Error::Open {
+                    name: name.to_owned(),
+                    source: Box::new(e),
+                })?))
             }
             _ => return Err(unsupported("this kind of source is not supported")),
         };

@@ -48,6 +48,7 @@ mod options; // reading
 mod output; // files that are complete or not there
 mod output_dir; // and directories
 mod progress; // how far things are
+mod registries; // images of registries
 mod spool; // data that waits
 mod subject; // image or artifact
 mod transfer; // from one place to another
@@ -68,10 +69,13 @@ pub use listing::{ListedEntry, Listing};
 pub use lithify_layer::CancelToken;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::Source;
+/// The client of registries, for what programs want to say about it.
+pub use lithify_registry as registry;
 /// The local store of artifacts, for programs that look after it.
 pub use lithify_store as store;
 pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Tree};
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
+pub use registries::Registries;
 pub use subject::{ImageFile, Subject, VerifyReport};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lithify_oci::Platform;
 
-use crate::{CancelToken, Progress, Silent};
+use crate::{CancelToken, Progress, Registries, Silent};
 
 /// Bounds on what an image may contain: of its documents and of its layers.
 #[derive(Clone, Debug)]
@@ -105,6 +105,8 @@ pub struct ReadOptions {
     pub jobs: Option<NonZeroUsize>,
     /// Bounds on what an image may contain.
     pub limits: Limits,
+    /// How registries are talked to.
+    pub registries: Registries,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
     /// Stops the work.
@@ -117,6 +119,7 @@ impl Default for ReadOptions {
             platform: None,
             jobs: None,
             limits: Limits::default(),
+            registries: Registries::default(),
             progress: Arc::new(Silent),
             cancel: CancelToken::new(),
         }

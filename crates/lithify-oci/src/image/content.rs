@@ -39,6 +39,42 @@ pub trait Content: Send + Sync + fmt::Debug {
     fn open_blob(&self, digest: &Digest, size: Option<u64>) -> Result<Option<Blob>, blob::Error>;
 }
 
+/// An image's manifest or index, and where its parts are.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Located {
+    /// Its parts.
+    pub content: Arc<dyn Content>,
+    /// The manifest or index itself.
+    pub root: Descriptor,
+    /// Its names. Hostile input.
+    pub names: Vec<String>,
+}
+
+impl Located {
+    /// What `root` names within `content`.
+    #[must_use]
+    pub fn new(content: Arc<dyn Content>, root: Descriptor, names: Vec<String>) -> Self {
+        Self {
+            content,
+            root,
+            names,
+        }
+    }
+
+    /// Reads and verifies a manifest or index it refers to, or the root itself; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or is not what its descriptor says.
+    pub fn read_manifest(
+        &self,
+        descriptor: &Descriptor,
+        limits: &Limits,
+    ) -> Result<Option<Vec<u8>>, blob::Error> {
+        read_manifest(&*self.content, descriptor, limits)
+    }
+}
+
 impl<T: Members + ?Sized> Content for T {
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
         self.open(Member::Blob(digest))

@@ -282,6 +282,7 @@ fn load(archive: &Archive, entry: &Entry, config: Config, limits: &Limits) -> Re
         platform: parsed.platform(),
         config: parsed,
         layers,
+        content: None,
         store: Arc::new(Extents {
             archive: archive.clone(),
             extents,

@@ -22,7 +22,7 @@ use crate::{Error, Limits};
 
 use content::LayerStore;
 
-pub use content::Content;
+pub use content::{Content, Located};
 
 pub use list::{Listed, ListedPlatform, list};
 
@@ -66,6 +66,8 @@ pub struct Image {
     config: ImageConfig,
     platform: Platform,
     layers: Vec<LayerDescriptor>,
+    /// Where it came from, if things have digests there.
+    content: Option<Arc<dyn Content>>,
     store: Arc<dyn LayerStore>,
 }
 
@@ -118,6 +120,30 @@ pub fn open(source: &Source, options: &OpenOptions) -> Result<Image, Error> {
         Source::DockerArchive { path, selector } => {
             Image::from_docker_archive(&open_archive(path, options)?, selector.as_ref(), options)
         }
+        other => Err(unavailable(other)),
+    }
+}
+
+/// Finds the manifest or index `source` names, without choosing a platform.
+///
+/// # Errors
+/// As [`open`]; [`Error::NoManifest`] for a docker-archive, which has none.
+pub fn locate(source: &Source, limits: &Limits) -> Result<Located, Error> {
+    match source {
+        Source::Oci { path, selector } => oci::locate(
+            Arc::new(Directory::open(path)?),
+            selector.as_ref(),
+            limits,
+        ),
+        Source::OciArchive { path, selector } => {
+            let options = OpenOptions::default().with_limits(limits.clone());
+            oci::locate(
+                Arc::new(open_archive(path, &options)?),
+                selector.as_ref(),
+                limits,
+            )
+        }
+        Source::DockerArchive { .. } => Err(Error::NoManifest),
         other => Err(unavailable(other)),
     }
 }
@@ -206,6 +232,12 @@ impl Image {
         options: &OpenOptions,
     ) -> Result<Self, Error> {
         docker::open(archive, selector, options)
+    }
+
+    /// Where the image's parts are found by their digests. `None` in a docker-archive.
+    #[must_use]
+    pub fn content(&self) -> Option<&Arc<dyn Content>> {
+        self.content.as_ref()
     }
 
     /// The names the source gives this image: annotations in `index.json`, tags in

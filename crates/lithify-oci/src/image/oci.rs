@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::content::{Content, LayersByDigest, read_config, read_manifest};
+use super::content::{Content, LayersByDigest, Located, read_config, read_manifest};
 use super::select::{Candidate, Root, Selection};
 use super::{Image, LayerDescriptor, Manifest, OpenOptions};
 use crate::blob::{self, BlobName};
@@ -22,6 +22,28 @@ pub(super) fn open<T: Members + 'static>(
     let mut selection = Selection::new(&*layout, limits);
     let roots = selection.roots(&index, selector)?;
     select(selection, layout.clone(), &roots, options)
+}
+
+/// Finds the manifest or index a name leads to, for whatever platforms it is.
+pub(super) fn locate<T: Members + 'static>(
+    layout: Arc<T>,
+    selector: Option<&Selector>,
+    limits: &Limits,
+) -> Result<Located, Error> {
+    let index = layout::read_index(&*layout, limits)?;
+    let mut roots = Selection::new(&*layout, limits).roots(&index, selector)?;
+    match roots.len() {
+        0 => Err(Error::Empty),
+        1 => {
+            let root = roots.swap_remove(0);
+            Ok(Located {
+                content: layout,
+                root: root.descriptor,
+                names: root.names.into_iter().collect(),
+            })
+        }
+        _ => Err(super::select::several(&roots)),
+    }
 }
 
 /// Opens the image a manifest or index is of.
@@ -149,6 +171,7 @@ fn load(
         }),
         raw_config,
         config,
+        content: Some(content.clone()),
         store: Arc::new(LayersByDigest {
             content,
             layers: places,

@@ -447,7 +447,7 @@ fn is_other_kind(error: &manifest::Error) -> bool {
     )
 }
 
-fn several(roots: &[Root]) -> Error {
+pub(super) fn several(roots: &[Root]) -> Error {
     let there = roots.iter().flat_map(|root| {
         let digest = root
             .names

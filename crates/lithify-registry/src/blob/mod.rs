@@ -1,0 +1,7 @@
+//! Blobs: as streams that survive broken connections, and in parts.
+
+mod part; // some bytes of a blob
+mod range; // `Content-Range`
+mod reader; // all of it, in order
+
+pub use reader::BlobReader;

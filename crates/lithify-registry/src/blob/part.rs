@@ -1,0 +1,151 @@
+//! Some bytes of a blob.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use lithify_digest::Digest;
+use ureq::http::Method;
+
+use super::range::ContentRange;
+use crate::error::{Error, Operation};
+use crate::http::Failure;
+use crate::repository::Repository;
+use crate::session::{Access, Call, CallBody, Session, To};
+
+impl Repository {
+    /// Reads some bytes of a blob of `size` bytes, without reading the others where the registry knows ranges. Nothing
+    /// is verified: the digest is of the whole.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and anything a registry may do wrong.
+    pub fn blob_part(
+        &self,
+        digest: &Digest,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, Error> {
+        let range = range.start.min(size)..range.end.min(size);
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let part = Part {
+            operation: Operation::Blob(Box::new(*digest)),
+            path: format!("blobs/{digest}"),
+            size,
+            range,
+        };
+        let first = self.preferred();
+        let last = self.endpoints().len() - 1;
+        for index in first..last {
+            match part.read(&self.session(index)) {
+                Ok(bytes) => return Ok(bytes),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => log::info!("{error}; going on with the next place"),
+            }
+        }
+        part.read(&self.origin())
+    }
+}
+
+struct Part {
+    operation: Operation,
+    path: String,
+    size: u64,
+    range: Range<u64>,
+}
+
+impl Part {
+    fn read(&self, session: &Session<'_>) -> Result<Vec<u8>, Error> {
+        let policy = &session.shared.options.retry;
+        let mut tried = 0;
+        loop {
+            let failure = match self.attempt(session, tried)? {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) => failure,
+            };
+            tried += 1;
+            let error = session.transport(&self.operation, failure, tried);
+            if tried > policy.retries {
+                return Err(error);
+            }
+            let delay = policy.delay(tried - 1);
+            log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
+            session.shared.sleep(delay)?;
+        }
+    }
+
+    fn attempt(
+        &self,
+        session: &Session<'_>,
+        tried: u32,
+    ) -> Result<Result<Vec<u8>, Failure>, Error> {
+        let Range { start, end } = self.range;
+        let headers = [("range", format!("bytes={start}-{}", end - 1))];
+        let response = session
+            .call(&Call {
+                method: Method::GET,
+                to: To::Repository(&self.path),
+                headers: &headers,
+                body: CallBody::Empty,
+                operation: &self.operation,
+                access: Access::Pull,
+                from: None,
+                tried,
+            })?
+            .response;
+        let host = || session.endpoint.host.clone();
+        let skip = match response.status {
+            206 => {
+                let wanted = ContentRange {
+                    first: start,
+                    last: end - 1,
+                    total: Some(self.size),
+                };
+                let header = response.header("content-range").unwrap_or("");
+                if !ContentRange::parse(header).is_some_and(|found| found.answers(&wanted)) {
+                    return Err(Error::Range {
+                        host: host(),
+                        operation: self.operation.clone(),
+                        wanted: format!("{start}-{}", end - 1),
+                        found: header.chars().take(100).collect(),
+                    });
+                }
+                0
+            }
+            // The whole blob: what is not wanted is read and dropped.
+            200 => match response.content_length() {
+                Some(found) if found != self.size => {
+                    return Err(Error::Length {
+                        host: host(),
+                        operation: self.operation.clone(),
+                        expected: self.size,
+                        found,
+                    });
+                }
+                _ => start,
+            },
+            _ => {
+                return Err(Error::Range {
+                    host: host(),
+                    operation: self.operation.clone(),
+                    wanted: format!("{start}-{}", end - 1),
+                    found: format!("status {}", response.status),
+                });
+            }
+        };
+        let mut body = response.into_body();
+        let length = end - start;
+        let mut read = || -> io::Result<Vec<u8>> {
+            let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink())?;
+            let mut bytes = Vec::new();
+            if skipped == skip {
+                (&mut body).take(length).read_to_end(&mut bytes)?;
+            }
+            match bytes.len() as u64 == length {
+                true => Ok(bytes),
+                false => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        Ok(read().map_err(Failure::of_body))
+    }
+}

@@ -1,0 +1,286 @@
+//! A blob as a stream that survives broken connections.
+
+use std::io::{self, Read};
+
+use lithify_digest::Digest;
+use ureq::BodyReader;
+use ureq::http::Method;
+
+use crate::blob::range::ContentRange;
+use crate::error::{Error, Operation};
+use crate::http::{Failure, Response};
+use crate::repository::Repository;
+use crate::session::{Access, Call, CallBody, Session, To};
+
+/// Progress that makes up for a broken connection: the tries are counted anew.
+const PROGRESS: u64 = 64 << 10;
+
+/// The bytes of a blob, in order, from an offset to its end. A connection that breaks is replaced by one that goes on
+/// where it broke (`Range`); an endpoint that fails for good by the next one. What is read is not verified: the
+/// bytes are as many as the descriptor says, or there is an error.
+///
+/// Errors are [`Error`], in an [`io::Error`]: see [`source_of`](crate::source_of).
+#[derive(Debug)]
+pub struct BlobReader {
+    repository: Repository,
+    operation: Operation,
+    digest: Digest,
+    size: u64,
+    /// Bytes of the blob that were read or skipped.
+    at: u64,
+    body: Option<Body>,
+    /// Position among the endpoints.
+    endpoint: usize,
+    /// Tries since there was progress.
+    tries: u32,
+    /// Where that count began.
+    counted_from: u64,
+    done: bool,
+}
+
+struct Body(BodyReader<'static>);
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Body")
+    }
+}
+
+impl BlobReader {
+    /// Opens the blob at `offset`. `Ok(None)` when no endpoint has it.
+    pub(crate) fn open(
+        repository: Repository,
+        digest: Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Option<Self>, Error> {
+        let mut reader = Self {
+            endpoint: repository.preferred(),
+            repository,
+            operation: Operation::Blob(Box::new(digest)),
+            digest,
+            size,
+            at: offset.min(size),
+            body: None,
+            tries: 0,
+            counted_from: offset,
+            done: offset >= size && size > 0,
+        };
+        if reader.done {
+            return Ok(Some(reader));
+        }
+        match reader.connect() {
+            Ok(()) => Ok(Some(reader)),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Bytes of the whole blob.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Position of the next byte.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Connects to the endpoint in use, or to one after it.
+    fn connect(&mut self) -> Result<(), Error> {
+        loop {
+            let error = match self.request() {
+                Ok(body) => {
+                    self.body = Some(Body(body));
+                    self.repository.prefer(self.endpoint);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if matches!(error, Error::Cancelled) || !self.next_endpoint(&error) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Turns to the next endpoint, if there is one.
+    fn next_endpoint(&mut self, error: &Error) -> bool {
+        if self.endpoint + 1 >= self.repository.endpoints().len() {
+            return false;
+        }
+        log::info!("{error}; going on with the next place");
+        self.endpoint += 1;
+        self.tries = 0;
+        true
+    }
+
+    fn request(&mut self) -> Result<BodyReader<'static>, Error> {
+        let session = self.repository.session(self.endpoint);
+        let path = format!("blobs/{}", self.digest);
+        let range = [("range", format!("bytes={}-", self.at))];
+        let call = Call {
+            method: Method::GET,
+            to: To::Repository(&path),
+            headers: if self.at == 0 { &[] } else { &range },
+            body: CallBody::Empty,
+            operation: &self.operation,
+            access: Access::Pull,
+            from: None,
+            tried: self.tries,
+        };
+        let answer = session.call(&call)?;
+        self.check(&session, answer.response)
+    }
+
+    /// The body of an answer that fits what was asked for.
+    fn check(
+        &self,
+        session: &Session<'_>,
+        response: Response,
+    ) -> Result<BodyReader<'static>, Error> {
+        let host = || session.endpoint.host.clone();
+        let length = response.content_length();
+        let expect = |expected: u64| match length {
+            Some(found) if found != expected => Err(Error::Length {
+                host: host(),
+                operation: self.operation.clone(),
+                expected,
+                found,
+            }),
+            _ => Ok(()),
+        };
+        match response.status {
+            200 => {
+                expect(self.size)?;
+                let mut body = response.into_body();
+                // A server that knows no ranges starts over.
+                let skipped = io::copy(&mut (&mut body).take(self.at), &mut io::sink())
+                    .map_err(|e| self.broken(session, Failure::of_body(e)))?;
+                if skipped < self.at {
+                    let eof = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    return Err(self.broken(session, Failure::of_body(eof)));
+                }
+                Ok(body)
+            }
+            206 => {
+                let header = response.header("content-range").unwrap_or("");
+                let wanted = ContentRange {
+                    first: self.at,
+                    last: self.size.saturating_sub(1),
+                    total: Some(self.size),
+                };
+                if !ContentRange::parse(header).is_some_and(|found| found.answers(&wanted)) {
+                    return Err(Error::Range {
+                        host: host(),
+                        operation: self.operation.clone(),
+                        wanted: format!("{}-{}", wanted.first, wanted.last),
+                        found: header.chars().take(100).collect(),
+                    });
+                }
+                expect(self.size - self.at)?;
+                Ok(response.into_body())
+            }
+            416 => Err(Error::Range {
+                host: host(),
+                operation: self.operation.clone(),
+                wanted: format!("{}-", self.at),
+                found: "416 Range Not Satisfiable".to_owned(),
+            }),
+            _ => Err(Error::Answer {
+                host: host(),
+                operation: self.operation.clone(),
+                problem: "no content",
+            }),
+        }
+    }
+
+    fn broken(&self, session: &Session<'_>, failure: Failure) -> Error {
+        session.transport(&self.operation, failure, self.tries)
+    }
+
+    /// What to do about a connection that broke: `Ok` when there is another one.
+    fn recover(&mut self, failure: Failure) -> Result<(), Error> {
+        self.body = None;
+        let enough = PROGRESS.min(self.size / 64).max(1);
+        if self.at - self.counted_from >= enough {
+            self.tries = 0;
+        }
+        self.counted_from = self.at;
+        let shared = self.repository.shared().clone();
+        let error = self.broken(&self.repository.session(self.endpoint), failure);
+        let policy = &shared.options.retry;
+        if self.tries >= policy.retries {
+            if !self.next_endpoint(&error) {
+                return Err(error);
+            }
+        } else {
+            let delay = policy.delay(self.tries);
+            self.tries += 1;
+            log::info!(
+                "{error}; going on at byte {} in {:.1} s",
+                self.at,
+                delay.as_secs_f64()
+            );
+            shared.sleep(delay)?;
+        }
+        self.connect()
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            if self.done {
+                return Ok(0);
+            }
+            let Some(body) = &mut self.body else {
+                self.connect()?;
+                continue;
+            };
+            let left = self.size - self.at;
+            if left == 0 {
+                return self.finish();
+            }
+            let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let failure = match body.0.read(&mut buffer[..most]) {
+                Ok(0) => Failure::of_body(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    self.at += read as u64;
+                    return Ok(read);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => Failure::of_body(e),
+            };
+            self.recover(failure)?;
+        }
+    }
+
+    /// All bytes are here: there must be no more.
+    fn finish(&mut self) -> Result<usize, Error> {
+        let mut one = [0];
+        let more = match self.body.as_mut().map(|body| body.0.read(&mut one)) {
+            // A connection that breaks after the last byte has done its work.
+            None | Some(Err(_) | Ok(0)) => false,
+            Some(Ok(_)) => true,
+        };
+        self.body = None;
+        self.done = true;
+        match more {
+            false => Ok(0),
+            true => Err(Error::TooLong {
+                host: self.repository.session(self.endpoint).endpoint.host.clone(),
+                operation: self.operation.clone(),
+                expected: self.size,
+            }),
+        }
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.read_some(buffer)?)
+    }
+}

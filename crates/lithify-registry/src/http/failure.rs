@@ -1,0 +1,134 @@
+//! What went wrong between here and a server.
+
+use std::fmt;
+use std::io;
+
+/// Why there is no answer, or no whole one.
+#[derive(Debug)]
+pub struct Failure(ureq::Error);
+
+impl Failure {
+    /// Whether the server can be reached at all: a failed lookup or a refused connection is told at once, not tried
+    /// again.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        match &self.0 {
+            ureq::Error::HostNotFound => true,
+            ureq::Error::Io(e) => matches!(
+                e.kind(),
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::AddrNotAvailable
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing came for too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, ureq::Error::Timeout(_))
+            || matches!(&self.0, ureq::Error::Io(e) if e.kind() == io::ErrorKind::TimedOut)
+    }
+
+    /// What TLS has against the server.
+    pub(crate) fn tls(&self) -> Option<&rustls::Error> {
+        match &self.0 {
+            ureq::Error::Rustls(e) => Some(e),
+            ureq::Error::Io(e) => e.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the server does not seem to speak TLS.
+    pub(crate) fn is_no_tls(&self) -> bool {
+        match (self.tls(), &self.0) {
+            (Some(rustls::Error::InvalidMessage(_)), _) => true,
+            (Some(_), _) => false,
+            // A server that does not understand the first message hangs up.
+            (None, ureq::Error::Io(e)) => matches!(
+                e.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether trying again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        if self.tls().is_some() {
+            return false;
+        }
+        match &self.0 {
+            ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => {
+                !self.is_unreachable()
+            }
+            ureq::Error::ConnectionFailed => true,
+            _ => false,
+        }
+    }
+
+    /// The failure behind an error of a body's reader.
+    pub(crate) fn of_body(error: io::Error) -> Self {
+        let is_ours = error.get_ref().is_some_and(|e| e.is::<ureq::Error>());
+        match is_ours {
+            true => match error.into_inner().map(|e| e.downcast::<ureq::Error>()) {
+                Some(Ok(e)) => Self(*e),
+                _ => Self(io::Error::other("the body cannot be read").into()),
+            },
+            false => Self(error.into()),
+        }
+    }
+}
+
+impl From<ureq::Error> for Failure {
+    fn from(error: ureq::Error) -> Self {
+        // Errors of a connection are wrapped more than once on their way.
+        match error {
+            ureq::Error::Io(e) => Self::of_body_io(e),
+            other => Self(other),
+        }
+    }
+}
+
+impl Failure {
+    fn of_body_io(error: io::Error) -> Self {
+        if error.get_ref().is_some_and(|e| e.is::<ureq::Error>()) {
+            Self::of_body(error)
+        } else {
+            Self(ureq::Error::Io(error))
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ureq::Timeout;
+
+        match &self.0 {
+            ureq::Error::HostNotFound => f.write_str("there is no host of that name"),
+            ureq::Error::Timeout(Timeout::Connect) => f.write_str("no connection in time"),
+            ureq::Error::Timeout(Timeout::Resolve) => f.write_str("no answer of the name server in time"),
+            ureq::Error::Timeout(Timeout::PerRead | Timeout::RecvResponse) => {
+                f.write_str("it sent nothing for too long")
+            }
+            ureq::Error::Timeout(Timeout::PerWrite) => f.write_str("it took nothing for too long"),
+            ureq::Error::LargeResponseHeader(..) => f.write_str("its answer has too many headers"),
+            ureq::Error::Protocol(_) => f.write_str("its answer is no HTTP"),
+            _ => match self.tls() {
+                Some(rustls::Error::InvalidCertificate(e)) => {
+                    write!(f, "its certificate is not accepted: {e}")
+                }
+                Some(e) => write!(f, "TLS: {e}"),
+                None => match &self.0 {
+                    ureq::Error::Io(e) => e.fmt(f),
+                    other => other.fmt(f),
+                },
+            },
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

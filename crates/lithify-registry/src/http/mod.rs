@@ -1,0 +1,260 @@
+//! Requests and answers, one hop at a time: no retries, no redirects, no credentials of its own.
+
+mod failure; // why there is no answer
+pub(crate) mod retry; // and when to ask again
+pub(crate) mod tls; // certificates
+pub(crate) mod url; // where to
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, HeaderValue, Method};
+use ureq::{Agent, BodyReader, SendBody};
+
+use crate::Secret;
+pub use failure::Failure;
+use tls::{TlsError, TlsFiles};
+use url::Url;
+
+/// What this program calls itself.
+const USER_AGENT: &str = concat!("lithify/", env!("CARGO_PKG_VERSION"));
+
+/// How long a server may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Until there is a connection, TLS included. Default 15 s.
+    pub connect: Duration,
+    /// Without a byte sent or received. Default 60 s.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How a host is connected to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Profile {
+    pub(crate) tls: TlsFiles,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// What is sent.
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a Url,
+    /// The value of `Authorization`.
+    pub(crate) authorization: Option<&'a Secret>,
+    pub(crate) headers: &'a [(&'static str, String)],
+    pub(crate) body: Body<'a>,
+}
+
+/// What is sent after the headers.
+pub(crate) enum Body<'a> {
+    Empty,
+    Bytes(&'a [u8]),
+    /// So many bytes from a reader.
+    Reader(&'a mut dyn Read, u64),
+}
+
+/// An answer; its body is read on demand.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    headers: HeaderMap,
+    body: BodyReader<'static>,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Response {
+    /// A header's value; one that is no text is none.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All values of a header.
+    pub(crate) fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.filter_map(|v| v.to_str().ok())
+    }
+
+    /// The length the answer says it has.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The body.
+    pub(crate) fn into_body(self) -> BodyReader<'static> {
+        self.body
+    }
+
+    /// The body as a whole, `limit` bytes at most; the flag says whether there were more.
+    pub(crate) fn read(self, limit: u64) -> Result<(Vec<u8>, bool), Failure> {
+        let mut bytes = Vec::new();
+        let mut limited = self.body.take(limit.saturating_add(1));
+        limited.read_to_end(&mut bytes).map_err(Failure::of_body)?;
+        let more = bytes.len() as u64 > limit;
+        bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok((bytes, more))
+    }
+
+    /// Reads what is left of a short body, so that the connection can be used again.
+    pub(crate) fn discard(self) {
+        const SHORT: u64 = 64 << 10;
+        // What cannot be read is not wanted anyway.
+        io::copy(&mut self.body.take(SHORT), &mut io::sink()).ok();
+    }
+}
+
+/// Connections, kept open between requests.
+#[derive(Debug, Default)]
+pub(crate) struct Http {
+    /// By how hosts are connected to, and whether by TLS.
+    agents: Mutex<HashMap<(Profile, bool), Agent>>,
+    proxies: Proxies,
+}
+
+/// Proxies by the environment, as other tools understand it.
+#[derive(Debug)]
+struct Proxies {
+    http: Option<ureq::Proxy>,
+    https: Option<ureq::Proxy>,
+}
+
+impl Default for Proxies {
+    fn default() -> Self {
+        // `HTTP_PROXY` in capitals is not looked at: a server could set it by a header where this runs as CGI
+        // (CVE-2016-5385).
+        let of = |names: &[&str]| {
+            names
+                .iter()
+                .filter_map(|name| std::env::var(name).ok())
+                .find(|value| !value.is_empty())
+        };
+        let no_proxy = of(&["no_proxy", "NO_PROXY"]);
+        let proxy = |names: &[&str]| {
+            let uri = of(names)?;
+            proxy(&uri, no_proxy.as_deref())
+        };
+        Self {
+            http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+            https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        }
+    }
+}
+
+/// A proxy by its URL. This machine is never asked through one.
+fn proxy(uri: &str, no_proxy: Option<&str>) -> Option<ureq::Proxy> {
+    let parsed = match ureq::Proxy::new(uri) {
+        Ok(proxy) => proxy,
+        Err(_) => {
+            log::warn!("the proxy in the environment is no URL and is not used");
+            return None;
+        }
+    };
+    let mut builder = ureq::Proxy::builder(parsed.protocol())
+        .host(parsed.host())
+        .port(parsed.port());
+    if let Some(user) = parsed.username() {
+        builder = builder.username(user);
+    }
+    if let Some(password) = parsed.password() {
+        builder = builder.password(password);
+    }
+    let direct = ["localhost", "127.0.0.1", "[::1]", "::1"].into_iter();
+    let configured = no_proxy.unwrap_or("").split(',').map(str::trim);
+    for host in direct.chain(configured).filter(|host| !host.is_empty()) {
+        builder = builder.no_proxy(host);
+    }
+    builder.build().ok()
+}
+
+impl Http {
+    /// Sends one request and returns its answer, whatever its status.
+    pub(crate) fn send(
+        &self,
+        profile: &Profile,
+        request: Request<'_>,
+    ) -> Result<Result<Response, Failure>, TlsError> {
+        let agent = self.agent(profile, request.url.is_https())?;
+        Ok(exchange(&agent, request).map_err(Failure::from))
+    }
+
+    fn agent(&self, profile: &Profile, https: bool) -> Result<Agent, TlsError> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (profile.clone(), https);
+        if let Some(agent) = agents.get(&key) {
+            return Ok(agent.clone());
+        }
+        let proxy = match https {
+            true => &self.proxies.https,
+            false => &self.proxies.http,
+        };
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(USER_AGENT)
+            .accept("")
+            // What is compressed is the content, not its way here.
+            .accept_encoding("identity")
+            .proxy(proxy.clone())
+            .tls_config(tls::config(&profile.tls)?)
+            .timeout_connect(Some(profile.timeouts.connect))
+            .timeout_resolve(Some(profile.timeouts.connect))
+            .timeout_per_read(Some(profile.timeouts.idle))
+            .timeout_per_write(Some(profile.timeouts.idle))
+            .timeout_await_100(None)
+            .input_buffer_size(256 << 10)
+            .max_idle_connections_per_host(8)
+            .build()
+            .new_agent();
+        agents.insert(key, agent.clone());
+        Ok(agent)
+    }
+}
+
+fn exchange(agent: &Agent, request: Request<'_>) -> Result<Response, ureq::Error> {
+    let mut builder = ureq::http::Request::builder()
+        .method(request.method)
+        .uri(request.url.uri().clone());
+    for (name, value) in request.headers {
+        builder = builder.header(*name, value);
+    }
+    if let Some(secret) = request.authorization {
+        let mut value = HeaderValue::try_from(secret.expose()).map_err(ureq::http::Error::from)?;
+        value.set_sensitive(true);
+        builder = builder.header("authorization", value);
+    }
+    let response = match request.body {
+        Body::Empty => agent.run(builder.body(SendBody::none())?)?,
+        Body::Bytes(mut bytes) => {
+            let length = bytes.len();
+            let builder = builder.header("content-length", length);
+            agent.run(builder.body(SendBody::from_reader(&mut bytes))?)?
+        }
+        Body::Reader(reader, length) => {
+            let builder = builder.header("content-length", length);
+            agent.run(builder.body(SendBody::from_reader(reader))?)?
+        }
+    };
+    let (parts, body) = response.into_parts();
+    Ok(Response {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: body.into_reader(),
+    })
+}

@@ -1,0 +1,305 @@
+//! Uploading a blob: mounted from where it is already, in one piece, or in several.
+
+use std::io::{self, Read};
+
+use lithify_digest::Digest;
+use ureq::http::Method;
+
+use crate::error::{Error, Operation};
+use crate::http::retry::is_passing;
+use crate::http::url::{Url, encode};
+use crate::repository::Repository;
+use crate::session::{Access, Answer, Call, CallBody, Session, To};
+
+/// What is uploaded: read from the start, or from where an upload broke off.
+pub trait Content: Sync {
+    /// Opens it at `offset`.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>>;
+}
+
+impl Content for [u8] {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
+        Ok(Box::new(io::Cursor::new(self[at..].to_vec())))
+    }
+}
+
+/// How blobs are uploaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PushOptions {
+    /// Bytes of one piece; `None` uploads a blob in one. Pieces are for registries behind something that limits
+    /// requests; a broken upload goes on after the last whole one.
+    pub chunk: Option<u64>,
+    /// Repositories of the same registry that may have the blob already.
+    pub mount_from: Vec<String>,
+}
+
+impl PushOptions {
+    /// In pieces of so many bytes.
+    #[must_use]
+    pub fn chunk(mut self, bytes: Option<u64>) -> Self {
+        self.chunk = bytes;
+        self
+    }
+
+    /// Tries to mount blobs from a repository of the same registry first.
+    #[must_use]
+    pub fn mount_from(mut self, repository: impl Into<String>) -> Self {
+        self.mount_from.push(repository.into());
+        self
+    }
+}
+
+/// How a blob came to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pushed {
+    /// It was there.
+    Existed,
+    /// It was mounted from this repository.
+    Mounted(String),
+    /// It was sent.
+    Uploaded,
+}
+
+impl Repository {
+    /// Makes sure that the registry has a blob of `size` bytes.
+    ///
+    /// # Errors
+    /// Anything a registry may do wrong; [`Error::Source`] when the content cannot be read.
+    pub fn push_blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        content: &dyn Content,
+        options: &PushOptions,
+    ) -> Result<Pushed, Error> {
+        if self.has_blob(digest, size)? {
+            return Ok(Pushed::Existed);
+        }
+        let upload = Upload {
+            session: self.origin(),
+            operation: Operation::Upload(Box::new(*digest)),
+            digest,
+            size,
+            content,
+        };
+        let mut location = None;
+        for from in &options.mount_from {
+            match upload.start(Some(from))? {
+                Started::Mounted => return Ok(Pushed::Mounted(from.clone())),
+                Started::At(url) => location = Some(url),
+            }
+        }
+        upload.send(location, options.chunk)?;
+        Ok(Pushed::Uploaded)
+    }
+}
+
+struct Upload<'a> {
+    session: Session<'a>,
+    operation: Operation,
+    digest: &'a Digest,
+    size: u64,
+    content: &'a dyn Content,
+}
+
+enum Started {
+    Mounted,
+    At(Url),
+}
+
+impl Upload<'_> {
+    fn call(
+        &self,
+        method: Method,
+        to: To<'_>,
+        headers: &[(&'static str, String)],
+        body: CallBody<'_>,
+        from: Option<&str>,
+    ) -> Result<Answer, Error> {
+        self.session.call(&Call {
+            method,
+            to,
+            headers,
+            body,
+            operation: &self.operation,
+            access: Access::Push,
+            from,
+            tried: 0,
+        })
+    }
+
+    /// Opens an upload, or mounts the blob.
+    fn start(&self, from: Option<&str>) -> Result<Started, Error> {
+        let path = match from {
+            Some(from) => {
+                let digest = encode(&self.digest.to_string());
+                format!("blobs/uploads/?mount={digest}&from={}", encode(from))
+            }
+            None => "blobs/uploads/".to_owned(),
+        };
+        let to = To::Repository(&path);
+        let answer = match self.call(Method::POST, to, &[], CallBody::Bytes(&[]), from) {
+            Ok(answer) => answer,
+            // Not allowed to read there is no reason not to write here.
+            Err(Error::Status { status: 401 | 403, .. } | Error::Auth { .. }) if from.is_some() => {
+                return self.start(None);
+            }
+            Err(e) => return Err(e),
+        };
+        if answer.response.status == 201 && from.is_some() {
+            answer.response.discard();
+            return Ok(Started::Mounted);
+        }
+        self.location(answer).map(Started::At)
+    }
+
+    /// Where the upload goes on.
+    fn location(&self, answer: Answer) -> Result<Url, Error> {
+        let Answer { response, url } = answer;
+        let Some(location) = response.header("location") else {
+            return Err(self.answer("no `Location`"));
+        };
+        let refused = |e| self.session.location(&self.operation, e);
+        let to = url.join(location).map_err(|e| refused(e.into()))?;
+        self.session.check_location(&url, &to).map_err(refused)?;
+        response.discard();
+        Ok(to)
+    }
+
+    fn answer(&self, problem: &'static str) -> Error {
+        Error::Answer {
+            host: self.session.endpoint.host.clone(),
+            operation: self.operation.clone(),
+            problem,
+        }
+    }
+
+    fn send(&self, location: Option<Url>, chunk: Option<u64>) -> Result<(), Error> {
+        let policy = &self.session.shared.options.retry;
+        let mut location = location;
+        let mut tried = 0;
+        loop {
+            let result = match chunk {
+                Some(chunk) if chunk < self.size => {
+                    self.in_pieces(location.take(), chunk.max(1))
+                }
+                _ => self.whole(location.take()),
+            };
+            let error = match result {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // An upload that is gone, or was closed under us, is begun again.
+            let again = match &error {
+                Error::Transport { source, .. } => source.is_passing(),
+                Error::NotFound { .. } | Error::Status { status: 416, .. } => true,
+                Error::Status { status, .. } => is_passing(*status),
+                _ => false,
+            };
+            tried += 1;
+            if !again || tried > policy.retries {
+                return Err(error);
+            }
+            let delay = policy.delay(tried - 1);
+            log::info!("{error}; starting over in {:.1} s", delay.as_secs_f64());
+            self.session.shared.sleep(delay)?;
+        }
+    }
+
+    fn open(&self, offset: u64, length: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let reader = self.content.open(offset).map_err(|source| Error::Source {
+            operation: self.operation.clone(),
+            source,
+        })?;
+        Ok(Box::new(reader.take(length)))
+    }
+
+    fn started(&self, location: Option<Url>) -> Result<Url, Error> {
+        match location {
+            Some(url) => Ok(url),
+            None => match self.start(None)? {
+                Started::At(url) => Ok(url),
+                Started::Mounted => Err(self.answer("a mount nobody asked for")),
+            },
+        }
+    }
+
+    /// In one request.
+    fn whole(&self, location: Option<Url>) -> Result<(), Error> {
+        let url = self.started(location)?;
+        let url = url.with_query("digest", &self.digest.to_string());
+        let open = || self.open(0, self.size);
+        self.put(&url, CallBody::Reader(&open, self.size))
+    }
+
+    /// In pieces, each after the other.
+    fn in_pieces(&self, location: Option<Url>, chunk: u64) -> Result<(), Error> {
+        let mut url = self.started(location)?;
+        let mut at = 0;
+        while at < self.size {
+            let length = chunk.min(self.size - at);
+            let headers = [
+                ("content-range", format!("{at}-{}", at + length - 1)),
+                ("content-type", "application/octet-stream".to_owned()),
+            ];
+            let open = || self.open(at, length);
+            let body = CallBody::Reader(&open, length);
+            match self.call(Method::PATCH, To::Url(&url), &headers, body, None) {
+                Ok(answer) => {
+                    url = self.location(answer)?;
+                    at += length;
+                }
+                Err(error) => {
+                    // What of the piece arrived is for the registry to say.
+                    let (there, next) = self.status(&url).map_err(|_| error)?;
+                    if there < at || there > self.size {
+                        return Err(self.answer("another length of the upload than was sent"));
+                    }
+                    (at, url) = (there, next);
+                }
+            }
+        }
+        let url = url.with_query("digest", &self.digest.to_string());
+        self.put(&url, CallBody::Bytes(&[]))
+    }
+
+    /// How many bytes of an upload the registry has, and where it goes on.
+    fn status(&self, url: &Url) -> Result<(u64, Url), Error> {
+        let answer = self.call(Method::GET, To::Url(url), &[], CallBody::Empty, None)?;
+        // `0-N` are N + 1 bytes; registries say `0-0` for none as well as for one, so that one byte is sent twice at
+        // worst, and refused.
+        let end = answer
+            .response
+            .header("range")
+            .and_then(|range| range.trim_start_matches("bytes=").split_once('-'))
+            .and_then(|(_, last)| last.trim().parse::<u64>().ok());
+        let there = match end {
+            Some(0) | None => 0,
+            Some(last) => last.saturating_add(1),
+        };
+        Ok((there, self.location(answer)?))
+    }
+
+    fn put(&self, url: &Url, body: CallBody<'_>) -> Result<(), Error> {
+        let headers = [("content-type", "application/octet-stream".to_owned())];
+        let answer = self.call(Method::PUT, To::Url(url), &headers, body, None)?;
+        if let Some(found) = answer.response.header("docker-content-digest")
+            && let Ok(found) = found.parse::<Digest>()
+            && found != *self.digest
+        {
+            return Err(Error::Digest {
+                host: self.session.endpoint.host.clone(),
+                operation: self.operation.clone(),
+                found: Box::new(found),
+            });
+        }
+        answer.response.discard();
+        Ok(())
+    }
+}

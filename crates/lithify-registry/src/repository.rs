@@ -1,0 +1,289 @@
+//! One repository: what it holds, wherever that is got from.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lithify_digest::{Algorithm, Digest};
+use lithify_oci::manifest::{Descriptor, media_type};
+
+use crate::blob::BlobReader;
+use crate::client::Shared;
+use crate::document::{Document, Head, Wanted};
+use crate::error::{Error, Operation};
+use crate::session::{Endpoint, Session, To};
+
+/// All forms of manifests that are understood.
+const MANIFESTS: [&str; 4] = [
+    media_type::OCI_MANIFEST,
+    media_type::OCI_INDEX,
+    media_type::DOCKER_MANIFEST,
+    media_type::DOCKER_LIST,
+];
+
+/// The limit's name in `lithify_oci::Limits`.
+const MANIFEST_BYTES: &str = "manifest_bytes";
+
+/// How a manifest is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ManifestName {
+    /// By a tag, which may lead to another manifest tomorrow.
+    Tag(String),
+    /// By its digest.
+    Digest(Digest),
+}
+
+impl fmt::Display for ManifestName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// A manifest or index, byte for byte, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// Media type, digest and size. The digest is computed, never the registry's word.
+    pub descriptor: Descriptor,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A repository of a registry, with the mirrors configured for it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    shared: Arc<Shared>,
+    /// In the order to try; the registry itself is last.
+    endpoints: Arc<[Endpoint]>,
+    /// The endpoint that answered last.
+    preferred: Arc<AtomicUsize>,
+}
+
+impl Repository {
+    pub(crate) fn new(shared: Arc<Shared>, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            shared,
+            endpoints: endpoints.into(),
+            preferred: Arc::default(),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    pub(crate) fn session(&self, endpoint: usize) -> Session<'_> {
+        Session {
+            shared: &self.shared,
+            endpoint: &self.endpoints[endpoint],
+        }
+    }
+
+    /// The registry itself: what is written goes nowhere else.
+    pub(crate) fn origin(&self) -> Session<'_> {
+        self.session(self.endpoints.len() - 1)
+    }
+
+    pub(crate) fn preferred(&self) -> usize {
+        self.preferred.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn prefer(&self, endpoint: usize) {
+        self.preferred.store(endpoint, Ordering::Relaxed);
+    }
+
+    /// The registry's host and the repository's name there.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let origin = self.origin().endpoint;
+        format!("{}/{}", origin.registry, origin.repository)
+    }
+
+    /// The host that answered last.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.endpoints[self.preferred()].host
+    }
+
+    /// Reads a manifest or index of `limit` bytes at most. `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Digest`] when it is not what its digest says, and anything a registry may do wrong.
+    pub fn manifest(&self, name: &ManifestName, limit: u64) -> Result<Option<Manifest>, Error> {
+        let operation = Operation::Manifest(name.to_string());
+        self.from_any(name, |session| read_manifest(session, name, &operation, limit))
+    }
+
+    /// What a manifest is, without reading it, as far as the registry tells. `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// Anything a registry may do wrong.
+    pub fn resolve(&self, name: &ManifestName, limit: u64) -> Result<Option<Descriptor>, Error> {
+        let operation = Operation::Manifest(name.to_string());
+        let wanted = Wanted {
+            operation: &operation,
+            headers: &accept(),
+            limit: (limit, MANIFEST_BYTES),
+        };
+        self.from_any(name, |session| {
+            let head = session.head(To::Repository(&format!("manifests/{name}")), &wanted)?;
+            match (head.digest, head.length) {
+                (Some(digest), Some(size)) => Ok(Descriptor::new(&head.media_type, digest, size)),
+                // A registry that does not say has to be read.
+                _ => Ok(read_manifest(session, name, &operation, limit)?.descriptor),
+            }
+        })
+    }
+
+    /// Opens a blob of `size` bytes at `offset`. `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the registry has something else, and anything a registry may do wrong.
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Option<BlobReader>, Error> {
+        BlobReader::open(self.clone(), *digest, size, offset)
+    }
+
+    /// The tags, in the registry's order.
+    ///
+    /// # Errors
+    /// Anything a registry may do wrong; more than a million tags are one of the things.
+    pub fn tags(&self) -> Result<Vec<String>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        const MAX_TAGS: usize = 1_000_000;
+
+        let operation = Operation::Tags;
+        let mut tags = Vec::new();
+        self.pages("tags/list?n=1000", &operation, |page| {
+            let page: Page = serde_json::from_slice(&page.bytes).map_err(|_| "no list of tags in it")?;
+            tags.extend(page.tags.unwrap_or_default());
+            match tags.len() > MAX_TAGS {
+                true => Err("more than a million tags"),
+                false => Ok(()),
+            }
+        })?;
+        Ok(tags)
+    }
+
+    /// Reads a list that may come in several pages (distribution-spec, "Listing Tags": the `Link` header).
+    pub(crate) fn pages(
+        &self,
+        path: &str,
+        operation: &Operation,
+        mut page: impl FnMut(&Document) -> Result<(), &'static str>,
+    ) -> Result<(), Error> {
+        const MAX_PAGE: u64 = 16 << 20;
+        const MAX_PAGES: usize = 10_000;
+
+        let session = self.origin();
+        let answer = |problem| Error::Answer {
+            host: session.endpoint.host.clone(),
+            operation: operation.clone(),
+            problem,
+        };
+        let wanted = Wanted {
+            operation,
+            headers: &[],
+            limit: (MAX_PAGE, "page_bytes"),
+        };
+        let mut next = None;
+        for _ in 0..MAX_PAGES {
+            let to = match &next {
+                None => To::Repository(path),
+                Some(url) => To::Url(url),
+            };
+            let document = session.document(to, &wanted)?;
+            page(&document).map_err(answer)?;
+            let Head { next: link, url, .. } = document.head;
+            let Some(link) = link else { return Ok(()) };
+            let to = url
+                .join(&link)
+                .map_err(|e| session.location(operation, e.into()))?;
+            session
+                .check_location(&url, &to)
+                .map_err(|e| session.location(operation, e))?;
+            next = Some(to);
+        }
+        Err(answer("more pages than any list has"))
+    }
+
+    /// Asks one endpoint after the other. `None` if the last one does not have it.
+    fn from_any<T>(
+        &self,
+        name: &ManifestName,
+        mut ask: impl FnMut(&Session<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let last = self.endpoints.len() - 1;
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            if !endpoint.serves(name) {
+                continue;
+            }
+            if endpoint.mirror {
+                log::info!("{name}: asking the mirror {}", endpoint.host);
+            } else {
+                log::info!("{name}: asking {}", endpoint.host);
+            }
+            match ask(&self.session(index)) {
+                Ok(found) => {
+                    self.prefer(index);
+                    return Ok(Some(found));
+                }
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) if index < last => log::info!("{error}; going on with the next place"),
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn accept() -> [(&'static str, String); 1] {
+    [("accept", MANIFESTS.join(", "))]
+}
+
+fn read_manifest(
+    session: &Session<'_>,
+    name: &ManifestName,
+    operation: &Operation,
+    limit: u64,
+) -> Result<Manifest, Error> {
+    let wanted = Wanted {
+        operation,
+        headers: &accept(),
+        limit: (limit, MANIFEST_BYTES),
+    };
+    let Document { bytes, head } =
+        session.document(To::Repository(&format!("manifests/{name}")), &wanted)?;
+    // What was asked for decides; where nothing was, the registry's word has to be true.
+    let expected = match name {
+        ManifestName::Digest(digest) => Some(*digest),
+        ManifestName::Tag(_) => head.digest,
+    };
+    let algorithm = expected.map_or(Algorithm::Sha256, |d| d.algorithm());
+    let found = Digest::of(algorithm, &bytes);
+    if expected.is_some_and(|expected| expected != found) {
+        return Err(Error::Digest {
+            host: session.endpoint.host.clone(),
+            operation: operation.clone(),
+            found: Box::new(found),
+        });
+    }
+    let descriptor = Descriptor::new(&head.media_type, found, bytes.len() as u64);
+    Ok(Manifest { descriptor, bytes })
+}

@@ -1,0 +1,519 @@
+//! Talking to one registry: with credentials, redirects and patience.
+
+use std::io::Read;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use ureq::http::Method;
+
+use crate::client::Shared;
+use crate::repository::ManifestName;
+use crate::error::{Error, LocationError, Operation};
+use crate::http::retry::{is_passing, retry_after};
+use crate::http::url::{Url, is_loopback};
+use crate::http::{Body, Failure, Profile, Request, Response};
+use crate::{Secret, auth};
+
+/// Redirects followed at most; registries need one or two.
+const MAX_REDIRECTS: usize = 10;
+/// Most bytes of an error's body that are looked at.
+const MAX_MESSAGE: u64 = 16 << 10;
+/// How long at a time is slept, so that a stop is noticed.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What may be done in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Access {
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push,
+}
+
+/// Where an image is, as one host knows it.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Host and port.
+    pub(crate) host: String,
+    /// The name credentials are looked up by: `docker.io` for its hosts.
+    pub(crate) registry: String,
+    /// The repository there.
+    pub(crate) repository: String,
+    /// Whether it stands in for another one.
+    pub(crate) mirror: bool,
+    /// Whether it is asked for what a tag means.
+    pub(crate) tags: bool,
+    /// Whether it is asked for content by its digest.
+    pub(crate) digests: bool,
+    /// Whether it may be spoken to without encryption.
+    pub(crate) plain: bool,
+    pub(crate) profile: Profile,
+    /// `https://HOST/` or `http://HOST/`, once it is known.
+    pub(crate) base: OnceLock<Url>,
+}
+
+/// One request and all it takes.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) to: To<'a>,
+    pub(crate) headers: &'a [(&'static str, String)],
+    pub(crate) body: CallBody<'a>,
+    pub(crate) operation: &'a Operation,
+    pub(crate) access: Access,
+    /// A repository blobs are to be mounted from.
+    pub(crate) from: Option<&'a str>,
+    /// Tries that were made for the same thing before, by other requests.
+    pub(crate) tried: u32,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum To<'a> {
+    /// Below `/v2/REPOSITORY/`, already encoded.
+    Repository(&'a str),
+    /// Somewhere the registry said.
+    Url(&'a Url),
+}
+
+/// What is sent, as often as needed.
+#[derive(Clone, Copy)]
+pub(crate) enum CallBody<'a> {
+    Empty,
+    Bytes(&'a [u8]),
+    /// So many bytes of a reader that is opened for each try.
+    Reader(&'a dyn Fn() -> Result<Box<dyn Read + Send>, Error>, u64),
+}
+
+impl std::fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Call({} {})", self.method, self.operation)
+    }
+}
+
+/// An endpoint and the client's state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Session<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) endpoint: &'a Endpoint,
+}
+
+/// An answer, and where it came from after redirects.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) url: Url,
+}
+
+/// Why a try gave no answer to use.
+enum Outcome {
+    /// Final.
+    Failed(Error),
+    /// May go away.
+    Passing(Error, Option<Duration>),
+}
+
+impl Endpoint {
+    /// Whether this place is asked for a manifest of that name.
+    pub(crate) fn serves(&self, name: &ManifestName) -> bool {
+        match name {
+            ManifestName::Tag(_) => self.tags,
+            ManifestName::Digest(_) => self.digests,
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Makes a call, with as many tries as it takes. Answers are those of status 2xx and 3xx, and 416; any other is an
+    /// error.
+    pub(crate) fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        let policy = &self.shared.options.retry;
+        // Half an upload changes what the next try has to send: who uploads decides.
+        let retries = match call.body {
+            CallBody::Reader(..) => 0,
+            _ => policy.retries,
+        };
+        let mut tries = call.tried;
+        loop {
+            self.shared.check_cancelled()?;
+            tries += 1;
+            let (error, asked_for) = match self.attempt(call, tries) {
+                Ok(answer) => return Ok(answer),
+                Err(Outcome::Failed(error)) => return Err(error),
+                Err(Outcome::Passing(error, asked_for)) => (error, asked_for),
+            };
+            if tries > retries {
+                return Err(error);
+            }
+            let mut delay = policy.delay(tries - 1);
+            if let Some(after) = asked_for {
+                if after > policy.longest_retry_after {
+                    return Err(Error::RetryLater {
+                        host: self.endpoint.host.clone(),
+                        operation: call.operation.clone(),
+                        after,
+                        longest: policy.longest_retry_after,
+                    });
+                }
+                delay = delay.max(after);
+            }
+            log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
+            self.shared.sleep(delay)?;
+        }
+    }
+
+    /// One try: redirects and a challenge are part of it.
+    fn attempt(&self, call: &Call<'_>, tries: u32) -> Result<Answer, Outcome> {
+        let start = match call.to {
+            To::Url(url) => url.clone(),
+            To::Repository(path) => {
+                let base = self.base().map_err(|e| match e {
+                    Error::Transport { ref source, .. } if source.is_passing() => {
+                        Outcome::Passing(e, None)
+                    }
+                    e => Outcome::Failed(e),
+                })?;
+                let path = format!("/v2/{}/{path}", self.endpoint.repository);
+                base.join(&path)
+                    .map_err(|e| Outcome::Failed(self.location(call.operation, e.into())))?
+            }
+        };
+        let authority = auth::Scope {
+            repository: &self.endpoint.repository,
+            access: call.access,
+            from: call.from,
+        };
+        // Elsewhere nobody gets our credentials, not even the first time.
+        let ours = self.is_ours(&start);
+        let mut authorization = match ours {
+            true => self.shared.auth.authorization(&self.endpoint.registry, &authority),
+            false => None,
+        };
+        let mut answered = 0;
+        loop {
+            let answer = self.follow(call, &start, authorization.as_ref(), tries)?;
+            let status = answer.response.status;
+            match status {
+                401 if ours && answered < 2 && self.is_ours(&answer.url) => {
+                    answered += 1;
+                    let challenges: Vec<String> = answer
+                        .response
+                        .header_all("www-authenticate")
+                        .map(str::to_owned)
+                        .collect();
+                    answer.response.discard();
+                    authorization = Some(self.answer_challenge(&challenges, &authority)?);
+                }
+                200..400 | 416 => return Ok(answer),
+                _ => return Err(self.refused(call, answer.response, tries)),
+            }
+        }
+    }
+
+    /// Sends the request and follows redirects, dropping the credentials where they lead elsewhere.
+    fn follow(
+        &self,
+        call: &Call<'_>,
+        start: &Url,
+        authorization: Option<&Secret>,
+        tries: u32,
+    ) -> Result<Answer, Outcome> {
+        let mut url = start.clone();
+        let mut hops = 0;
+        loop {
+            let mut reader;
+            let body = match call.body {
+                CallBody::Empty => Body::Empty,
+                CallBody::Bytes(bytes) => Body::Bytes(bytes),
+                CallBody::Reader(open, length) => {
+                    reader = open().map_err(Outcome::Failed)?;
+                    Body::Reader(&mut reader, length)
+                }
+            };
+            let request = Request {
+                method: call.method.clone(),
+                url: &url,
+                authorization: authorization.filter(|_| url.same_origin(start)),
+                headers: call.headers,
+                body,
+            };
+            log::debug!("{} {url}", call.method);
+            let started = Instant::now();
+            let response = self
+                .send(&url, request, call.operation, tries)
+                .map_err(|e| match e {
+                    Error::Transport { ref source, .. } if source.is_passing() => {
+                        Outcome::Passing(e, None)
+                    }
+                    e => Outcome::Failed(e),
+                })?;
+            let elapsed = started.elapsed().as_millis();
+            log::debug!("{} {url}: {} in {elapsed} ms", call.method, response.status);
+            let read_only = call.method == Method::GET || call.method == Method::HEAD;
+            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) || !read_only {
+                return Ok(Answer { response, url });
+            }
+            let next = self
+                .redirected(&url, response.header("location"))
+                .map_err(|e| Outcome::Failed(self.location(call.operation, e)))?;
+            response.discard();
+            hops += 1;
+            if hops > MAX_REDIRECTS {
+                return Err(Outcome::Failed(Error::Redirects {
+                    host: self.endpoint.host.clone(),
+                    operation: call.operation.clone(),
+                    limit: MAX_REDIRECTS,
+                    last: next,
+                }));
+            }
+            log::debug!("redirected to {next}");
+            url = next;
+        }
+    }
+
+    fn send(
+        &self,
+        url: &Url,
+        request: Request<'_>,
+        operation: &Operation,
+        tries: u32,
+    ) -> Result<Response, Error> {
+        // What is configured for the registry is for the registry alone.
+        let elsewhere;
+        let profile = if self.base_is(url) || url.authority() == self.endpoint.host {
+            &self.endpoint.profile
+        } else {
+            elsewhere = Profile {
+                timeouts: self.endpoint.profile.timeouts,
+                ..self.shared.profile_of(url.authority())
+            };
+            &elsewhere
+        };
+        match self.shared.http.send(profile, request) {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(source)) => Err(self.transport(operation, source, tries)),
+            Err(source) => Err(Error::Tls {
+                host: url.authority().to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Where the registry is: an encrypted one unless it need not be and is not.
+    pub(crate) fn base(&self) -> Result<&Url, Error> {
+        let endpoint = self.endpoint;
+        if let Some(base) = endpoint.base.get() {
+            return Ok(base);
+        }
+        let url = |scheme: &str| {
+            Url::parse(&format!("{scheme}://{}/", endpoint.host))
+                .map_err(|e| self.location(&Operation::Ping, e.into()))
+        };
+        let https = url("https")?;
+        let mut found = https.clone();
+        if endpoint.plain
+            && let Err(source) = self.ping(&https)?
+        {
+            if !source.is_no_tls() {
+                return Err(self.transport(&Operation::Ping, source, 1));
+            }
+            let http = url("http")?;
+            match self.ping(&http)? {
+                Ok(()) => {
+                    log::info!("{}: speaking plain http", endpoint.host);
+                    found = http;
+                }
+                Err(source) => return Err(self.transport(&Operation::Ping, source, 1)),
+            }
+        }
+        Ok(endpoint.base.get_or_init(|| found))
+    }
+
+    /// Whether anything answers there.
+    fn ping(&self, base: &Url) -> Result<Result<(), Failure>, Error> {
+        let url = base
+            .join("/v2/")
+            .map_err(|e| self.location(&Operation::Ping, e.into()))?;
+        let request = Request {
+            method: Method::GET,
+            url: &url,
+            authorization: None,
+            headers: &[],
+            body: Body::Empty,
+        };
+        match self.shared.http.send(&self.endpoint.profile, request) {
+            Ok(Ok(response)) => {
+                response.discard();
+                Ok(Ok(()))
+            }
+            Ok(Err(failure)) => Ok(Err(failure)),
+            Err(source) => Err(Error::Tls {
+                host: self.endpoint.host.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Whether a redirect may be followed, and to where.
+    fn redirected(&self, from: &Url, location: Option<&str>) -> Result<Url, LocationError> {
+        let to = from.join(location.ok_or(LocationError::Missing)?)?;
+        self.check_location(from, &to)?;
+        Ok(to)
+    }
+
+    /// Whether an address a registry gave may be used.
+    pub(crate) fn check_location(&self, from: &Url, to: &Url) -> Result<(), LocationError> {
+        if from.is_https() && !to.is_https() {
+            return Err(LocationError::Downgrade {
+                from: from.clone(),
+                to: to.clone(),
+            });
+        }
+        if is_loopback(to.host()) && !is_loopback(from.host()) {
+            return Err(LocationError::Loopback {
+                from: from.clone(),
+                to: to.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn base_is(&self, url: &Url) -> bool {
+        self.endpoint.base.get().is_some_and(|base| base.same_origin(url))
+    }
+
+    /// Whether a URL is the registry's own: credentials go nowhere else.
+    fn is_ours(&self, url: &Url) -> bool {
+        self.base_is(url)
+    }
+
+    fn answer_challenge(
+        &self,
+        challenges: &[String],
+        scope: &auth::Scope<'_>,
+    ) -> Result<Secret, Outcome> {
+        self.shared
+            .auth
+            .answer(self, challenges, scope)
+            .map_err(|source| match source {
+                auth::Answered::Registry(error) => Outcome::Failed(error),
+                auth::Answered::Auth(source) => Outcome::Failed(Error::Auth {
+                    host: self.endpoint.host.clone(),
+                    source: Box::new(source),
+                }),
+            })
+    }
+
+    /// The error an answer means.
+    fn refused(&self, call: &Call<'_>, response: Response, tries: u32) -> Outcome {
+        let status = response.status;
+        let asked_for = response
+            .header("retry-after")
+            .and_then(|value| retry_after(value, SystemTime::now()));
+        let message = match response.read(MAX_MESSAGE) {
+            Ok((body, _)) => message(&body),
+            Err(_) => String::new(),
+        };
+        let (host, operation) = (self.endpoint.host.clone(), call.operation.clone());
+        if status == 404 {
+            return Outcome::Failed(Error::NotFound {
+                host,
+                operation,
+                message,
+            });
+        }
+        let error = Error::Status {
+            host,
+            operation,
+            status,
+            message,
+            tries,
+        };
+        match is_passing(status) {
+            true => Outcome::Passing(error, asked_for),
+            false => Outcome::Failed(error),
+        }
+    }
+
+    pub(crate) fn transport(&self, operation: &Operation, source: Failure, tries: u32) -> Error {
+        Error::Transport {
+            host: self.endpoint.host.clone(),
+            operation: operation.clone(),
+            tries,
+            source,
+        }
+    }
+
+    pub(crate) fn location(&self, operation: &Operation, source: LocationError) -> Error {
+        Error::Location {
+            host: self.endpoint.host.clone(),
+            operation: operation.clone(),
+            source,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
+        match &self.options.cancelled {
+            Some(cancelled) if cancelled() => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn sleep(&self, delay: Duration) -> Result<(), Error> {
+        let until = Instant::now() + delay;
+        loop {
+            self.check_cancelled()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(NAP));
+        }
+    }
+}
+
+/// The words of an error (distribution-spec, "Error Codes"); empty if there are none.
+fn message(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Errors {
+        errors: Vec<OneError>,
+    }
+    #[derive(serde::Deserialize)]
+    struct OneError {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+
+    const LONGEST: usize = 300;
+
+    let Ok(errors) = serde_json::from_slice::<Errors>(body) else {
+        return String::new();
+    };
+    let Some(first) = errors.errors.first() else {
+        return String::new();
+    };
+    let text = match (first.code.as_str(), first.message.as_str()) {
+        (code, "") => code.to_owned(),
+        ("", message) => message.to_owned(),
+        (code, message) => format!("{code}: {message}"),
+    };
+    text.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_registry() {
+        let json = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#;
+        assert_eq!(message(json), "MANIFEST_UNKNOWN: manifest unknown");
+        assert_eq!(message(br#"{"errors":[{"code":"DENIED"}]}"#), "DENIED");
+        assert_eq!(message(b"<html>"), "");
+        assert_eq!(message(br#"{"errors":[]}"#), "");
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(1000));
+        assert_eq!(message(long.as_bytes()).len(), 300);
+    }
+}

@@ -1,0 +1,48 @@
+//! Registries, connected to when the first one is needed.
+
+use std::sync::{Arc, OnceLock};
+
+use lithify_oci::{Limits, Located, Reference};
+use lithify_registry::{Client, ClientOptions, Repository, RepositoryContent};
+
+use crate::Error;
+
+/// How registries are talked to. Clones share connections and tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Registries {
+    options: ClientOptions,
+    client: Arc<OnceLock<Client>>,
+}
+
+impl Registries {
+    /// Registries talked to in this way.
+    #[must_use]
+    pub fn new(options: ClientOptions) -> Self {
+        Self {
+            options,
+            client: Arc::default(),
+        }
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// [`Error::Registry`] for a configuration that cannot be used.
+    pub fn client(&self) -> Result<&Client, Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::new(self.options.clone())?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    pub(crate) fn repository(&self, reference: &Reference) -> Result<Repository, Error> {
+        Ok(self.client()?.repository(reference)?)
+    }
+
+    /// Looks up what a reference names.
+    pub(crate) fn locate(&self, reference: &Reference, limits: &Limits) -> Result<Located, Error> {
+        let repository = self.repository(reference)?;
+        Ok(RepositoryContent::locate(&repository, reference, limits)?)
+    }
+}
