@@ -38,7 +38,9 @@ pub mod source;
 
 pub use blob::Blob;
 pub use error::Error;
-pub use image::{Content, Image, LayerDescriptor, Listed, ListedPlatform, OpenOptions, list, open};
+pub use image::{
+    Content, Image, LayerDescriptor, LayerKind, Listed, ListedPlatform, OpenOptions, list, open,
+};
 pub use limits::Limits;
 pub use platform::Platform;
 pub use reference::Reference;
