@@ -3,7 +3,13 @@
 use std::fmt;
 use std::io::{self, Read};
 
+use std::sync::Arc;
+
 use lithify_digest::{Algorithm, Digest};
+use lithify_storage::ReadAt;
+
+/// Bytes of a blob by position, for several threads at once.
+pub type RandomAccess = Arc<dyn ReadAt + Send + Sync>;
 
 /// A blob opened for reading from its start: a file of its own, or a cursor of its own into an
 /// archive, so any number can be read at once, on any thread.
@@ -12,6 +18,7 @@ use lithify_digest::{Algorithm, Digest};
 pub struct Blob {
     reader: Box<dyn Read + Send>,
     len: u64,
+    random_access: Option<RandomAccess>,
 }
 
 impl Blob {
@@ -20,7 +27,28 @@ impl Blob {
         Self {
             reader: Box::new(reader),
             len,
+            random_access: None,
         }
+    }
+
+    /// A blob that is a file of `len` bytes; it is read from where the file stands.
+    #[must_use]
+    pub fn of_file(file: std::fs::File, len: u64) -> Self {
+        let file = Arc::new(file);
+        Self::new(Arc::clone(&file), len).with_random_access(file)
+    }
+
+    /// The same blob, whose bytes can be read by position from `source` too.
+    #[must_use]
+    pub fn with_random_access(mut self, source: RandomAccess) -> Self {
+        self.random_access = Some(source);
+        self
+    }
+
+    /// The same bytes by position, where they are at hand so. They are as unverified as the others.
+    #[must_use]
+    pub fn random_access(&self) -> Option<RandomAccess> {
+        self.random_access.clone()
     }
 
     /// Bytes from start to end, by the file system or the archive. A file that someone else

@@ -39,7 +39,8 @@ pub mod source;
 pub use blob::Blob;
 pub use error::Error;
 pub use image::{
-    Content, Image, LayerDescriptor, Listed, ListedPlatform, Located, OpenOptions, list, locate, open,
+    Content, Image, LayerDescriptor, LayerKind, Listed, ListedPlatform, Located, OpenOptions, list,
+    locate, open,
 };
 pub use limits::Limits;
 pub use platform::Platform;

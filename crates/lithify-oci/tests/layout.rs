@@ -658,7 +658,7 @@ fn refused_manifests() {
     );
     for unknown in [
         "application/vnd.in-toto+json",
-        "application/vnd.erofs.layer.v1",
+        "application/vnd.erofs.layer.v1+gzip",
         "",
     ] {
         let error = refusal(&media(unknown));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lithify_oci::Reference;
 use lithify_oci::reference::DEFAULT_DOMAIN;
 
+use crate::RetryPolicy;
 use crate::auth::Authenticator;
 use crate::error::Error;
 use crate::http::tls::TlsFiles;
@@ -13,7 +14,6 @@ use crate::http::url::is_loopback;
 use crate::http::{Http, Profile, Timeouts};
 use crate::repository::Repository;
 use crate::session::Endpoint;
-use crate::RetryPolicy;
 
 /// Whether work is to stop; asked between steps and while waiting.
 pub type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -63,12 +63,19 @@ impl RepositoryContent {
     }
 
     fn manifest(&self, digest: &Digest) -> Result<Option<Arc<[u8]>>, Error> {
-        let lock = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || {
+            self.manifests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         if let Some(bytes) = lock().get(digest) {
             return Ok(Some(Arc::clone(bytes)));
         }
         let name = ManifestName::Digest(*digest);
-        let Some(found) = self.repository.manifest(&name, self.limits.manifest_bytes)? else {
+        let Some(found) = self
+            .repository
+            .manifest(&name, self.limits.manifest_bytes)?
+        else {
             return Ok(None);
         };
         let bytes: Arc<[u8]> = found.bytes.into();

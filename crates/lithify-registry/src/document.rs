@@ -48,7 +48,10 @@ impl Head {
                 .header("docker-content-digest")
                 .and_then(|d| d.parse().ok()),
             length: response.content_length(),
-            next: response.header("link").and_then(next_link).map(str::to_owned),
+            next: response
+                .header("link")
+                .and_then(next_link)
+                .map(str::to_owned),
             url,
             filters: response
                 .header("oci-filters-applied")
@@ -97,13 +100,7 @@ impl Session<'_> {
         Ok(Head::of(&response, url))
     }
 
-    fn read<'a>(
-        &self,
-        method: Method,
-        to: To<'a>,
-        wanted: &Wanted<'a>,
-        tried: u32,
-    ) -> Call<'a> {
+    fn read<'a>(&self, method: Method, to: To<'a>, wanted: &Wanted<'a>, tried: u32) -> Call<'a> {
         Call {
             method,
             to,

@@ -119,7 +119,9 @@ impl Repository {
     /// [`Error::Digest`] when it is not what its digest says, and anything a registry may do wrong.
     pub fn manifest(&self, name: &ManifestName, limit: u64) -> Result<Option<Manifest>, Error> {
         let operation = Operation::Manifest(name.to_string());
-        self.from_any(name, |session| read_manifest(session, name, &operation, limit))
+        self.from_any(name, |session| {
+            read_manifest(session, name, &operation, limit)
+        })
     }
 
     /// What a manifest is, without reading it, as far as the registry tells. `None` if there is none of that name.
@@ -170,7 +172,8 @@ impl Repository {
         let operation = Operation::Tags;
         let mut tags = Vec::new();
         self.pages("tags/list?n=1000", &operation, |page| {
-            let page: Page = serde_json::from_slice(&page.bytes).map_err(|_| "no list of tags in it")?;
+            let page: Page =
+                serde_json::from_slice(&page.bytes).map_err(|_| "no list of tags in it")?;
             tags.extend(page.tags.unwrap_or_default());
             match tags.len() > MAX_TAGS {
                 true => Err("more than a million tags"),
@@ -209,7 +212,9 @@ impl Repository {
             };
             let document = session.document(to, &wanted)?;
             page(&document).map_err(answer)?;
-            let Head { next: link, url, .. } = document.head;
+            let Head {
+                next: link, url, ..
+            } = document.head;
             let Some(link) = link else { return Ok(()) };
             let to = url
                 .join(&link)

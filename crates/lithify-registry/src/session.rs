@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use ureq::http::Method;
 
 use crate::client::Shared;
-use crate::repository::ManifestName;
 use crate::error::{Error, LocationError, Operation};
 use crate::http::retry::{is_passing, retry_after};
 use crate::http::url::{Url, is_loopback};
 use crate::http::{Body, Failure, Profile, Request, Response};
+use crate::repository::ManifestName;
 use crate::{Secret, auth};
 
 /// Redirects followed at most; registries need one or two.
@@ -184,7 +184,10 @@ impl Session<'_> {
         // Elsewhere nobody gets our credentials, not even the first time.
         let ours = self.is_ours(&start);
         let mut authorization = match ours {
-            true => self.shared.auth.authorization(&self.endpoint.registry, &authority),
+            true => self
+                .shared
+                .auth
+                .authorization(&self.endpoint.registry, &authority),
             false => None,
         };
         let mut answered = 0;
@@ -237,14 +240,14 @@ impl Session<'_> {
             };
             log::debug!("{} {url}", call.method);
             let started = Instant::now();
-            let response = self
-                .send(&url, request, call.operation, tries)
-                .map_err(|e| match e {
-                    Error::Transport { ref source, .. } if source.is_passing() => {
-                        Outcome::Passing(e, None)
-                    }
-                    e => Outcome::Failed(e),
-                })?;
+            let response =
+                self.send(&url, request, call.operation, tries)
+                    .map_err(|e| match e {
+                        Error::Transport { ref source, .. } if source.is_passing() => {
+                            Outcome::Passing(e, None)
+                        }
+                        e => Outcome::Failed(e),
+                    })?;
             let elapsed = started.elapsed().as_millis();
             log::debug!("{} {url}: {} in {elapsed} ms", call.method, response.status);
             let read_only = call.method == Method::GET || call.method == Method::HEAD;
@@ -377,7 +380,10 @@ impl Session<'_> {
     }
 
     fn base_is(&self, url: &Url) -> bool {
-        self.endpoint.base.get().is_some_and(|base| base.same_origin(url))
+        self.endpoint
+            .base
+            .get()
+            .is_some_and(|base| base.same_origin(url))
     }
 
     /// Whether a URL is the registry's own: credentials go nowhere else.

@@ -100,6 +100,16 @@ impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
     }
 }
 
+impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        (**self).size()
+    }
+}
+
 impl<T: Storage + ?Sized> Storage for Box<T> {
     fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
         (**self).write_all_at(data, offset)

@@ -10,6 +10,7 @@ use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
 use lithify_tree::{ContentId, ContentSink, EntryKind, LayerEntries, Merge, Tree};
 
 use crate::image::LayerInput;
+use crate::native::{NativeLayerError, NativeReader};
 use crate::{Error, Event, Image, Progress, ReadOptions};
 
 /// Blob bytes between two [`Event::Read`]s.
@@ -35,6 +36,13 @@ pub(crate) struct LayerSummary {
 
 /// A layer being read.
 pub(crate) enum Reader {
+    Stream(Stream),
+    /// Read as a whole.
+    Native(Box<NativeReader>),
+}
+
+/// A layer that is read entry by entry.
+pub(crate) enum Stream {
     Blob(Box<LayerReader>),
     Directory(Box<Scanner>),
 }
@@ -129,7 +137,34 @@ where
 pub(crate) fn read_layer<S, F>(
     image: &Image,
     index: usize,
-    mut reader: Reader,
+    reader: Reader,
+    sink: &mut S,
+    options: &ReadOptions,
+    sink_error: &F,
+) -> Result<(LayerEntries, LayerSummary), Error>
+where
+    S: ContentSink,
+    F: Fn(S::Error) -> Error,
+{
+    let (entries, summary) = match reader {
+        Reader::Stream(stream) => read_stream(image, index, stream, sink, options, sink_error)?,
+        Reader::Native(native) => {
+            let failed = |source| native_error(image, index, source);
+            native.read(sink, options, &failed, sink_error)?
+        }
+    };
+    options.progress.event(Event::LayerDone {
+        index,
+        tar_bytes: summary.tar_bytes,
+        entries: summary.entries,
+    });
+    Ok((entries, summary))
+}
+
+fn read_stream<S, F>(
+    image: &Image,
+    index: usize,
+    mut reader: Stream,
     sink: &mut S,
     options: &ReadOptions,
     sink_error: &F,
@@ -160,12 +195,16 @@ where
             .map_err(|source| Error::LayerFull { index, source })?;
     }
     let summary = reader.finish(&entries).map_err(|e| e.into_error(failed))?;
-    options.progress.event(Event::LayerDone {
-        index,
-        tar_bytes: summary.tar_bytes,
-        entries: summary.entries,
-    });
     Ok((entries, summary))
+}
+
+/// What is wrong with a layer that is an EROFS image.
+pub(crate) fn native_error(image: &Image, index: usize, source: NativeLayerError) -> Error {
+    Error::NativeLayer {
+        index,
+        name: image.layer_name(index),
+        source: Box::new(source),
+    }
 }
 
 /// Starts reading a layer.
@@ -176,16 +215,20 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
         name: &name,
         blob_size: image.blob_size(index),
     });
+    let counting = |inner| Counting {
+        inner,
+        progress: Arc::clone(&options.progress),
+        index,
+        read: 0,
+        reported: 0,
+    };
     Ok(match image.open_layer(index)? {
+        LayerInput::Native(mut blob) => {
+            blob.reader = Box::new(counting(blob.reader));
+            Reader::Native(Box::new(NativeReader(blob)))
+        }
         LayerInput::Blob(inner, expected) => {
-            let progress = Arc::clone(&options.progress);
-            let blob = Counting {
-                inner,
-                progress,
-                index,
-                read: 0,
-                reported: 0,
-            };
+            let blob = counting(inner);
             let threading = if options.threads() > 1 {
                 Threading::Pipelined
             } else {
@@ -203,9 +246,9 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
                     source: Box::new(source),
                 }
             })?;
-            Reader::Blob(Box::new(reader))
+            Reader::Stream(Stream::Blob(Box::new(reader)))
         }
-        LayerInput::Directory(path) => Reader::Directory(Box::new(scan(&path)?)),
+        LayerInput::Directory(path) => Reader::Stream(Stream::Directory(Box::new(scan(&path)?))),
     })
 }
 
@@ -234,7 +277,7 @@ impl ReadError {
     }
 }
 
-impl Reader {
+impl Stream {
     fn next_entry(&mut self) -> Result<Option<lithify_tree::Entry>, ReadError> {
         match self {
             Self::Blob(reader) => reader.next_entry().map_err(ReadError::Layer),

@@ -55,6 +55,16 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<lithify_layer::Error>,
     },
+    /// A layer that is an EROFS image is not what the image says, or cannot be used.
+    #[error("layer {index} ({name})")]
+    NativeLayer {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// Its digest.
+        name: String,
+        /// What is wrong with it.
+        source: Box<crate::NativeLayerError>,
+    },
     /// A layer cannot be applied to those below it.
     #[error("layer {index} ({name}) cannot be applied")]
     Merge {
@@ -405,7 +415,7 @@ impl std::fmt::Display for Operation {
 }
 
 /// How many problems were not shown.
-fn and_more(count: u64) -> String {
+pub(crate) fn and_more(count: u64) -> String {
     if count == 0 {
         String::new()
     } else {
@@ -473,19 +483,8 @@ impl Error {
                     | lithify_squashfs::ReadError::Length { .. }
                     | lithify_squashfs::ReadError::UnknownCompressor { .. }
             ),
-            Self::ReadErofs(e) => !matches!(
-                e,
-                ReadError::Io { .. }
-                    | ReadError::Length { .. }
-                    | ReadError::Features { .. }
-                    | ReadError::DirectoryBlocks { .. }
-                    | ReadError::ExtraDevice { .. }
-                    | ReadError::Compressed { .. }
-                    | ReadError::NoExtent { .. }
-                    | ReadError::DeviceCount { .. }
-                    | ReadError::OverlayXattr { .. }
-                    | ReadError::XattrPrefix { .. }
-            ),
+            Self::ReadErofs(e) => erofs_is_verification(e),
+            Self::NativeLayer { source, .. } => source.is_verification(),
             _ => false,
         }
     }
@@ -498,4 +497,21 @@ impl From<lithify_registry::Error> for Error {
             error => Self::Registry(Box::new(error)),
         }
     }
+}
+
+/// Whether an EROFS image is not what its format promises, as opposed to out of reach or of a kind that is not read.
+pub(crate) fn erofs_is_verification(error: &ReadError) -> bool {
+    !matches!(
+        error,
+        ReadError::Io { .. }
+            | ReadError::Length { .. }
+            | ReadError::Features { .. }
+            | ReadError::DirectoryBlocks { .. }
+            | ReadError::ExtraDevice { .. }
+            | ReadError::Compressed { .. }
+            | ReadError::NoExtent { .. }
+            | ReadError::DeviceCount { .. }
+            | ReadError::OverlayXattr { .. }
+            | ReadError::XattrPrefix { .. }
+    )
 }

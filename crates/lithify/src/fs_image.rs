@@ -1,7 +1,7 @@
 //! A filesystem image being read, of whichever kind.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lithify_tree::overlay::restore;
@@ -11,6 +11,7 @@ use lithify_tree::{
 
 use crate::Error;
 use crate::build::filesystem::Kind;
+use crate::native::copy_data;
 
 /// An opened image file.
 #[derive(Debug)]
@@ -162,30 +163,14 @@ impl FsImage {
                 reader = Box::new(image.reader(&inode)?);
             }
         }
-        sink.begin(size, segments.as_deref()).map_err(sink_error)?;
-        let mut buffer = vec![0; 1 << 20];
-        let mut at = 0;
-        let whole = [DataSegment {
-            offset: 0,
-            length: size,
-        }];
-        for segment in segments.as_deref().unwrap_or(&whole) {
-            let failed = |e| Error::input(&self.path, e);
-            // What lies between is a hole, read as zeros.
-            io::copy(
-                &mut reader.by_ref().take(segment.offset - at),
-                &mut io::sink(),
-            )
-            .map_err(failed)?;
-            let mut left = segment.length;
-            while left > 0 {
-                let n = left.min(buffer.len() as u64) as usize;
-                reader.read_exact(&mut buffer[..n]).map_err(failed)?;
-                sink.write(&buffer[..n]).map_err(sink_error)?;
-                left -= n as u64;
-            }
-            at = segment.offset + segment.length;
-        }
-        sink.finish().map_err(sink_error)
+        copy_data(
+            &mut reader,
+            size,
+            segments.as_deref(),
+            &mut vec![0; 1 << 20],
+            sink,
+            |e| Error::input(&self.path, e),
+            sink_error,
+        )
     }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use lithify_oci::LayerKind;
 use lithify_oci::source::{Selector, Source, TarInput};
 
 use crate::description::{Description, LayerDescription, PlatformDescription};
+use crate::native::NativeBlob;
 use crate::{Error, ReadOptions};
 
 /// An image: some layers and, unless it is a bare root filesystem, a configuration.
@@ -32,6 +34,8 @@ pub(crate) enum Origin {
 pub(crate) enum LayerInput {
     /// A blob, and what is known about it.
     Blob(Box<dyn Read + Send>, lithify_layer::Expected),
+    /// An EROFS image.
+    Native(NativeBlob),
     /// A host directory.
     Directory(PathBuf),
 }
@@ -50,8 +54,9 @@ impl Image {
         };
         let origin = match &source {
             Source::Oci { .. } | Source::OciArchive { .. } | Source::DockerArchive { .. } => {
-                let mut open =
-                    lithify_oci::OpenOptions::default().with_limits(options.limits.image.clone());
+                let mut open = lithify_oci::OpenOptions::default()
+                    .with_limits(options.limits.image.clone())
+                    .preferring(options.layers);
                 open.platform.clone_from(&options.platform);
                 let image = lithify_oci::open(&source, &open).map_err(|e| Error::Open {
                     name: name.to_owned(),
@@ -162,6 +167,13 @@ impl Image {
         }
     }
 
+    /// Whether a layer is an EROFS image.
+    pub(crate) fn is_native(&self, index: usize) -> bool {
+        self.oci()
+            .and_then(|image| image.layers().get(index))
+            .is_some_and(|layer| layer.kind == LayerKind::Erofs)
+    }
+
     /// Size of a layer's blob, where it is known.
     pub(crate) fn blob_size(&self, index: usize) -> Option<u64> {
         match &self.origin {
@@ -184,6 +196,9 @@ impl Image {
                     name: self.name.clone(),
                     source: Box::new(e),
                 })?;
+                if layer.kind != LayerKind::Tar {
+                    return Ok(LayerInput::Native(NativeBlob::new(blob, layer)));
+                }
                 let expected = lithify_layer::Expected {
                     digest: layer.digest,
                     size: layer.size,

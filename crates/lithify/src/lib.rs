@@ -44,6 +44,7 @@ mod fs_image; // image files as they are
 mod image; // opening
 mod listing; // names and metadata
 mod mount; // the kernel's view
+mod native; // layers that are filesystems
 mod options; // reading
 mod output; // files that are complete or not there
 mod output_dir; // and directories
@@ -67,6 +68,7 @@ pub use error::{Error, Operation};
 pub use image::{Image, store_name};
 pub use listing::{ListedEntry, Listing};
 pub use lithify_layer::CancelToken;
+pub use lithify_oci::LayerKind;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::Source;
 /// The client of registries, for what programs want to say about it.
@@ -75,6 +77,7 @@ pub use lithify_registry as registry;
 pub use lithify_store as store;
 pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Tree};
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
+pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
 pub use registries::Registries;

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify_oci::Platform;
+use lithify_oci::{LayerKind, Platform};
 
 use crate::{CancelToken, Progress, Registries, Silent};
 
@@ -99,6 +99,9 @@ impl Limits {
 pub struct ReadOptions {
     /// Which image of several; `None` is Linux on this machine's architecture.
     pub platform: Option<Platform>,
+    /// Which of an image's manifests to take, if it has one with tars and one with EROFS images for the same platform.
+    /// Default: tars. Whatever can use the images as they are is better off with these.
+    pub layers: LayerKind,
     /// Processors to make use of; `None` is all there are. With 1 everything happens in the calling thread; with more,
     /// each layer being decoded has three threads of its own, and two layers are decoded at a time. Results never
     /// depend on it.
@@ -117,6 +120,7 @@ impl Default for ReadOptions {
     fn default() -> Self {
         Self {
             platform: None,
+            layers: LayerKind::Tar,
             jobs: None,
             limits: Limits::default(),
             registries: Registries::default(),

@@ -124,6 +124,7 @@ impl Archive {
 
     pub(crate) fn blob(&self, extent: Extent) -> Blob {
         Blob::new(extent.reader(Arc::clone(&self.data)), extent.len)
+            .with_random_access(Arc::new(extent.window(Arc::clone(&self.data))))
     }
 
     /// Name, offset and length of every file, links resolved, sorted by name.

@@ -73,6 +73,34 @@ impl Extent {
     pub(super) fn reader(self, data: Arc<dyn ReadAt>) -> Cursor {
         Cursor { data, extent: self }
     }
+
+    pub(super) fn window(self, data: Arc<dyn ReadAt>) -> Window {
+        Window { data, extent: self }
+    }
+}
+
+/// One extent by position.
+pub(super) struct Window {
+    data: Arc<dyn ReadAt>,
+    extent: Extent,
+}
+
+impl lithify_storage::ReadAt for Window {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let inside = offset
+            .checked_add(buffer.len() as u64)
+            .is_some_and(|end| end <= self.extent.len);
+        // The extent was inside the archive when that was indexed, so the sum is no more than its length.
+        if inside && fill(&*self.data, buffer, self.extent.offset + offset)? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.extent.len)
+    }
 }
 
 /// Reads one extent from start to end.

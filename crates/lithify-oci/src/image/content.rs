@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lithify_digest::Digest;
 
 use crate::Limits;
-use crate::blob::{self, Blob, BlobName, Expected};
+use crate::blob::{self, Blob, BlobName, Expected, RandomAccess};
 use crate::layout::{Member, Members};
 use crate::manifest::Descriptor;
 
@@ -37,6 +37,21 @@ pub trait Content: Send + Sync + fmt::Debug {
     /// # Errors
     /// Why it cannot be opened.
     fn open_blob(&self, digest: &Digest, size: Option<u64>) -> Result<Option<Blob>, blob::Error>;
+
+    /// Opens a layer of `size` bytes for reads by position, without reading it; `None` if it is not there or can only be
+    /// read from start to end.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn open_blob_at(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<Option<RandomAccess>, blob::Error> {
+        Ok(self
+            .open_blob(digest, size)?
+            .and_then(|blob| blob.random_access()))
+    }
 }
 
 /// An image's manifest or index, and where its parts are.
@@ -137,6 +152,13 @@ pub(super) fn read_config(
 pub(super) trait LayerStore: Send + Sync + fmt::Debug {
     /// Opens layer `index`; `None` if its blob is not there.
     fn open_layer(&self, index: usize) -> Result<Option<Blob>, blob::Error>;
+
+    /// Opens layer `index` for reads by position; `None` where that cannot be.
+    fn open_layer_at(&self, index: usize) -> Result<Option<RandomAccess>, blob::Error> {
+        Ok(self
+            .open_layer(index)?
+            .and_then(|blob| blob.random_access()))
+    }
 }
 
 /// Layers found by digest.
@@ -151,6 +173,13 @@ impl LayerStore for LayersByDigest {
     fn open_layer(&self, index: usize) -> Result<Option<Blob>, blob::Error> {
         match self.layers.get(index) {
             Some((digest, size)) => self.content.open_blob(digest, Some(*size)),
+            None => Ok(None),
+        }
+    }
+
+    fn open_layer_at(&self, index: usize) -> Result<Option<RandomAccess>, blob::Error> {
+        match self.layers.get(index) {
+            Some((digest, size)) => self.content.open_blob_at(digest, Some(*size)),
             None => Ok(None),
         }
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::budget::Budget;
 use super::content::LayerStore;
-use super::{Image, LayerDescriptor, Listed, ListedPlatform, OpenOptions};
+use super::{Image, LayerDescriptor, LayerKind, Listed, ListedPlatform, OpenOptions};
 use crate::archive::{Archive, Extent};
 use crate::blob::{self, Blob, BlobName, Expected};
 use crate::error::DockerArchiveError;
@@ -265,6 +265,7 @@ fn load(archive: &Archive, entry: &Entry, config: Config, limits: &Limits) -> Re
         layers.push(LayerDescriptor {
             digest: layout_digest(path),
             size: Some(extent.len),
+            kind: LayerKind::Tar,
             media_type: None,
             compression: None,
             diff_id: *diff_id,

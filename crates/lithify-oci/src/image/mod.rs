@@ -13,7 +13,7 @@ use std::sync::Arc;
 use lithify_digest::Digest;
 
 use crate::archive::Archive;
-use crate::blob::{self, Blob, BlobName};
+use crate::blob::{self, Blob, BlobName, RandomAccess};
 use crate::layout::Directory;
 use crate::manifest::{Compression, Descriptor, ImageConfig};
 use crate::platform::Platform;
@@ -32,6 +32,9 @@ pub use list::{Listed, ListedPlatform, list};
 pub struct OpenOptions {
     /// The platform the image must be for; `None` for [`Platform::host`].
     pub platform: Option<Platform>,
+    /// Which manifest to take where an index has one with tars and one with EROFS images for the same platform.
+    /// A platform asked for with features of the system (`linux(+erofs)/amd64`) says so itself.
+    pub prefer: LayerKind,
     /// Bounds on what is read.
     pub limits: Limits,
 }
@@ -41,6 +44,13 @@ impl OpenOptions {
     #[must_use]
     pub fn with_platform(mut self, platform: Platform) -> Self {
         self.platform = Some(platform);
+        self
+    }
+
+    /// The same options with another preference.
+    #[must_use]
+    pub fn preferring(mut self, kind: LayerKind) -> Self {
+        self.prefer = kind;
         self
     }
 
@@ -80,6 +90,19 @@ struct Manifest {
     annotations: BTreeMap<String, String>,
 }
 
+/// What the blob of a layer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LayerKind {
+    /// A tar.
+    #[default]
+    Tar,
+    /// An EROFS image that is a layer of an overlay.
+    Erofs,
+    /// An index of the EROFS layer before it, without files of its own.
+    ErofsChunkIndex,
+}
+
 /// A layer as the image describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -89,11 +112,13 @@ pub struct LayerDescriptor {
     pub digest: Option<Digest>,
     /// Bytes of the blob, by the manifest or the archive.
     pub size: Option<u64>,
+    /// What it is. Tars by default.
+    pub kind: LayerKind,
     /// Media type in the manifest. `None` in a docker-archive.
     pub media_type: Option<String>,
     /// What the media type says of the compression, which may be wrong.
     pub compression: Option<Compression>,
-    /// Digest of the uncompressed tar, by the config. Names the layer's content for good.
+    /// Digest of the uncompressed tar or EROFS image, by the config. Names the layer's content for good.
     pub diff_id: Digest,
     /// Whether it is non-distributable, so its blob may be missing.
     pub foreign: bool,
@@ -130,11 +155,9 @@ pub fn open(source: &Source, options: &OpenOptions) -> Result<Image, Error> {
 /// As [`open`]; [`Error::NoManifest`] for a docker-archive, which has none.
 pub fn locate(source: &Source, limits: &Limits) -> Result<Located, Error> {
     match source {
-        Source::Oci { path, selector } => oci::locate(
-            Arc::new(Directory::open(path)?),
-            selector.as_ref(),
-            limits,
-        ),
+        Source::Oci { path, selector } => {
+            oci::locate(Arc::new(Directory::open(path)?), selector.as_ref(), limits)
+        }
         Source::OciArchive { path, selector } => {
             let options = OpenOptions::default().with_limits(limits.clone());
             oci::locate(
@@ -332,6 +355,35 @@ impl Image {
             }
             .into()),
             _ => Ok(blob),
+        }
+    }
+
+    /// Opens the blob of a layer for reads by position, without reading it; `None` where only reading from start to end is
+    /// possible. Nothing read from it is verified.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchLayer`], and [`Error::Blob`] when the blob cannot be opened or is not as long as the manifest says.
+    pub fn open_layer_at(&self, index: usize) -> Result<Option<RandomAccess>, Error> {
+        let layer = self.layers.get(index).ok_or(Error::NoSuchLayer {
+            index,
+            layers: self.layers.len(),
+        })?;
+        let name = || BlobName::Layer(Box::new(layer.digest.unwrap_or(layer.diff_id)));
+        let Some(source) = self.store.open_layer_at(index)? else {
+            return Ok(None);
+        };
+        let found = source.size().map_err(|source| blob::Error::Io {
+            name: name(),
+            source,
+        })?;
+        match layer.size {
+            Some(expected) if expected != found => Err(blob::Error::SizeMismatch {
+                name: name(),
+                expected,
+                found,
+            }
+            .into()),
+            _ => Ok(Some(source)),
         }
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::content::{Content, LayersByDigest, Located, read_config, read_manifest};
 use super::select::{Candidate, Root, Selection};
-use super::{Image, LayerDescriptor, Manifest, OpenOptions};
+use super::{Image, LayerDescriptor, LayerKind, Manifest, OpenOptions};
 use crate::blob::{self, BlobName};
 use crate::layout::{self, Members};
-use crate::manifest::{Compression, Descriptor, ImageConfig, ImageManifest, LayerMediaType};
+use crate::manifest::{
+    self, Compression, Descriptor, EROFS_UNCOMPRESSED, ImageConfig, ImageManifest, LayerMediaType,
+};
 use crate::platform::Platform;
 use crate::source::Selector;
 use crate::{Error, Limits};
@@ -70,7 +72,7 @@ fn select(
 ) -> Result<Image, Error> {
     let candidates = selection.candidates(roots)?;
     let wanted = options.platform_or_host();
-    let chosen = selection.choose(roots, candidates, &wanted)?;
+    let chosen = selection.choose(roots, candidates, &wanted, options.prefer)?;
     let names = roots[chosen.root].names.iter().cloned().collect();
     let image = load(content, &chosen, names, &options.limits)?;
     check_platform(&wanted, &image.platform)?;
@@ -119,6 +121,7 @@ fn load(
         name: config_name,
         source,
     })?;
+    let config = with_diff_ids(&manifest, config).map_err(refused)?;
     manifest.check_config(&config).map_err(refused)?;
 
     let layers = manifest
@@ -126,17 +129,24 @@ fn load(
         .iter()
         .zip(&config.diff_ids)
         .map(|(layer, diff_id)| {
-            let (compression, foreign) = match LayerMediaType::of(&layer.media_type) {
+            let (kind, compression, foreign) = match LayerMediaType::of(&layer.media_type) {
                 LayerMediaType::Tar {
                     compression,
                     foreign,
-                } => (compression, foreign),
+                } => (LayerKind::Tar, compression, foreign),
+                LayerMediaType::Erofs { compression } => (LayerKind::Erofs, compression, false),
+                LayerMediaType::ErofsChunkIndex => {
+                    (LayerKind::ErofsChunkIndex, Compression::None, false)
+                }
                 // check_image refuses these.
-                LayerMediaType::Encrypted | LayerMediaType::Unknown => (Compression::None, false),
+                LayerMediaType::Encrypted | LayerMediaType::Unknown => {
+                    (LayerKind::Tar, Compression::None, false)
+                }
             };
             LayerDescriptor {
                 digest: Some(layer.digest),
                 size: Some(layer.size),
+                kind,
                 media_type: Some(layer.media_type.clone()),
                 compression: Some(compression),
                 diff_id: *diff_id,
@@ -177,6 +187,55 @@ fn load(
             layers: places,
         }),
     })
+}
+
+/// The config with the diff ids of EROFS layers, which their descriptors say too or alone (erofs-image-spec 5.2).
+fn with_diff_ids(
+    manifest: &ImageManifest,
+    mut config: ImageConfig,
+) -> Result<ImageConfig, manifest::Error> {
+    let mut own = Vec::with_capacity(manifest.layers.len());
+    for (index, layer) in manifest.layers.iter().enumerate() {
+        let plain = match LayerMediaType::of(&layer.media_type) {
+            LayerMediaType::Erofs { compression } => compression == Compression::None,
+            LayerMediaType::ErofsChunkIndex => true,
+            _ => {
+                own.push(None);
+                continue;
+            }
+        };
+        let annotated = match layer.annotations.get(EROFS_UNCOMPRESSED) {
+            Some(text) => Some(text.parse().map_err(|source| manifest::Error::Digest {
+                field: format!("layers[{index}].annotations.{EROFS_UNCOMPRESSED}"),
+                source,
+            })?),
+            None => None,
+        };
+        let told = annotated.or(plain.then_some(layer.digest));
+        // What is said twice must be the same: readers differ in which they take.
+        for other in [
+            plain.then_some(layer.digest),
+            config.diff_ids.get(index).copied(),
+        ] {
+            if let (Some(told), Some(other)) = (told, other)
+                && told.algorithm() == other.algorithm()
+                && told != other
+            {
+                return Err(manifest::Error::DiffIdConflict {
+                    index,
+                    annotated: told.to_string(),
+                    diff_id: other.to_string(),
+                });
+            }
+        }
+        own.push(told);
+    }
+    if config.diff_ids.is_empty()
+        && let Some(own) = own.into_iter().collect()
+    {
+        config.diff_ids = own;
+    }
+    Ok(config)
 }
 
 /// The config's platform, with what only the descriptor says.

@@ -12,10 +12,11 @@ use lithify_digest::Digest;
 use super::budget::Budget;
 use super::content::{Content, read_config, read_manifest};
 use crate::blob::{self, BlobName};
+use crate::image::LayerKind;
 use crate::layout::{CONTAINERD_NAME, REF_NAME};
 use crate::manifest::media_type::{self, Kind};
 use crate::manifest::{self, Descriptor, Document, ImageConfig, ImageManifest, Index};
-use crate::platform::Platform;
+use crate::platform::{EROFS_FEATURE, Platform};
 use crate::reference::Reference;
 use crate::source::Selector;
 use crate::{Error, Limits};
@@ -289,14 +290,18 @@ impl<'a> Selection<'a> {
         roots: &[Root],
         candidates: Vec<Candidate>,
         wanted: &Platform,
+        prefer: LayerKind,
     ) -> Result<Candidate, Error> {
         self.check_one_image(roots, &candidates)?;
-        let rank = |c: &Candidate| match c.state {
-            State::Refused(_) => None,
-            _ => c
-                .platform
-                .as_ref()
-                .and_then(|platform| wanted.rank(platform)),
+        let rank = |c: &Candidate| match (&c.state, &c.platform) {
+            (State::Refused(_), _) | (_, None) => None,
+            (_, Some(platform)) if wanted.os_features().is_empty() => {
+                // That its layers are EROFS images says how it is stored, not what it needs.
+                let (platform, erofs) = without_erofs(platform);
+                let other = erofs != (prefer == LayerKind::Erofs);
+                Some((wanted.rank(&platform)?, other))
+            }
+            (_, Some(platform)) => Some((wanted.rank(platform)?, false)),
         };
         let mut ranked: Vec<_> = candidates
             .iter()
@@ -305,7 +310,7 @@ impl<'a> Selection<'a> {
             .collect();
         // Equal ranks stay in the order of the index.
         ranked.sort_unstable();
-        let mut chosen: Option<(crate::platform::Rank, usize)> = None;
+        let mut chosen: Option<((crate::platform::Rank, bool), usize)> = None;
         for &(rank, i) in &ranked {
             let candidate = &candidates[i];
             match chosen {
@@ -390,6 +395,18 @@ impl<'a> Selection<'a> {
             State::Absent | State::Refused(_) => Ok(false),
         }
     }
+}
+
+/// The platform without the feature that marks manifests whose layers are EROFS images, and whether it had it
+/// (containerd, `core/images/converter/erofs`; erofs-image-spec 5.4).
+fn without_erofs(platform: &Platform) -> (Platform, bool) {
+    let rest = platform
+        .os_features()
+        .iter()
+        .filter(|f| *f != EROFS_FEATURE);
+    let other = platform.clone().with_os_features(rest.cloned());
+    let erofs = other != *platform;
+    (other, erofs)
 }
 
 /// Equal digests are one root with all their names.

@@ -29,7 +29,7 @@ impl Directory {
 
     fn regular(file: std::fs::File, name: BlobName) -> Result<Option<Blob>, blob::Error> {
         match file.metadata() {
-            Ok(metadata) if metadata.is_file() => Ok(Some(Blob::new(file, metadata.len()))),
+            Ok(metadata) if metadata.is_file() => Ok(Some(Blob::of_file(file, metadata.len()))),
             Ok(_) => Err(blob::Error::NotRegular { name }),
             Err(source) => Err(blob::Error::Io { name, source }),
         }

@@ -9,7 +9,7 @@ use super::descriptor::check_platform;
 use super::error::Error;
 use super::field::{as_key_set, key_set, null_default, string_map, words};
 use super::scan::{self, Role};
-use crate::platform::Platform;
+use crate::platform::{EROFS_FEATURE, Platform};
 
 /// What an image says of itself: platform, how to run it, which layers make it up
 /// (image-spec, `config.md`; Docker's config has the same form).
@@ -232,7 +232,7 @@ struct RawConfig {
     variant: Option<String>,
     #[serde(default, deserialize_with = "null_default")]
     config: ExecutionConfig,
-    rootfs: RawRootfs,
+    rootfs: Option<RawRootfs>,
     #[serde(default, deserialize_with = "null_default")]
     history: Vec<History>,
 }
@@ -267,10 +267,20 @@ impl ImageConfig {
         scan::keys(json, Role::Config, WHAT)?;
         let raw: RawConfig =
             serde_json::from_slice(json).map_err(|source| Error::Json { what: WHAT, source })?;
-        if raw.rootfs.kind != "layers" {
-            return Err(Error::RootfsType {
-                found: raw.rootfs.kind,
-            });
+        let rootfs = match raw.rootfs {
+            Some(rootfs) => rootfs,
+            // The manifest of EROFS layers may be all that says their diff ids (erofs-image-spec 5).
+            None if raw.os_features.iter().any(|f| f == EROFS_FEATURE) => RawRootfs {
+                kind: "layers".to_owned(),
+                diff_ids: Vec::new(),
+            },
+            None => {
+                let source = serde::de::Error::missing_field("rootfs");
+                return Err(Error::Json { what: WHAT, source });
+            }
+        };
+        if rootfs.kind != "layers" {
+            return Err(Error::RootfsType { found: rootfs.kind });
         }
         let words = [&raw.architecture, &raw.os].into_iter();
         let words = words
@@ -278,8 +288,7 @@ impl ImageConfig {
             .chain(&raw.variant)
             .chain(&raw.os_features);
         check_platform(words, "platform")?;
-        let diff_ids = raw
-            .rootfs
+        let diff_ids = rootfs
             .diff_ids
             .iter()
             .enumerate()

@@ -111,7 +111,7 @@ pub enum Error {
         artifact: bool,
     },
     /// A layer of a type lithify cannot decode.
-    #[error("layers[{index}] has media type `{}`: expected a tar, plain or compressed with gzip or zstd", .media_type.escape_debug())]
+    #[error("layers[{index}] has media type `{}`: expected a tar, plain or compressed with gzip or zstd, or an EROFS image, plain or compressed with zstd", .media_type.escape_debug())]
     LayerMediaType {
         /// Position in `layers`.
         index: usize,
@@ -125,6 +125,24 @@ pub enum Error {
         index: usize,
         /// The type found.
         media_type: String,
+    },
+    /// An EROFS layer that is no filesystem of its own: others refer to its data.
+    #[error("layers[{index}] has the role `{}`: only layers of an overlay are supported", .role.escape_debug())]
+    LayerRole {
+        /// Position in `layers`.
+        index: usize,
+        /// Its `org.erofs.role`.
+        role: String,
+    },
+    /// An EROFS layer whose annotation and the config's diff ids name different content.
+    #[error("layers[{index}] is annotated as {annotated}, but its diff id is {diff_id}")]
+    DiffIdConflict {
+        /// Position in `layers`.
+        index: usize,
+        /// By `org.erofs.uncompressed-digest`.
+        annotated: String,
+        /// By the config, or for a layer without compression its own digest.
+        diff_id: String,
     },
     /// `rootfs.type` other than `layers`.
     #[error("rootfs.type of the image config is `{}`, expected `layers`", .found.escape_debug())]

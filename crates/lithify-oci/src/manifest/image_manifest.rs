@@ -28,6 +28,9 @@ pub struct ImageManifest {
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<Descriptor>,
+    /// The manifest this one says something about (image-spec 1.1, `manifest.md`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     /// Annotations of the image.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -41,6 +44,7 @@ struct RawManifest {
     config: RawDescriptor,
     #[serde(default, deserialize_with = "null_default")]
     layers: Vec<RawDescriptor>,
+    subject: Option<RawDescriptor>,
     #[serde(default, deserialize_with = "string_map")]
     annotations: BTreeMap<String, String>,
 }
@@ -55,6 +59,7 @@ impl ImageManifest {
             artifact_type: None,
             config,
             layers,
+            subject: None,
             annotations: BTreeMap::new(),
         }
     }
@@ -89,6 +94,10 @@ impl ImageManifest {
             artifact_type: raw.artifact_type.filter(|t| !t.is_empty()),
             config: raw.config.check(|| "config".to_owned())?,
             layers,
+            subject: raw
+                .subject
+                .map(|subject| subject.check(|| "subject".to_owned()))
+                .transpose()?,
             annotations: raw.annotations,
         })
     }
@@ -97,7 +106,7 @@ impl ImageManifest {
     ///
     /// # Errors
     /// [`Error::NotAnImage`] for artifacts, [`Error::TooMany`] layers, [`Error::EncryptedLayer`],
-    /// [`Error::LayerMediaType`].
+    /// [`Error::LayerMediaType`], [`Error::LayerRole`].
     pub fn check_image(&self, limits: &Limits) -> Result<(), Error> {
         if !media_type::is_image_config(&self.config.media_type) {
             // The artifact type says more than the empty config artifacts have.
@@ -124,7 +133,8 @@ impl ImageManifest {
         for (index, layer) in self.layers.iter().enumerate() {
             let media_type = || layer.media_type.clone();
             match LayerMediaType::of(&layer.media_type) {
-                LayerMediaType::Tar { .. } => {}
+                LayerMediaType::Tar { .. } | LayerMediaType::ErofsChunkIndex => {}
+                LayerMediaType::Erofs { .. } => check_role(index, layer)?,
                 LayerMediaType::Encrypted => {
                     return Err(Error::EncryptedLayer {
                         index,
@@ -150,6 +160,24 @@ impl ImageManifest {
         check_layer_count(self.layers.len(), config)
     }
 }
+
+/// Layers that only hold data for others are none lithify can stack (erofs-image-spec 2.4).
+fn check_role(index: usize, layer: &Descriptor) -> Result<(), Error> {
+    match layer.annotations.get(EROFS_ROLE).map(String::as_str) {
+        None | Some("" | "overlay-lower") => Ok(()),
+        Some(role) => Err(Error::LayerRole {
+            index,
+            role: role.to_owned(),
+        }),
+    }
+}
+
+/// The annotation of an EROFS layer that says what part it has in the image (erofs-image-spec 2.4).
+pub const EROFS_ROLE: &str = "org.erofs.role";
+
+/// The annotation of an EROFS layer with the digest of the image without its compression, that is, the diff_id
+/// (erofs-image-spec 2.3).
+pub const EROFS_UNCOMPRESSED: &str = "org.erofs.uncompressed-digest";
 
 pub(crate) fn check_layer_count(layers: usize, config: &ImageConfig) -> Result<(), Error> {
     let diff_ids = config.diff_ids.len();

@@ -19,6 +19,20 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 /// Docker image config.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+/// A layer that is an EROFS image, as containerd has it (`core/images/mediatypes.go`); `+zstd` follows for a
+/// compressed one. The suffix speaks of the blob: images that compress inside have none.
+pub const EROFS_LAYER: &str = "application/vnd.erofs.layer.v1";
+/// containerd's EROFS layer, the whole image compressed with zstd.
+pub const EROFS_LAYER_ZSTD: &str = "application/vnd.erofs.layer.v1+zstd";
+/// A layer that is an EROFS image, as the draft EROFS image layer format has it (erofs-image-spec 2.1).
+pub const EROFS_DRAFT: &str = "application/vnd.erofs";
+/// The draft's EROFS layer, the whole image compressed with zstd.
+pub const EROFS_DRAFT_ZSTD: &str = "application/vnd.erofs+zstd";
+/// An index of the draft's compressed layer before it, as an entry of `layers` (erofs-image-spec 2.2).
+pub const EROFS_CHUNK_INDEX: &str = "application/vnd.erofs.chunk-index.v1";
+/// The config of artifacts that have none: `{}` (image-spec 1.1, `manifest.md`, "Guidance for an Empty Descriptor").
+pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 const DOCKER_SCHEMA1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -75,6 +89,13 @@ pub enum LayerMediaType {
         /// it must be got from the descriptor's `urls`. Windows base layers were such until 2022.
         foreign: bool,
     },
+    /// An EROFS image.
+    Erofs {
+        /// How the whole of it is compressed: not, or with zstd.
+        compression: Compression,
+    },
+    /// Where to find what in the layer before, for those who read parts of it. Adds no files.
+    ErofsChunkIndex,
     /// Encrypted; only the holder of a key can read it (containers/ocicrypt).
     Encrypted,
     /// Anything else.
@@ -98,6 +119,20 @@ impl LayerMediaType {
         // `+enc` is what containerd/imgcrypt wrote before the suffix was settled.
         if media_type.ends_with("+encrypted") || media_type.ends_with("+enc") {
             return Self::Encrypted;
+        }
+        match media_type {
+            EROFS_LAYER | EROFS_DRAFT => {
+                return Self::Erofs {
+                    compression: Compression::None,
+                };
+            }
+            EROFS_LAYER_ZSTD | EROFS_DRAFT_ZSTD => {
+                return Self::Erofs {
+                    compression: Compression::Zstd,
+                };
+            }
+            EROFS_CHUNK_INDEX => return Self::ErofsChunkIndex,
+            _ => {}
         }
         let families = [
             (OCI_LAYER, '+', false),
@@ -142,6 +177,7 @@ mod tests {
             compression,
             foreign,
         };
+        let erofs = |compression| LayerMediaType::Erofs { compression };
         for (text, expected) in [
             (OCI_LAYER, tar(Compression::None, false)),
             (OCI_LAYER_GZIP, tar(Compression::Gzip, false)),
@@ -173,7 +209,19 @@ mod tests {
                 "application/vnd.oci.image.layer.v1.tar+lz4",
                 LayerMediaType::Unknown,
             ),
-            ("application/vnd.erofs.layer.v1", LayerMediaType::Unknown),
+            (EROFS_LAYER, erofs(Compression::None)),
+            (EROFS_LAYER_ZSTD, erofs(Compression::Zstd)),
+            (EROFS_DRAFT, erofs(Compression::None)),
+            (EROFS_DRAFT_ZSTD, erofs(Compression::Zstd)),
+            (EROFS_CHUNK_INDEX, LayerMediaType::ErofsChunkIndex),
+            (
+                "application/vnd.erofs.layer.v1+gzip",
+                LayerMediaType::Unknown,
+            ),
+            (
+                "application/vnd.erofs.layer.v1+encrypted",
+                LayerMediaType::Encrypted,
+            ),
             ("application/vnd.in-toto+json", LayerMediaType::Unknown),
             ("", LayerMediaType::Unknown),
         ] {

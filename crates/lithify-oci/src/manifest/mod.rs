@@ -25,8 +25,8 @@ pub use config::{ExecutionConfig, Healthcheck, History, ImageConfig};
 pub use descriptor::Descriptor;
 pub use document::Document;
 pub use error::Error;
-pub use image_manifest::ImageManifest;
 pub(crate) use image_manifest::check_layer_count;
+pub use image_manifest::{EROFS_ROLE, EROFS_UNCOMPRESSED, ImageManifest};
 pub use index::Index;
 pub use media_type::{Compression, LayerMediaType};
 

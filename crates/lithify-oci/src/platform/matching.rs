@@ -11,7 +11,7 @@ pub struct Rank {
     /// How far the image's variant lies below the one asked for, from a class of its own for
     /// "no variant stated" (last) up to the same variant (0).
     variant: u32,
-    /// Features the image needs that were not asked for.
+    /// Features the image needs that were not asked for, or does not have that were.
     features: usize,
 }
 
@@ -23,7 +23,7 @@ impl Platform {
     /// `arm64/v9.1` takes `v9`, and `v8.6` and below (Armv9.N has the features of Armv8.(N+5)).
     /// If a system version is asked for, the image's must begin with the same components
     /// (Windows: `10.0.20348` takes `10.0.20348.2582`). If features are asked for, the image may
-    /// need no others. A system or architecture the image does not state matches anything, last.
+    /// need no others, and the more of them it has the better. A system or architecture the image does not state matches anything, last.
     ///
     /// ```
     /// use lithify_oci::platform::Platform;
@@ -61,10 +61,14 @@ impl Platform {
         if !self.os_features.is_empty() && extra > 0 {
             return None;
         }
+        let missing = self
+            .os_features
+            .iter()
+            .filter(|f| !image.os_features.contains(f));
         Some(Rank {
             unstated: u8::from(unstated),
             variant,
-            features: extra,
+            features: extra + missing.count(),
         })
     }
 
@@ -200,6 +204,10 @@ mod tests {
                 ],
             ),
             ("linux/amd64", &["linux/amd64", "linux(+erofs)/amd64"]),
+            (
+                "linux(+erofs)/amd64",
+                &["linux(+erofs)/amd64", "linux/amd64"],
+            ),
         ] {
             for pair in images.windows(2) {
                 let (better, worse) = (rank(wanted, pair[0]), rank(wanted, pair[1]));

@@ -17,6 +17,9 @@ use serde::Serialize;
 
 pub use matching::Rank;
 
+/// The feature of the system that manifests with EROFS layers ask for (erofs-image-spec 5.4; containerd writes it too).
+pub const EROFS_FEATURE: &str = "erofs";
+
 /// An operating system and processor architecture, in the one spelling lithify uses.
 ///
 /// ```
@@ -144,8 +147,20 @@ impl FromStr for Platform {
     type Err = ParseError;
 
     /// `OS[(VERSION[+FEATURE…])][/ARCH[/VARIANT]]` or `ARCH`; what is left out is this host's
-    /// (for the system: Linux).
+    /// (for the system: Linux). Features may stand at the end too, where shells need no quotes:
+    /// `linux/amd64+erofs`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
+        let last = text.rfind(['/', ')']).map_or(0, |at| at + 1);
+        if let Some(plus) = text[last..].find('+') {
+            let (platform, features) = text.split_at(last + plus);
+            let features: Vec<_> = features[1..].split('+').map(str::to_owned).collect();
+            if let Some(part) = features.iter().find(|f| !is_word(f)) {
+                return Err(ParseError::Part { part: part.clone() });
+            }
+            let platform: Self = platform.parse()?;
+            let all = platform.os_features.clone().into_iter().chain(features);
+            return Ok(platform.with_os_features(all));
+        }
         let parts: Vec<&str> = text.splitn(4, '/').collect();
         let (first, rest) = match parts.as_slice() {
             [first] => (*first, None),
@@ -271,6 +286,9 @@ mod tests {
                 "windows(10.0.1+win32k)/amd64",
             ),
             ("linux(+b+a)/amd64", "linux(+a+b)/amd64"),
+            ("linux/amd64+erofs", "linux(+erofs)/amd64"),
+            ("amd64+erofs", "linux(+erofs)/amd64"),
+            ("linux(+b)/arm64/v9+a", "linux(+a+b)/arm64/v9"),
         ] {
             assert_eq!(parse(text), expected, "{text}");
             assert_eq!(parse(expected), expected);
@@ -293,6 +311,9 @@ mod tests {
             "windows(1/amd64",
             "windows)/amd64",
             "windows(1+)/amd64",
+            "linux/amd64+",
+            "linux/amd64+a b",
+            "linux/amd64+a(",
             "arm64(1)",
             "linux/ä",
         ] {

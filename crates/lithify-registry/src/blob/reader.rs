@@ -241,7 +241,9 @@ impl BlobReader {
             if left == 0 {
                 return self.finish();
             }
-            let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let most = buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
             let failure = match body.0.read(&mut buffer[..most]) {
                 Ok(0) => Failure::of_body(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {

@@ -110,7 +110,9 @@ impl fmt::Display for Failure {
         match &self.0 {
             ureq::Error::HostNotFound => f.write_str("there is no host of that name"),
             ureq::Error::Timeout(Timeout::Connect) => f.write_str("no connection in time"),
-            ureq::Error::Timeout(Timeout::Resolve) => f.write_str("no answer of the name server in time"),
+            ureq::Error::Timeout(Timeout::Resolve) => {
+                f.write_str("no answer of the name server in time")
+            }
             ureq::Error::Timeout(Timeout::PerRead | Timeout::RecvResponse) => {
                 f.write_str("it sent nothing for too long")
             }

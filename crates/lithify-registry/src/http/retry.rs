@@ -102,9 +102,21 @@ mod tests {
     #[test]
     fn dates() {
         assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(http_date("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
-        for bad in ["", "soon", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nov 1900 08:49:37 GMT", "a b c d e f"] {
+        assert_eq!(
+            http_date("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(784_111_777)
+        );
+        assert_eq!(
+            http_date("Thu, 29 Feb 2024 23:59:59 GMT"),
+            Some(1_709_251_199)
+        );
+        for bad in [
+            "",
+            "soon",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 1900 08:49:37 GMT",
+            "a b c d e f",
+        ] {
             assert_eq!(http_date(bad), None, "{bad}");
         }
     }
@@ -125,9 +137,15 @@ mod tests {
     fn delays_grow_and_stay_bounded() {
         let policy = RetryPolicy::default();
         for retry in 0..40 {
-            let longest = policy.first_delay.saturating_mul(1 << retry.min(16)).min(policy.longest_delay);
+            let longest = policy
+                .first_delay
+                .saturating_mul(1 << retry.min(16))
+                .min(policy.longest_delay);
             let delay = policy.delay(retry);
-            assert!(delay <= longest && delay >= longest / 2, "{retry}: {delay:?}");
+            assert!(
+                delay <= longest && delay >= longest / 2,
+                "{retry}: {delay:?}"
+            );
         }
     }
 }

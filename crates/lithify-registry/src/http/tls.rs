@@ -54,7 +54,9 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The system has no certificates.
-    #[error("no certificate authorities are installed: install the package `ca-certificates`, or name a bundle in $SSL_CERT_FILE")]
+    #[error(
+        "no certificate authorities are installed: install the package `ca-certificates`, or name a bundle in $SSL_CERT_FILE"
+    )]
     NoRoots,
 }
 

@@ -90,12 +90,7 @@ impl Url {
     #[must_use]
     pub fn with_query(&self, name: &str, value: &str) -> Self {
         let separator = if self.0.query().is_some() { '&' } else { '?' };
-        let text = format!(
-            "{}{separator}{}={}",
-            self.0,
-            encode(name),
-            encode(value)
-        );
+        let text = format!("{}{separator}{}={}", self.0, encode(name), encode(value));
         // What is added is encoded, so the URL stays one.
         Self(text.parse().unwrap_or_else(|_| self.0.clone()))
     }
@@ -227,7 +222,12 @@ mod tests {
         for host in ["localhost", "127.0.0.1", "127.3.4.5", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]"] {
+        for host in [
+            "localhost.example",
+            "128.0.0.1",
+            "127.0.0.1.example",
+            "[::2]",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

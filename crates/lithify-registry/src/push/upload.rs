@@ -22,7 +22,9 @@ pub trait Content: Sync {
 
 impl Content for [u8] {
     fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
-        let at = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
+        let at = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.len());
         Ok(Box::new(io::Cursor::new(self[at..].to_vec())))
     }
 }
@@ -147,7 +149,12 @@ impl Upload<'_> {
         let answer = match self.call(Method::POST, to, &[], CallBody::Bytes(&[]), from) {
             Ok(answer) => answer,
             // Not allowed to read there is no reason not to write here.
-            Err(Error::Status { status: 401 | 403, .. } | Error::Auth { .. }) if from.is_some() => {
+            Err(
+                Error::Status {
+                    status: 401 | 403, ..
+                }
+                | Error::Auth { .. },
+            ) if from.is_some() => {
                 return self.start(None);
             }
             Err(e) => return Err(e),
@@ -186,9 +193,7 @@ impl Upload<'_> {
         let mut tried = 0;
         loop {
             let result = match chunk {
-                Some(chunk) if chunk < self.size => {
-                    self.in_pieces(location.take(), chunk.max(1))
-                }
+                Some(chunk) if chunk < self.size => self.in_pieces(location.take(), chunk.max(1)),
                 _ => self.whole(location.take()),
             };
             let error = match result {

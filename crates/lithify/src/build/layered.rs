@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use lithify_erofs::FsmetaError;
 use lithify_store::{ExportOptions, ImageRecord, Target};
 use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 
@@ -57,13 +58,28 @@ pub(crate) fn make(
         layer_options.filesystem.compression,
     ) {
         (Kind::Erofs, None) if !layers.is_empty() => {
-            Some(fsmeta::build(&layers, depot, layer_options, options)?)
+            match fsmeta::build(&layers, depot, layer_options, options) {
+                Ok(merged) => Some(merged),
+                // Images made elsewhere may be such that others cannot refer to their data.
+                Err(Error::Fsmeta(e)) if cannot_be_referred_to(&e, &layers) => None,
+                Err(e) => return Err(e),
+            }
         }
         _ => None,
     };
     let merged_entry = merged.iter().map(|m| m.entry.id());
     remember(image, depot, &layers, merged_entry, options)?;
     Ok(Layered { layers, merged })
+}
+
+/// Whether there is no merged image because of a layer that is used as it is.
+fn cannot_be_referred_to(error: &FsmetaError, layers: &[BuiltLayer]) -> bool {
+    match error {
+        FsmetaError::NotAligned { layer, .. }
+        | FsmetaError::Compressed { layer, .. }
+        | FsmetaError::BlockSize { layer, .. } => layers.get(*layer).is_some_and(|l| l.id.as_is),
+        _ => false,
+    }
 }
 
 /// Tells the store what the image needs, so that it is not collected.

@@ -1,6 +1,7 @@
 //! What a layer is known by.
 
 use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_oci::LayerKind;
 
 use crate::Image;
 
@@ -11,6 +12,8 @@ pub(crate) struct LayerId {
     pub(crate) diff_id: Digest,
     /// Digest of the diff_ids up to this one (image-spec, `config.md`, "Layer ChainID").
     pub(crate) chain_id: Digest,
+    /// Whether the layer is an EROFS image that serves as it is.
+    pub(crate) as_is: bool,
 }
 
 impl LayerId {
@@ -24,16 +27,21 @@ impl LayerId {
                 hasher.finish()
             }
         };
-        Self { diff_id, chain_id }
+        Self {
+            diff_id,
+            chain_id,
+            as_is: false,
+        }
     }
 }
 
-/// The ids of all layers, bottom first, for images that say them.
-pub(crate) fn layer_ids(image: &Image) -> Option<Vec<LayerId>> {
+/// The ids of all layers, bottom first, for images that say them. EROFS images are taken `as_is` or converted.
+pub(crate) fn layer_ids(image: &Image, as_is: bool) -> Option<Vec<LayerId>> {
     let mut below = None;
     let ids = image.oci()?.layers().iter().map(|layer| {
-        let id = LayerId::on(below, layer.diff_id);
+        let mut id = LayerId::on(below, layer.diff_id);
         below = Some(id.chain_id);
+        id.as_is = as_is && layer.kind == LayerKind::Erofs;
         id
     });
     Some(ids.collect())

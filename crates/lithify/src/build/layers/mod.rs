@@ -3,6 +3,7 @@
 //! 1. The ids of the layers say what to look for. What is missing is locked, all keys in one order whatever the image,
 //!    so that builders wait for each other but never in a circle, and looked for again.
 //! 2. Missing layers are decoded, several at a time, each into a file of the store that has no name yet.
+//!    A layer that is an EROFS image already is verified and kept as it is, unless an option asks for other bytes.
 //! 3. One after the other, bottom first, they are applied to the merged filesystem ([`turns`]). That says whether a
 //!    layer means the same on other lower layers, so by which key it is kept, and gives the tree of its image.
 //! 4. The image is finished and kept.
@@ -18,11 +19,14 @@ use std::collections::{BTreeMap, HashMap};
 use lithify_store::{Entry, InputKind, Key, KeyLock};
 use serde::{Deserialize, Serialize};
 
-use super::filesystem::Filesystem;
+use super::filesystem::{Filesystem, Kind};
 use crate::depot::{self, Depot};
 use crate::{Error, Image, ReadOptions};
 
 pub(crate) use ids::{LayerId, layer_ids};
+
+/// What the store calls a layer that is an EROFS image as it is.
+const NATIVE: &str = "erofs-native-layer";
 
 /// The file of an image in its entry of the store.
 pub(crate) const IMAGE: &str = "image";
@@ -78,8 +82,21 @@ impl LayerOptions {
         depot::key(kind, digest, &format, self.named())
     }
 
+    /// Whether layers that are EROFS images serve as they are: with no option that asks for other bytes.
+    pub(crate) fn takes_as_is(&self) -> bool {
+        let filesystem = &self.filesystem;
+        filesystem.kind == Kind::Erofs
+            && filesystem.compression.is_none()
+            && filesystem.block_size.is_none()
+            && !self.verity
+    }
+
     /// The key of a layer that means the same whatever lies below it.
     fn shared_key(&self, id: &LayerId) -> Result<Key, Error> {
+        if id.as_is {
+            // Its diff_id is the digest of the image itself; nothing of ours decides its bytes.
+            return depot::key(InputKind::DiffId, id.diff_id, NATIVE, BTreeMap::new());
+        }
         self.key(InputKind::DiffId, id.diff_id)
     }
 
@@ -97,7 +114,7 @@ pub(crate) fn build(
     read: &ReadOptions,
 ) -> Result<Vec<BuiltLayer>, Error> {
     let count = image.layer_count();
-    let Some(ids) = layer_ids(image) else {
+    let Some(ids) = layer_ids(image, options.takes_as_is()) else {
         // What has no id before it was read is not looked for.
         return work::make(
             image,

@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use lithify_digest::Digest;
-use lithify_store::KeyLock;
+use lithify_store::{Key, KeyLock};
 use lithify_verity::Sidecar;
 
 use super::turns::Turns;
 use super::{BuiltLayer, IMAGE, LayerFacts, LayerId, LayerOptions};
 use crate::build::filesystem::{FsError, FsWriter, Kind};
 use crate::build::verity;
-use crate::decode::{open, read_layer};
+use crate::decode::{Reader, native_error, open, read_layer};
 use crate::depot::{self, Depot};
 use crate::description::Verity;
 use crate::error::Operation;
@@ -38,7 +38,7 @@ pub(super) fn make(
     read.progress.event(Event::Started {
         layers: missing.len(),
     });
-    let ids = super::layer_ids(image);
+    let ids = super::layer_ids(image, options.takes_as_is());
     let work = Work {
         image,
         depot,
@@ -124,6 +124,14 @@ impl Work<'_> {
             self.turns.found(index, layer);
             return Ok(());
         }
+        if let Some(id) = self
+            .ids
+            .as_ref()
+            .map(|ids| ids[index])
+            .filter(|id| id.as_is)
+        {
+            return self.take_as_is(index, id);
+        }
         let (options, read) = (self.options, self.read);
         let pending = self.depot.store().begin()?;
         let file = Arc::new(pending.create(IMAGE)?);
@@ -156,17 +164,7 @@ impl Work<'_> {
             true => options.shared_key(&id)?,
             false => options.chain_key(&id)?,
         };
-        let own = self
-            .locks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&index);
-        let lock = match own {
-            Some(lock) if *lock.key() == key => lock,
-            // Whoever makes this chain's layer holds the lock of the layer, as this build does: nobody has to be
-            // waited for, except where nothing was locked because nothing was known.
-            _ => self.depot.store().lock(&key)?,
-        };
+        let lock = self.key_lock(index, &key)?;
         let entry = pending.commit_as(lock, depot::to_facts(&facts))?;
         let layer = BuiltLayer {
             id,
@@ -177,6 +175,56 @@ impl Work<'_> {
         };
         self.turns.finish(index, layer, tree);
         Ok(())
+    }
+
+    /// Keeps a layer that is an EROFS image as it is.
+    fn take_as_is(&self, index: usize, id: LayerId) -> Result<(), Error> {
+        let Reader::Native(native) = open(self.image, index, self.read)? else {
+            return Err(Error::NoLayers);
+        };
+        let pending = self.depot.store().begin()?;
+        let file = Arc::new(pending.create(IMAGE)?);
+        let failed = |source| native_error(self.image, index, source);
+        let native = native.copy_to(&file, self.read, &failed)?;
+        let facts = LayerFacts {
+            // An image always does.
+            describes_root: true,
+            tar_size: native.size,
+            entries: native.entries,
+            image_size: native.image_size,
+            verity: None,
+        };
+        self.read.progress.event(Event::LayerDone {
+            index,
+            tar_bytes: native.size,
+            entries: native.entries,
+        });
+        let lock = self.key_lock(index, &self.options.shared_key(&id)?)?;
+        let entry = pending.commit_as(lock, depot::to_facts(&facts))?;
+        let layer = BuiltLayer {
+            id,
+            shared: true,
+            reused: false,
+            facts,
+            entry,
+        };
+        self.turns.found(index, layer);
+        Ok(())
+    }
+
+    /// The right to keep something under the layer's key.
+    fn key_lock(&self, index: usize, key: &Key) -> Result<KeyLock, Error> {
+        let own = self
+            .locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&index);
+        match own {
+            Some(lock) if lock.key() == key => Ok(lock),
+            // Whoever makes this chain's layer holds the lock of the layer, as this build does: nobody has to be
+            // waited for, except where nothing was locked because nothing was known.
+            _ => Ok(self.depot.store().lock(key)?),
+        }
     }
 
     /// The lowest layer that is the same, if it is not this one.

@@ -1,0 +1,278 @@
+//! From a blob to the image in it: read once to its end, every digest compared.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use lithify_digest::{Digest, Hasher};
+use lithify_oci::blob::RandomAccess;
+use lithify_oci::manifest::Compression;
+use lithify_oci::{LayerDescriptor, LayerKind};
+
+use super::NativeLayerError;
+use crate::output::scratch_file;
+use crate::{Error, ReadOptions};
+
+/// Bytes read at once.
+const BUFFER: usize = 256 << 10;
+
+/// A layer's blob and what the image says of it.
+pub(crate) struct NativeBlob {
+    pub(crate) reader: Box<dyn Read + Send>,
+    /// The same bytes by position, if they are at hand so.
+    at: Option<RandomAccess>,
+    digest: Option<Digest>,
+    size: Option<u64>,
+    pub(super) diff_id: Digest,
+    compression: Compression,
+    pub(super) kind: LayerKind,
+}
+
+/// An image whose bytes are those that were expected.
+pub(super) struct Verified {
+    pub(super) source: RandomAccess,
+    /// Its size in bytes, without compression.
+    pub(super) size: u64,
+}
+
+/// Why reading to the end stopped before it.
+enum Stopped {
+    Cancelled,
+    Failed(NativeLayerError),
+}
+
+impl NativeBlob {
+    pub(crate) fn new(blob: lithify_oci::Blob, layer: &LayerDescriptor) -> Self {
+        Self {
+            at: blob.random_access(),
+            reader: blob.into_reader(),
+            digest: layer.digest,
+            size: layer.size,
+            diff_id: layer.diff_id,
+            compression: layer.compression.unwrap_or(Compression::None),
+            kind: layer.kind,
+        }
+    }
+
+    /// Reads everything and compares digests and sizes. The image is written to `copy`; without, it is read in place or
+    /// kept in a file without a name.
+    pub(super) fn verify(
+        mut self,
+        copy: Option<&Arc<File>>,
+        read: &ReadOptions,
+        failed: impl Fn(NativeLayerError) -> Error,
+    ) -> Result<Verified, Error> {
+        let in_place = self
+            .at
+            .take()
+            .filter(|_| self.compression == Compression::None);
+        let (file, source): (Option<Arc<File>>, RandomAccess) = match (copy, in_place) {
+            (Some(copy), _) => (Some(Arc::clone(copy)), Arc::clone(copy) as RandomAccess),
+            (None, Some(source)) => (None, source),
+            (None, None) => {
+                let scratch =
+                    scratch_file(None).map_err(|e| failed(NativeLayerError::Scratch(e)))?;
+                let scratch = Arc::new(scratch);
+                (Some(Arc::clone(&scratch)), scratch)
+            }
+        };
+        let size = self.copy(file.as_deref(), read).map_err(|e| match e {
+            Stopped::Cancelled => Error::Cancelled,
+            Stopped::Failed(e) => failed(e),
+        })?;
+        Ok(Verified { source, size })
+    }
+
+    fn copy(self, out: Option<&File>, read: &ReadOptions) -> Result<u64, Stopped> {
+        let plain = self.compression == Compression::None;
+        // The blob of an image without compression is the image: one digest tells both.
+        let same = plain
+            && self
+                .digest
+                .is_none_or(|d| d.algorithm() == self.diff_id.algorithm());
+        let mut blob = Blob {
+            inner: self.reader,
+            hasher: self
+                .digest
+                .filter(|_| !same)
+                .map(|d| Hasher::new(d.algorithm())),
+            read: 0,
+            left: self.size,
+            cancel: read.cancel.clone(),
+            fault: None,
+        };
+        let mut image = Image {
+            out,
+            hasher: Hasher::new(self.diff_id.algorithm()),
+            written: 0,
+            limit: read.limits.layer.tar_bytes,
+        };
+        let copied = if plain {
+            image.take(&mut blob)
+        } else {
+            let window = read.limits.layer.zstd_window_log;
+            match zstd::stream::read::Decoder::with_buffer(io::BufReader::with_capacity(
+                BUFFER, &mut blob,
+            )) {
+                Ok(mut decoder) => decoder
+                    .window_log_max(window)
+                    .map_err(NativeLayerError::Zstd)
+                    .and_then(|()| image.take(&mut decoder)),
+                Err(e) => Err(NativeLayerError::Zstd(e)),
+            }
+        };
+        // Another blob explains whatever is wrong with its content.
+        if let Err(NativeLayerError::Zstd(_)) = &copied {
+            // What goes wrong here is kept by the blob.
+            io::copy(&mut blob, &mut io::sink()).ok();
+        }
+        if read.cancel.is_cancelled() {
+            return Err(Stopped::Cancelled);
+        }
+        let fail = |e| Err(Stopped::Failed(e));
+        match blob.fault.take() {
+            Some(Fault::Read(e)) => return fail(NativeLayerError::Read(e)),
+            Some(Fault::TooLong) => {
+                return fail(NativeLayerError::Size {
+                    expected: blob.read - 1,
+                    found: blob.read,
+                });
+            }
+            None => {}
+        }
+        if let Err(e @ (NativeLayerError::Limit { .. } | NativeLayerError::Scratch(_))) = copied {
+            // The rest was not read.
+            return fail(e);
+        }
+        if let Some(expected) = self.size
+            && blob.read < expected
+        {
+            let found = blob.read;
+            return fail(NativeLayerError::Size { expected, found });
+        }
+        if let (Some(expected), Some(hasher)) = (self.digest, blob.hasher.take()) {
+            let found = hasher.finish();
+            if found != expected {
+                return fail(NativeLayerError::Digest {
+                    expected: Box::new(expected),
+                    found: Box::new(found),
+                });
+            }
+        }
+        copied.map_err(Stopped::Failed)?;
+        let found = image.hasher.finish();
+        if let Some(expected) = self.digest.filter(|_| same)
+            && expected != found
+        {
+            return fail(NativeLayerError::Digest {
+                expected: Box::new(expected),
+                found: Box::new(found),
+            });
+        }
+        if found != self.diff_id {
+            return fail(NativeLayerError::DiffId {
+                expected: Box::new(self.diff_id),
+                found: Box::new(found),
+            });
+        }
+        Ok(image.written)
+    }
+}
+
+/// The blob as it is read: hashed, not a byte further than declared.
+struct Blob {
+    inner: Box<dyn Read + Send>,
+    /// For a digest that is not that of the image.
+    hasher: Option<Hasher>,
+    read: u64,
+    left: Option<u64>,
+    cancel: crate::CancelToken,
+    /// What a decoder would only report in its own words.
+    fault: Option<Fault>,
+}
+
+enum Fault {
+    Read(io::Error),
+    TooLong,
+}
+
+impl Read for Blob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() || self.fault.is_some() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        let mut one = [0];
+        let at_end = self.left == Some(0);
+        let wanted = match self.left {
+            Some(0) => &mut one[..],
+            Some(left) => {
+                let most = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                &mut buffer[..most]
+            }
+            None => buffer,
+        };
+        let n = loop {
+            match self.inner.read(wanted) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.fault = Some(Fault::Read(e));
+                    return Err(io::ErrorKind::Other.into());
+                }
+            }
+        };
+        self.read += n as u64;
+        if at_end {
+            if n > 0 {
+                self.fault = Some(Fault::TooLong);
+                return Err(io::ErrorKind::Other.into());
+            }
+            return Ok(0);
+        }
+        if let Some(left) = &mut self.left {
+            *left -= n as u64;
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&wanted[..n]);
+        }
+        Ok(n)
+    }
+}
+
+/// The image as it is written.
+struct Image<'a> {
+    out: Option<&'a File>,
+    hasher: Hasher,
+    written: u64,
+    limit: u64,
+}
+
+impl Image<'_> {
+    fn take(&mut self, source: &mut dyn Read) -> Result<(), NativeLayerError> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            // Of what is not compressed, faults of reading are known to the blob.
+            let n = source.read(&mut buffer).map_err(NativeLayerError::Zstd)?;
+            if n == 0 {
+                return Ok(());
+            }
+            let data = &buffer[..n];
+            if self.written + n as u64 > self.limit {
+                return Err(NativeLayerError::Limit {
+                    what: "bytes",
+                    limit: self.limit,
+                    option: "tar_bytes",
+                });
+            }
+            self.hasher.update(data);
+            if let Some(out) = self.out {
+                out.write_all_at(data, self.written)
+                    .map_err(NativeLayerError::Scratch)?;
+            }
+            self.written += n as u64;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What can be wrong with a layer that is an EROFS image.
+
+use std::io;
+
+use lithify_digest::Digest;
+use lithify_erofs::ReadError;
+
+/// Why a layer that is an EROFS image cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NativeLayerError {
+    /// Its blob cannot be read.
+    #[error("cannot read the blob")]
+    Read(#[source] io::Error),
+    /// Its blob is not as long as its descriptor says. Of a longer one no more than one byte was read.
+    #[error("the blob has {found} bytes or more, its descriptor says {expected}")]
+    Size {
+        /// By the descriptor.
+        expected: u64,
+        /// Bytes there were.
+        found: u64,
+    },
+    /// Its blob is another one.
+    #[error("the blob's digest is {found}, its descriptor says {expected}")]
+    Digest {
+        /// By the descriptor.
+        expected: Box<Digest>,
+        /// Computed.
+        found: Box<Digest>,
+    },
+    /// Its image is another one.
+    #[error("the image's digest is {found}, the diff_id says {expected}")]
+    DiffId {
+        /// By the image config or the descriptor.
+        expected: Box<Digest>,
+        /// Computed.
+        found: Box<Digest>,
+    },
+    /// It cannot be decompressed.
+    #[error("cannot decompress the blob")]
+    Zstd(#[source] io::Error),
+    /// It asks for more than the limits allow.
+    #[error("it has more than {limit} {what} (limit `{option}`)")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// How many are allowed.
+        limit: u64,
+        /// Name of the limit.
+        option: &'static str,
+    },
+    /// There is no room for the image while it is read.
+    #[error("cannot keep the image in a scratch file")]
+    Scratch(#[source] io::Error),
+    /// It is damaged, or made to look so that it can do harm.
+    #[error("the EROFS image is damaged: {first}{}", crate::error::and_more(*.more))]
+    Damaged {
+        /// The first problem found.
+        first: String,
+        /// Further problems.
+        more: u64,
+    },
+    /// It is no EROFS image, or one that cannot be read.
+    #[error(transparent)]
+    Erofs(#[from] ReadError),
+    /// Its data is elsewhere.
+    #[error(
+        "the EROFS image has data on {count} further devices: only images in one piece can be layers"
+    )]
+    Devices {
+        /// Number of devices.
+        count: usize,
+    },
+    /// It has more names than can be kept.
+    #[error(transparent)]
+    Full(#[from] lithify_tree::LayerFull),
+}
+
+impl NativeLayerError {
+    /// Whether bytes were not what a digest, size or format promised.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        match self {
+            Self::Size { .. }
+            | Self::Digest { .. }
+            | Self::DiffId { .. }
+            | Self::Zstd(_)
+            | Self::Damaged { .. } => true,
+            Self::Erofs(e) => crate::error::erofs_is_verification(e),
+            _ => false,
+        }
+    }
+}
