@@ -120,4 +120,19 @@ impl Content for RepositoryContent {
         let reader = reader.map_err(|e| failed(name(), e))?;
         Ok(reader.map(|reader| Blob::new(reader, size)))
     }
+
+    fn resume_blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Option<Blob>, blob::Error> {
+        let reader = self.repository.blob(digest, size, offset);
+        let reader = reader.map_err(|e| failed(BlobName::Layer(Box::new(*digest)), e))?;
+        Ok(reader.map(|reader| Blob::new(reader, size.saturating_sub(offset))))
+    }
+
+    fn distrust(&self) -> bool {
+        self.repository.distrust()
+    }
 }

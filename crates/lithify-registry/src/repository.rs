@@ -100,6 +100,16 @@ impl Repository {
         self.preferred.store(endpoint, Ordering::Relaxed);
     }
 
+    /// Turns away from the mirror that answered last, because what it gave was wrong. Whether there is another place.
+    pub fn distrust(&self) -> bool {
+        let next = self.preferred() + 1;
+        let more = next < self.endpoints.len();
+        if more {
+            self.prefer(next);
+        }
+        more
+    }
+
     /// The registry's host and the repository's name there.
     #[must_use]
     pub fn name(&self) -> String {

@@ -81,7 +81,12 @@ pub(crate) enum CallBody<'a> {
     Empty,
     Bytes(&'a [u8]),
     /// So many bytes of a reader that is opened for each try.
-    Reader(&'a dyn Fn() -> Result<Box<dyn Read + Send>, Error>, u64),
+    Reader(&'a dyn OpenBody, u64),
+}
+
+/// Something to send, from its start.
+pub(crate) trait OpenBody {
+    fn open(&self) -> Result<Box<dyn Read + Send + '_>, Error>;
 }
 
 impl std::fmt::Debug for Call<'_> {
@@ -227,7 +232,7 @@ impl Session<'_> {
                 CallBody::Empty => Body::Empty,
                 CallBody::Bytes(bytes) => Body::Bytes(bytes),
                 CallBody::Reader(open, length) => {
-                    reader = open().map_err(Outcome::Failed)?;
+                    reader = open.open().map_err(Outcome::Failed)?;
                     Body::Reader(&mut reader, length)
                 }
             };

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::GzBuilder;
 use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
 use lithify_layer::TarWriter;
@@ -15,6 +14,7 @@ use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
 use crate::{Error, Image, ReadOptions};
 
@@ -37,19 +37,6 @@ pub struct CommitOptions {
     pub comment: Option<String>,
     /// Wait until the image is on the disk. Default false.
     pub durable: bool,
-}
-
-/// The compression of a layer's blob.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LayerCompression {
-    /// gzip, read by everyone.
-    #[default]
-    Gzip,
-    /// Zstandard: smaller and faster, not read by old programs.
-    Zstd,
-    /// None.
-    None,
 }
 
 /// What a commit made.
@@ -216,11 +203,7 @@ impl Layer {
             .map_err(Error::Scratch)?;
         out.flush().map_err(Error::Scratch)?;
         Ok(Self {
-            media_type: match options.compression {
-                LayerCompression::Gzip => media_type::OCI_LAYER_GZIP,
-                LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,
-                LayerCompression::None => media_type::OCI_LAYER,
-            },
+            media_type: options.compression.media_type(),
             diff_id,
             summary,
         })
@@ -243,64 +226,6 @@ impl<W: Write> ContentSink for Data<'_, W> {
 
     fn finish(&mut self) -> Result<ContentId, Self::Error> {
         Ok(ContentId(0))
-    }
-}
-
-/// Compresses a tar, and takes the digest of what comes in.
-struct Encoder<W: Write> {
-    hasher: Hasher,
-    form: Form<W>,
-}
-
-enum Form<W: Write> {
-    Plain(W),
-    Gzip(flate2::write::GzEncoder<W>),
-    Zstd(zstd::Encoder<'static, W>),
-}
-
-impl<W: Write> Encoder<W> {
-    fn new(out: W, compression: LayerCompression) -> io::Result<Self> {
-        let form = match compression {
-            LayerCompression::None => Form::Plain(out),
-            // No time and no name in the header: the same tar, the same blob.
-            LayerCompression::Gzip => {
-                Form::Gzip(GzBuilder::new().write(out, flate2::Compression::new(6)))
-            }
-            LayerCompression::Zstd => Form::Zstd(zstd::Encoder::new(out, 3)?),
-        };
-        Ok(Self {
-            hasher: Hasher::new(Algorithm::Sha256),
-            form,
-        })
-    }
-
-    fn finish(self) -> io::Result<(Digest, W)> {
-        let out = match self.form {
-            Form::Plain(out) => out,
-            Form::Gzip(encoder) => encoder.finish()?,
-            Form::Zstd(encoder) => encoder.finish()?,
-        };
-        Ok((self.hasher.finish(), out))
-    }
-}
-
-impl<W: Write> Write for Encoder<W> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = match &mut self.form {
-            Form::Plain(out) => out.write(data)?,
-            Form::Gzip(encoder) => encoder.write(data)?,
-            Form::Zstd(encoder) => encoder.write(data)?,
-        };
-        self.hasher.update(&data[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.form {
-            Form::Plain(out) => out.flush(),
-            Form::Gzip(encoder) => encoder.flush(),
-            Form::Zstd(encoder) => encoder.flush(),
-        }
     }
 }
 

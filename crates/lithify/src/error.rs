@@ -31,6 +31,32 @@ pub enum Error {
     /// A registry does not give or take what it should.
     #[error(transparent)]
     Registry(Box<lithify_registry::Error>),
+    /// A file tree where an image with a manifest or configuration is needed.
+    #[error("`{name}` is a file tree, not an image: it can be built, but not copied")]
+    NotTransferable {
+        /// The name asked for.
+        name: String,
+    },
+    /// A place images are not copied to.
+    #[error("images cannot be copied to `{name}`: use docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a bare name for the store")]
+    TransferDestination {
+        /// The name given.
+        name: String,
+    },
+    /// The image has another digest than its new name.
+    #[error("`{name}` was to be its new name, but the image has digest {found}")]
+    OtherDigest {
+        /// The name given.
+        name: String,
+        /// The digest of its manifest or index.
+        found: Box<lithify_digest::Digest>,
+    },
+    /// The image is not in the store, and was not to be pulled.
+    #[error("`{name}` is not in the store, and the policy is never to pull")]
+    NotInStore {
+        /// The name asked for.
+        name: String,
+    },
     /// A file or directory that was named cannot be read.
     #[error("cannot read `{}`", .path.display())]
     Input {

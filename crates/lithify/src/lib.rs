@@ -38,6 +38,7 @@ mod commit; // changes into layers
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
 mod description; // `--json`
+mod encode; // tars into layers
 mod error; // what can go wrong
 mod flush; // data to the disk, early
 mod fs_image; // image files as they are
@@ -59,7 +60,8 @@ pub use build::{
     BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output, UnknownCompression,
     UnknownDisk, build,
 };
-pub use commit::{CommitOptions, CommitReport, LayerCompression, commit};
+pub use commit::{CommitOptions, CommitReport, commit};
+pub use encode::LayerCompression;
 pub use depot::StoreChoice;
 pub use description::{
     Artifact, Description, LayerDescription, PlatformDescription, Stack, Verity,
@@ -81,4 +83,7 @@ pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
 pub use registries::Registries;
+pub use transfer::{
+    CopyOptions, CopyReport, PullOptions, PullPolicy, TransferCounts, copy, pull, tag,
+};
 pub use subject::{ImageFile, Subject, VerifyReport};

@@ -42,6 +42,17 @@ pub enum Event<'a> {
         /// Entries it had.
         entries: u64,
     },
+    /// A blob is where it was to be transferred.
+    BlobDone {
+        /// Its position among the blobs.
+        index: usize,
+        /// Its digest.
+        name: &'a str,
+        /// Its size.
+        bytes: u64,
+        /// Whether it was sent; it may have been there.
+        copied: bool,
+    },
     /// All data is in place; the target writes its metadata.
     Finishing,
 }

@@ -1,6 +1,7 @@
 //! Where an image's documents and layers come from.
 
 use std::fmt;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use lithify_digest::Digest;
@@ -51,6 +52,39 @@ pub trait Content: Send + Sync + fmt::Debug {
         Ok(self
             .open_blob(digest, size)?
             .and_then(|blob| blob.random_access()))
+    }
+
+    /// Opens a blob of `size` bytes at `offset`, to go on where reading it stopped; `None` if it is not there. The
+    /// result's length is that of the rest.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, or read up to there.
+    fn resume_blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Option<Blob>, blob::Error> {
+        let Some(blob) = self.open_blob(digest, Some(size))? else {
+            return Ok(None);
+        };
+        if offset == 0 {
+            return Ok(Some(blob));
+        }
+        let mut reader = blob.into_reader();
+        io::copy(&mut (&mut reader).take(offset), &mut io::sink()).map_err(|source| {
+            blob::Error::Io {
+                name: BlobName::Layer(Box::new(*digest)),
+                source,
+            }
+        })?;
+        Ok(Some(Blob::new(reader, size.saturating_sub(offset))))
+    }
+
+    /// Called when content was not what its digest says: whether it can be had from elsewhere, from where it is
+    /// read next.
+    fn distrust(&self) -> bool {
+        false
     }
 }
 

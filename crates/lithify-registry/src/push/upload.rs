@@ -9,7 +9,7 @@ use crate::error::{Error, Operation};
 use crate::http::retry::is_passing;
 use crate::http::url::{Url, encode};
 use crate::repository::Repository;
-use crate::session::{Access, Answer, Call, CallBody, Session, To};
+use crate::session::{Access, Answer, Call, CallBody, OpenBody, Session, To};
 
 /// What is uploaded: read from the start, or from where an upload broke off.
 pub trait Content: Sync {
@@ -17,7 +17,7 @@ pub trait Content: Sync {
     ///
     /// # Errors
     /// What the system said.
-    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>>;
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
 }
 
 impl Content for [u8] {
@@ -80,9 +80,23 @@ impl Repository {
         content: &dyn Content,
         options: &PushOptions,
     ) -> Result<Pushed, Error> {
-        if self.has_blob(digest, size)? {
-            return Ok(Pushed::Existed);
+        match self.has_blob(digest, size)? {
+            true => Ok(Pushed::Existed),
+            false => self.upload_blob(digest, size, content, options),
         }
+    }
+
+    /// Sends a blob of `size` bytes, or has it mounted, without asking whether it is there.
+    ///
+    /// # Errors
+    /// As [`push_blob`](Self::push_blob).
+    pub fn upload_blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        content: &dyn Content,
+        options: &PushOptions,
+    ) -> Result<Pushed, Error> {
         let upload = Upload {
             session: self.origin(),
             operation: Operation::Upload(Box::new(*digest)),
@@ -108,6 +122,24 @@ struct Upload<'a> {
     digest: &'a Digest,
     size: u64,
     content: &'a dyn Content,
+}
+
+/// Some of the content.
+struct Piece<'a> {
+    upload: &'a Upload<'a>,
+    offset: u64,
+    length: u64,
+}
+
+impl OpenBody for Piece<'_> {
+    fn open(&self) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let reader = self.upload.content.open(self.offset);
+        let reader = reader.map_err(|source| Error::Source {
+            operation: self.upload.operation.clone(),
+            source,
+        })?;
+        Ok(Box::new(reader.take(self.length)))
+    }
 }
 
 enum Started {
@@ -217,12 +249,12 @@ impl Upload<'_> {
         }
     }
 
-    fn open(&self, offset: u64, length: u64) -> Result<Box<dyn Read + Send>, Error> {
-        let reader = self.content.open(offset).map_err(|source| Error::Source {
-            operation: self.operation.clone(),
-            source,
-        })?;
-        Ok(Box::new(reader.take(length)))
+    fn piece(&self, offset: u64, length: u64) -> Piece<'_> {
+        Piece {
+            upload: self,
+            offset,
+            length,
+        }
     }
 
     fn started(&self, location: Option<Url>) -> Result<Url, Error> {
@@ -239,8 +271,8 @@ impl Upload<'_> {
     fn whole(&self, location: Option<Url>) -> Result<(), Error> {
         let url = self.started(location)?;
         let url = url.with_query("digest", &self.digest.to_string());
-        let open = || self.open(0, self.size);
-        self.put(&url, CallBody::Reader(&open, self.size))
+        let body = self.piece(0, self.size);
+        self.put(&url, CallBody::Reader(&body, self.size))
     }
 
     /// In pieces, each after the other.
@@ -253,8 +285,8 @@ impl Upload<'_> {
                 ("content-range", format!("{at}-{}", at + length - 1)),
                 ("content-type", "application/octet-stream".to_owned()),
             ];
-            let open = || self.open(at, length);
-            let body = CallBody::Reader(&open, length);
+            let body = self.piece(at, length);
+            let body = CallBody::Reader(&body, length);
             match self.call(Method::PATCH, To::Url(&url), &headers, body, None) {
                 Ok(answer) => {
                     url = self.location(answer)?;

@@ -8,23 +8,38 @@ use lithify_oci::manifest::Descriptor;
 use crate::Error;
 
 /// A blob that can be read more than once: an upload that breaks off starts again.
-#[allow(dead_code, reason = "what the transfers are written against")]
 pub(crate) trait BlobSource: Send + Sync {
     /// Opens it at `offset`.
-    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error>;
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error>;
+
+    /// Called when what was read is not what its digest says: whether it can be had from elsewhere, from where it is
+    /// read next.
+    fn distrust(&self) -> bool {
+        false
+    }
+}
+
+/// How a blob came to be where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It was sent.
+    Copied,
+    /// It was there.
+    Existed,
+    /// The registry had it in another repository.
+    Mounted,
 }
 
 /// Takes an image part by part: blobs, in any order and several at a time; then manifests and indexes, each after what
 /// it refers to; then [`finish`](Self::finish).
 ///
 /// What is put is verified against its descriptor by the destination; nothing wrong becomes visible.
-#[allow(dead_code, reason = "what the transfers are written against")]
 pub(crate) trait Destination: Send + Sync + fmt::Debug {
     /// Whether a blob is there already, whole.
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error>;
 
     /// Puts a blob.
-    fn put_blob(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<(), Error>;
+    fn put_blob(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error>;
 
     /// Puts a manifest or index whose parts are there.
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error>;

@@ -1,0 +1,230 @@
+//! What is to be transferred: blobs, and the documents that refer to them, in the order they can be put.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use lithify_digest::Digest;
+use lithify_oci::blob::{self, BlobName};
+use lithify_oci::manifest::{Descriptor, Document, ImageManifest, LayerMediaType};
+use lithify_oci::{Content, Limits, Located};
+
+use super::BlobSource;
+use crate::{Error, Image};
+
+/// An image's parts.
+pub(crate) struct Plan {
+    /// Each blob once.
+    pub(crate) blobs: Vec<PlannedBlob>,
+    /// Manifests and indexes, each after what it refers to; the root is last.
+    pub(crate) documents: Vec<(Descriptor, Vec<u8>)>,
+    /// Layers that only their vendor distributes, and that are not transferred.
+    pub(crate) foreign: u64,
+}
+
+/// A blob and where it is.
+pub(crate) struct PlannedBlob {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) source: Box<dyn BlobSource>,
+}
+
+impl Plan {
+    /// One image, for one platform.
+    pub(crate) fn of_image(image: &Image, limits: &Limits) -> Result<Self, Error> {
+        let not_an_image = || Error::NotTransferable {
+            name: image.name().to_owned(),
+        };
+        let oci = image.oci().ok_or_else(not_an_image)?;
+        let (Some(content), Some(digest), Some(raw)) =
+            (oci.content(), oci.manifest_digest(), oci.raw_manifest())
+        else {
+            return super::synthetic::plan(image, oci);
+        };
+        let mut root = Descriptor::new(
+            oci.media_type().unwrap_or_default(),
+            *digest,
+            raw.len() as u64,
+        );
+        root.platform = Some(oci.platform().clone());
+        let located = Located::new(Arc::clone(content), root.clone(), oci.names().to_vec());
+        let mut builder = Builder::new(image.name(), &located, limits);
+        builder.document(&root, raw.to_vec(), 1)?;
+        Ok(builder.finish())
+    }
+
+    /// All that a manifest or index refers to.
+    pub(crate) fn of_all(name: &str, located: &Located, limits: &Limits) -> Result<Self, Error> {
+        let mut builder = Builder::new(name, located, limits);
+        builder.visit(&located.root, 1)?;
+        Ok(builder.finish())
+    }
+
+    /// The manifest or index everything belongs to.
+    pub(crate) fn root(&self) -> Option<&Descriptor> {
+        self.documents.last().map(|(descriptor, _)| descriptor)
+    }
+}
+
+struct Builder<'a> {
+    name: &'a str,
+    located: &'a Located,
+    limits: &'a Limits,
+    seen: HashSet<Digest>,
+    bytes: u64,
+    plan: Plan,
+}
+
+impl<'a> Builder<'a> {
+    fn new(name: &'a str, located: &'a Located, limits: &'a Limits) -> Self {
+        let plan = Plan {
+            blobs: Vec::new(),
+            documents: Vec::new(),
+            foreign: 0,
+        };
+        Self {
+            name,
+            located,
+            limits,
+            seen: HashSet::new(),
+            bytes: 0,
+            plan,
+        }
+    }
+
+    fn finish(self) -> Plan {
+        self.plan
+    }
+
+    fn failed(&self, error: impl Into<lithify_oci::Error>) -> Error {
+        Error::Open {
+            name: self.name.to_owned(),
+            source: Box::new(error.into()),
+        }
+    }
+
+    fn visit(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), Error> {
+        if !self.seen.insert(descriptor.digest) {
+            return Ok(());
+        }
+        if self.seen.len() > self.limits.index_entries {
+            let limit = self.limits.index_entries;
+            return Err(self.failed(lithify_oci::Error::IndexEntries { limit }));
+        }
+        self.bytes = self.bytes.saturating_add(descriptor.size);
+        if self.bytes > self.limits.document_bytes {
+            let limit = self.limits.document_bytes;
+            return Err(self.failed(lithify_oci::Error::DocumentBytes { limit }));
+        }
+        let bytes = self
+            .located
+            .read_manifest(descriptor, self.limits)
+            .map_err(|e| self.failed(e))?
+            .ok_or_else(|| {
+                let name = BlobName::Manifest(Box::new(descriptor.digest));
+                self.failed(blob::Error::Missing { name })
+            })?;
+        self.document(descriptor, bytes, depth)
+    }
+
+    fn document(
+        &mut self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        depth: usize,
+    ) -> Result<(), Error> {
+        let refused = |source| lithify_oci::Error::Manifest {
+            name: BlobName::Manifest(Box::new(descriptor.digest)),
+            source,
+        };
+        let document = Document::parse(&bytes, Some(&descriptor.media_type))
+            .map_err(|e| self.failed(refused(e)))?;
+        let mut descriptor = descriptor.clone();
+        match document {
+            Document::Index(index) => {
+                if depth >= self.limits.index_depth {
+                    let limit = self.limits.index_depth;
+                    return Err(self.failed(lithify_oci::Error::IndexDepth { limit }));
+                }
+                for child in &index.manifests {
+                    self.visit(child, depth + 1)?;
+                }
+                complete(&mut descriptor, index.media_type, lithify_oci::manifest::media_type::OCI_INDEX);
+            }
+            Document::Manifest(manifest) => {
+                self.parts(&manifest);
+                let default = lithify_oci::manifest::media_type::OCI_MANIFEST;
+                complete(&mut descriptor, manifest.media_type.clone(), default);
+            }
+        }
+        self.plan.documents.push((descriptor, bytes));
+        Ok(())
+    }
+
+    fn parts(&mut self, manifest: &ImageManifest) {
+        for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            if let LayerMediaType::Tar { foreign: true, .. } = LayerMediaType::of(&part.media_type)
+            {
+                self.plan.foreign += 1;
+                continue;
+            }
+            if !self.seen.insert(part.digest) {
+                continue;
+            }
+            self.plan.blobs.push(PlannedBlob {
+                descriptor: part.clone(),
+                source: Box::new(ContentBlob {
+                    name: self.name.to_owned(),
+                    content: Arc::clone(&self.located.content),
+                    digest: part.digest,
+                    size: part.size,
+                }),
+            });
+        }
+    }
+}
+
+/// A descriptor has to say what it points to.
+fn complete(descriptor: &mut Descriptor, own: Option<String>, default: &str) {
+    if descriptor.media_type.is_empty() {
+        descriptor.media_type = own.unwrap_or_else(|| default.to_owned());
+    }
+}
+
+/// A blob found by its digest.
+struct ContentBlob {
+    name: String,
+    content: Arc<dyn Content>,
+    digest: Digest,
+    size: u64,
+}
+
+impl BlobSource for ContentBlob {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let failed = |e: blob::Error| Error::Open {
+            name: self.name.clone(),
+            source: Box::new(e.into()),
+        };
+        let name = || BlobName::Layer(Box::new(self.digest));
+        let blob = self
+            .content
+            .resume_blob(&self.digest, self.size, offset)
+            .map_err(failed)?
+            .ok_or_else(|| failed(blob::Error::Missing { name: name() }))?;
+        Ok(blob.into_reader())
+    }
+
+    fn distrust(&self) -> bool {
+        self.content.distrust()
+    }
+}
+
+/// Bytes that are here.
+pub(crate) struct Bytes(pub(crate) Arc<[u8]>);
+
+impl BlobSource for Bytes {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let mut cursor = io::Cursor::new(Arc::clone(&self.0));
+        cursor.set_position(offset);
+        Ok(Box::new(cursor))
+    }
+}

@@ -1,0 +1,102 @@
+//! A registry as a destination.
+
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
+
+use lithify_oci::Reference;
+use lithify_oci::manifest::Descriptor;
+use lithify_oci::reference::DEFAULT_TAG;
+use lithify_registry::{Content, ManifestName, PushOptions, Repository};
+
+use super::{BlobSource, Destination, Placed};
+use crate::Error;
+
+/// A repository, and the tag an image gets there.
+#[derive(Debug)]
+pub(crate) struct RegistryDestination {
+    repository: Repository,
+    reference: Reference,
+    options: PushOptions,
+    /// What was put last: the root, in the end.
+    last: Mutex<Option<(Descriptor, Vec<u8>)>>,
+}
+
+impl RegistryDestination {
+    pub(crate) fn new(repository: Repository, reference: Reference, options: PushOptions) -> Self {
+        Self {
+            repository,
+            reference,
+            options,
+            last: Mutex::new(None),
+        }
+    }
+}
+
+impl Destination for RegistryDestination {
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        Ok(self.repository.has_blob(&blob.digest, blob.size)?)
+    }
+
+    fn put_blob(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error> {
+        let adapter = Adapter {
+            content,
+            failed: Mutex::new(None),
+        };
+        let pushed = self
+            .repository
+            .upload_blob(&blob.digest, blob.size, &adapter, &self.options);
+        let failed = adapter.failed.into_inner();
+        match (pushed, failed.unwrap_or_else(PoisonError::into_inner)) {
+            // The reason is known better here than after its way through the client.
+            (Err(_), Some(error)) => Err(error),
+            (Err(error), None) => Err(error.into()),
+            (Ok(lithify_registry::Pushed::Mounted(_)), _) => Ok(Placed::Mounted),
+            (Ok(_), _) => Ok(Placed::Copied),
+        }
+    }
+
+    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+        let name = ManifestName::Digest(manifest.digest);
+        self.repository.put_manifest(&name, manifest, bytes)?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((manifest.clone(), bytes.to_vec()));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
+        if let Some(wanted) = self.reference.digest() {
+            return match *wanted == root.digest {
+                true => Ok(()),
+                false => Err(Error::OtherDigest {
+                    name: self.reference.to_string(),
+                    found: Box::new(root.digest),
+                }),
+            };
+        }
+        let last = self.last.into_inner();
+        let Some((descriptor, bytes)) = last.unwrap_or_else(PoisonError::into_inner) else {
+            return Ok(());
+        };
+        let tag = self.reference.tag().unwrap_or(DEFAULT_TAG).to_owned();
+        self.repository
+            .put_manifest(&ManifestName::Tag(tag), &descriptor, &bytes)?;
+        Ok(())
+    }
+}
+
+/// A source as the client reads it.
+struct Adapter<'a> {
+    content: &'a dyn BlobSource,
+    /// Why it could not be opened.
+    failed: Mutex<Option<Error>>,
+}
+
+impl Content for Adapter<'_> {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.content.open(offset).map_err(|error| {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            *failed = Some(error);
+            io::Error::other("the source cannot be opened")
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! Transfers: blobs several at a time, then documents in order.
+
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use lithify_oci::manifest::Descriptor;
+
+use super::plan::{Plan, PlannedBlob};
+use super::{BlobSource, Destination, Placed};
+use crate::{CancelToken, Error, Event, Progress, ReadOptions};
+
+/// Blobs transferred at the same time, unless something else is asked for.
+const AT_A_TIME: usize = 4;
+/// Bytes between two reports.
+const PROGRESS_STEP: u64 = 1 << 20;
+
+/// What happened to the blobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct TransferCounts {
+    /// Blobs that were sent.
+    pub copied: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+    /// Blobs that were there already.
+    pub existed: u64,
+    /// Blobs the registry took from another of its repositories.
+    pub mounted: u64,
+    /// Layers only their vendor distributes; they are not transferred.
+    pub foreign: u64,
+}
+
+/// Puts everything where it goes and makes it visible.
+pub(crate) fn run(
+    plan: Plan,
+    destination: Box<dyn Destination>,
+    at_a_time: Option<NonZeroUsize>,
+    read: &ReadOptions,
+) -> Result<TransferCounts, Error> {
+    let counts = Mutex::new(TransferCounts {
+        foreign: plan.foreign,
+        ..TransferCounts::default()
+    });
+    read.progress.event(Event::Started {
+        layers: plan.blobs.len(),
+    });
+    let work = Work {
+        blobs: &plan.blobs,
+        destination: &*destination,
+        read,
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        error: Mutex::new(None),
+        counts: &counts,
+    };
+    let workers = at_a_time.map_or(AT_A_TIME, NonZeroUsize::get);
+    thread::scope(|scope| {
+        for _ in 0..workers.min(plan.blobs.len()) {
+            scope.spawn(|| work.run());
+        }
+    });
+    if let Some(error) = work
+        .error
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
+        return Err(error);
+    }
+    for (descriptor, bytes) in &plan.documents {
+        if read.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        destination.put_manifest(descriptor, bytes)?;
+    }
+    let Some(root) = plan.root().cloned() else {
+        return Err(Error::NoLayers);
+    };
+    destination.finish(&root)?;
+    Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+struct Work<'a> {
+    blobs: &'a [PlannedBlob],
+    destination: &'a dyn Destination,
+    read: &'a ReadOptions,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    /// The first thing that went wrong.
+    error: Mutex<Option<Error>>,
+    counts: &'a Mutex<TransferCounts>,
+}
+
+impl Work<'_> {
+    fn run(&self) {
+        while !self.failed.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(blob) = self.blobs.get(index) else {
+                return;
+            };
+            if let Err(error) = self.blob(index, blob) {
+                self.failed.store(true, Ordering::Relaxed);
+                let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(error);
+            }
+        }
+    }
+
+    fn blob(&self, index: usize, blob: &PlannedBlob) -> Result<(), Error> {
+        let descriptor = &blob.descriptor;
+        let placed = if self.destination.has_blob(descriptor)? {
+            Placed::Existed
+        } else {
+            let name = descriptor.digest.to_string();
+            self.read.progress.event(Event::Layer {
+                index,
+                name: &name,
+                blob_size: Some(descriptor.size),
+            });
+            let counted = Counted {
+                inner: &*blob.source,
+                index,
+                progress: &self.read.progress,
+                cancel: &self.read.cancel,
+                failed: &self.failed,
+            };
+            self.put(descriptor, &counted)?
+        };
+        let name = descriptor.digest.to_string();
+        self.read.progress.event(Event::BlobDone {
+            index,
+            name: &name,
+            bytes: descriptor.size,
+            copied: placed == Placed::Copied,
+        });
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match placed {
+            Placed::Copied => {
+                counts.copied += 1;
+                counts.copied_bytes += descriptor.size;
+            }
+            Placed::Existed => counts.existed += 1,
+            Placed::Mounted => counts.mounted += 1,
+        }
+        Ok(())
+    }
+
+    /// Puts a blob; one that is not what its digest says is asked for elsewhere, where there is an elsewhere.
+    fn put(&self, descriptor: &Descriptor, source: &Counted<'_>) -> Result<Placed, Error> {
+        loop {
+            match self.destination.put_blob(descriptor, source) {
+                Err(error) if error.is_verification() && source.inner.distrust() => {
+                    log::warn!("{error}; asking elsewhere");
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// A source that reports what is read of it.
+struct Counted<'a> {
+    inner: &'a dyn BlobSource,
+    index: usize,
+    progress: &'a Arc<dyn Progress>,
+    cancel: &'a CancelToken,
+    failed: &'a AtomicBool,
+}
+
+impl BlobSource for Counted<'_> {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error> {
+        Ok(Box::new(CountedReader {
+            inner: self.inner.open(offset)?,
+            index: self.index,
+            progress: self.progress,
+            cancel: self.cancel,
+            failed: self.failed,
+            read: offset,
+            reported: offset,
+        }))
+    }
+
+    fn distrust(&self) -> bool {
+        self.inner.distrust()
+    }
+}
+
+struct CountedReader<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    index: usize,
+    progress: &'a Arc<dyn Progress>,
+    cancel: &'a CancelToken,
+    failed: &'a AtomicBool,
+    read: u64,
+    reported: u64,
+}
+
+impl Read for CountedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() || self.failed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped"));
+        }
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        if self.read - self.reported >= PROGRESS_STEP || read == 0 {
+            self.reported = self.read;
+            self.progress.event(Event::Read {
+                index: self.index,
+                blob_bytes: self.read,
+            });
+        }
+        Ok(read)
+    }
+}

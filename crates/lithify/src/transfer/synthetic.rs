@@ -1,0 +1,187 @@
+//! A manifest for an image that has none: what `docker save` writes.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_layer::{Expected, LayerReader, Options, Threading};
+use lithify_oci::manifest::{Descriptor, ImageManifest, media_type};
+
+use super::BlobSource;
+use super::plan::{Bytes, Plan, PlannedBlob};
+use crate::decode::Discard;
+use crate::encode::{Encoder, LayerCompression};
+use crate::output::scratch_file;
+use crate::{Error, Image};
+
+/// Layers are compressed into files without names, since a manifest needs their digests.
+pub(super) fn plan(image: &Image, oci: &lithify_oci::Image) -> Result<Plan, Error> {
+    let mut blobs = Vec::new();
+    let mut layers: Vec<Descriptor> = Vec::new();
+    for (index, layer) in oci.layers().iter().enumerate() {
+        // Archives name the same layer as often as the image does.
+        let twin = oci.layers()[..index].iter().position(|l| l.diff_id == layer.diff_id);
+        if let Some(twin) = twin {
+            layers.push(layers[twin].clone());
+            continue;
+        }
+        let (descriptor, file) = compress(image, oci, index)?;
+        layers.push(descriptor.clone());
+        blobs.push(PlannedBlob {
+            descriptor,
+            source: Box::new(Spooled(file)),
+        });
+    }
+    let config = oci.raw_config();
+    let config_digest = Digest::of(Algorithm::Sha256, config);
+    let config_descriptor =
+        Descriptor::new(media_type::OCI_CONFIG, config_digest, config.len() as u64);
+    blobs.push(PlannedBlob {
+        descriptor: config_descriptor.clone(),
+        source: Box::new(Bytes(config.into())),
+    });
+    let manifest = ImageManifest::new(config_descriptor, layers);
+    let bytes = serde_json::to_vec(&manifest).map_err(|e| Error::Scratch(e.into()))?;
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let mut root = Descriptor::new(media_type::OCI_MANIFEST, digest, bytes.len() as u64);
+    root.platform = Some(oci.platform().clone());
+    Ok(Plan {
+        blobs,
+        documents: vec![(root, bytes)],
+        foreign: 0,
+    })
+}
+
+/// Reads a layer once: it is verified and compressed on the way. One that is compressed stays as it is.
+fn compress(
+    image: &Image,
+    oci: &lithify_oci::Image,
+    index: usize,
+) -> Result<(Descriptor, File), Error> {
+    let layer = &oci.layers()[index];
+    let opened = oci.open_layer(index).map_err(|source| Error::Open {
+        name: image.name().to_owned(),
+        source: Box::new(source),
+    })?;
+    let mut blob = opened.into_reader();
+    let mut magic = Vec::new();
+    (&mut blob)
+        .take(4)
+        .read_to_end(&mut magic)
+        .map_err(Error::Scratch)?;
+    // RFC 1952 and RFC 8878.
+    let (compression, media_type) = match magic.as_slice() {
+        [0x1f, 0x8b, ..] => (LayerCompression::None, media_type::OCI_LAYER_GZIP),
+        [0x28, 0xb5, 0x2f, 0xfd] => (LayerCompression::None, media_type::OCI_LAYER_ZSTD),
+        _ => (LayerCompression::Gzip, media_type::OCI_LAYER_GZIP),
+    };
+    let out = Out {
+        file: scratch_file(None).map_err(Error::Scratch)?,
+        hasher: Hasher::new(Algorithm::Sha256),
+        size: 0,
+    };
+    let encoder = Encoder::new(out, compression).map_err(Error::Scratch)?;
+    let encoder = Arc::new(Mutex::new(Some(encoder)));
+    let tee = Tee {
+        inner: Box::new(io::Cursor::new(magic).chain(blob)),
+        encoder: Arc::clone(&encoder),
+    };
+    let failed = |source| Error::Layer {
+        index,
+        name: image.layer_name(index),
+        source: Box::new(source),
+    };
+    let expected = Expected {
+        digest: layer.digest,
+        size: layer.size,
+        diff_id: Some(layer.diff_id),
+        compression: None,
+    };
+    let options = Options {
+        threading: Threading::Inline,
+        ..Options::default()
+    };
+    let mut reader = LayerReader::new(Box::new(tee), expected, options).map_err(failed)?;
+    while let Some(entry) = reader.next_entry().map_err(failed)? {
+        if matches!(entry.kind, lithify_tree::EntryKind::File { .. }) {
+            reader.copy_into(&mut Discard).map_err(|e| match e {
+                lithify_layer::CopyError::Layer(e) => failed(e),
+                lithify_layer::CopyError::Sink(never) => match never {},
+            })?;
+        }
+    }
+    reader.finish().map_err(failed)?;
+    let encoder = encoder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(encoder) = encoder else {
+        return Err(Error::Scratch(io::Error::other("the layer was lost")));
+    };
+    let (_, out) = encoder.finish().map_err(Error::Scratch)?;
+    Ok((
+        Descriptor::new(media_type, out.hasher.finish(), out.size),
+        out.file,
+    ))
+}
+
+/// A file, and the digest of what is written to it.
+struct Out {
+    file: File,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Write for Out {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(data)?;
+        self.hasher.update(&data[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Gives an encoder all that is read.
+struct Tee {
+    inner: Box<dyn Read + Send>,
+    encoder: Arc<Mutex<Option<Encoder<Out>>>>,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(encoder) = encoder.as_mut() {
+            encoder.write_all(&buffer[..read])?;
+        }
+        Ok(read)
+    }
+}
+
+/// A file read by position, so any number of times at once.
+struct Spooled(File);
+
+impl BlobSource for Spooled {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error> {
+        Ok(Box::new(At {
+            file: &self.0,
+            at: offset,
+        }))
+    }
+}
+
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
