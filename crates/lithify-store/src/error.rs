@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{EntryId, KeyError, RecordError};
+use lithify_digest::Digest;
+
+use crate::{DocumentError, EntryId, IndexError, KeyError, RecordError};
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -149,12 +151,90 @@ pub enum Error {
         /// The destination.
         path: PathBuf,
     },
+    /// A blob was given more bytes than it has.
+    #[error("more bytes than the {size} of the blob {digest}")]
+    BlobTooLong {
+        /// The blob.
+        digest: Box<Digest>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A blob was finished before all its bytes were there. They are kept, to go on from.
+    #[error("only {found} of the {size} bytes of the blob {digest} are there")]
+    BlobTooShort {
+        /// The blob.
+        digest: Box<Digest>,
+        /// Its size in bytes.
+        size: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// A blob's bytes are others than its digest says. They are gone.
+    #[error("the blob {digest} was given bytes with the digest {found}{}", resumed_text(*.resumed))]
+    BlobDigest {
+        /// The blob.
+        digest: Box<Digest>,
+        /// The digest of the bytes.
+        found: Box<Digest>,
+        /// How many of them were there before, from an earlier attempt that may be what was wrong: with any, it is worth
+        /// beginning again.
+        resumed: u64,
+    },
+    /// An image cannot be named: a part of it is not there.
+    #[error(
+        "the image {image:?} cannot be named: its blob {digest} of {size} bytes is not in the store"
+    )]
+    MissingBlob {
+        /// The name.
+        image: String,
+        /// The blob.
+        digest: Box<Digest>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A manifest or index in use is damaged, and going on would need it.
+    #[error("the manifest {digest} is damaged: run fsck, with repair to set it aside")]
+    Manifest {
+        /// The blob.
+        digest: Box<Digest>,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+    /// The list of images cannot be used.
+    #[error("the list of images {path:?} is no good: run fsck, with repair to make a new one")]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IndexError,
+    },
+    /// An image has a name it may not have.
+    #[error(
+        "{name:?} cannot be the name of an image: expected 1 to 4096 bytes, without control characters"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The caller gave up waiting for a blob.
+    #[error("gave up waiting for another process that fetches {digest}")]
+    AbandonedBlob {
+        /// The blob waited for.
+        digest: Box<Digest>,
+    },
     /// The caller gave up waiting for a lock.
     #[error("gave up waiting for another process that builds {key}")]
     Abandoned {
         /// The entry waited for.
         key: EntryId,
     },
+}
+
+fn resumed_text(resumed: u64) -> String {
+    match resumed {
+        0 => String::new(),
+        n => format!(", of which {n} bytes were there before"),
+    }
 }
 
 impl Error {

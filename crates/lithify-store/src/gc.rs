@@ -9,7 +9,7 @@ use crate::error::{Context as _, Error};
 use crate::scan::{Bytes, EntryInfo};
 use crate::store::{LOCKS, QUARANTINE, TEMP};
 use crate::temp::{leftovers, remove_leftover, unique_name};
-use crate::{EntryId, Store, lock, sys};
+use crate::{BlobInfo, EntryId, Store, lock, sys};
 
 /// What is collected.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,10 +17,11 @@ use crate::{EntryId, Store, lock, sys};
 pub struct GcOptions {
     /// Only say what would be removed.
     pub dry_run: bool,
-    /// Keep entries no image needs, the most recently used first, as long as all of them together have at most this
-    /// many bytes.
+    /// Keep entries and blobs no image needs, the most recently used first, as long as all of them together have at most
+    /// this many bytes.
     pub keep_bytes: Option<u64>,
-    /// Keep entries that were used within this time.
+    /// Keep entries and blobs that were used within this time, and beginnings of blobs that were written to. Other tools
+    /// know nothing of leases: while they put images into the store, this is what protects them.
     pub older_than: Option<Duration>,
     /// Remove what was quarantined too.
     pub quarantine: bool,
@@ -40,14 +41,14 @@ impl GcOptions {
         self
     }
 
-    /// How many bytes of entries no image needs to keep.
+    /// How many bytes of entries and blobs no image needs to keep.
     #[must_use]
     pub fn keep_bytes(mut self, bytes: Option<u64>) -> Self {
         self.keep_bytes = bytes;
         self
     }
 
-    /// How long entries are kept after their last use.
+    /// How long entries and blobs are kept after their last use.
     #[must_use]
     pub fn older_than(mut self, age: Option<Duration>) -> Self {
         self.older_than = age;
@@ -62,7 +63,7 @@ impl GcOptions {
     }
 }
 
-/// Why an entry was kept.
+/// Why an entry or a blob was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kept {
@@ -84,6 +85,16 @@ pub struct GcReport {
     pub removed_bytes: Bytes,
     /// Entries kept, and why.
     pub kept: Vec<(EntryInfo, Kept)>,
+    /// Blobs removed, least recently used first.
+    pub blobs: Vec<BlobInfo>,
+    /// Bytes of those.
+    pub blob_bytes: Bytes,
+    /// Blobs kept, and why.
+    pub kept_blobs: Vec<(BlobInfo, Kept)>,
+    /// Beginnings of blobs removed.
+    pub partials: u64,
+    /// Bytes of those.
+    pub partial_bytes: Bytes,
     /// Files and directories dead processes left under construction, removed.
     pub leftovers: u64,
     /// Bytes of those.
@@ -95,13 +106,14 @@ pub struct GcReport {
 }
 
 impl Store {
-    /// Removes entries that no image needs and no process uses, and what dead processes left.
+    /// Removes entries and blobs that no image needs and no process uses, and what dead processes left.
     ///
-    /// Builds, exports and other collections may run at the same time.
+    /// Builds, pulls, exports and other collections may run at the same time.
     ///
     /// # Errors
-    /// [`Error::Record`] when an image's record cannot be read: what it needs must not be removed.
-    /// [`Error::ReadOnly`], or what else the system said.
+    /// [`Error::Record`], [`Error::Index`], [`Error::Manifest`] when an image's record, the list of images or the manifest of
+    /// one cannot be read: what it needs must not be removed, and nothing is. [`Error::ReadOnly`], or what else the system
+    /// said.
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport, Error> {
         if !options.dry_run {
             self.writable()?;
@@ -113,7 +125,9 @@ impl Store {
             false => Some(self.lock_store()?),
         };
         let mut taken = Vec::new();
-        for (entry, verdict) in self.judge(options)? {
+        let (entries, blobs) = self.judge(options)?;
+        let blobs = self.take_blobs(blobs, options.dry_run, &mut report)?;
+        for (entry, verdict) in entries {
             if let Some(kept) = verdict {
                 report.kept.push((entry, kept));
                 continue;
@@ -138,41 +152,44 @@ impl Store {
             }
             drop(held);
         }
+        for blob in blobs {
+            blob.remove()?;
+        }
         self.sweep(options, &mut report)?;
         Ok(report)
     }
 
-    /// Decides on every entry, the least recently used first; `None` is to be removed.
-    fn judge(&self, options: &GcOptions) -> Result<Vec<(EntryInfo, Option<Kept>)>, Error> {
+    /// Decides on every entry and blob, the least recently used first; `None` is to be removed.
+    fn judge(&self, options: &GcOptions) -> Result<(Judged<EntryInfo>, Judged<BlobInfo>), Error> {
         let referenced = self.referenced()?;
-        let mut entries = self.entries()?;
-        entries.sort_by_key(|e| (std::cmp::Reverse(e.last_used), e.id));
-        let now = SystemTime::now();
-        let mut budget = options.keep_bytes.unwrap_or(0);
-        let mut judged: Vec<_> = entries
-            .into_iter()
-            .map(|entry| {
-                // A time in the future is recent.
-                let age = now.duration_since(entry.last_used).unwrap_or_default();
-                let verdict = if referenced.contains(&entry.id) {
-                    Some(Kept::Referenced)
-                } else if options.older_than.is_some_and(|limit| age < limit) {
-                    Some(Kept::Recent)
-                } else if let Some(rest) = budget.checked_sub(entry.bytes.apparent)
-                    && options.keep_bytes.is_some()
-                {
-                    budget = rest;
-                    Some(Kept::Recent)
-                } else {
-                    // Nothing older is kept in place of this one.
-                    budget = 0;
-                    None
-                };
-                (entry, verdict)
-            })
-            .collect();
-        judged.reverse();
-        Ok(judged)
+        let needed = self.needed_blobs(false)?;
+        let entries = self.entries()?.into_iter().map(|entry| Candidate {
+            referenced: referenced.contains(&entry.id),
+            last_used: entry.last_used,
+            bytes: entry.bytes.apparent,
+            what: What::Entry(Box::new(entry)),
+        });
+        let blobs = self.blobs_needed(&needed)?;
+        let blobs = blobs.into_iter().map(|(blob, referenced)| Candidate {
+            referenced,
+            last_used: blob.last_used,
+            bytes: blob.bytes.apparent,
+            what: What::Blob(blob),
+        });
+        let mut all: Vec<_> = entries.chain(blobs).collect();
+        all.sort_by_key(|c| (std::cmp::Reverse(c.last_used), c.what.name()));
+        let (mut entries, mut blobs) = (Vec::new(), Vec::new());
+        let mut judge = Judge::new(options);
+        for candidate in all {
+            let verdict = judge.verdict(&candidate);
+            match candidate.what {
+                What::Entry(entry) => entries.push((*entry, verdict)),
+                What::Blob(blob) => blobs.push((blob, verdict)),
+            }
+        }
+        entries.reverse();
+        blobs.reverse();
+        Ok((entries, blobs))
     }
 
     /// Moves an entry out of sight, unless someone uses it.
@@ -202,6 +219,8 @@ impl Store {
         if self.read_only() {
             return Ok(());
         }
+        (report.partials, report.partial_bytes) =
+            self.collect_partials(options.older_than, options.dry_run)?;
         for path in leftovers(&self.at(TEMP))? {
             let bytes = tree_bytes(&path)?;
             if options.dry_run || remove_leftover(&path)? {
@@ -233,6 +252,70 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// Things, and why each is kept.
+type Judged<T> = Vec<(T, Option<Kept>)>;
+
+/// Something that may be collected.
+struct Candidate {
+    referenced: bool,
+    last_used: SystemTime,
+    bytes: u64,
+    what: What,
+}
+
+enum What {
+    Entry(Box<EntryInfo>),
+    Blob(BlobInfo),
+}
+
+impl What {
+    /// Orders what was used at the same time.
+    fn name(&self) -> String {
+        match self {
+            Self::Entry(entry) => entry.id.hex(),
+            Self::Blob(blob) => blob.digest.hex(),
+        }
+    }
+}
+
+/// Decides what is kept, asked in order of last use.
+struct Judge<'a> {
+    options: &'a GcOptions,
+    now: SystemTime,
+    /// Bytes that may still be kept for nobody.
+    budget: u64,
+}
+
+impl<'a> Judge<'a> {
+    fn new(options: &'a GcOptions) -> Self {
+        Self {
+            options,
+            now: SystemTime::now(),
+            budget: options.keep_bytes.unwrap_or(0),
+        }
+    }
+
+    fn verdict(&mut self, candidate: &Candidate) -> Option<Kept> {
+        // A time in the future is recent.
+        let age = self.now.duration_since(candidate.last_used);
+        let age = age.unwrap_or_default();
+        if candidate.referenced {
+            Some(Kept::Referenced)
+        } else if self.options.older_than.is_some_and(|limit| age < limit) {
+            Some(Kept::Recent)
+        } else if let Some(rest) = self.budget.checked_sub(candidate.bytes)
+            && self.options.keep_bytes.is_some()
+        {
+            self.budget = rest;
+            Some(Kept::Recent)
+        } else {
+            // Nothing older is kept in place of this one.
+            self.budget = 0;
+            None
+        }
     }
 }
 

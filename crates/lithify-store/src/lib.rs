@@ -15,6 +15,10 @@
 //! - **Kept while needed.** Images name the entries they need ([`Store::put_image`]), and an [`Entry`] in use is
 //!   locked; [`Store::gc`] removes the rest, beside running builds.
 //!
+//! - **Images, too.** Blobs are written by one process while others wait, go on where an earlier attempt ended, and have
+//!   their names only when whole and verified ([`Lease::ingest`]). Images have names that other tools know too
+//!   ([`Store::tag`]). What an image needs, and what a running process asked for ([`Lease`]), is not collected.
+//!
 //! Names from images and users are hashed before they become file names.
 //!
 //! ```
@@ -51,6 +55,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blobs; // of images
 mod df; // what takes the space
 mod entry; // an entry in use
 mod error; // why not
@@ -61,9 +66,12 @@ mod images; // what is needed
 mod key; // what an entry is found by
 mod lock; // between processes
 mod lookup; // finding an entry good
+mod names; // images by name
 mod pending; // an entry under construction
 mod quarantine; // setting aside
+mod reach; // which blobs are needed
 mod record; // entry.json
+mod refs; // what a manifest refers to
 mod scan; // all entries
 mod seal; // records that know their digest
 mod stamp; // the cheap check
@@ -75,6 +83,7 @@ mod text; // digests in records
 /// Facts a caller wants to know again: any JSON object.
 pub type Facts = serde_json::Map<String, serde_json::Value>;
 
+pub use blobs::{Begun, BlobInfo, Ingest, Lease};
 pub use df::{DfReport, Usage};
 pub use entry::Entry;
 pub use error::Error;
@@ -85,7 +94,9 @@ pub use images::{ImageRecord, Images, StoredImage, Target};
 pub use key::{EntryId, Input, InputKind, Key, KeyError};
 pub use lock::{KeyLock, OnWait, Waiting};
 pub use lookup::{Damage, Defect, Lookup};
+pub use names::{INDEX_ANNOTATION, IndexError, Tagged};
 pub use pending::{Origin, Pending};
+pub use reach::DocumentError;
 pub use record::{EntryRecord, FileRecord};
 pub use scan::{Bytes, EntryInfo};
 pub use seal::RecordError;

@@ -1,4 +1,5 @@
-//! Locks between processes: one per key, so that one builds what others wait for, and one for the whole store.
+//! Locks between processes: one per key and per blob, so that one builds or fetches what others wait for, and one for the
+//! whole store.
 //!
 //! A lock is the kernel's (`flock(2)`) and ends with its holder, however that ends. Lock files are removed by whoever
 //! holds the lock; who gets the lock of a file that lost its name starts over, so that two never hold one key.
@@ -10,13 +11,20 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lithify_digest::Digest;
+
 use crate::error::{Context as _, Error};
 use crate::{EntryId, Key, sys};
 
 /// The lock of the whole store. Never removed.
 pub(crate) const STORE_LOCK: &str = "store.lock";
 
-/// Says that another process builds what this one needs.
+/// What the names of the locks of blobs begin with.
+const BLOB_PREFIX: &str = "blob-";
+/// What the names of leases begin with.
+pub(crate) const LEASE_PREFIX: &str = "lease-";
+
+/// Says that another process builds or fetches what this one needs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -26,16 +34,14 @@ pub struct Waiting {
     pub elapsed: Duration,
 }
 
-/// Called while another process builds what is needed; breaking gives up.
+/// Called while another process builds or fetches what is needed; breaking gives up.
 pub type OnWait<'a> = &'a mut dyn FnMut(&Waiting) -> ControlFlow<()>;
 
 /// The right to build one entry. Ends when dropped, or with the process.
 #[derive(Debug)]
 pub struct KeyLock {
     key: Key,
-    path: PathBuf,
-    /// Holds the lock.
-    _file: File,
+    _lock: FileLock,
 }
 
 impl KeyLock {
@@ -48,29 +54,68 @@ impl KeyLock {
     pub(crate) fn acquire(
         locks: &Path,
         key: &Key,
-        mut wait: Option<OnWait<'_>>,
+        wait: Option<OnWait<'_>>,
     ) -> Result<Self, Error> {
         let id = key.id();
-        let path = locks.join(file_name(id));
+        let abandoned = || Error::Abandoned { key: id };
+        Ok(Self {
+            key: key.clone(),
+            _lock: FileLock::acquire(locks.join(file_name(id)), wait, &abandoned)?,
+        })
+    }
+}
+
+/// The right to write one blob. Ends when dropped, or with the process.
+#[derive(Debug)]
+pub(crate) struct BlobLock {
+    _lock: FileLock,
+}
+
+impl BlobLock {
+    pub(crate) fn acquire(
+        locks: &Path,
+        digest: &Digest,
+        wait: Option<OnWait<'_>>,
+    ) -> Result<Self, Error> {
+        let path = locks.join(format!("{BLOB_PREFIX}{}.lock", flat_name(digest)));
+        let abandoned = || Error::AbandonedBlob {
+            digest: Box::new(*digest),
+        };
+        Ok(Self {
+            _lock: FileLock::acquire(path, wait, &abandoned)?,
+        })
+    }
+}
+
+/// The exclusive lock of a file that is there for nothing else, and goes with the lock.
+#[derive(Debug)]
+struct FileLock {
+    path: PathBuf,
+    /// Holds the lock.
+    _file: File,
+}
+
+impl FileLock {
+    fn acquire(
+        path: PathBuf,
+        mut wait: Option<OnWait<'_>>,
+        abandoned: &dyn Fn() -> Error,
+    ) -> Result<Self, Error> {
         let start = Instant::now();
         loop {
             let file = open_lock(&path)?;
             match &mut wait {
                 None => sys::lock(&file).context("lock", &path)?,
-                Some(wait) => lock_polling(&file, &path, id, start, *wait)?,
+                Some(wait) => lock_polling(&file, &path, abandoned, start, *wait)?,
             }
             if sys::is_at(&file, &path).context("look at", &path)? {
-                return Ok(Self {
-                    key: key.clone(),
-                    path,
-                    _file: file,
-                });
+                return Ok(Self { path, _file: file });
             }
         }
     }
 }
 
-impl Drop for KeyLock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // Still locked: no one else has this name's lock. A file that stays is collected later.
         fs::remove_file(&self.path).ok();
@@ -81,7 +126,7 @@ impl Drop for KeyLock {
 fn lock_polling(
     file: &File,
     path: &Path,
-    id: EntryId,
+    abandoned: &dyn Fn() -> Error,
     start: Instant,
     wait: OnWait<'_>,
 ) -> Result<(), Error> {
@@ -92,7 +137,7 @@ fn lock_polling(
             elapsed: start.elapsed(),
         };
         if wait(&waiting).is_break() {
-            return Err(Error::Abandoned { key: id });
+            return Err(abandoned());
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
@@ -123,10 +168,34 @@ fn file_name(id: EntryId) -> String {
 
 /// Whether a lock file may have this name.
 pub(crate) fn is_lock_name(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".lock") else {
+        return false;
+    };
     name == STORE_LOCK
-        || name
-            .strip_suffix(".lock")
-            .is_some_and(|id| id.parse::<EntryId>().is_ok())
+        || stem.parse::<EntryId>().is_ok()
+        || is_lease_name(name)
+        || stem
+            .strip_prefix(BLOB_PREFIX)
+            .is_some_and(|blob| from_flat_name(blob).is_some())
+}
+
+/// Whether a lease may have this name.
+pub(crate) fn is_lease_name(name: &str) -> bool {
+    let unique = name
+        .strip_prefix(LEASE_PREFIX)
+        .and_then(|rest| rest.strip_suffix(".lock"));
+    unique.is_some_and(|u| !u.is_empty() && u.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+}
+
+/// A digest as a file name of one directory: `ALGORITHM-HEX`.
+pub(crate) fn flat_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm(), digest.hex())
+}
+
+/// The digest whose [`flat_name`] this is.
+pub(crate) fn from_flat_name(name: &str) -> Option<Digest> {
+    let (algorithm, hex) = name.split_once('-')?;
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 /// The process that holds the lock of a file, from `/proc/locks` (`proc(5)`).
@@ -165,14 +234,35 @@ impl StoreLock {
     }
 }
 
-/// Removes lock files of keys nobody holds, left by processes that were killed; counts them.
+/// The lock of which blobs there are, that of the directory itself: shared by who enters in a lease what it needs, exclusive
+/// for who takes blobs away. Held for moments only.
+#[derive(Debug)]
+pub(crate) struct BlobsLock {
+    _file: File,
+}
+
+impl BlobsLock {
+    pub(crate) fn shared(blobs: &Path) -> Result<Self, Error> {
+        let file = sys::open_dir(blobs).context("open", blobs)?;
+        sys::lock_shared(&file).context("lock", blobs)?;
+        Ok(Self { _file: file })
+    }
+
+    pub(crate) fn exclusive(blobs: &Path) -> Result<Self, Error> {
+        let file = sys::open_dir(blobs).context("open", blobs)?;
+        sys::lock(&file).context("lock", blobs)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Removes lock files of keys and blobs, and leases, that nobody holds, left by processes that were killed; counts them.
 pub(crate) fn collect(locks: &Path, dry_run: bool) -> Result<u64, Error> {
     let mut removed = 0;
     for item in fs::read_dir(locks).context("list", locks)? {
         let item = item.context("list", locks)?;
         let name = item.file_name();
-        let key_lock = |n: &str| n != STORE_LOCK && is_lock_name(n);
-        if !name.to_str().is_some_and(key_lock) {
+        let removable = |n: &str| n != STORE_LOCK && is_lock_name(n);
+        if !name.to_str().is_some_and(removable) {
             continue;
         }
         let path = item.path();

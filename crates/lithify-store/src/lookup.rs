@@ -155,7 +155,7 @@ impl Store {
     /// # Errors
     /// As [`Store::look_up`].
     pub fn look_up_id(&self, id: EntryId) -> Result<Lookup, Error> {
-        let directory = match self.lease(id) {
+        let directory = match self.lease_entry(id) {
             Ok(Some(directory)) => directory,
             Ok(None) => return Ok(Lookup::Miss),
             // A file or link where a directory should be.
@@ -212,7 +212,7 @@ impl Store {
     }
 
     /// Opens an entry's directory and takes a shared lock of it, which keeps it from being collected.
-    pub(crate) fn lease(&self, id: EntryId) -> Result<Option<File>, Error> {
+    pub(crate) fn lease_entry(&self, id: EntryId) -> Result<Option<File>, Error> {
         let path = self.entry_path(id);
         loop {
             let directory = match sys::open_dir(&path) {

@@ -12,7 +12,7 @@ use crate::error::{Context as _, Error};
 use crate::lock::StoreLock;
 use crate::record::unseal_version;
 use crate::seal::{self, RecordError};
-use crate::temp::publish;
+use crate::temp::{publish, publish_as};
 use crate::{EntryId, sys};
 
 /// The version of the store's layout this program reads and writes.
@@ -26,11 +26,12 @@ pub(crate) const ARTIFACTS: &str = "artifacts";
 pub(crate) const IMAGES: &str = "images";
 pub(crate) const LOCKS: &str = "locks";
 pub(crate) const TEMP: &str = "tmp";
+pub(crate) const PARTIAL: &str = "partial";
 pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// The directories, in the order in which they are made. `tmp` first: it tells an unfinished store from an image
 /// layout of someone else's.
-const DIRECTORIES: [&str; 7] = [
+const DIRECTORIES: [&str; 8] = [
     TEMP,
     LOCKS,
     ARTIFACTS,
@@ -38,6 +39,7 @@ const DIRECTORIES: [&str; 7] = [
     QUARANTINE,
     BLOBS,
     "blobs/sha256",
+    PARTIAL,
 ];
 
 /// `oci-layout` of an image layout (image-spec, `image-layout.md`).
@@ -276,13 +278,8 @@ impl Store {
 
     pub(crate) fn write_plain(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.at(name);
-        publish(&self.at(TEMP), &path, bytes, true)?;
         // Other tools write these two.
-        let mut permissions = fs::symlink_metadata(&path)
-            .context("look at", &path)?
-            .permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
-        fs::set_permissions(&path, permissions).context("set the mode of", &path)
+        publish_as(&self.at(TEMP), &path, bytes, 0o644, true)
     }
 
     /// Writes the file that makes a directory a store: last.

@@ -72,6 +72,28 @@ pub(crate) fn lock(file: &File) -> io::Result<()> {
     }
 }
 
+/// Waits for a shared lock of an open file or directory.
+pub(crate) fn lock_shared(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock_shared() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Opens a file for reading and writing, and makes it if it is not there.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    let file: File = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?.into();
+    Ok(file)
+}
+
 /// Takes the exclusive lock if nobody has any.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     tried(file.try_lock())
@@ -114,12 +136,18 @@ pub(crate) fn sha256(file: &File) -> io::Result<(u64, Digest)> {
 
 /// Length and digest of a file's bytes.
 pub(crate) fn digest(file: &File, algorithm: Algorithm) -> io::Result<(u64, Digest)> {
+    let (length, hasher) = hash(file, algorithm)?;
+    Ok((length, hasher.finish()))
+}
+
+/// Length and running digest of a file's bytes.
+pub(crate) fn hash(file: &File, algorithm: Algorithm) -> io::Result<(u64, Hasher)> {
     let mut buffer = vec![0; 1 << 20];
     let mut hasher = Hasher::new(algorithm);
     let mut offset = 0;
     loop {
         match file.read_at(&mut buffer, offset) {
-            Ok(0) => return Ok((offset, hasher.finish())),
+            Ok(0) => return Ok((offset, hasher)),
             Ok(n) => {
                 hasher.update(&buffer[..n]);
                 offset += n as u64;

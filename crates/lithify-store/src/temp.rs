@@ -101,6 +101,17 @@ pub(crate) fn publish(
     bytes: &[u8],
     durable: bool,
 ) -> Result<(), Error> {
+    publish_as(temp, destination, bytes, 0o444, durable)
+}
+
+/// As [`publish`], with these permissions.
+pub(crate) fn publish_as(
+    temp: &Path,
+    destination: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durable: bool,
+) -> Result<(), Error> {
     let (path, mut file) = loop {
         let path = temp.join(unique_name());
         let file = match File::options().write(true).create_new(true).open(&path) {
@@ -116,7 +127,7 @@ pub(crate) fn publish(
     };
     let write = || -> io::Result<()> {
         file.write_all(bytes)?;
-        sys::set_mode(&file, 0o444)?;
+        sys::set_mode(&file, mode)?;
         if durable {
             file.sync_all()?;
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use lithify_digest::Digest;
 
 pub use self::oci::LayoutProblem;
+use crate::blobs::is_partial_name;
 use crate::error::{Context as _, Error};
 use crate::images::{ImageRecord, is_image_name};
 use crate::lock::is_lock_name;
@@ -19,7 +20,8 @@ use crate::record::{RECORD, STAMP};
 use crate::seal::RecordError;
 use crate::stamp::{MAX_STAMP, Stamps};
 use crate::store::{
-    ARTIFACTS, BLOBS, IMAGES, LOCKS, QUARANTINE, TEMP, VERSION_FILE, VersionProblem, is_store_name,
+    ARTIFACTS, BLOBS, IMAGES, LOCKS, PARTIAL, QUARANTINE, TEMP, VERSION_FILE, VersionProblem,
+    is_store_name,
 };
 use crate::temp::{leftovers, remove_leftover};
 use crate::{EntryId, Store, sys};
@@ -94,9 +96,24 @@ pub enum Problem {
         /// The digest of its bytes.
         found: Digest,
     },
+    /// A part of an image is not there, or has another length: it has to be pulled again.
+    #[error("{}its blob {part} of {size} bytes is not there; pull it again", named(.name))]
+    Incomplete {
+        /// The image's name, if it has one.
+        name: Option<String>,
+        /// The part.
+        part: Box<Digest>,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// A process died while it made this.
     #[error("a process that is gone left it unfinished")]
     Leftover,
+}
+
+fn named(name: &Option<String>) -> String {
+    name.as_ref()
+        .map_or_else(String::new, |name| format!("the image {name:?}: "))
 }
 
 impl Problem {
@@ -164,12 +181,10 @@ impl FsckReport {
 
 /// What repairing a problem means.
 enum Repair<'a> {
-    /// Nothing can be done here.
-    None,
     /// Set it aside, if it still is the open one.
     Quarantine(Option<&'a File>),
     /// Set it aside and write this instead.
-    Rewrite(&'static str, &'static [u8]),
+    Rewrite(&'static str, &'a [u8]),
     /// Done by something that makes the finding's matter good on the way; this is what it said.
     Done(Result<(), Error>),
     /// Remove the leftover.
@@ -199,6 +214,7 @@ impl Store {
         check.image_layout()?;
         check.entries()?;
         check.images()?;
+        check.partials()?;
         check.locks()?;
         check.temporary()?;
         Ok(check.report)
@@ -228,7 +244,6 @@ impl Check<'_> {
 
     fn repaired(&self, path: &Path, repair: Repair<'_>) -> Result<Action, Error> {
         Ok(match repair {
-            Repair::None => Action::Reported,
             Repair::Quarantine(open) => match quarantine(self.store, path, open)? {
                 Some(to) => Action::Quarantined(to),
                 None => Action::Reported,
@@ -316,7 +331,7 @@ impl Check<'_> {
     }
 
     fn entry(&mut self, id: EntryId, path: &Path) -> Result<(), Error> {
-        let Some(directory) = self.store.lease(id)? else {
+        let Some(directory) = self.store.lease_entry(id)? else {
             return Ok(());
         };
         // Before the check, which writes a new stamp.
@@ -426,6 +441,20 @@ impl Check<'_> {
                 .map(|entry| (image.record.name, entry)),
             _ => None,
         })
+    }
+
+    fn partials(&mut self) -> Result<(), Error> {
+        for (name, path) in self.list(&self.store.at(PARTIAL))? {
+            let regular = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file());
+            // The next who wants the blob goes on with it, or collection removes it.
+            if !regular && sys::open(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+                continue;
+            }
+            if !regular || !name.as_deref().is_some_and(is_partial_name) {
+                self.found(&path, Problem::Unknown, Repair::Quarantine(None));
+            }
+        }
+        Ok(())
     }
 
     fn locks(&mut self) -> Result<(), Error> {

@@ -9,11 +9,14 @@ use std::io;
 use std::path::Path;
 
 use lithify_digest::{Algorithm, Digest};
+use lithify_oci::layout::REF_NAME;
 use serde::Deserialize;
 
 use super::{Check, Problem, Repair};
 use crate::error::{Context as _, Error};
-use crate::store::{BLOBS, EMPTY_INDEX, EMPTY_LAYOUT, OCI_INDEX, OCI_LAYOUT};
+use crate::names::Entries;
+use crate::quarantine::quarantine_locked;
+use crate::store::{BLOBS, EMPTY_LAYOUT, OCI_INDEX, OCI_LAYOUT};
 use crate::sys;
 
 /// Longest `oci-layout` or `index.json`, in bytes.
@@ -83,10 +86,13 @@ struct Index {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Descriptor {
+    media_type: Option<String>,
     #[serde(with = "crate::text::digest")]
     digest: Digest,
     size: u64,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 fn read(path: &Path) -> Result<Result<Vec<u8>, LayoutProblem>, Error> {
@@ -114,12 +120,9 @@ fn check_layout(bytes: &[u8]) -> Result<(), LayoutProblem> {
     }
 }
 
-fn check_index(bytes: &[u8], blobs: &Path) -> Result<Result<(), LayoutProblem>, Error> {
-    let wrong = |member, expected| Ok(Err(LayoutProblem::Member { member, expected }));
-    let index: Index = match serde_json::from_slice(bytes) {
-        Ok(index) => index,
-        Err(e) => return Ok(Err(e.into())),
-    };
+fn check_index(bytes: &[u8]) -> Result<Index, LayoutProblem> {
+    let wrong = |member, expected| Err(LayoutProblem::Member { member, expected });
+    let index: Index = serde_json::from_slice(bytes)?;
     if index.schema_version != 2 {
         return wrong("schemaVersion", "2");
     }
@@ -127,24 +130,7 @@ fn check_index(bytes: &[u8], blobs: &Path) -> Result<Result<(), LayoutProblem>, 
     if media_type.is_some_and(|m| m != "application/vnd.oci.image.index.v1+json") {
         return wrong("mediaType", "application/vnd.oci.image.index.v1+json");
     }
-    for Descriptor { digest, size } in index.manifests {
-        let path = blobs.join(digest.algorithm().name()).join(digest.hex());
-        match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.len() == size => {}
-            Ok(metadata) => {
-                return Ok(Err(LayoutProblem::BlobSize {
-                    digest,
-                    expected: size,
-                    found: metadata.len(),
-                }));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Ok(Err(LayoutProblem::MissingBlob { digest }));
-            }
-            Err(e) => return Err(Error::io("look at", &path, e)),
-        }
-    }
-    Ok(Ok(()))
+    Ok(index)
 }
 
 impl Check<'_> {
@@ -157,19 +143,104 @@ impl Check<'_> {
         }
         self.blobs()?;
         let path = self.store.at(OCI_INDEX);
-        let result = match read(&path)? {
-            Ok(bytes) => check_index(&bytes, &self.store.at(BLOBS))?,
-            Err(problem) => Err(problem),
+        let (bytes, result) = match read(&path)? {
+            Ok(bytes) => {
+                let result = check_index(&bytes);
+                (bytes, result)
+            }
+            Err(problem) => (Vec::new(), Err(problem)),
         };
-        if let Err(problem) = result {
-            let repair = match &problem {
-                // What is listed and missing can come back; an index written anew would forget it.
-                LayoutProblem::MissingBlob { .. } | LayoutProblem::BlobSize { .. } => Repair::None,
-                _ => Repair::Rewrite(OCI_INDEX, EMPTY_INDEX),
+        match result {
+            Ok(index) => self.listed(&path, index),
+            Err(problem) => {
+                let salvaged = Entries::salvage(&bytes);
+                let repair = Repair::Rewrite(OCI_INDEX, &salvaged);
+                self.found(&path, Problem::Layout(problem), repair);
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks what `index.json` lists, and what that leads to.
+    fn listed(&mut self, path: &Path, index: Index) -> Result<(), Error> {
+        for entry in index.manifests {
+            if self.entry_problem(&entry)?.is_none() {
+                continue;
+            }
+            // Looks again while no image loses its name and nothing is collected.
+            let _lock = match self.store.read_only() {
+                true => None,
+                false => Some(self.store.lock_store()?),
             };
-            self.found(&path, Problem::Layout(problem), repair);
+            let listed = self.store.listed().unwrap_or_default();
+            if !listed.iter().any(|r| r.digest == entry.digest) {
+                continue;
+            }
+            if let Some((problem, at)) = self.entry_problem(&entry)? {
+                let done = match self.repair {
+                    true => self.mend(&entry, at),
+                    false => Ok(()),
+                };
+                self.found(path, problem, Repair::Done(done));
+            }
         }
         Ok(())
+    }
+
+    /// What is wrong with the image of an entry, and where if that is not the entry's own manifest.
+    fn entry_problem(
+        &self,
+        entry: &Descriptor,
+    ) -> Result<Option<(Problem, Option<Digest>)>, Error> {
+        let Descriptor { digest, size, .. } = entry;
+        match self.store.blob_size(digest)? {
+            None => {
+                let digest = *digest;
+                let problem = LayoutProblem::MissingBlob { digest };
+                return Ok(Some((Problem::Layout(problem), None)));
+            }
+            Some(found) if found != *size => {
+                let problem = LayoutProblem::BlobSize {
+                    digest: *digest,
+                    expected: *size,
+                    found,
+                };
+                return Ok(Some((Problem::Layout(problem), None)));
+            }
+            Some(_) => {}
+        }
+        let media_type = entry.media_type.as_deref().unwrap_or("");
+        let Some(lack) = self.store.missing_part(digest, media_type)? else {
+            return Ok(None);
+        };
+        let annotations = entry.annotations.as_ref();
+        let problem = Problem::Incomplete {
+            name: annotations.and_then(|a| a.get(REF_NAME).cloned()),
+            part: Box::new(lack.part),
+            size: lack.size,
+        };
+        let at = (lack.manifest != *digest).then_some(lack.manifest);
+        Ok(Some((problem, at)))
+    }
+
+    /// Takes away what leads to parts that are not there: the entry, or in an index the manifests of those platforms. With the
+    /// lock of the store.
+    fn mend(&self, entry: &Descriptor, mut at: Option<Digest>) -> Result<(), Error> {
+        loop {
+            match at {
+                None => return self.store.drop_entries(&entry.digest),
+                Some(manifest) => {
+                    let path = self.store.blob_path(&manifest);
+                    if quarantine_locked(self.store, &path, None)?.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
+            match self.entry_problem(entry)? {
+                None => return Ok(()),
+                Some((_, next)) => at = next,
+            }
+        }
     }
 
     fn blobs(&mut self) -> Result<(), Error> {

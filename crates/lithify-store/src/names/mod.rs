@@ -1,0 +1,144 @@
+//! Images by name: the entries of `index.json`.
+//!
+//! Other tools find an image by its `org.opencontainers.image.ref.name`, and `umoci` refuses a name two entries have. So
+//! of the platforms of one name, one has the name itself, and the others have `NAME@PLATFORM`; what belongs together
+//! is said by `io.containerd.image.name`, which every entry made here has.
+
+mod index; // the file
+
+use std::path::Path;
+
+use lithify_digest::Digest;
+use lithify_oci::Platform;
+use lithify_oci::manifest::Descriptor;
+use lithify_oci::reference::Reference;
+
+pub(crate) use self::index::{Entries, INDEX_FILE_LIMIT, read_index};
+pub use self::index::{IndexError, Tagged};
+use crate::Store;
+use crate::error::Error;
+use crate::store::OCI_INDEX;
+
+/// Annotation with the digest of the index a manifest was chosen from.
+pub const INDEX_ANNOTATION: &str = "dev.lithify.index";
+/// Longest name of an image, in bytes.
+const MAX_NAME: usize = 4096;
+
+impl Store {
+    /// Names an image, in the list other tools read too. Whatever had the name for the same platform loses it, and is
+    /// part of the answer; without a platform, as for a whole index, everything of this name.
+    ///
+    /// All parts of the image have to be there: of an index, all parts of those manifests that are. So a name
+    /// always leads to an image that can be used. `index` is the index its manifest was chosen from, if it was: the image is
+    /// found by its digest too, and the index is kept as long as the name. If that index has the name itself, it
+    /// keeps it.
+    ///
+    /// The descriptor's annotations are kept, but for those that name images.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], [`Error::Name`], [`Error::Index`], or what the system said.
+    pub fn tag(
+        &self,
+        name: &str,
+        descriptor: &Descriptor,
+        index: Option<&Digest>,
+    ) -> Result<Vec<Tagged>, Error> {
+        self.writable()?;
+        check_name(name)?;
+        let _lock = self.lock_store()?;
+        let missing = |digest: Digest, size| Error::MissingBlob {
+            image: name.to_owned(),
+            digest: Box::new(digest),
+            size,
+        };
+        if !self.has_blob(&descriptor.digest, descriptor.size)? {
+            return Err(missing(descriptor.digest, descriptor.size));
+        }
+        if let Some(lack) = self.missing_part(&descriptor.digest, &descriptor.media_type)? {
+            return Err(missing(lack.part, lack.size));
+        }
+        let mut entries = Entries::read(self)?;
+        let replaced = entries.enter(name, descriptor, index);
+        entries.write(self)?;
+        Ok(replaced)
+    }
+
+    /// Takes a name away, for all platforms or one, and returns what had it. The blobs stay until they are collected.
+    ///
+    /// # Errors
+    /// [`Error::Index`], or what the system said. An unknown name gives an empty answer.
+    pub fn untag(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<Tagged>, Error> {
+        self.writable()?;
+        let _lock = self.lock_store()?;
+        let mut entries = Entries::read(self)?;
+        let removed = entries.remove(name, platform);
+        if !removed.is_empty() {
+            entries.write(self)?;
+        }
+        Ok(removed)
+    }
+
+    /// All images with names, sorted by name and platform; those other tools put there too.
+    ///
+    /// # Errors
+    /// [`Error::Index`], or what the system said.
+    pub fn tagged(&self) -> Result<Vec<Tagged>, Error> {
+        Ok(Entries::read(self)?.tagged())
+    }
+
+    /// What has this name, sorted by platform: one entry for each platform, or one index.
+    ///
+    /// A reference with a digest, if nothing has it for its name, finds what has the same repository and is this manifest
+    /// or index, or was chosen from this index.
+    ///
+    /// # Errors
+    /// [`Error::Index`], or what the system said.
+    pub fn find(&self, name: &str) -> Result<Vec<Tagged>, Error> {
+        let all = self.tagged()?;
+        let named: Vec<_> = all.iter().filter(|t| t.goes_by(name)).cloned().collect();
+        let Ok(reference) = name.parse::<Reference>() else {
+            return Ok(named);
+        };
+        let Some(digest) = reference.digest().filter(|_| named.is_empty()) else {
+            return Ok(named);
+        };
+        let repository = reference.normalised().name();
+        let same_repository = |t: &Tagged| {
+            let reference = t.name.parse::<Reference>();
+            reference.is_ok_and(|r| r.normalised().name() == repository)
+        };
+        let fits = |t: &Tagged| {
+            (t.descriptor.digest == *digest || t.index.as_ref() == Some(digest))
+                && same_repository(t)
+        };
+        let mut found: Vec<_> = all.into_iter().filter(fits).collect();
+        // One image may have several names.
+        let mut seen = std::collections::BTreeSet::new();
+        found.retain(|t| seen.insert(t.descriptor.digest));
+        Ok(found)
+    }
+
+    /// Takes entries out of the list, by their digests. For those who repair and hold the lock of the store.
+    pub(crate) fn drop_entries(&self, digest: &Digest) -> Result<(), Error> {
+        let mut entries = Entries::read(self)?;
+        entries.drop_digest(digest);
+        entries.write(self)
+    }
+
+    pub(crate) fn index_error(&self, source: IndexError) -> Error {
+        let path: &Path = &self.at(OCI_INDEX);
+        Error::Index {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    match (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(Error::Name {
+            name: name.to_owned(),
+        }),
+    }
+}

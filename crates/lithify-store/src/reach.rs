@@ -1,0 +1,197 @@
+//! Which blobs are needed, by what refers to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lithify_digest::Digest;
+
+use crate::error::{Context as _, Error};
+use crate::names::{INDEX_FILE_LIMIT, IndexError};
+use crate::refs::{MAX_DOCUMENT, Part, Reference, is_document_type, references};
+use crate::store::OCI_INDEX;
+use crate::{Store, sys};
+
+/// What is wrong with a manifest or index.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// More bytes than any has.
+    #[error("a manifest has at most {MAX_DOCUMENT} bytes")]
+    TooLarge,
+    /// Other bytes than its name says.
+    #[error("its bytes have the digest {found}")]
+    Digest {
+        /// The digest of its bytes.
+        found: Box<Digest>,
+    },
+    /// Not JSON.
+    #[error("it is not JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// How a blob that is needed is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// It refers to nothing.
+    Opaque,
+    /// It refers to others if it happens to be JSON.
+    Perhaps,
+    /// It refers to others.
+    Document,
+}
+
+fn role(reference: &Reference) -> Role {
+    match reference.part {
+        _ if reference.is_document() => Role::Document,
+        // An index may list anything.
+        Part::Manifest => Role::Perhaps,
+        _ => Role::Opaque,
+    }
+}
+
+/// Blobs found needed.
+#[derive(Debug, Default)]
+struct Found {
+    roles: BTreeMap<Digest, Role>,
+    /// Those to be read.
+    open: Vec<Digest>,
+}
+
+impl Found {
+    fn add(&mut self, digest: Digest, role: Role) {
+        let known = self.roles.entry(digest).or_insert(Role::Opaque);
+        if *known < role {
+            // Read once, and once more at most.
+            *known = role;
+            self.open.push(digest);
+        }
+    }
+}
+
+impl Store {
+    /// All blobs that `index.json` and image records lead to, whether they are there or not. For those who hold the lock
+    /// of the store.
+    ///
+    /// Parts that are missing lead nowhere: who pulls one platform stores an index without the others. Damaged ones
+    /// are errors, or when `lenient` lead nowhere too.
+    pub(crate) fn needed_blobs(&self, lenient: bool) -> Result<BTreeSet<Digest>, Error> {
+        let mut found = Found::default();
+        match self.listed() {
+            Ok(roots) => {
+                for root in &roots {
+                    found.add(root.digest, role(root));
+                }
+            }
+            Err(Error::Index { .. }) if lenient => {}
+            Err(e) => return Err(e),
+        }
+        for image in self.images()?.images {
+            found.add(image.record.manifest, Role::Document);
+        }
+        while let Some(digest) = found.open.pop() {
+            let strict = found.roles.get(&digest) == Some(&Role::Document);
+            let references = match self.document(&digest)? {
+                Document::Missing => continue,
+                Document::Good(references) => references,
+                Document::Damaged(_) if lenient || !strict => continue,
+                Document::Damaged(source) => {
+                    let digest = Box::new(digest);
+                    return Err(Error::Manifest { digest, source });
+                }
+            };
+            for reference in &references {
+                found.add(reference.digest, role(reference));
+            }
+        }
+        Ok(found.roles.into_keys().collect())
+    }
+
+    /// What `index.json` refers to.
+    pub(crate) fn listed(&self) -> Result<Vec<Reference>, Error> {
+        let path = self.at(OCI_INDEX);
+        let bad = |source: IndexError| Error::Index {
+            path: path.clone(),
+            source,
+        };
+        let bytes = crate::names::read_index(self)?;
+        if bytes.len() > INDEX_FILE_LIMIT {
+            return Err(bad(IndexError::TooLarge));
+        }
+        references(&bytes).map_err(|e| bad(IndexError::Json(e)))
+    }
+
+    /// Reads and verifies a manifest or index.
+    pub(crate) fn document(&self, digest: &Digest) -> Result<Document, Error> {
+        let Some(file) = self.open_blob(digest)? else {
+            return Ok(Document::Missing);
+        };
+        let path = self.blob_path(digest);
+        let bytes = sys::read_limited(file, MAX_DOCUMENT).context("read", &path)?;
+        let Some(bytes) = bytes else {
+            return Ok(Document::Damaged(DocumentError::TooLarge));
+        };
+        let found = Digest::of(digest.algorithm(), &bytes);
+        if found != *digest {
+            let found = Box::new(found);
+            return Ok(Document::Damaged(DocumentError::Digest { found }));
+        }
+        Ok(match references(&bytes) {
+            Ok(references) => Document::Good(references),
+            Err(e) => Document::Damaged(DocumentError::Json(e)),
+        })
+    }
+
+    /// The first part of a manifest that is not there, or has another length; its own and, in an index, those of the
+    /// manifests that are there.
+    pub(crate) fn missing_part(
+        &self,
+        digest: &Digest,
+        media_type: &str,
+    ) -> Result<Option<Incomplete>, Error> {
+        let mut found = Found::default();
+        let role = match is_document_type(media_type) {
+            true => Role::Document,
+            false => Role::Perhaps,
+        };
+        found.add(*digest, role);
+        while let Some(digest) = found.open.pop() {
+            let Document::Good(references) = self.document(&digest)? else {
+                // What is damaged is another matter.
+                continue;
+            };
+            for reference in references {
+                match (reference.part, reference.size) {
+                    (Part::Manifest, _) => {
+                        found.add(reference.digest, self::role(&reference));
+                    }
+                    (Part::Config | Part::Layer, Some(size))
+                        if !reference.elsewhere && !self.has_blob(&reference.digest, size)? =>
+                    {
+                        return Ok(Some(Incomplete {
+                            manifest: digest,
+                            part: reference.digest,
+                            size,
+                        }));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A manifest or index, as it stands in the store.
+pub(crate) enum Document {
+    Missing,
+    Damaged(DocumentError),
+    /// What it refers to.
+    Good(Vec<Reference>),
+}
+
+/// A manifest, and a part of it that is not there.
+#[derive(Debug)]
+pub(crate) struct Incomplete {
+    pub(crate) manifest: Digest,
+    pub(crate) part: Digest,
+    pub(crate) size: u64,
+}
