@@ -252,6 +252,30 @@ pub enum Error {
         /// The destination asked for.
         name: String,
     },
+    /// The destination cannot take what is published.
+    #[error("`{}` cannot be published to: expected oci:DIR or oci:DIR:TAG", .name.escape_debug())]
+    PublishDestination {
+        /// The destination asked for.
+        name: String,
+    },
+    /// The image cannot be published as a filesystem.
+    #[error("`{}` cannot be published: {reason}", .name.escape_debug())]
+    PublishSource {
+        /// The image's name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The lowest layer removes something, which the draft format forbids.
+    #[error(
+        "the lowest layer ({name}) removes `/{path}`, which the draft format does not allow: publish it as containerd has it"
+    )]
+    PublishWhiteouts {
+        /// Its digest.
+        name: String,
+        /// What it removes, escaped.
+        path: String,
+    },
     /// There is nothing to append a layer to.
     #[error("there is no image layout at `{}` to append to; name the image the changes were made on with --base", .path.display())]
     NoBase {

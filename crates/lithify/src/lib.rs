@@ -49,6 +49,7 @@ mod options; // reading
 mod output; // files that are complete or not there
 mod output_dir; // and directories
 mod progress; // how far things are
+mod publish; // filesystems as images and artifacts
 mod spool; // data that waits
 mod subject; // image or artifact
 mod transfer; // from one place to another
@@ -77,4 +78,8 @@ pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
+pub use publish::{
+    ErofsSpec, PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest,
+    UnknownErofsSpec, publish,
+};
 pub use subject::{ImageFile, Subject, VerifyReport};

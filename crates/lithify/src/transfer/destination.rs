@@ -8,7 +8,6 @@ use lithify_oci::manifest::Descriptor;
 use crate::Error;
 
 /// A blob that can be read more than once: an upload that breaks off starts again.
-#[allow(dead_code, reason = "what the transfers are written against")]
 pub(crate) trait BlobSource: Send + Sync {
     /// Opens it at `offset`.
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error>;
@@ -18,7 +17,6 @@ pub(crate) trait BlobSource: Send + Sync {
 /// it refers to; then [`finish`](Self::finish).
 ///
 /// What is put is verified against its descriptor by the destination; nothing wrong becomes visible.
-#[allow(dead_code, reason = "what the transfers are written against")]
 pub(crate) trait Destination: Send + Sync + fmt::Debug {
     /// Whether a blob is there already, whole.
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error>;

@@ -1,6 +1,7 @@
 //! Images from one place to another.
 
 mod destination; // where they go
+mod layout; // an OCI image layout
 
-#[allow(unused_imports, reason = "what the transfers are written against")]
 pub(crate) use destination::{BlobSource, Destination};
+pub(crate) use layout::LayoutDestination;
