@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Umount(UmountArgs),
     /// Turn the changes of a writable mount into a layer, and append it to an image
     Commit(CommitArgs),
+    /// Publish an image, or the filesystems in it
+    Push(PushArgs),
     /// List what is mounted
     Mounts {
         /// Print JSON
@@ -116,7 +118,8 @@ pub(crate) enum Format {
 /// How an image is found and read.
 #[derive(Debug, Args)]
 pub(crate) struct ReadArgs {
-    /// Which image of several to take, as OS/ARCH[/VARIANT]; default is Linux on this machine's architecture
+    /// Which image of several to take, as OS/ARCH[/VARIANT]; default is Linux on this machine's architecture. With
+    /// `+erofs` behind it, the one whose layers are EROFS images
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
     /// Processors to make use of; 1 does everything in one thread. Results do not depend on it
@@ -298,6 +301,55 @@ pub(crate) struct CommitArgs {
     #[arg(long)]
     pub(crate) no_fsync: bool,
     /// Describe the new image as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// As what an image is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PushForm {
+    /// The image, and beside it the same image with EROFS layers, which containerd 2.3 and later mount as they are
+    Erofs,
+    /// One EROFS image with the merged filesystem, as an artifact beside the image
+    ErofsImage,
+    /// One squashfs image with the merged filesystem, as an artifact beside the image
+    Squashfs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct PushArgs {
+    /// The image
+    pub(crate) image: String,
+    /// Where it goes: oci:DIR or oci:DIR:TAG
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: String,
+    /// As what
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    pub(crate) form: Option<PushForm>,
+    /// Compress each EROFS layer as a whole with zstd for the way (`+zstd`)
+    #[arg(long)]
+    pub(crate) erofs_zstd: bool,
+    /// How EROFS layers are described: containerd, or the draft of the EROFS image layer format (draft)
+    #[arg(long, value_name = "SPEC", default_value_t)]
+    pub(crate) erofs_spec: lithify::ErofsSpec,
+    /// How file data is compressed in the images, as for `build`
+    #[arg(long, value_name = "ALG[:LEVEL]")]
+    pub(crate) compress: Option<lithify::Compression>,
+    /// Append a dm-verity hash tree to each image, and push its root hash as an artifact
+    #[arg(long)]
+    pub(crate) verity: bool,
+    /// Every platform the image is there for; without, the one --platform says
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) all_platforms: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Do not wait for what is written here to reach the disk
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+    /// Describe what was pushed as JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -57,6 +57,14 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// A blob that was being transferred cannot be read.
+    #[error("blob {digest} cannot be read")]
+    BlobRead {
+        /// The blob.
+        digest: Box<lithify_digest::Digest>,
+        /// Why not.
+        source: io::Error,
+    },
     /// A file or directory that was named cannot be read.
     #[error("cannot read `{}`", .path.display())]
     Input {
@@ -281,6 +289,30 @@ pub enum Error {
         /// The destination asked for.
         name: String,
     },
+    /// The destination cannot take what is published.
+    #[error("`{}` cannot be published to: expected oci:DIR or oci:DIR:TAG", .name.escape_debug())]
+    PublishDestination {
+        /// The destination asked for.
+        name: String,
+    },
+    /// The image cannot be published as a filesystem.
+    #[error("`{}` cannot be published: {reason}", .name.escape_debug())]
+    PublishSource {
+        /// The image's name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The lowest layer removes something, which the draft format forbids.
+    #[error(
+        "the lowest layer ({name}) removes `/{path}`, which the draft format does not allow: publish it as containerd has it"
+    )]
+    PublishWhiteouts {
+        /// Its digest.
+        name: String,
+        /// What it removes, escaped.
+        path: String,
+    },
     /// There is nothing to append a layer to.
     #[error("there is no image layout at `{}` to append to; name the image the changes were made on with --base", .path.display())]
     NoBase {
@@ -490,6 +522,11 @@ impl Error {
             Self::Open { source, .. } => source.is_verification(),
             Self::Layer { source, .. } => source.is_verification(),
             Self::Registry(source) => source.is_verification(),
+            Self::Store(
+                lithify_store::Error::BlobDigest { .. }
+                | lithify_store::Error::BlobTooLong { .. }
+                | lithify_store::Error::BlobTooShort { .. },
+            ) => true,
             Self::Damaged { .. }
             | Self::ArtifactSize { .. }
             | Self::ArtifactDigest { .. }
@@ -540,4 +577,24 @@ pub(crate) fn erofs_is_verification(error: &ReadError) -> bool {
             | ReadError::OverlayXattr { .. }
             | ReadError::XattrPrefix { .. }
     )
+}
+
+impl Error {
+    /// What a reader of a blob failed with: the registry's own error, if it was one.
+    pub(crate) fn of_reader(digest: &lithify_digest::Digest, error: io::Error) -> Self {
+        let is_registry = error.get_ref().is_some_and(|e| e.is::<lithify_registry::Error>());
+        if !is_registry {
+            return Self::BlobRead {
+                digest: Box::new(*digest),
+                source: error,
+            };
+        }
+        match error.into_inner().map(|e| e.downcast::<lithify_registry::Error>()) {
+            Some(Ok(error)) => (*error).into(),
+            _ => Self::BlobRead {
+                digest: Box::new(*digest),
+                source: io::Error::other("the registry's error was lost"),
+            },
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lithify_oci::LayerKind;
+use lithify_oci::platform::EROFS_FEATURE;
 use lithify_oci::source::{Selector, Source, TarInput};
 
 use crate::description::{Description, LayerDescription, PlatformDescription};
@@ -82,23 +83,122 @@ impl Image {
                     "save the image with `docker save -o FILE` and name it docker-archive:FILE",
                 ));
             }
-            Source::Docker(reference) | Source::Name(reference) => {
-                let limits = &options.limits.image;
-                let located = options.registries.locate(reference, limits)?;
-                let mut open = lithify_oci::OpenOptions::default().with_limits(limits.clone());
-                open.platform.clone_from(&options.platform);
-                let (content, root, names) = (located.content, located.root, located.names);
-                let image = lithify_oci::Image::from_content(content, root, names, &open);
-                Origin::Oci(Box::new(image.map_err(|e| Error::Open {
-                    name: name.to_owned(),
-                    source: Box::new(e),
-                })?))
+            Source::Docker(reference) => {
+                let located = options.registries.locate(reference, &options.limits.image)?;
+                return Self::of_located(name, located, options);
             }
+            Source::Name(reference) => return crate::transfer::open_name(name, reference, options),
             _ => return Err(unsupported("this kind of source is not supported")),
         };
         Ok(Self {
             name: name.to_owned(),
             origin,
+        })
+    }
+
+    /// Opens an image for every platform it is there for. Of manifests that differ only in what their layers are,
+    /// [`ReadOptions::layers`] says which.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_all(name: &str, options: &ReadOptions) -> Result<Vec<Self>, Error> {
+        let source: Source = name.parse()?;
+        let at = |digest| {
+            let selector = Some(Selector::Digest(digest));
+            match &source {
+                Source::Oci { path, .. } => Some(Source::Oci {
+                    path: path.clone(),
+                    selector,
+                }),
+                Source::OciArchive { path, .. } => Some(Source::OciArchive {
+                    path: path.clone(),
+                    selector,
+                }),
+                _ => None,
+            }
+        };
+        let selector = match &source {
+            Source::Oci { selector, .. } | Source::OciArchive { selector, .. } => selector,
+            // Others are for one.
+            _ => return Ok(vec![Self::open(name, options)?]),
+        };
+        let failed = |source| Error::Open {
+            name: name.to_owned(),
+            source: Box::new(source),
+        };
+        let listed = lithify_oci::list(&source, &options.limits.image).map_err(failed)?;
+        let meant = |(number, listed): &(usize, lithify_oci::Listed)| match selector {
+            None => !listed.platforms.is_empty(),
+            Some(Selector::Index(n)) => number == n,
+            Some(Selector::Digest(digest)) => listed.digest == *digest,
+            Some(Selector::Name(wanted)) => listed
+                .names
+                .iter()
+                .any(|known| known == wanted || known.ends_with(&format!(":{wanted}"))),
+            Some(_) => false,
+        };
+        let mut meant = listed.into_iter().enumerate().filter(meant);
+        let (Some((_, image)), None) = (meant.next(), meant.next()) else {
+            // None, or several: opening says which.
+            return Ok(vec![Self::open(name, options)?]);
+        };
+        let native = |platform: &lithify_oci::Platform| {
+            platform.os_features().iter().any(|f| f == EROFS_FEATURE)
+        };
+        let plain = |platform: &lithify_oci::Platform| {
+            let features = platform
+                .os_features()
+                .iter()
+                .filter(|f| *f != EROFS_FEATURE);
+            platform.clone().with_os_features(features.cloned())
+        };
+        let there: Vec<_> = image
+            .platforms
+            .iter()
+            .filter(|p| p.present)
+            .filter_map(|p| Some((p.platform.clone()?, p.digest)))
+            .collect();
+        let wants_native = options.layers == LayerKind::Erofs;
+        let mut images = Vec::new();
+        for (platform, digest) in &there {
+            let has_other = there.iter().any(|(other, _)| {
+                native(other) != native(platform) && plain(other) == plain(platform)
+            });
+            if has_other && native(platform) != wants_native {
+                continue;
+            }
+            let open = lithify_oci::OpenOptions::default()
+                .with_limits(options.limits.image.clone())
+                .with_platform(platform.clone());
+            if let Some(source) = at(*digest) {
+                images.push(Self {
+                    name: name.to_owned(),
+                    origin: Origin::Oci(Box::new(
+                        lithify_oci::open(&source, &open).map_err(failed)?,
+                    )),
+                });
+            }
+        }
+        Ok(images)
+    }
+
+    /// Opens the image for the platform asked for.
+    pub(crate) fn of_located(
+        name: &str,
+        located: lithify_oci::Located,
+        options: &ReadOptions,
+    ) -> Result<Self, Error> {
+        let limits = options.limits.image.clone();
+        let mut open = lithify_oci::OpenOptions::default().with_limits(limits);
+        open.platform.clone_from(&options.platform);
+        let (content, root, names) = (located.content, located.root, located.names);
+        let image = lithify_oci::Image::from_content(content, root, names, &open);
+        Ok(Self {
+            name: name.to_owned(),
+            origin: Origin::Oci(Box::new(image.map_err(|e| Error::Open {
+                name: name.to_owned(),
+                source: Box::new(e),
+            })?)),
         })
     }
 
@@ -165,13 +265,6 @@ impl Image {
             Origin::Rootfs(path) | Origin::Tar(TarInput::File(path)) => path.display().to_string(),
             Origin::Tar(_) => "standard input".to_owned(),
         }
-    }
-
-    /// Whether a layer is an EROFS image.
-    pub(crate) fn is_native(&self, index: usize) -> bool {
-        self.oci()
-            .and_then(|image| image.layers().get(index))
-            .is_some_and(|layer| layer.kind == LayerKind::Erofs)
     }
 
     /// Size of a layer's blob, where it is known.

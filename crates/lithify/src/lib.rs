@@ -50,6 +50,7 @@ mod options; // reading
 mod output; // files that are complete or not there
 mod output_dir; // and directories
 mod progress; // how far things are
+mod publish; // filesystems as images and artifacts
 mod registries; // images of registries
 mod spool; // data that waits
 mod subject; // image or artifact
@@ -82,8 +83,13 @@ pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
+pub use publish::{
+    ErofsSpec, PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest,
+    UnknownErofsSpec, publish,
+};
 pub use registries::Registries;
 pub use transfer::{
-    CopyOptions, CopyReport, PullOptions, PullPolicy, TransferCounts, copy, pull, tag,
+    CopyOptions, CopyReport, PullOptions, PullPolicy, PullReport, TransferCounts, UnknownPolicy, copy, pull,
+    tag,
 };
 pub use subject::{ImageFile, Subject, VerifyReport};

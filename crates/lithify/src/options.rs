@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lithify_oci::{LayerKind, Platform};
 
-use crate::{CancelToken, Progress, Registries, Silent};
+use crate::{CancelToken, Progress, PullPolicy, Registries, Silent, StoreChoice};
 
 /// Bounds on what an image may contain: of its documents and of its layers.
 #[derive(Clone, Debug)]
@@ -108,6 +108,10 @@ pub struct ReadOptions {
     pub jobs: Option<NonZeroUsize>,
     /// Bounds on what an image may contain.
     pub limits: Limits,
+    /// The store bare names are looked up in, and pulled into.
+    pub store: StoreChoice,
+    /// When bare names are pulled. Default: when the store does not have them.
+    pub pull: PullPolicy,
     /// How registries are talked to.
     pub registries: Registries,
     /// Who is told how far things are.
@@ -123,6 +127,8 @@ impl Default for ReadOptions {
             layers: LayerKind::Tar,
             jobs: None,
             limits: Limits::default(),
+            store: StoreChoice::default(),
+            pull: PullPolicy::default(),
             registries: Registries::default(),
             progress: Arc::new(Silent),
             cancel: CancelToken::new(),

@@ -10,7 +10,15 @@ use crate::args::{BuildArgs, Format};
 use crate::human;
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    if matches!(args.format, Format::ErofsLayers | Format::ContainerdCache)
+        && args.compress.is_none()
+        && args.block_size.is_none()
+        && !args.verity
+    {
+        // Layers that are EROFS images already are used as they are.
+        read.layers = lithify::LayerKind::Erofs;
+    }
     let output = match args.output.as_os_str() == "-" {
         true => Output::Stdout,
         false => Output::Path(args.output),

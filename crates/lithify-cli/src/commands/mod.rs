@@ -5,6 +5,7 @@ mod commit;
 mod inspect;
 mod ls;
 mod mount;
+mod push;
 mod shell;
 mod store;
 mod verify;
@@ -41,6 +42,7 @@ impl From<lithify::Error> for Failure {
             e @ (lithify::Error::Compression { .. }
             | lithify::Error::BlockSize { .. }
             | lithify::Error::Alignment { .. }
+            | lithify::Error::PublishDestination { .. }
             | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
             error => Self::Library(Box::new(error)),
         }
@@ -67,6 +69,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Mount(args) => mount::mount(args, quiet),
         Command::Umount(args) => mount::umount(&args),
         Command::Commit(args) => commit::run(args, quiet),
+        Command::Push(args) => push::run(args, quiet),
         Command::Mounts { json } => mount::mounts(json),
         Command::Images(args) => store::images(&args),
         Command::Rm(args) => store::rm(&args, quiet),

@@ -9,7 +9,9 @@ use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{MountArgs, UmountArgs};
 
 pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    // Layers that are EROFS images already are mounted as they are.
+    read.layers = lithify::LayerKind::Erofs;
     let mut options = MountOptions::default();
     options.writable = args.rw;
     options.setuid = args.suid;

@@ -83,6 +83,16 @@ pub enum Error {
     /// `oci-layout` or `index.json` cannot be read.
     #[error(transparent)]
     Blob(#[from] blob::Error),
+    /// A blob that was to be written is not the one its descriptor says.
+    #[error("what should be {} with {} bytes is {found} with {found_size} bytes", .expected.digest, .expected.size)]
+    Content {
+        /// What was expected.
+        expected: Box<manifest::Descriptor>,
+        /// The digest of what came.
+        found: Box<lithify_digest::Digest>,
+        /// Bytes that came; one more than expected means at least so many.
+        found_size: u64,
+    },
     /// A writer was asked to write where something is already.
     #[error("`{}` exists and is not empty: a layout is only written into a new directory", .path.display().to_string().escape_debug())]
     Exists {

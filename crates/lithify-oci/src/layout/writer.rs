@@ -156,6 +156,13 @@ impl Writer {
         self.path.join(blob_path(digest)).is_file()
     }
 
+    /// Whether a blob is there, as long as its descriptor says.
+    #[must_use]
+    pub fn has_whole(&self, blob: &Descriptor) -> bool {
+        fs::metadata(self.path.join(blob_path(&blob.digest)))
+            .is_ok_and(|m| m.is_file() && m.len() == blob.size)
+    }
+
     /// Stores `bytes` as a blob.
     ///
     /// # Errors
@@ -175,6 +182,29 @@ impl Writer {
         media_type: &str,
         reader: &mut dyn Read,
     ) -> Result<Descriptor, Error> {
+        self.store(media_type, None, reader)
+    }
+
+    /// Stores what `reader` yields as the blob it must be. Nothing appears under its name unless it is.
+    ///
+    /// # Errors
+    /// [`Error::Content`] for other bytes, [`Error::Io`], also for errors of the reader.
+    pub fn put_verified(
+        &mut self,
+        expected: &Descriptor,
+        reader: &mut dyn Read,
+    ) -> Result<(), Error> {
+        let mut bounded = reader.take(expected.size.saturating_add(1));
+        self.store(&expected.media_type, Some(expected), &mut bounded)
+            .map(drop)
+    }
+
+    fn store(
+        &mut self,
+        media_type: &str,
+        expected: Option<&Descriptor>,
+        reader: &mut dyn Read,
+    ) -> Result<Descriptor, Error> {
         let temporary = self.path.join(format!("blobs/.new-{}", self.next));
         self.next += 1;
         let io = |action, path: &Path| {
@@ -186,7 +216,8 @@ impl Writer {
             }
         };
         let mut file = fs::File::create_new(&temporary).map_err(io("create", &temporary))?;
-        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let algorithm = expected.map_or(Algorithm::Sha256, |e| e.digest.algorithm());
+        let mut hasher = Hasher::new(algorithm);
         let mut size = 0u64;
         let mut buf = vec![0; 1 << 17];
         loop {
@@ -204,7 +235,22 @@ impl Writer {
             file.sync_all().map_err(io("sync", &temporary))?;
         }
         let digest = hasher.finish();
+        if let Some(expected) = expected
+            && (expected.digest, expected.size) != (digest, size)
+        {
+            fs::remove_file(&temporary).map_err(io("remove", &temporary))?;
+            return Err(Error::Content {
+                expected: Box::new(expected.clone()),
+                found: Box::new(digest),
+                found_size: size,
+            });
+        }
         let path = self.path.join(blob_path(&digest));
+        if algorithm != Algorithm::Sha256
+            && let Some(directory) = path.parent()
+        {
+            fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
+        }
         fs::rename(&temporary, &path).map_err(io("write", &path))?;
         Ok(Descriptor::new(media_type, digest, size))
     }
@@ -292,7 +338,15 @@ impl Writer {
                 .or_insert_with(|| serde_json::Value::Array(Vec::new()));
             if let serde_json::Value::Array(manifests) = manifests {
                 manifests.retain(|entry| !names.contains(&name_of(entry)));
-                manifests.extend(added);
+                for entry in added {
+                    // What has no name is there once, by its digest.
+                    let twice = |old: &serde_json::Value| {
+                        !name_of(&entry).is_string() && old["digest"] == entry["digest"]
+                    };
+                    if !manifests.iter().any(twice) {
+                        manifests.push(entry);
+                    }
+                }
             }
         }
         serde_json::to_vec(&old).map_err(failed)

@@ -136,7 +136,7 @@ impl NativeReader {
 }
 
 /// Checks the whole structure, and compressed data, before anyone relies on either.
-pub(crate) fn check<R: ReadAt>(image: &lithify_erofs::Image<R>) -> Result<(), NativeLayerError> {
+fn check<R: ReadAt>(image: &lithify_erofs::Image<R>) -> Result<(), NativeLayerError> {
     let count = image.devices().len();
     if count > 0 {
         return Err(NativeLayerError::Devices { count });

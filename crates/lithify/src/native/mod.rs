@@ -9,5 +9,5 @@ mod entries; // its entries and data
 mod error; // what can be wrong
 
 pub(crate) use blob::NativeBlob;
-pub(crate) use entries::{NativeReader, check, copy_data};
+pub(crate) use entries::{NativeReader, copy_data};
 pub use error::NativeLayerError;

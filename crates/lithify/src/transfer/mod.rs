@@ -2,12 +2,19 @@
 
 mod copy; // the verbs
 mod destination; // where images go
+mod layout; // to an OCI image layout
 mod plan; // what is to be transferred
+mod pull; // to the store, by policy
 mod registry; // to a registry
 mod run; // doing it
+mod store; // to the store
 mod synthetic; // manifests for images without
 
+pub(crate) use copy::destination;
 pub(crate) use destination::{BlobSource, Destination, Placed};
+pub(crate) use layout::LayoutDestination;
+pub(crate) use pull::open_name;
 
-pub use copy::{CopyOptions, CopyReport, PullOptions, PullPolicy, copy, pull, tag};
+pub use copy::{CopyOptions, CopyReport, copy, tag};
+pub use pull::{PullOptions, PullPolicy, PullReport, UnknownPolicy, pull};
 pub use run::TransferCounts;

@@ -155,6 +155,10 @@ impl<'a> Builder<'a> {
                 let default = lithify_oci::manifest::media_type::OCI_MANIFEST;
                 complete(&mut descriptor, manifest.media_type.clone(), default);
             }
+            _ => {
+                let unknown = lithify_oci::manifest::Error::Unrecognised;
+                return Err(self.failed(refused(unknown)));
+            }
         }
         self.plan.documents.push((descriptor, bytes));
         Ok(())

@@ -1,0 +1,59 @@
+//! `lithify push`.
+
+use std::io::Write as _;
+
+use lithify::{Image, PublishForm, PublishOptions};
+
+use super::{Failure, print_json, read_options, with_progress};
+use crate::args::{PushArgs, PushForm};
+use crate::human;
+
+pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let Some(form) = args.form else {
+        return Err(Failure::Usage(
+            "say what to push the image as: --as erofs, erofs-image or squashfs".into(),
+        ));
+    };
+    if form != PushForm::Erofs && args.erofs_zstd {
+        return Err(Failure::Usage(
+            "--erofs-zstd is for layers: --as erofs; compress an image with --compress".into(),
+        ));
+    }
+    let mut options = PublishOptions::default();
+    options.form = match form {
+        PushForm::Erofs => PublishForm::ErofsLayers,
+        PushForm::ErofsImage => PublishForm::ErofsImage,
+        PushForm::Squashfs => PublishForm::Squashfs,
+    };
+    options.spec = args.erofs_spec;
+    options.zstd = args.erofs_zstd;
+    options.compression = args.compress;
+    options.verity = args.verity;
+    options.store = args.store.choice();
+    options.durable = !args.no_fsync;
+    let report = with_progress(&renderer, || {
+        let images = match args.all_platforms {
+            true => Image::open_all(&args.image, &read)?,
+            false => vec![Image::open(&args.image, &read)?],
+        };
+        lithify::publish(&images, &args.destination, &options, &read)
+    })?;
+    if args.json {
+        return print_json(&report);
+    }
+    if !quiet {
+        let mut out = std::io::stdout().lock();
+        for manifest in &report.manifests {
+            let size = human::bytes(manifest.layers.iter().map(|l| l.size).sum());
+            let count = manifest.layers.len();
+            let (digest, form, platform) = (&manifest.digest, &manifest.form, &manifest.platform);
+            writeln!(
+                out,
+                "{digest}: {form} for {platform}, {count} layers, {size}"
+            )?;
+        }
+        writeln!(out, "{}", report.digest)?;
+    }
+    Ok(())
+}

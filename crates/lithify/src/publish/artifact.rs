@@ -1,0 +1,146 @@
+//! Filesystems and root hashes as artifacts beside an image (image-spec 1.1, `manifest.md`, "Guidelines for Artifact
+//! Usage"): a manifest with an `artifactType`, an empty configuration, and the image's manifest as its `subject`.
+
+use std::collections::BTreeMap;
+
+use lithify_digest::Digest;
+use lithify_oci::manifest::{Descriptor, ImageManifest, media_type as oci};
+use lithify_verity::Sidecar;
+
+use super::blob::{Bytes, FileBlob};
+use super::{Publisher, described_bytes};
+use crate::build::filesystem::{Filesystem, Kind};
+use crate::build::{file_sha256, verity, write_flat};
+use crate::description::Verity;
+use crate::output::PendingFile;
+use crate::{BuildOptions, Error, Format, Image};
+
+/// A squashfs image with a whole root filesystem, as artifact and as blob. No other type for that is in common use.
+const SQUASHFS: &str = "application/vnd.lithify.squashfs.v1";
+/// The artifact with an EROFS image of a whole root filesystem. The blob is [`oci::EROFS_DRAFT`], which any EROFS image is.
+const EROFS: &str = "application/vnd.lithify.erofs.v1";
+/// Where the hash tree of an image is and its root, `{"roothash":…,"hashoffset":…}`, as artifact and as blob. containerd
+/// reads such a file beside an image, by the name the title annotation gives.
+pub(super) const VERITY: &str = "application/vnd.lithify.dmverity.v1+json";
+
+/// The annotation for a blob's file name.
+const TITLE: &str = "org.opencontainers.image.title";
+
+/// A manifest that was put.
+pub(super) struct Artifact {
+    pub(super) descriptor: Descriptor,
+    pub(super) layers: Vec<Descriptor>,
+}
+
+/// The type of the artifact with an image of that kind.
+pub(super) const fn media_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Erofs => EROFS,
+        Kind::Squashfs => SQUASHFS,
+    }
+}
+
+/// Puts the merged filesystem of an image.
+pub(super) fn flat(
+    publisher: &Publisher<'_>,
+    image: &Image,
+    subject: &Descriptor,
+    kind: Kind,
+) -> Result<Artifact, Error> {
+    let (options, read) = (publisher.options, publisher.read);
+    let build = BuildOptions {
+        format: match kind {
+            Kind::Erofs => Format::Erofs,
+            Kind::Squashfs => Format::Squashfs,
+        },
+        compression: options.compression,
+        verity: options.verity,
+        ..BuildOptions::default()
+    };
+    let place = publisher
+        .beside
+        .with_file_name(format!("image.{}", kind.name()));
+    let pending = PendingFile::create(&place, false)?;
+    let filesystem = Filesystem::new(kind, false, &build)?;
+    let (artifact, _) = write_flat(image, &filesystem, &pending, &place, read)?;
+    let mut size = artifact.size;
+    let mut sidecar = None;
+    if options.verity {
+        let report = verity::append(pending.file(), size, &place, read)?;
+        size = report.size;
+        sidecar = Some(Verity::from(&Sidecar::from(&report)));
+    }
+    let digest = sha256(&place, pending.file())?;
+    let blob_type = match kind {
+        Kind::Erofs => oci::EROFS_DRAFT,
+        Kind::Squashfs => SQUASHFS,
+    };
+    let title = format!("image.{}", kind.name());
+    let mut layer = Descriptor::new(blob_type, digest, size);
+    layer.annotations = titled(&title);
+    publisher.put(&layer, &FileBlob(std::sync::Arc::clone(pending.file())))?;
+    let mut layers = vec![layer];
+    if let Some(facts) = sidecar {
+        layers.push(put_sidecar(publisher, &facts, &title)?);
+    }
+    put(publisher, media_type(kind), subject, layers)
+}
+
+/// Puts the root hashes of an image's layers.
+pub(super) fn sidecars(
+    publisher: &Publisher<'_>,
+    subject: &Descriptor,
+    sidecars: Vec<(Digest, Verity)>,
+) -> Result<Artifact, Error> {
+    let layers = sidecars
+        .iter()
+        .map(|(diff_id, facts)| put_sidecar(publisher, facts, &format!("{}.erofs", diff_id.hex())));
+    let layers = layers.collect::<Result<_, _>>()?;
+    put(publisher, VERITY, subject, layers)
+}
+
+fn put_sidecar(publisher: &Publisher<'_>, facts: &Verity, of: &str) -> Result<Descriptor, Error> {
+    let json = verity::from_facts(facts)?.to_json().into_bytes();
+    let mut descriptor = described_bytes(VERITY, &json);
+    publisher.put(&descriptor, &Bytes(json))?;
+    descriptor.annotations = titled(&format!("{of}.dmverity"));
+    Ok(descriptor)
+}
+
+fn put(
+    publisher: &Publisher<'_>,
+    artifact_type: &str,
+    subject: &Descriptor,
+    layers: Vec<Descriptor>,
+) -> Result<Artifact, Error> {
+    let empty = b"{}";
+    let config = described_bytes(oci::OCI_EMPTY, empty);
+    publisher.put(&config, &Bytes(empty.to_vec()))?;
+    let mut manifest = ImageManifest::new(config, layers.clone());
+    manifest.artifact_type = Some(artifact_type.to_owned());
+    // Only what identifies it.
+    manifest.subject = Some(Descriptor::new(
+        &subject.media_type,
+        subject.digest,
+        subject.size,
+    ));
+    let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
+    let mut descriptor = described_bytes(oci::OCI_MANIFEST, &bytes);
+    descriptor.artifact_type = Some(artifact_type.to_owned());
+    publisher.destination.put_manifest(&descriptor, &bytes)?;
+    Ok(Artifact { descriptor, layers })
+}
+
+fn titled(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(TITLE.to_owned(), name.to_owned())])
+}
+
+fn sha256(path: &std::path::Path, file: &std::fs::File) -> Result<Digest, Error> {
+    use std::io::Seek as _;
+    let mut from_start = file;
+    from_start.rewind().map_err(|e| Error::input(path, e))?;
+    let hex = file_sha256(path, file)?;
+    format!("sha256:{hex}")
+        .parse()
+        .map_err(|_| Error::RootHash { found: hex })
+}

@@ -1,0 +1,72 @@
+//! Blobs that can be read again from anywhere.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use crate::transfer::BlobSource;
+use crate::{Error, Image};
+
+/// Bytes in memory.
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+impl BlobSource for Bytes {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let at = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.0.len());
+        Ok(Box::new(Cursor::new(self.0[at..].to_vec())))
+    }
+}
+
+/// A file, whose position does not matter.
+pub(super) struct FileBlob(pub(super) Arc<File>);
+
+impl BlobSource for FileBlob {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        Ok(Box::new(FileReader {
+            file: Arc::clone(&self.0),
+            at: offset,
+        }))
+    }
+}
+
+struct FileReader {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// A layer of an image as it is.
+pub(super) struct LayerBlob<'a> {
+    pub(super) image: &'a Image,
+    pub(super) index: usize,
+}
+
+impl BlobSource for LayerBlob<'_> {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        let failed = |source| Error::Open {
+            name: self.image.name().to_owned(),
+            source: Box::new(source),
+        };
+        let Some(oci) = self.image.oci() else {
+            return Err(Error::NoLayers);
+        };
+        let mut reader = oci.open_layer(self.index).map_err(failed)?.into_reader();
+        io::copy(&mut (&mut reader).take(offset), &mut io::sink()).map_err(|source| {
+            Error::Input {
+                path: self.image.layer_name(self.index).into(),
+                source,
+            }
+        })?;
+        Ok(reader)
+    }
+}

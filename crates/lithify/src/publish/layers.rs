@@ -1,0 +1,245 @@
+//! The EROFS layers of an image, ready to be put.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::sync::Arc;
+
+use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_oci::manifest::{Descriptor, EROFS_ROLE, EROFS_UNCOMPRESSED};
+use lithify_tree::EntryKind;
+
+use super::blob::FileBlob;
+use super::{ErofsSpec, Publisher};
+use crate::build::filesystem::{Filesystem, Kind};
+use crate::build::layered;
+use crate::build::layers::{self, BuiltLayer, IMAGE, LayerOptions};
+use crate::depot::{self, Depot};
+use crate::description::Verity;
+use crate::output::scratch_file;
+use crate::output_dir::ScratchDirectory;
+use crate::transfer::BlobSource;
+use crate::{BuildOptions, Error, Event, Format, Image};
+
+/// The level images are compressed with: what the wire saves over level 1 pays, more costs too much time.
+const ZSTD_LEVEL: i32 = 3;
+
+/// The layers of one image.
+pub(super) struct Made {
+    /// Lowest first.
+    pub(super) layers: Vec<ErofsLayer>,
+    /// Whether the topmost is there for the root directory's metadata only.
+    pub(super) has_root: bool,
+}
+
+/// One layer.
+pub(super) struct ErofsLayer {
+    pub(super) descriptor: Descriptor,
+    pub(super) diff_id: Digest,
+    pub(super) blob: Box<dyn BlobSource>,
+    verity: Option<Verity>,
+}
+
+impl Made {
+    /// The diff_id and hash tree of each layer that has one, each once.
+    pub(super) fn sidecars(&self) -> Vec<(Digest, Verity)> {
+        let mut sidecars: Vec<(Digest, Verity)> = Vec::new();
+        for layer in &self.layers {
+            if let Some(verity) = &layer.verity
+                && sidecars.iter().all(|(id, _)| *id != layer.diff_id)
+            {
+                sidecars.push((layer.diff_id, verity.clone()));
+            }
+        }
+        sidecars
+    }
+}
+
+/// Makes the layers, or takes them from the store.
+pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Error> {
+    let (options, read) = (publisher.options, publisher.read);
+    let build = BuildOptions {
+        format: Format::ErofsLayers,
+        compression: options.compression,
+        verity: options.verity,
+        store: options.store.clone(),
+        ..BuildOptions::default()
+    };
+    let layer_options = LayerOptions {
+        filesystem: Filesystem::new(Kind::Erofs, true, &build)?,
+        verity: options.verity,
+        durable: options.durable,
+    };
+    let depot = Depot::open(&options.store, &publisher.beside)?;
+    let built = layers::build(image, &depot, &layer_options, read)?;
+    if built.is_empty() {
+        return Err(Error::NoLayers);
+    }
+    read.progress.event(Event::Finishing);
+    layered::remember(image, &depot, &built, std::iter::empty(), &build)?;
+    if options.spec == ErofsSpec::Draft {
+        refuse_whiteouts(image, &built[0])?;
+    }
+    let mut files = Vec::with_capacity(built.len() + 1);
+    for layer in &built {
+        let record = layer.entry.file(IMAGE)?;
+        let (digest, size) = (record.sha256, record.size);
+        let (_, file) = depot::open_file(&layer.entry, IMAGE)?;
+        files.push((Arc::new(file), digest, size, layer.facts.verity.clone()));
+    }
+    let root = root(publisher, &built)?;
+    let has_root = root.is_some();
+    files.extend(root);
+    let count = files.len();
+    let layers = files
+        .into_iter()
+        .enumerate()
+        .map(|(index, (file, diff_id, size, verity))| {
+            let media_type = options.spec.media_type(options.zstd);
+            let (mut descriptor, file) = match options.zstd {
+                false => (Descriptor::new(media_type, diff_id, size), file),
+                true => compress(publisher, media_type, &file, size)?,
+            };
+            let mut annotate = |key: &str, value: String| {
+                descriptor.annotations.insert(key.to_owned(), value);
+            };
+            if options.spec == ErofsSpec::Draft {
+                if index + 1 < count {
+                    annotate(EROFS_ROLE, "overlay-lower".to_owned());
+                }
+                if options.zstd {
+                    annotate(EROFS_UNCOMPRESSED, diff_id.to_string());
+                }
+            }
+            if let Some(verity) = &verity {
+                annotate(
+                    "org.erofs.dmverity.hash_offset",
+                    verity.hash_offset.to_string(),
+                );
+                annotate(
+                    "org.erofs.dmverity.root_digest",
+                    format!("sha256:{}", verity.root_hash),
+                );
+                annotate("org.erofs.dmverity.block_size", "4096".to_owned());
+            }
+            Ok(ErofsLayer {
+                descriptor,
+                diff_id,
+                blob: Box::new(FileBlob(file)),
+                verity,
+            })
+        });
+    Ok(Made {
+        layers: layers.collect::<Result<_, Error>>()?,
+        has_root,
+    })
+}
+
+/// A file, its digest, its size, and its hash tree.
+type LayerFile = (Arc<File>, Digest, u64, Option<Verity>);
+
+/// The layer that says how the root directory looks, where the topmost one does not and a lower one does.
+fn root(publisher: &Publisher<'_>, built: &[BuiltLayer]) -> Result<Option<LayerFile>, Error> {
+    let scratch = ScratchDirectory::create(&publisher.beside)?;
+    let path = scratch.path().join("root.erofs");
+    let Some(mut size) = layered::write_root(built, Kind::Erofs, &path, false, publisher.read)?
+    else {
+        return Ok(None);
+    };
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|e| Error::input(&path, e))?;
+    let mut verity = None;
+    if publisher.options.verity {
+        let report = crate::build::verity::append(&file, size, &path, publisher.read)?;
+        size = report.size;
+        verity = Some(Verity::from(&lithify_verity::Sidecar::from(&report)));
+    }
+    let file = Arc::new(file);
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let blob = FileBlob(Arc::clone(&file));
+    let mut reader = blob.open(0)?;
+    let mut bytes = Vec::new();
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::input(&path, e))?;
+    hasher.update(&bytes);
+    Ok(Some((file, hasher.finish(), size, verity)))
+}
+
+/// The draft format's bottom layer has no whiteouts: there is nothing to hide (erofs-image-spec 3.6).
+fn refuse_whiteouts(image: &Image, bottom: &BuiltLayer) -> Result<(), Error> {
+    let (_, file) = depot::open_file(&bottom.entry, IMAGE)?;
+    let opened = lithify_erofs::Image::open(file)?;
+    for entry in opened.overlay_entries(false) {
+        let (entry, _) = entry?;
+        if matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque) {
+            return Err(Error::PublishWhiteouts {
+                name: image.layer_name(0),
+                path: lithify_tree::Escaped(entry.path.as_bytes()).to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The whole image in one zstd frame, in a file without a name.
+fn compress(
+    publisher: &Publisher<'_>,
+    media_type: &str,
+    file: &Arc<File>,
+    size: u64,
+) -> Result<(Descriptor, Arc<File>), Error> {
+    let scratch = scratch_file(Some(&publisher.beside)).map_err(Error::Scratch)?;
+    let mut out = Hashing {
+        out: io::BufWriter::with_capacity(1 << 20, &scratch),
+        hasher: Hasher::new(Algorithm::Sha256),
+        written: 0,
+    };
+    let blob = FileBlob(Arc::clone(file));
+    let mut reader = blob.open(0)?;
+    let mut copy = || -> io::Result<()> {
+        let mut encoder = zstd::Encoder::new(&mut out, ZSTD_LEVEL)?;
+        encoder.include_checksum(true)?;
+        encoder.set_pledged_src_size(Some(size))?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            if publisher.read.cancel.is_cancelled() {
+                return Ok(());
+            }
+            match reader.read(&mut buffer)? {
+                0 => break,
+                n => encoder.write_all(&buffer[..n])?,
+            }
+        }
+        encoder.finish()?.flush()
+    };
+    copy().map_err(Error::Scratch)?;
+    if publisher.read.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let descriptor = Descriptor::new(media_type, out.hasher.clone().finish(), out.written);
+    drop(out);
+    Ok((descriptor, Arc::new(scratch)))
+}
+
+/// Takes the digest of what is written.
+struct Hashing<W> {
+    out: W,
+    hasher: Hasher,
+    written: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(data)?;
+        self.hasher.update(&data[..n]);
+        self.written += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,357 @@
+//! Images as filesystems, published the way images are.
+//!
+//! `erofs`: every layer becomes an EROFS image, byte for byte the one `-f erofs-layers` makes, and is the layer of a second
+//! manifest. An index names the image's own manifest first: whoever knows nothing of EROFS takes the first that
+//! suits the platform. The second one's configuration has the digests of the EROFS images as `rootfs.diff_ids` and
+//! `erofs` among its `os.features`, like its entry in the index.
+//!
+//! `squashfs` and `erofs-image`: the merged filesystem as one file, an artifact whose subject is the image's manifest.
+
+mod artifact; // manifests of artifacts
+mod blob; // what is uploaded
+mod config; // rewritten configurations
+mod layers; // EROFS layers and their descriptors
+mod spec; // the two conventions
+
+use std::path::{Path, PathBuf};
+
+use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
+use lithify_oci::platform::EROFS_FEATURE;
+use lithify_oci::source::{Selector, Source};
+use lithify_oci::{LayerKind, Platform};
+use serde::Serialize;
+
+use crate::build::filesystem::Kind;
+use crate::transfer::{self, BlobSource, CopyOptions, Destination};
+use crate::{Compression, Error, Image, ReadOptions, StoreChoice};
+use blob::{Bytes, LayerBlob};
+
+pub use spec::{ErofsSpec, UnknownErofsSpec};
+
+/// As what an image is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishForm {
+    /// An index of the image and of the same image with EROFS layers.
+    #[default]
+    ErofsLayers,
+    /// One EROFS image with the merged filesystem, as an artifact.
+    ErofsImage,
+    /// One squashfs image with the merged filesystem, as an artifact.
+    Squashfs,
+}
+
+/// How an image is published.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PublishOptions {
+    /// As what.
+    pub form: PublishForm,
+    /// By which convention EROFS layers are described.
+    pub spec: ErofsSpec,
+    /// Compress each EROFS layer as a whole with zstd, for the way. Whoever uses it decompresses it.
+    pub zstd: bool,
+    /// How file data is compressed in the images. Default as for builds.
+    pub compression: Option<Compression>,
+    /// Append a dm-verity hash tree to each image and publish the root hashes.
+    pub verity: bool,
+    /// Where images of layers are kept and looked for.
+    pub store: StoreChoice,
+    /// Wait until what was written here is on the disk. Default true.
+    pub durable: bool,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self {
+            form: PublishForm::default(),
+            spec: ErofsSpec::default(),
+            zstd: false,
+            compression: None,
+            verity: false,
+            store: StoreChoice::default(),
+            durable: true,
+        }
+    }
+}
+
+/// What was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PublishReport {
+    /// Digest of what the destination's name leads to: an index, or the image's manifest an artifact was added to.
+    pub digest: String,
+    /// The manifests, in the order of the index.
+    pub manifests: Vec<PublishedManifest>,
+}
+
+/// One manifest of what was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PublishedManifest {
+    /// Its digest.
+    pub digest: String,
+    /// `tar` for the image's own, `erofs` for the one with EROFS layers, else the type of the artifact.
+    pub form: String,
+    /// What it is for.
+    pub platform: String,
+    /// Its layers' media types, sizes and digests.
+    pub layers: Vec<PublishedLayer>,
+}
+
+/// One layer of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PublishedLayer {
+    /// Its media type.
+    pub media_type: String,
+    /// Digest of its blob.
+    pub digest: String,
+    /// Bytes of its blob.
+    pub size: u64,
+}
+
+/// Publishes an image, opened once for each platform it is wanted for. `destination` is `oci:DIR` or `oci:DIR:TAG`.
+///
+/// The same images and options give the same digests.
+///
+/// # Errors
+/// [`Error::PublishDestination`] and [`Error::PublishSource`] for what cannot be published so; [`Error::Overlay`] for a
+/// layer that cannot be one of an overlay (a character device 0:0); [`Error::PublishWhiteouts`]; and what building and
+/// writing fails with. Nothing has the destination's name before everything is there.
+pub fn publish(
+    images: &[Image],
+    destination: &str,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<PublishReport, Error> {
+    let mut copy = CopyOptions::default();
+    copy.durable = options.durable;
+    // What is made on the way goes where it can be written to: into a layout's own directory.
+    let beside = match destination.parse::<Source>()? {
+        Source::Oci { path, .. } => path.join("index.json"),
+        _ => std::env::temp_dir().join("image"),
+    };
+    let destination = transfer::destination(destination, None, &copy, read)?;
+    publish_to(images, destination, &beside, options, read)
+}
+
+/// [`publish`] to any destination. Scratch files go beside `beside`.
+pub(crate) fn publish_to(
+    images: &[Image],
+    destination: Box<dyn Destination>,
+    beside: &Path,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<PublishReport, Error> {
+    let publisher = Publisher {
+        destination: &*destination,
+        beside: beside.to_owned(),
+        options,
+        read,
+    };
+    let mut report = PublishReport::default();
+    let root = match options.form {
+        PublishForm::ErofsLayers => publisher.index(images, &mut report)?,
+        PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs, &mut report)?,
+        PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs, &mut report)?,
+    };
+    destination.finish(&root)?;
+    report.digest = root.digest.to_string();
+    Ok(report)
+}
+
+/// What all steps of publishing need.
+struct Publisher<'a> {
+    destination: &'a dyn Destination,
+    beside: PathBuf,
+    options: &'a PublishOptions,
+    read: &'a ReadOptions,
+}
+
+impl Publisher<'_> {
+    /// Puts the images and their EROFS forms, and the index of all.
+    fn index(&self, images: &[Image], report: &mut PublishReport) -> Result<Descriptor, Error> {
+        if images.is_empty() {
+            return Err(Error::NoLayers);
+        }
+        let mut entries = Vec::new();
+        for image in images {
+            let oci = source(image)?;
+            // An image of EROFS layers alone is its own EROFS form.
+            if oci.layers().iter().any(|l| l.kind == LayerKind::Tar) {
+                entries.extend(self.original(image, report)?);
+            }
+        }
+        for image in images {
+            // Others have no use for EROFS.
+            if source(image)?.platform().os() == "linux" {
+                entries.push(self.erofs(image, report)?);
+            }
+        }
+        self.document(media_type::OCI_INDEX, &Index::new(entries))
+    }
+
+    /// Puts an image as it is. `None` if it has no manifest: one of `docker save`.
+    fn original(
+        &self,
+        image: &Image,
+        report: &mut PublishReport,
+    ) -> Result<Option<Descriptor>, Error> {
+        let oci = source(image)?;
+        let (Some(raw), Some(digest), Some(media_type)) =
+            (oci.raw_manifest(), oci.manifest_digest(), oci.media_type())
+        else {
+            return Ok(None);
+        };
+        let opened = |source| Error::Open {
+            name: image.name().to_owned(),
+            source: Box::new(source),
+        };
+        let manifest = ImageManifest::parse(raw, Some(media_type)).map_err(|source| {
+            opened(lithify_oci::Error::Manifest {
+                name: lithify_oci::blob::BlobName::Manifest(Box::new(*digest)),
+                source,
+            })
+        })?;
+        for (index, layer) in manifest.layers.iter().enumerate() {
+            self.put(layer, &LayerBlob { image, index })?;
+        }
+        self.put(&manifest.config, &Bytes(oci.raw_config().to_vec()))?;
+        let mut descriptor = Descriptor::new(media_type, *digest, raw.len() as u64);
+        self.destination.put_manifest(&descriptor, raw)?;
+        descriptor.platform = Some(oci.platform().clone());
+        report.manifests.push(described(
+            "tar",
+            &descriptor,
+            oci.platform(),
+            &manifest.layers,
+        ));
+        Ok(Some(descriptor))
+    }
+
+    /// Puts the image with EROFS layers.
+    fn erofs(&self, image: &Image, report: &mut PublishReport) -> Result<Descriptor, Error> {
+        let oci = source(image)?;
+        let made = layers::make(self, image)?;
+        for layer in &made.layers {
+            self.put(&layer.descriptor, &*layer.blob)?;
+        }
+        let diff_ids: Vec<_> = made.layers.iter().map(|l| l.diff_id).collect();
+        let config = config::rewrite(oci.raw_config(), &diff_ids, made.has_root)?;
+        let config_descriptor = described_bytes(media_type::OCI_CONFIG, &config);
+        self.put(&config_descriptor, &Bytes(config))?;
+        let descriptors: Vec<_> = made.layers.iter().map(|l| l.descriptor.clone()).collect();
+        let mut manifest = ImageManifest::new(config_descriptor, descriptors.clone());
+        if let Some(annotations) = oci.annotations() {
+            manifest.annotations.clone_from(annotations);
+        }
+        let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
+        let features = oci.platform().os_features().iter().cloned();
+        let platform = oci
+            .platform()
+            .clone()
+            .with_os_features(features.chain([EROFS_FEATURE.to_owned()]));
+        report
+            .manifests
+            .push(described("erofs", &descriptor, &platform, &descriptors));
+        if self.options.verity {
+            let sidecars = made.sidecars();
+            let artifact = artifact::sidecars(self, &descriptor, sidecars)?;
+            report.manifests.push(described(
+                artifact::VERITY,
+                &artifact.descriptor,
+                &platform,
+                &artifact.layers,
+            ));
+        }
+        descriptor.platform = Some(platform);
+        Ok(descriptor)
+    }
+
+    /// Puts the merged filesystem as an artifact beside the image.
+    fn artifact(
+        &self,
+        images: &[Image],
+        kind: Kind,
+        report: &mut PublishReport,
+    ) -> Result<Descriptor, Error> {
+        let [image] = images else {
+            return Err(Error::PublishSource {
+                name: images
+                    .first()
+                    .map(|i| i.name().to_owned())
+                    .unwrap_or_default(),
+                reason: "an artifact is of one platform's image",
+            });
+        };
+        let platform = source(image)?.platform();
+        let subject = self
+            .original(image, report)?
+            .ok_or_else(|| Error::PublishSource {
+                name: image.name().to_owned(),
+                reason: "it has no manifest an artifact could refer to; copy it into a layout first",
+            })?;
+        let artifact = artifact::flat(self, image, &subject, kind)?;
+        report.manifests.push(described(
+            artifact::media_type(kind),
+            &artifact.descriptor,
+            platform,
+            &artifact.layers,
+        ));
+        Ok(subject)
+    }
+
+    /// Puts a blob, unless it is there.
+    fn put(&self, descriptor: &Descriptor, blob: &dyn BlobSource) -> Result<(), Error> {
+        if self.read.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match self.destination.has_blob(descriptor)? {
+            true => Ok(()),
+            false => self.destination.put_blob(descriptor, blob).map(drop),
+        }
+    }
+
+    /// Puts a manifest or index.
+    fn document(&self, media_type: &str, document: &impl Serialize) -> Result<Descriptor, Error> {
+        let bytes = serde_json::to_vec(document).map_err(|source| Error::BaseConfig { source })?;
+        let descriptor = described_bytes(media_type, &bytes);
+        self.destination.put_manifest(&descriptor, &bytes)?;
+        Ok(descriptor)
+    }
+}
+
+/// The image with its manifest and configuration, which those of files do not have.
+fn source(image: &Image) -> Result<&lithify_oci::Image, Error> {
+    image.oci().ok_or_else(|| Error::PublishSource {
+        name: image.name().to_owned(),
+        reason: "it has no configuration",
+    })
+}
+
+fn described_bytes(media_type: &str, bytes: &[u8]) -> Descriptor {
+    let digest = lithify_digest::Digest::of(lithify_digest::Algorithm::Sha256, bytes);
+    Descriptor::new(media_type, digest, bytes.len() as u64)
+}
+
+fn described(
+    form: &str,
+    descriptor: &Descriptor,
+    platform: &Platform,
+    layers: &[Descriptor],
+) -> PublishedManifest {
+    PublishedManifest {
+        digest: descriptor.digest.to_string(),
+        form: form.to_owned(),
+        platform: platform.to_string(),
+        layers: layers
+            .iter()
+            .map(|layer| PublishedLayer {
+                media_type: layer.media_type.clone(),
+                digest: layer.digest.to_string(),
+                size: layer.size,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,178 @@
+//! `copy`, `push` and `tag`.
+
+use std::num::NonZeroUsize;
+
+use lithify_oci::source::{Selector, Source};
+use lithify_oci::{Located, Reference};
+use lithify_registry::PushOptions;
+use serde::Serialize;
+
+use super::plan::Plan;
+use super::pull::{name_in_store, open_store};
+use super::registry::RegistryDestination;
+use super::run::{TransferCounts, run};
+use super::store::StoreDestination;
+use super::{Destination, LayoutDestination};
+use crate::{Error, Image, ReadOptions};
+
+/// How an image is copied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// Copy it for all platforms, not for one.
+    pub all_platforms: bool,
+    /// Blobs copied at the same time; `None` is 4.
+    pub transfers: Option<NonZeroUsize>,
+    /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
+    pub chunk: Option<u64>,
+    /// Wait until everything is on the disk. Default true.
+    pub durable: bool,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self {
+            all_platforms: false,
+            transfers: None,
+            chunk: None,
+            durable: true,
+        }
+    }
+}
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CopyReport {
+    /// Where it was.
+    pub source: String,
+    /// Where it is too.
+    pub destination: String,
+    /// Digest of its manifest or index there.
+    pub digest: String,
+    /// Media type of that.
+    pub media_type: String,
+    /// What happened to the blobs.
+    pub blobs: TransferCounts,
+}
+
+/// Copies an image from one place to another, both named as sources are: `docker://NAME`, `oci:DIR:TAG`,
+/// `oci-archive:FILE:TAG`, or a bare name for the store. Manifests stay as they are, byte for byte; an image that has
+/// none, as `docker save` writes it, gets one.
+///
+/// # Errors
+/// [`Error::NotTransferable`] and [`Error::TransferDestination`] for what cannot be copied so, and whatever either side
+/// fails with. Nothing has the destination's name before everything is there.
+pub fn copy(
+    source: &str,
+    destination: &str,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<CopyReport, Error> {
+    let limits = &read.limits.image;
+    let parsed: Source = source.parse()?;
+    // Who is to get it is known to be able to before anything is read.
+    let to = self::destination(destination, Some(&parsed), options, read)?;
+    let plan = match options.all_platforms {
+        true => Plan::of_all(source, &locate(source, &parsed, read)?, limits)?,
+        false => Plan::of_image(&Image::open(source, read)?, limits)?,
+    };
+    let (digest, media_type) = match plan.root() {
+        Some(root) => (root.digest.to_string(), root.media_type.clone()),
+        None => return Err(Error::NoLayers),
+    };
+    let blobs = run(plan, to, options.transfers, read)?;
+    Ok(CopyReport {
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        digest,
+        media_type,
+        blobs,
+    })
+}
+
+/// Finds the manifest or index a source names, whatever it is for.
+pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<Located, Error> {
+    let limits = &read.limits.image;
+    match source {
+        Source::Docker(reference) => read.registries.locate(reference, limits),
+        Source::Name(reference) => super::pull::locate_all(reference, read),
+        Source::Rootfs(_) | Source::Tar(_) => Err(Error::NotTransferable {
+            name: name.to_owned(),
+        }),
+        other => lithify_oci::locate(other, limits).map_err(|e| Error::Open {
+            name: name.to_owned(),
+            source: Box::new(e),
+        }),
+    }
+}
+
+/// Opens the place an image is to go to.
+pub(crate) fn destination(
+    name: &str,
+    source: Option<&Source>,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<Box<dyn Destination>, Error> {
+    let refused = || Error::TransferDestination {
+        name: name.to_owned(),
+    };
+    let tag = |selector: Option<Selector>| match selector {
+        Some(Selector::Name(name)) => Ok(Some(name)),
+        None => Ok(None),
+        Some(_) => Err(refused()),
+    };
+    Ok(match name.parse::<Source>()? {
+        Source::Docker(reference) => {
+            let mut push = PushOptions::default().chunk(options.chunk);
+            if let Some(from) = source.and_then(|s| same_registry(s, &reference)) {
+                push = push.mount_from(from);
+            }
+            let repository = read.registries.repository(&reference)?;
+            Box::new(RegistryDestination::new(repository, reference, push))
+        }
+        Source::Oci { path, selector } => {
+            Box::new(LayoutDestination::open(&path, tag(selector)?, options.durable)?)
+        }
+        Source::Name(reference) => Box::new(StoreDestination::new(
+            &open_store(&read.store)?,
+            name_in_store(&reference),
+            options.durable,
+            read.cancel.clone(),
+        )?),
+        _ => return Err(refused()),
+    })
+}
+
+/// The repository of a source in the same registry, but not the same repository.
+fn same_registry(source: &Source, destination: &Reference) -> Option<String> {
+    let Source::Docker(source) = source else {
+        return None;
+    };
+    let (source, destination) = (source.normalised(), destination.normalised());
+    (source.domain() == destination.domain() && source.path() != destination.path())
+        .then(|| source.path().to_owned())
+}
+
+/// Gives an image of the store one more name. Returns the names as the store knows them.
+///
+/// # Errors
+/// [`Error::NotInStore`]; [`Error::Store`].
+pub fn tag(source: &str, new: &str, read: &ReadOptions) -> Result<(String, String), Error> {
+    let in_store = |name: &str| match name.parse::<Source>()? {
+        Source::Name(reference) | Source::Docker(reference) => Ok(name_in_store(&reference)),
+        _ => Err(Error::NotInStore {
+            name: name.to_owned(),
+        }),
+    };
+    let (source, new) = (in_store(source)?, in_store(new)?);
+    let store = open_store(&read.store)?;
+    let found = store.find(&source)?;
+    if found.is_empty() {
+        return Err(Error::NotInStore { name: source });
+    }
+    for tagged in found {
+        store.tag(&new, &tagged.descriptor, tagged.index.as_ref())?;
+    }
+    Ok((source, new))
+}

@@ -1,0 +1,84 @@
+//! An OCI image layout as a destination.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lithify_oci::layout::{REF_NAME, Writer};
+use lithify_oci::manifest::{Descriptor, ImageManifest};
+
+use super::{BlobSource, Destination, Placed};
+use crate::Error;
+
+/// A layout directory that images are added to.
+///
+/// A manifest with a subject is entered in `index.json` without a name, which is where image-spec 1.1 has clients look
+/// for what refers to an image (`image-layout.md`).
+#[derive(Debug)]
+pub(crate) struct LayoutDestination {
+    /// Blobs are put one after the other: there is one disk.
+    writer: Mutex<Writer>,
+    tag: Option<String>,
+}
+
+impl LayoutDestination {
+    /// The layout in `path`, made if there is nothing, and the tag the image gets there.
+    pub(crate) fn open(path: &Path, tag: Option<String>, durable: bool) -> Result<Self, Error> {
+        let writer = match path.join("oci-layout").is_file() {
+            true => Writer::append(path),
+            false => Writer::create(path),
+        };
+        Ok(Self {
+            writer: Mutex::new(writer.map_err(failed)?.durable(durable)),
+            tag,
+        })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(error: lithify_oci::layout::Error) -> Error {
+    Error::Layout(Box::new(error))
+}
+
+impl Destination for LayoutDestination {
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        Ok(self.writer().has_whole(blob))
+    }
+
+    fn put_blob(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error> {
+        let mut reader = content.open(0)?;
+        self.writer()
+            .put_verified(blob, &mut reader)
+            .map_err(failed)?;
+        Ok(Placed::Copied)
+    }
+
+    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+        let mut writer = self.writer();
+        writer
+            .put_verified(manifest, &mut bytes.take(u64::MAX))
+            .map_err(failed)?;
+        let refers = ImageManifest::parse(bytes, Some(&manifest.media_type))
+            .is_ok_and(|parsed| parsed.subject.is_some());
+        if refers {
+            writer.add(manifest.clone());
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
+        let mut writer = self
+            .writer
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut entry = root.clone();
+        if let Some(tag) = self.tag {
+            entry.annotations.insert(REF_NAME.to_owned(), tag);
+        }
+        writer.add(entry);
+        writer.finish().map_err(failed)
+    }
+}

@@ -1,0 +1,293 @@
+//! Images into the store, and what is in the store opened.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use lithify_oci::manifest::Descriptor;
+use lithify_oci::source::Source;
+use lithify_oci::{Located, Platform, Reference};
+use lithify_store::{Access, OpenOptions, Store, Tagged};
+use serde::Serialize;
+
+use super::plan::Plan;
+use super::run::{TransferCounts, run};
+use super::store::{StoreContent, StoreDestination};
+use crate::{Error, Image, ReadOptions, StoreChoice};
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PullPolicy {
+    /// Always: the registry is asked what the name means. What is in the store already is not pulled again.
+    Always,
+    /// When the store does not have it.
+    #[default]
+    Missing,
+    /// Never.
+    Never,
+}
+
+/// A policy that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no policy `{}`: use always, missing or never", .found.escape_debug())]
+pub struct UnknownPolicy {
+    /// What was given.
+    pub found: String,
+}
+
+impl FromStr for PullPolicy {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        match text {
+            "always" => Ok(Self::Always),
+            "missing" => Ok(Self::Missing),
+            "never" => Ok(Self::Never),
+            found => Err(UnknownPolicy {
+                found: found.to_owned(),
+            }),
+        }
+    }
+}
+
+/// How an image is pulled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PullOptions {
+    /// When. Default: always.
+    pub policy: PullPolicy,
+    /// Pull it for all platforms, not for one.
+    pub all_platforms: bool,
+    /// Blobs pulled at the same time; `None` is 4.
+    pub downloads: Option<NonZeroUsize>,
+    /// Wait until everything is on the disk. Default true.
+    pub durable: bool,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self {
+            policy: PullPolicy::Always,
+            all_platforms: false,
+            downloads: None,
+            durable: true,
+        }
+    }
+}
+
+/// What was pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PullReport {
+    /// The name in the store.
+    pub reference: String,
+    /// Digest of the manifest or index that has the name now.
+    pub digest: String,
+    /// Digest of the index it was chosen from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// The platform, unless it is for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Whether anything was pulled or looked up at all.
+    pub pulled: bool,
+    /// What happened to the blobs.
+    pub blobs: TransferCounts,
+}
+
+/// Pulls an image of a registry, `docker://NAME` or `NAME`, into the store of [`ReadOptions::store`].
+///
+/// What an earlier attempt brought is not brought again. Nothing has the name before everything is there.
+///
+/// # Errors
+/// [`Error::Registry`] and [`Error::Open`] for what is wrong with registry or image, [`Error::NotInStore`] by policy.
+pub fn pull(name: &str, options: &PullOptions, read: &ReadOptions) -> Result<PullReport, Error> {
+    let (Source::Docker(reference) | Source::Name(reference)) = name.parse()? else {
+        return Err(Error::UnsupportedSource {
+            name: name.to_owned(),
+            hint: "images of registries are pulled; `lithify copy` brings others into the store",
+        });
+    };
+    let store = open_store(&read.store)?;
+    pull_into(&store, &reference, options, read)
+}
+
+pub(super) fn open_store(choice: &StoreChoice) -> Result<Store, Error> {
+    choice.open(OpenOptions::new().create(true))
+}
+
+/// The name a store knows an image of a registry by.
+pub(crate) fn name_in_store(reference: &Reference) -> String {
+    reference.normalised().with_default_tag().to_string()
+}
+
+fn pull_into(
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    read: &ReadOptions,
+) -> Result<PullReport, Error> {
+    let name = name_in_store(reference);
+    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
+    if options.policy != PullPolicy::Always
+        && let Some(found) = in_store(store, &name, &wanted, options.all_platforms)?
+    {
+        return Ok(PullReport {
+            reference: name,
+            digest: found.descriptor.digest.to_string(),
+            index: found.index.map(|d| d.to_string()),
+            platform: found.descriptor.platform.map(|p| p.to_string()),
+            pulled: false,
+            blobs: TransferCounts::default(),
+        });
+    }
+    if options.policy == PullPolicy::Never {
+        return Err(Error::NotInStore { name });
+    }
+    let limits = &read.limits.image;
+    let located = read.registries.locate(reference, limits)?;
+    let root = located.root.clone();
+    let mut destination =
+        StoreDestination::new(store, name.clone(), options.durable, read.cancel.clone())?;
+    let (plan, index, platform) = if options.all_platforms {
+        (Plan::of_all(&name, &located, limits)?, None, None)
+    } else {
+        let image = Image::of_located(&name, located.clone(), read)?;
+        let platform = image.oci().map(|oci| oci.platform().to_string());
+        let plan = Plan::of_image(&image, limits)?;
+        let index = root.digest;
+        let chosen = plan.root().is_some_and(|manifest| manifest.digest != index);
+        if chosen && let Some(bytes) = read_root(&name, &located, read)? {
+            destination.chosen_from(&index, &bytes)?;
+        }
+        (plan, chosen.then_some(index), platform)
+    };
+    let digest = plan.root().map_or(root.digest, |d| d.digest);
+    let blobs = run(plan, Box::new(destination), options.downloads, read)?;
+    Ok(PullReport {
+        reference: name,
+        digest: digest.to_string(),
+        index: index.map(|d| d.to_string()),
+        platform,
+        pulled: true,
+        blobs,
+    })
+}
+
+fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option<Vec<u8>>, Error> {
+    let bytes = located.read_manifest(&located.root, &read.limits.image);
+    bytes.map_err(|e| Error::Open {
+        name: name.to_owned(),
+        source: Box::new(e.into()),
+    })
+}
+
+/// What the store has of that name for a platform, or for all.
+fn in_store(
+    store: &Store,
+    name: &str,
+    wanted: &Platform,
+    all: bool,
+) -> Result<Option<Tagged>, Error> {
+    let tagged = store.find(name)?;
+    // An index lists platforms; whether it has the right one is found when it is opened.
+    let is_index = |t: &Tagged| t.descriptor.platform.is_none();
+    if all {
+        return Ok(tagged.into_iter().find(is_index));
+    }
+    let rank = |t: &Tagged| {
+        let platform = t.descriptor.platform.as_ref()?;
+        wanted.rank(platform)
+    };
+    let best = tagged
+        .iter()
+        .filter_map(|t| Some((rank(t)?, t)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, t)| t.clone());
+    Ok(best.or_else(|| tagged.into_iter().find(is_index)))
+}
+
+/// Opens an image by a bare name: from the store, or pulled into it.
+pub(crate) fn open_name(
+    name: &str,
+    reference: &Reference,
+    read: &ReadOptions,
+) -> Result<Image, Error> {
+    match locate_name(reference, read)? {
+        Some(located) => Image::of_located(name, located, read),
+        // Nothing is kept: straight from the registry.
+        None => {
+            let located = read.registries.locate(reference, &read.limits.image)?;
+            Image::of_located(name, located, read)
+        }
+    }
+}
+
+/// Finds an image by a bare name in the store, or pulls it into it. `None` when there is no store that can keep it.
+fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Located>, Error> {
+    let name = name_in_store(reference);
+    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
+    let open = |create| {
+        let options = OpenOptions::new()
+            .create(create)
+            .access(Access::Preferred);
+        read.store.open(options)
+    };
+    let existing = match read.store {
+        StoreChoice::None => None,
+        _ => open(false).ok(),
+    };
+    if read.pull != PullPolicy::Always
+        && let Some(store) = &existing
+        && let Some(found) = in_store(store, &name, &wanted, false)?
+    {
+        return located(store, found).map(Some);
+    }
+    if read.pull == PullPolicy::Never {
+        return Err(Error::NotInStore { name });
+    }
+    if read.store == StoreChoice::None {
+        return Ok(None);
+    }
+    let store = match existing {
+        Some(store) => store,
+        None => match open(true) {
+            Ok(store) => store,
+            Err(e) => {
+                log::info!("{e}; reading straight from the registry");
+                return Ok(None);
+            }
+        },
+    };
+    if store.read_only() {
+        return Ok(None);
+    }
+    pull_into(&store, reference, &PullOptions::default(), read)?;
+    match in_store(&store, &name, &wanted, false)? {
+        Some(found) => located(&store, found).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Finds what a bare name means for all platforms: in the store, else in its registry.
+pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Located, Error> {
+    let name = name_in_store(reference);
+    let options = OpenOptions::new().access(Access::Preferred);
+    if let Ok(store) = read.store.open(options) {
+        let mut tagged = store.find(&name)?;
+        if tagged.len() == 1 {
+            return located(&store, tagged.swap_remove(0));
+        }
+    }
+    read.registries.locate(reference, &read.limits.image)
+}
+
+fn located(store: &Store, found: Tagged) -> Result<Located, Error> {
+    let content = StoreContent::new(store)?;
+    let Descriptor { digest, .. } = found.descriptor;
+    log::info!("{}: {digest} from the store", found.name);
+    let mut root = found.descriptor;
+    root.annotations.clear();
+    Ok(Located::new(Arc::new(content), root, vec![found.name]))
+}

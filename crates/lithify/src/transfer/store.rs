@@ -1,0 +1,171 @@
+//! The store as a destination, and as a place images are opened from.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+
+use lithify_digest::Digest;
+use lithify_oci::blob::{self, Blob, BlobName};
+use lithify_oci::manifest::Descriptor;
+use lithify_oci::{Content, blob::RandomAccess};
+use lithify_store::{Begun, Ingest, Lease, Store};
+
+use super::{BlobSource, Destination, Placed};
+use crate::{CancelToken, Error};
+
+/// Bytes moved at once.
+const BUFFER: usize = 256 << 10;
+
+/// The store, and the name an image gets there.
+#[derive(Debug)]
+pub(crate) struct StoreDestination {
+    lease: Lease,
+    name: String,
+    /// The index the image was chosen from.
+    index: Option<Digest>,
+    cancel: CancelToken,
+    /// Buffers not in use.
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl StoreDestination {
+    pub(crate) fn new(
+        store: &Store,
+        name: String,
+        durable: bool,
+        cancel: CancelToken,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            lease: store.lease()?.durable(durable),
+            name,
+            index: None,
+            cancel,
+            buffers: Mutex::default(),
+        })
+    }
+
+    /// The image was chosen from this index, which is kept with it.
+    pub(crate) fn chosen_from(&mut self, index: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        self.lease.put(index, bytes)?;
+        self.index = Some(*index);
+        Ok(())
+    }
+
+    fn fill(&self, ingest: &mut Ingest, content: &dyn BlobSource) -> Result<(), Error> {
+        let digest = *ingest.digest();
+        let lock = || {
+            self.buffers
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
+        let mut reader = content.open(ingest.offset())?;
+        let mut buffer = lock().pop().unwrap_or_else(|| vec![0; BUFFER]);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => ingest.append(&buffer[..read])?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::of_reader(&digest, e)),
+            }
+        }
+        lock().push(buffer);
+        Ok(())
+    }
+}
+
+impl Destination for StoreDestination {
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        Ok(self.lease.has(&blob.digest, blob.size)?)
+    }
+
+    fn put_blob(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error> {
+        let mut wait = |_: &lithify_store::Waiting| match self.cancel.is_cancelled() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        loop {
+            let begun = self.lease.ingest(&blob.digest, blob.size, Some(&mut wait));
+            let mut ingest = match begun {
+                Ok(Begun::Complete) => return Ok(Placed::Existed),
+                Ok(Begun::Partial(ingest)) => ingest,
+                Err(lithify_store::Error::AbandonedBlob { .. }) => return Err(Error::Cancelled),
+                Err(e) => return Err(e.into()),
+            };
+            let resumed = ingest.resumed() > 0;
+            if resumed {
+                log::info!("{}: going on at byte {}", blob.digest, ingest.offset());
+            }
+            self.fill(&mut ingest, content)?;
+            match ingest.finish() {
+                Ok(()) => return Ok(Placed::Copied),
+                // What an earlier attempt left may be what is wrong.
+                Err(e) if resumed && matches!(e, lithify_store::Error::BlobDigest { .. }) => {
+                    log::info!("{e}; starting over");
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.lease.put(&manifest.digest, bytes)?)
+    }
+
+    fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
+        let store = self.lease.store();
+        store.tag(&self.name, root, self.index.as_ref())?;
+        Ok(())
+    }
+}
+
+/// What the store holds, kept from collection while it is read.
+#[derive(Debug)]
+pub(crate) struct StoreContent {
+    lease: Lease,
+}
+
+impl StoreContent {
+    pub(crate) fn new(store: &Store) -> Result<Self, Error> {
+        Ok(Self {
+            lease: store.lease()?,
+        })
+    }
+
+    fn open(&self, digest: &Digest, name: BlobName) -> Result<Option<Blob>, blob::Error> {
+        let failed = |e: lithify_store::Error| blob::Error::Content {
+            name: name.clone(),
+            verification: false,
+            source: Box::new(e),
+        };
+        let Some(file) = self.lease.open(digest).map_err(failed)? else {
+            return Ok(None);
+        };
+        let length = file
+            .metadata()
+            .map_err(|source| blob::Error::Io {
+                name: name.clone(),
+                source,
+            })?
+            .len();
+        Ok(Some(Blob::of_file(file, length)))
+    }
+}
+
+impl Content for StoreContent {
+    fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
+        self.open(digest, BlobName::Manifest(Box::new(*digest)))
+    }
+
+    fn open_blob(&self, digest: &Digest, _: Option<u64>) -> Result<Option<Blob>, blob::Error> {
+        self.open(digest, BlobName::Layer(Box::new(*digest)))
+    }
+
+    fn open_blob_at(
+        &self,
+        digest: &Digest,
+        _: Option<u64>,
+    ) -> Result<Option<RandomAccess>, blob::Error> {
+        let blob = self.open(digest, BlobName::Layer(Box::new(*digest)))?;
+        Ok(blob.and_then(|blob| blob.random_access()))
+    }
+}
