@@ -1,5 +1,7 @@
 //! `index.json`, of which everything stays that is not changed.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -7,9 +9,10 @@ use lithify_digest::Digest;
 use lithify_oci::Platform;
 use lithify_oci::layout::{CONTAINERD_NAME, REF_NAME};
 use lithify_oci::manifest::{Descriptor, Index};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::INDEX_ANNOTATION;
+use super::{INDEX_ANNOTATION, NAME_ANNOTATION};
 use crate::error::{Context as _, Error};
 use crate::store::OCI_INDEX;
 use crate::{Store, sys};
@@ -75,26 +78,23 @@ impl Tagged {
     }
 }
 
-/// The name of an entry. `ref.name` is what tools change when they copy an entry, so the whole reference beside it counts
-/// only if the two fit.
+/// The name of an entry. `ref.name` is what tools change when they copy an entry, and take away when they give its name
+/// to another, so the whole name beside it counts only if the two fit.
 fn name_of(descriptor: &Descriptor) -> Option<&str> {
     let text = |key: &str| {
         let text = descriptor.annotations.get(key).map(String::as_str);
         text.filter(|name| !name.is_empty())
     };
-    let (Some(whole), Some(short)) = (text(CONTAINERD_NAME), text(REF_NAME)) else {
-        return text(CONTAINERD_NAME).or(text(REF_NAME));
+    let short = text(REF_NAME)?;
+    let of_platform = |name: &str| {
+        let rest = short.strip_prefix(name);
+        descriptor.platform.is_some() && rest.is_some_and(|r| r.starts_with('@'))
     };
-    let platform = || {
-        short
-            .strip_prefix(whole)
-            .is_some_and(|r| r.starts_with('@'))
-    };
-    let tag = || whole.strip_suffix(short).is_some_and(|r| r.ends_with(':'));
-    match (descriptor.platform.is_some() && platform()) || tag() {
-        true => Some(whole),
-        false => Some(short),
-    }
+    // containerd's exports have the tag alone in `ref.name`.
+    let of_tag = |name: &str| name.strip_suffix(short).is_some_and(|r| r.ends_with(':'));
+    let ours = text(NAME_ANNOTATION).filter(|name| of_platform(name));
+    let theirs = || text(CONTAINERD_NAME).filter(|name| of_tag(name));
+    ours.or_else(theirs).or(Some(short))
 }
 
 /// The name of a platform's image where another platform has the name itself. By the grammar of names in image layouts
@@ -134,12 +134,12 @@ pub(crate) fn read_index(store: &Store) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// `index.json`, as it stands.
-#[derive(Clone, Debug, PartialEq)]
+/// `index.json`, as it stands: what is not changed stays byte for byte.
+#[derive(Clone, Debug)]
 pub(crate) struct Entries {
     /// Everything else.
-    object: Map<String, Value>,
-    manifests: Vec<Value>,
+    object: BTreeMap<String, Box<RawValue>>,
+    manifests: Vec<Box<RawValue>>,
     changed: bool,
 }
 
@@ -160,19 +160,19 @@ impl Entries {
     }
 
     pub(crate) fn parse(json: &[u8]) -> Result<Self, IndexError> {
-        let mut object = match serde_json::from_slice(json)? {
-            Value::Object(object) => object,
-            _ => return Err(IndexError::Form),
+        let mut object: BTreeMap<String, Box<RawValue>> = match serde_json::from_slice(json) {
+            Ok(object) => object,
+            Err(e) if e.is_data() => return Err(IndexError::Form),
+            Err(e) => return Err(e.into()),
         };
-        let manifests = match object.remove("manifests") {
-            Some(Value::Array(manifests)) => manifests,
-            // `umoci init` writes null.
-            Some(Value::Null) | None => Vec::new(),
-            Some(_) => return Err(IndexError::Form),
+        let manifests: Option<Vec<_>> = match object.remove("manifests") {
+            Some(list) => serde_json::from_str(list.get()).map_err(|_| IndexError::Form)?,
+            None => None,
         };
         Ok(Self {
             object,
-            manifests,
+            // `umoci init` writes null.
+            manifests: manifests.unwrap_or_default(),
             changed: false,
         })
     }
@@ -180,25 +180,31 @@ impl Entries {
     /// An index of what can be understood of these bytes.
     pub(crate) fn salvage(json: &[u8]) -> Vec<u8> {
         let manifests = Self::parse(json).map_or_else(|_| Vec::new(), |entries| entries.manifests);
-        let good: Vec<_> = manifests
-            .into_iter()
-            .filter(|entry| descriptor(entry).is_some())
-            .collect();
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": good,
-        });
-        index.to_string().into_bytes()
+        let good = manifests.into_iter().filter(|e| descriptor(e).is_some());
+        let media_type = r#""application/vnd.oci.image.index.v1+json""#;
+        let index = Self {
+            object: [("mediaType", media_type), ("schemaVersion", "2")]
+                .map(|(key, value)| (key.to_owned(), raw(value.to_owned())))
+                .into(),
+            manifests: good.collect(),
+            changed: true,
+        };
+        index.to_bytes()
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut object = self.object.clone();
-        object
-            .entry("schemaVersion")
-            .or_insert_with(|| Value::from(2));
-        object.insert("manifests".into(), Value::Array(self.manifests.clone()));
-        Value::Object(object).to_string().into_bytes()
+        let mut object: BTreeMap<&str, Cow<'_, str>> = self
+            .object
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.get().into()))
+            .collect();
+        object.entry("schemaVersion").or_insert("2".into());
+        let list: Vec<_> = self.manifests.iter().map(|m| m.get()).collect();
+        object.insert("manifests", format!("[{}]", list.join(",")).into());
+        let members = object
+            .iter()
+            .map(|(key, value)| format!("{}:{value}", Value::from(*key)));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(",")).into_bytes()
     }
 
     /// For those who hold the lock of the store.
@@ -215,7 +221,7 @@ impl Entries {
 
     /// Those with names, sorted by name and platform. Entries that cannot be understood are another tool's.
     pub(crate) fn tagged(&self) -> Vec<Tagged> {
-        let mut all: Vec<_> = self.manifests.iter().filter_map(tagged).collect();
+        let mut all: Vec<_> = self.manifests.iter().filter_map(|e| tagged(e)).collect();
         all.sort_by(|a, b| {
             let key = |t: &Tagged| (t.name.clone(), t.descriptor.platform.clone());
             key(a).cmp(&key(b))
@@ -245,7 +251,11 @@ impl Entries {
                     || t.descriptor.platform.is_none()
                     || t.descriptor.platform.as_ref() == platform)
         };
-        let before = self.manifests.clone();
+        let texts = |all: &[Box<RawValue>]| {
+            let texts = all.iter().map(|entry| entry.get().to_owned());
+            texts.collect::<Vec<_>>()
+        };
+        let before = texts(&self.manifests);
         let mut replaced = Vec::new();
         let mut entry = Some(entry);
         let mut manifests = Vec::new();
@@ -261,7 +271,7 @@ impl Entries {
         manifests.extend(entry);
         self.manifests = manifests;
         self.settle(name);
-        self.changed |= self.manifests != before;
+        self.changed |= texts(&self.manifests) != before;
         replaced.retain(|t| t.descriptor.digest != descriptor.digest);
         replaced
     }
@@ -292,9 +302,8 @@ impl Entries {
     pub(crate) fn drop_digest(&mut self, digest: &Digest) {
         let names: Vec<_> = self.tagged().into_iter().map(|t| t.name).collect();
         let before = self.manifests.len();
-        let text = digest.to_string();
         self.manifests
-            .retain(|entry| entry["digest"].as_str() != Some(&text));
+            .retain(|entry| descriptor(entry).is_none_or(|d| d.digest != *digest));
         if self.manifests.len() != before {
             self.changed = true;
             for name in names {
@@ -305,6 +314,7 @@ impl Entries {
 
     /// Gives the name itself to one platform: this host's, or whichever had it, or the first; and others their own names.
     fn settle(&mut self, name: &str) {
+        self.manifests.retain(|entry| !is_lost(entry));
         let mut ours = Vec::new();
         let mut taken = false;
         for (at, entry) in self.manifests.iter().enumerate() {
@@ -336,7 +346,15 @@ impl Entries {
                 ref_name = format!("{ref_name}-{}", &tagged.descriptor.digest.hex()[..12]);
             }
             if tagged.ref_name() != Some(&ref_name) {
-                self.manifests[at]["annotations"][REF_NAME] = Value::from(ref_name.clone());
+                let mut descriptor = tagged.descriptor;
+                let annotations = &mut descriptor.annotations;
+                annotations.insert(REF_NAME.to_owned(), ref_name.clone());
+                // Who looks for the name in the layout should find all platforms (lithify-oci does).
+                match ref_name == name {
+                    true => annotations.remove(CONTAINERD_NAME),
+                    false => annotations.insert(CONTAINERD_NAME.to_owned(), name.to_owned()),
+                };
+                self.manifests[at] = write_entry(&descriptor);
             }
             used.insert(ref_name);
         }
@@ -345,34 +363,195 @@ impl Entries {
 
 /// The platform of an entry made here.
 fn is_ours(tagged: &Tagged) -> Option<Platform> {
-    let whole = tagged.descriptor.annotations.get(CONTAINERD_NAME);
-    match whole == Some(&tagged.name) {
+    match tagged.descriptor.annotations.get(NAME_ANNOTATION) == Some(&tagged.name) {
         true => tagged.descriptor.platform.clone(),
         false => None,
     }
 }
 
-fn make_entry(name: &str, descriptor: &Descriptor, index: Option<&Digest>) -> Value {
+/// Whether an entry was made here and another tool gave its name to another since.
+fn is_lost(entry: &RawValue) -> bool {
+    descriptor(entry).is_some_and(|d| {
+        d.annotations.contains_key(NAME_ANNOTATION) && !d.annotations.contains_key(REF_NAME)
+    })
+}
+
+fn make_entry(name: &str, descriptor: &Descriptor, index: Option<&Digest>) -> Box<RawValue> {
     let mut descriptor = descriptor.clone();
     let annotations = &mut descriptor.annotations;
     annotations.remove(INDEX_ANNOTATION);
-    for key in [REF_NAME, CONTAINERD_NAME] {
+    annotations.remove(CONTAINERD_NAME);
+    for key in [REF_NAME, NAME_ANNOTATION] {
         annotations.insert(key.to_owned(), name.to_owned());
     }
     if let Some(index) = index {
         annotations.insert(INDEX_ANNOTATION.to_owned(), index.to_string());
     }
-    // A descriptor has strings, numbers and lists of them, and no keys but strings.
-    serde_json::to_value(&descriptor).unwrap_or_default()
+    write_entry(&descriptor)
 }
 
-fn tagged(entry: &Value) -> Option<Tagged> {
+fn write_entry(descriptor: &Descriptor) -> Box<RawValue> {
+    #[expect(
+        clippy::expect_used,
+        reason = "a descriptor has strings, numbers and lists of them, and no keys but strings"
+    )]
+    serde_json::value::to_raw_value(descriptor).expect("a descriptor can be written as JSON")
+}
+
+fn raw(json: String) -> Box<RawValue> {
+    #[expect(clippy::expect_used, reason = "called with constants only")]
+    RawValue::from_string(json).expect("this is JSON")
+}
+
+fn tagged(entry: &RawValue) -> Option<Tagged> {
     descriptor(entry).and_then(Tagged::new)
 }
 
 /// An entry, if it is one by lithify's rules.
-fn descriptor(entry: &Value) -> Option<Descriptor> {
-    let json = json!({ "schemaVersion": 2, "manifests": [entry] }).to_string();
+fn descriptor(entry: &RawValue) -> Option<Descriptor> {
+    let json = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entry.get());
     let index = Index::parse(json.as_bytes()).ok()?;
     index.manifests.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use lithify_digest::Algorithm;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn descriptor(n: u8, platform: Option<&str>) -> Descriptor {
+        let digest = Digest::of(Algorithm::Sha256, &[n]);
+        let mut descriptor =
+            Descriptor::new("application/vnd.oci.image.manifest.v1+json", digest, 7);
+        descriptor.platform = platform.map(|p| p.parse().unwrap());
+        descriptor
+    }
+
+    /// Any JSON, as other tools may have written it.
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1e9..1e9).prop_map(|n: f64| Value::from(n)),
+            ".{0,10}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,8}", inner, 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_changed_stays(
+            top in prop::collection::btree_map("[a-zA-Z-]{1,10}", json(), 0..4),
+            foreign in prop::collection::vec(json(), 0..4),
+            steps in prop::collection::vec((0..3_u8, 0..3_usize, 0..3_usize, any::<bool>()), 0..12),
+        ) {
+            let mut all: serde_json::Map<String, Value> = top.into_iter().collect();
+            all.insert("schemaVersion".into(), 2.into());
+            all.insert("manifests".into(), Value::from(foreign));
+            // A number no type holds.
+            let all = Value::Object(all).to_string().replacen('{', "{\"~\": 1.0e999, ", 1);
+            let mut entries = Entries::parse(all.as_bytes()).unwrap();
+            let before = entries.clone();
+            let names = ["a:1", "docker.io/library/b:2", "c"];
+            let platforms = [None, Some("linux/amd64"), Some("linux/arm64/v8")];
+            for (n, name, platform, remove) in steps {
+                let given = descriptor(n, platforms[platform]);
+                if remove {
+                    entries.remove(names[name], given.platform.as_ref());
+                    prop_assert!(!entries.tagged().iter().any(|t| t.name == names[name]
+                        && (given.platform.is_none() || t.descriptor.platform == given.platform)));
+                } else {
+                    entries.enter(names[name], &given, None);
+                    prop_assert!(entries.tagged().iter().any(|t| t.name == names[name]
+                        && t.descriptor.digest == given.digest && t.descriptor.platform == given.platform));
+                }
+                // No two entries of one name and platform, none of one name for other tools.
+                let tagged = entries.tagged();
+                for (i, a) in tagged.iter().enumerate() {
+                    for b in &tagged[..i] {
+                        prop_assert!(a.ref_name() != b.ref_name(), "{a:?} {b:?}");
+                        prop_assert!(a.name != b.name || a.descriptor.platform != b.descriptor.platform);
+                        prop_assert!(a.name != b.name || a.descriptor.platform.is_some());
+                    }
+                }
+                // One of each name has it.
+                for name in names.iter().filter(|n| tagged.iter().any(|t| t.name == **n)) {
+                    prop_assert!(tagged.iter().any(|t| t.ref_name() == Some(name)));
+                }
+                // What is written is read, the same each time.
+                let bytes = entries.to_bytes();
+                let again = Entries::parse(&bytes).unwrap();
+                prop_assert_eq!(&again.to_bytes(), &bytes);
+                prop_assert_eq!(again.tagged(), tagged);
+            }
+            let texts = |e: &Entries| {
+                let entries = e.manifests[..before.manifests.len()].iter().map(|m| m.get().to_owned());
+                entries.chain(e.object.iter().map(|(k, v)| format!("{k}:{v}"))).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(texts(&entries), texts(&before));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), json in json()) {
+            Entries::parse(&bytes).ok();
+            let json = json.to_string();
+            let salvaged = Entries::salvage(json.as_bytes());
+            prop_assert!(Index::parse(&salvaged).is_ok());
+            prop_assert!(Index::parse(&Entries::salvage(&bytes)).is_ok());
+        }
+    }
+
+    #[test]
+    fn names_of_entries() {
+        let name = |key: &str, platform, whole: &str, short: &str| {
+            let mut descriptor = descriptor(1, platform);
+            for (key, value) in [(key, whole), (REF_NAME, short)] {
+                descriptor.annotations.insert(key.into(), value.into());
+            }
+            name_of(&descriptor).map(str::to_owned)
+        };
+        let linux = Some("linux/arm64/v8");
+        let ours = |platform, whole, short| name(NAME_ANNOTATION, platform, whole, short);
+        assert_eq!(ours(linux, "a:1", "a:1@linux/arm64/v8").unwrap(), "a:1");
+        assert_eq!(ours(linux, "a:1", "a:1").unwrap(), "a:1");
+        // A tag another tool made of an entry.
+        assert_eq!(ours(linux, "a:1", "b").unwrap(), "b");
+        assert_eq!(ours(None, "a:1", "a:1@x").unwrap(), "a:1@x");
+        assert_eq!(ours(linux, "", "b").unwrap(), "b");
+        // One another tool took.
+        assert_eq!(ours(linux, "a", ""), None);
+        let theirs = |whole, short| name(CONTAINERD_NAME, linux, whole, short);
+        assert_eq!(
+            theirs("docker.io/library/a:1", "1").unwrap(),
+            "docker.io/library/a:1"
+        );
+        assert_eq!(theirs("docker.io/library/a:1", "2").unwrap(), "2");
+    }
+
+    #[test]
+    fn platforms_in_names() {
+        for (platform, expected) in [
+            ("linux/amd64", "x@linux/amd64"),
+            ("linux/arm/v7", "x@linux/arm/v7"),
+            (
+                "windows(10.0.20348.1+win32k)/amd64",
+                "x@windows-10-0-20348-1-win32k/amd64",
+            ),
+        ] {
+            assert_eq!(platform_name("x", &platform.parse().unwrap()), expected);
+        }
+        // An image's own words.
+        let odd = Platform::new("../é\n", "a b", Some("@:"));
+        assert_eq!(platform_name("x", &odd), "x@n/a-b");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Other tools find an image by its `org.opencontainers.image.ref.name`, and `umoci` refuses a name two entries have. So
 //! of the platforms of one name, one has the name itself, and the others have `NAME@PLATFORM`; what belongs together
-//! is said by `io.containerd.image.name`, which every entry made here has.
+//! is said by an annotation of lithify's own, which every entry made here has.
 
 mod index; // the file
 
@@ -21,6 +21,8 @@ use crate::store::OCI_INDEX;
 
 /// Annotation with the digest of the index a manifest was chosen from.
 pub const INDEX_ANNOTATION: &str = "dev.lithify.index";
+/// Annotation with the name of an image, whatever `ref.name` its platform has.
+pub const NAME_ANNOTATION: &str = "dev.lithify.name";
 /// Longest name of an image, in bytes.
 const MAX_NAME: usize = 4096;
 

@@ -13,9 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use lithify_digest::{Algorithm, Digest};
+use lithify_oci::Platform;
+use lithify_oci::manifest::{Descriptor, Index, media_type};
 use lithify_store::{
-    Entry, Error, Facts, FsckOptions, Input, InputKind, Key, OpenOptions, Origin, Store,
+    Begun, Entry, Error, Facts, FsckOptions, Input, InputKind, Key, Lease, OpenOptions, Origin,
+    Store,
 };
+use lithify_testkit::{Layout, Tar, TarEntry};
 
 /// The variable that makes the test `child` do something; without, it does nothing.
 pub(crate) const TASK: &str = "LITHIFY_STORE_TEST_TASK";
@@ -142,4 +146,61 @@ impl Random {
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ z >> 31) % limit
     }
+}
+
+/// An image to be stored: its parts, the manifest last.
+pub(crate) struct Image {
+    pub(crate) manifest: Descriptor,
+    pub(crate) blobs: Vec<(Digest, Vec<u8>)>,
+}
+
+/// A small image for a platform; others for other numbers, with the first layer in common.
+pub(crate) fn image(platform: &str, n: u64) -> Image {
+    let platform: Platform = platform.parse().unwrap();
+    let layer = |name: &str, data: &[u8]| {
+        let mut tar = Tar::new();
+        tar.add(TarEntry::file(name, data));
+        tar.finish()
+    };
+    let layout = Layout::new()
+        .image_config("architecture", platform.architecture().into())
+        .image_config("variant", platform.variant().into())
+        .image_config("os", platform.os().into())
+        .gzip_layer(&layer("etc/base", b"the same in all"))
+        .gzip_layer(&layer("etc/motd", format!("{platform} {n}\n").as_bytes()))
+        .gzip_layer(&layer("data", &bytes(n, 20_000)));
+    let blobs = layout.files().into_iter().filter_map(|(path, data)| {
+        let name = path.strip_prefix("blobs/")?.replace('/', ":");
+        Some((name.parse().unwrap(), data))
+    });
+    let blobs: Vec<(Digest, Vec<u8>)> = blobs.collect();
+    let (digest, data) = blobs.last().unwrap();
+    let mut manifest = Descriptor::new(media_type::OCI_MANIFEST, *digest, data.len() as u64);
+    manifest.platform = Some(platform);
+    Image { manifest, blobs }
+}
+
+/// Stores the parts of an image, as a pull does: unless they are there, and in parts.
+pub(crate) fn store_parts(lease: &Lease, image: &Image) {
+    for (digest, data) in &image.blobs {
+        let size = data.len() as u64;
+        if lease.has(digest, size).unwrap() {
+            continue;
+        }
+        if let Begun::Partial(mut ingest) = lease.ingest(digest, size, None).unwrap() {
+            let rest = &data[ingest.offset() as usize..];
+            for part in rest.chunks(4000) {
+                ingest.append(part).unwrap();
+            }
+            ingest.finish().unwrap();
+        }
+    }
+}
+
+/// Stores an index and gives its descriptor.
+pub(crate) fn store_index(lease: &Lease, manifests: Vec<Descriptor>) -> Descriptor {
+    let json = serde_json::to_vec(&Index::new(manifests)).unwrap();
+    let digest = Digest::of(Algorithm::Sha256, &json);
+    lease.put(&digest, &json).unwrap();
+    Descriptor::new(media_type::OCI_INDEX, digest, json.len() as u64)
 }
