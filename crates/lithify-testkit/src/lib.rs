@@ -6,6 +6,7 @@
 //! - [`require`]: what a test needs of the machine; a missing need is a *skip*, said out loud and counted.
 //! - [`Snapshot`]: everything a file tree says about itself, and the differences of two trees.
 //! - [`Tar`] and [`Layout`]: small layers and images, written by the shortest code that can be read in one sitting.
+//! - [`registry`]: registries on loopback: a real one, and one that breaks in every way.
 //! - [`vm`]: a virtual machine that boots from the disks of a test.
 //! - [`run`]: other programs; [`Mount`]: file systems that are unmounted again.
 //!
@@ -40,6 +41,7 @@ mod cpio; // archives for kernels
 mod escape; // showing odd bytes
 mod image; // small OCI layouts
 mod mount; // mounts with a guard
+pub mod registry;
 pub mod require;
 pub mod run;
 mod snapshot; // a tree as data
