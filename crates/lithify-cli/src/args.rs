@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// List the files of an image or artifact
     Ls(LsArgs),
+    /// Print a file of an image or artifact
+    Cat(CatArgs),
     /// Check every byte of an image or artifact
     Verify(VerifyArgs),
     /// Mount an image or artifact at a directory (needs root)
@@ -223,6 +225,17 @@ pub(crate) struct LsArgs {
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct CatArgs {
+    /// The image or artifact
+    pub(crate) image: String,
+    /// The file; symbolic links are followed inside the image
+    pub(crate) path: String,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }

@@ -26,7 +26,7 @@ pub use fsmeta::{FsmetaError, FsmetaOptions, FsmetaReport, LayerImage, device_ta
 pub use lithify_storage::{ReadAt, Storage};
 pub use read::{
     DirEntry, Entries, Extent, FileReader, Image, Inode, LayerContents, MappedOther,
-    OverlayEntries, Problem, ProblemKind, ReadDir, Verification, Walk, WalkEntry,
+    OverlayEntries, OverlayEntry, Problem, ProblemKind, ReadDir, Verification, Walk, WalkEntry,
 };
 pub use write::{
     Compression, CompressionMethod, DataOptions, FinishReport, ImageOptions, SpillFactory, Writer,

@@ -15,6 +15,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cached; // reads kept for a while
+
+pub use cached::Cached;
+
 #[cfg(any(unix, windows))]
 use std::fs::File;
 use std::io;

@@ -2,14 +2,16 @@
 //! go.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use lithify_disk::vmdk::{Descriptor, PathRule};
-use lithify_tree::{Merge, Tree};
+use lithify_tree::{ContentId, ContentSink, Escaped, Merge, Tree};
 use serde::Deserialize;
 
 use crate::build::filesystem::Kind;
 use crate::build::verity;
+use crate::cat::find_file;
 use crate::description::{Stack, Verity};
 use crate::fs_image::FsImage;
 use crate::output_dir::DESCRIPTION;
@@ -141,6 +143,48 @@ impl LayersDirectory {
             apply(index, &open_image(&path, file)?, is_top)?;
         }
         Ok(merge.finish())
+    }
+
+    /// Copies the data of the file at a path, all symbolic links followed.
+    pub(crate) fn copy_file(
+        &self,
+        path: &[u8],
+        sink: &mut impl ContentSink<Error = io::Error>,
+    ) -> Result<(), Error> {
+        let mut merge = Merge::new();
+        // Where the numbers of each layer's contents begin.
+        let mut firsts = vec![0];
+        for (index, name) in self.stack.overlay.iter().rev().enumerate() {
+            let (path, file) = self.open_file(name)?;
+            let entries = open_image(&path, file)?.layer_entries(index, true)?;
+            let failed = |source| Error::Merge {
+                index,
+                name: path.display().to_string(),
+                source,
+            };
+            let first = firsts.last().copied().unwrap_or(0);
+            merge.apply_ref(&entries, first).map_err(failed)?;
+            firsts.push(
+                first
+                    .checked_add(entries.content_count())
+                    .ok_or_else(|| failed(lithify_tree::MergeError::Full))?,
+            );
+        }
+        let (_, content) = find_file(&merge.finish(), path)?;
+        let Some(ContentId(number)) = content else {
+            return Ok(());
+        };
+        let owner = firsts.partition_point(|&first| first <= number) - 1;
+        let missing = || Error::NotInImage {
+            path: Escaped(path).to_string(),
+        };
+        let name = self.stack.overlay.iter().rev().nth(owner);
+        let (image_path, file) = self.open_file(name.ok_or_else(missing)?)?;
+        let image = open_image(&image_path, file)?;
+        let own = image
+            .content_path(number - firsts[owner])?
+            .ok_or_else(missing)?;
+        image.copy_content(&own, sink, Error::Scratch).map(drop)
     }
 
     /// Checks every file: its size and digest, its structure, its hash tree; that the merged image's data is where it

@@ -442,6 +442,15 @@ pub enum Error {
         /// The path, escaped.
         path: String,
     },
+    /// The path is no regular file.
+    #[error("`{path}` is not a regular file")]
+    NotAFile {
+        /// The path, escaped.
+        path: String,
+    },
+    /// Whatever the caller wanted data written to does not take it.
+    #[error("cannot write the data")]
+    Sink(#[source] io::Error),
     /// [`CancelToken::cancel`](crate::CancelToken::cancel) was called.
     #[error("cancelled")]
     Cancelled,

@@ -267,6 +267,16 @@ impl Image {
         }
     }
 
+    /// Whether its layers can be read a second time.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        match &self.origin {
+            // What is no regular file may be a pipe.
+            Origin::Tar(TarInput::File(path)) => path.is_file(),
+            Origin::Tar(_) => false,
+            Origin::Oci(_) | Origin::Rootfs(_) => true,
+        }
+    }
+
     /// Size of a layer's blob, where it is known.
     pub(crate) fn blob_size(&self, index: usize) -> Option<u64> {
         match &self.origin {

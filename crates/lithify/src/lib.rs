@@ -34,6 +34,7 @@
 
 mod artifact_dir; // layered builds as they are
 mod build; // images into artifacts
+mod cat; // single files
 mod commit; // changes into layers
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
@@ -43,6 +44,7 @@ mod error; // what can go wrong
 mod flush; // data to the disk, early
 mod fs_image; // image files as they are
 mod image; // opening
+mod lazy; // without reading everything
 mod listing; // names and metadata
 mod mount; // the kernel's view
 mod native; // layers that are filesystems

@@ -13,6 +13,7 @@ use crate::build::filesystem::Kind;
 use crate::build::verity::sidecar_path;
 use crate::decode::{Discard, decode};
 use crate::fs_image::{FsImage, Opened};
+use crate::lazy::Stack;
 use crate::{Error, Image, Listing, ReadOptions};
 
 /// An image or an artifact.
@@ -81,6 +82,29 @@ impl Subject {
             Self::File(file) => file.image.tree().map(Listing::new),
             Self::Layers(layers) => layers.tree().map(Listing::new),
         }
+    }
+
+    /// The names and metadata at a path and below it, directories deeper than `depth` not entered; 0 is the path alone.
+    /// The listing may hold more: it always has what leads to the path.
+    ///
+    /// Of an image whose layers are all EROFS images, uncompressed and within reach by position, only the part asked for
+    /// is read, which can then not be compared with the layers' digests: [`verify`](Self::verify) does that. Whatever
+    /// else is listed as a whole.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list); [`Error::NotInImage`].
+    pub fn list_part(
+        &self,
+        path: &[u8],
+        depth: Option<usize>,
+        options: &ReadOptions,
+    ) -> Result<Listing, Error> {
+        if let Self::Image(image) = self
+            && let Some(stack) = Stack::of(image)?
+        {
+            return stack.list(path, depth, options.limits.names);
+        }
+        self.list(options)
     }
 
     /// Checks every byte: digests, sizes, checksums and diff_ids of an image's layers, and that they can be applied;

@@ -9,9 +9,12 @@ use crate::args::LsArgs;
 use crate::human;
 
 pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    // Of layers that are EROFS images only what is asked for has to be read.
+    read.layers = lithify::LayerKind::Erofs;
     let (listing, top) = with_progress(&renderer, || {
-        let listing = Subject::open(&args.image, &read)?.list(&read)?;
+        let subject = Subject::open(&args.image, &read)?;
+        let listing = subject.list_part(args.path.as_bytes(), args.depth, &read)?;
         let top = listing.find(args.path.as_bytes())?;
         Ok((listing, top))
     })?;

@@ -1,6 +1,7 @@
 //! One module per verb.
 
 mod build;
+mod cat;
 mod commit;
 mod inspect;
 mod ls;
@@ -65,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Build(args) => build::run(args, quiet),
         Command::Inspect(args) => inspect::run(args),
         Command::Ls(args) => ls::run(args, quiet),
+        Command::Cat(args) => cat::run(args, quiet),
         Command::Verify(args) => verify::run(args, quiet),
         Command::Mount(args) => mount::mount(args, quiet),
         Command::Umount(args) => mount::umount(&args),

@@ -19,7 +19,7 @@ use devices::Devices;
 pub use data::{Extent, FileReader};
 pub use directory::{DirEntry, ReadDir};
 pub use inode::Inode;
-pub use overlay::{LayerContents, OverlayEntries};
+pub use overlay::{LayerContents, OverlayEntries, OverlayEntry};
 pub use verify::{MappedOther, Problem, ProblemKind, Verification};
 pub use walk::{Entries, Walk, WalkEntry};
 
@@ -167,6 +167,18 @@ impl<R: ReadAt> Image<R> {
             }
         }
         Ok(Some(at))
+    }
+
+    /// The inode of a name in a directory. `None` when there is none. Reads as many blocks of the directory as bisecting it
+    /// takes.
+    ///
+    /// # Errors
+    /// [`ReadError`] when it is no directory or something is damaged.
+    pub fn child(&self, directory: &Inode, name: &[u8]) -> Result<Option<Inode>, ReadError> {
+        match self.find(directory, name)? {
+            Some(entry) => self.inode(entry.nid).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads bytes that `what` of an inode consists of, after checking that they are inside the image.

@@ -1,7 +1,9 @@
 //! Images that are layers of an overlay, in the terms of a layer: a character device 0:0 is a whiteout, a directory
 //! with `trusted.overlay.opaque` an opaque marker besides, and attributes of the image's own are unescaped.
 
-use lithify_tree::{ContentId, Device, Entry, EntryKind, LayerEntries, Metadata, Xattrs, overlay};
+use lithify_tree::{
+    ContentId, Device, Entry, EntryKind, LayerEntries, Metadata, TreePath, Xattrs, overlay,
+};
 
 use super::walk::Entries;
 use super::{Image, Inode};
@@ -77,6 +79,41 @@ impl<R: ReadAt> Image<R> {
             contents.entries.push(&entry, content)?;
         }
         Ok(contents)
+    }
+}
+
+/// One inode of a layer of an overlay, as [`Image::overlay_entry`] gives it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OverlayEntry {
+    /// What it is; a whiteout for a character device 0:0.
+    pub entry: Entry,
+    /// Whether it is a directory in which lower layers have no say.
+    pub opaque: bool,
+}
+
+impl<R: ReadAt> Image<R> {
+    /// An inode of this image, made as a layer of an overlay, under a name: what
+    /// [`overlay_entries`](Self::overlay_entries) says of it, without reading anything else. Never a hard link.
+    ///
+    /// # Errors
+    /// As [`overlay_entries`](Self::overlay_entries).
+    pub fn overlay_entry(&self, path: TreePath, inode: &Inode) -> Result<OverlayEntry, ReadError> {
+        if inode.file_type() == FileType::CharDevice && inode.device() == Device::default() {
+            let entry = Entry {
+                path,
+                metadata: Metadata::default(),
+                kind: EntryKind::Whiteout,
+            };
+            return Ok(OverlayEntry {
+                entry,
+                opaque: false,
+            });
+        }
+        let mut entry = self.entry(path, inode)?;
+        let opaque = take_overlay_xattrs(&mut entry.metadata.xattrs, inode)?
+            && entry.kind == EntryKind::Directory;
+        Ok(OverlayEntry { entry, opaque })
     }
 }
 

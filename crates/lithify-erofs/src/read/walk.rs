@@ -150,32 +150,7 @@ impl<R: ReadAt> Entries<'_, R> {
             .bytes_left
             .checked_sub(end.saturating_sub(inode.address))
             .ok_or(ReadError::MetadataOverlaps)?;
-        let kind = match inode.file_type() {
-            FileType::Directory => EntryKind::Directory,
-            FileType::File => EntryKind::File {
-                size: inode.size(),
-                segments: image.segments(inode)?,
-            },
-            FileType::Symlink => EntryKind::Symlink {
-                target: image.read_link(inode)?,
-            },
-            FileType::CharDevice => EntryKind::CharDevice(inode.device()),
-            FileType::BlockDevice => EntryKind::BlockDevice(inode.device()),
-            FileType::Fifo => EntryKind::Fifo,
-            FileType::Socket => EntryKind::Socket,
-        };
-        let metadata = Metadata {
-            mode: inode.mode(),
-            uid: inode.uid(),
-            gid: inode.gid(),
-            mtime: inode.mtime(),
-            xattrs: image.xattrs(inode)?,
-        };
-        Ok(Entry {
-            path,
-            metadata,
-            kind,
-        })
+        image.entry(path, inode)
     }
 }
 
@@ -196,6 +171,36 @@ impl<R: ReadAt> Iterator for Entries<'_, R> {
 }
 
 impl<R: ReadAt> Image<R> {
+    /// What an inode is, under a name.
+    pub(super) fn entry(&self, path: TreePath, inode: &Inode) -> Result<Entry, ReadError> {
+        let kind = match inode.file_type() {
+            FileType::Directory => EntryKind::Directory,
+            FileType::File => EntryKind::File {
+                size: inode.size(),
+                segments: self.segments(inode)?,
+            },
+            FileType::Symlink => EntryKind::Symlink {
+                target: self.read_link(inode)?,
+            },
+            FileType::CharDevice => EntryKind::CharDevice(inode.device()),
+            FileType::BlockDevice => EntryKind::BlockDevice(inode.device()),
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::Socket => EntryKind::Socket,
+        };
+        let metadata = Metadata {
+            mode: inode.mode(),
+            uid: inode.uid(),
+            gid: inode.gid(),
+            mtime: inode.mtime(),
+            xattrs: self.xattrs(inode)?,
+        };
+        Ok(Entry {
+            path,
+            metadata,
+            kind,
+        })
+    }
+
     /// Where a file's data is, if it is stored with holes; adjacent extents make one segment.
     ///
     /// # Errors

@@ -94,7 +94,12 @@ impl NativeReader {
                     segments.as_deref(),
                     &mut buffer,
                     sink,
-                    |e| failed(NativeLayerError::Read(e)),
+                    |e| {
+                        failed(
+                            e.downcast()
+                                .map_or_else(NativeLayerError::Read, NativeLayerError::Erofs),
+                        )
+                    },
                     sink_error,
                 )?;
                 content = Some(id);

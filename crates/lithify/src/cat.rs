@@ -1,0 +1,321 @@
+//! One file out of an image or artifact.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
+
+use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, InodeKind, Merge, NodeId, Tree};
+
+use crate::decode::{Discard, open, read_layer};
+use crate::lazy::Stack;
+use crate::output::scratch_file;
+use crate::{Error, Event, Image, ReadOptions, Subject};
+
+/// Bytes copied at once.
+const BUFFER: usize = 1 << 20;
+
+impl Subject {
+    /// Writes the data of a file, whose name is looked up with all symbolic links followed inside the image, and gives its
+    /// size.
+    ///
+    /// Of an image whose layers are all EROFS images, uncompressed and within reach by position, only what leads to the
+    /// file and the file itself are read, which can then not be compared with the layers' digests. Of any other image
+    /// everything is read and verified before the first byte is written, and the file's layer once more for its data.
+    ///
+    /// # Errors
+    /// [`Error::NotInImage`], [`Error::NotAFile`], [`Error::Sink`] for errors of `out`, and whatever is wrong with the
+    /// image.
+    pub fn cat(
+        &self,
+        path: &[u8],
+        out: &mut dyn Write,
+        options: &ReadOptions,
+    ) -> Result<u64, Error> {
+        match self {
+            Self::Image(image) => match Stack::of(image)? {
+                Some(stack) => copy(&mut stack.open_file(path)?, out, options, |e| {
+                    unreadable(image, path, e)
+                }),
+                None => cat_decoded(image, path, out, options),
+            },
+            Self::File(file) => {
+                let tree = file.image.tree()?;
+                let (node, _) = find_file(&tree, path)?;
+                let mut spooled = OneFile::new()?;
+                file.image
+                    .copy_content(&tree.path(node), &mut spooled, Error::Scratch)?;
+                spooled.write_to(out, options)
+            }
+            Self::Layers(layers) => {
+                let mut spooled = OneFile::new()?;
+                layers.copy_file(path, &mut spooled)?;
+                spooled.write_to(out, options)
+            }
+        }
+    }
+}
+
+/// What went wrong reading a file of a layer.
+fn unreadable(image: &Image, path: &[u8], error: io::Error) -> Error {
+    match error.downcast::<lithify_erofs::ReadError>() {
+        Ok(damage) => Error::ReadErofs(damage),
+        Err(source) => Error::Open {
+            name: image.name().to_owned(),
+            source: Box::new(lithify_oci::Error::Blob(lithify_oci::blob::Error::Io {
+                name: lithify_oci::blob::BlobName::Path(Escaped(path).to_string()),
+                source,
+            })),
+        },
+    }
+}
+
+/// The regular file at a path.
+pub(crate) fn find_file(tree: &Tree, path: &[u8]) -> Result<(NodeId, Option<ContentId>), Error> {
+    let shown = || Escaped(path).to_string();
+    let node = tree
+        .resolve(path)
+        .ok_or_else(|| Error::NotInImage { path: shown() })?;
+    match tree.node_inode(node).kind {
+        InodeKind::File { content, .. } => Ok((node, content)),
+        _ => Err(Error::NotAFile { path: shown() }),
+    }
+}
+
+/// Decodes everything to find the file, then its layer again.
+fn cat_decoded(
+    image: &Image,
+    path: &[u8],
+    out: &mut dyn Write,
+    options: &ReadOptions,
+) -> Result<u64, Error> {
+    if !image.can_be_read_again() {
+        return cat_once(image, path, out, options);
+    }
+    let count = image.layer_count();
+    options.progress.event(Event::Started { layers: count });
+    let mut numbers = Numbers(0);
+    let mut merge = Merge::new().limit_names(options.limits.names);
+    // Where the numbers of each layer's contents begin.
+    let mut firsts = Vec::with_capacity(count);
+    for index in 0..count {
+        firsts.push(numbers.0);
+        let reader = open(image, index, options)?;
+        let (entries, _) = read_layer(image, index, reader, &mut numbers, options, &full)?;
+        merge.apply(entries).map_err(|source| Error::Merge {
+            index,
+            name: image.layer_name(index),
+            source,
+        })?;
+    }
+    let tree = merge.finish();
+    let (_, content) = find_file(&tree, path)?;
+    let Some(ContentId(number)) = content else {
+        return Ok(0);
+    };
+    let index = firsts.partition_point(|&first| first <= number) - 1;
+    let mut pick = Pick {
+        wanted: number - firsts[index],
+        next: 0,
+        file: OneFile::new()?,
+    };
+    let reader = open(image, index, options)?;
+    read_layer(image, index, reader, &mut pick, options, &Error::Scratch)?;
+    pick.file.write_to(out, options)
+}
+
+/// What can be read only once is kept.
+fn cat_once(
+    image: &Image,
+    path: &[u8],
+    out: &mut dyn Write,
+    options: &ReadOptions,
+) -> Result<u64, Error> {
+    let mut spool = crate::spool::Spool::new(scratch_file(None).map_err(Error::Scratch)?);
+    let decoded = crate::decode::decode(image, &mut spool, options, Error::Scratch)?;
+    let (tree, _) = decoded.merge(image, options)?;
+    let spooled = spool.finish().map_err(Error::Scratch)?;
+    let (node, content) = find_file(&tree, path)?;
+    let (Some(content), InodeKind::File { size, .. }) = (content, tree.node_inode(node).kind)
+    else {
+        return Ok(0);
+    };
+    let content = spooled.content(content);
+    let mut file = OneFile::new()?;
+    file.begin(size, content.segments.as_deref())
+        .map_err(Error::Scratch)?;
+    // The spool has the data without the holes.
+    let mut reader = spooled.reader(content);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer).map_err(Error::Scratch)? {
+            0 => break,
+            n => file.write(&buffer[..n]).map_err(Error::Scratch)?,
+        }
+    }
+    file.write_to(out, options)
+}
+
+fn full(error: TooMany) -> Error {
+    match error {
+        TooMany => Error::Scratch(io::ErrorKind::FileTooLarge.into()),
+    }
+}
+
+/// More files than can be numbered.
+#[derive(Debug)]
+struct TooMany;
+
+/// Numbers contents and keeps none.
+struct Numbers(u32);
+
+impl ContentSink for Numbers {
+    type Error = TooMany;
+
+    fn begin(&mut self, size: u64, segments: Option<&[DataSegment]>) -> Result<(), TooMany> {
+        Discard
+            .begin(size, segments)
+            .map_err(|never| match never {})
+    }
+
+    fn write(&mut self, _: &[u8]) -> Result<(), TooMany> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<ContentId, TooMany> {
+        let number = self.0;
+        self.0 = number.checked_add(1).ok_or(TooMany)?;
+        Ok(ContentId(number))
+    }
+}
+
+/// One file's data, in a file without a name.
+struct OneFile {
+    file: File,
+    size: u64,
+    /// Where the data still to come goes.
+    segments: Vec<DataSegment>,
+}
+
+impl OneFile {
+    fn new() -> Result<Self, Error> {
+        Ok(Self {
+            file: scratch_file(None).map_err(Error::Scratch)?,
+            size: 0,
+            segments: Vec::new(),
+        })
+    }
+
+    fn write_to(self, out: &mut dyn Write, options: &ReadOptions) -> Result<u64, Error> {
+        let mut reader = At {
+            file: &self.file,
+            at: 0,
+        };
+        copy(&mut reader, out, options, Error::Scratch)
+    }
+}
+
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl ContentSink for OneFile {
+    type Error = io::Error;
+
+    fn begin(&mut self, size: u64, segments: Option<&[DataSegment]>) -> io::Result<()> {
+        self.size = size;
+        self.file.set_len(size)?;
+        let whole = [DataSegment {
+            offset: 0,
+            length: size,
+        }];
+        self.segments = segments.unwrap_or(&whole).to_vec();
+        self.segments.reverse();
+        Ok(())
+    }
+
+    fn write(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let Some(segment) = self.segments.last_mut() else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            let n = usize::try_from(segment.length)
+                .unwrap_or(usize::MAX)
+                .min(data.len());
+            self.file.write_all_at(&data[..n], segment.offset)?;
+            segment.offset += n as u64;
+            segment.length -= n as u64;
+            if segment.length == 0 {
+                self.segments.pop();
+            }
+            data = &data[n..];
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<ContentId> {
+        Ok(ContentId(0))
+    }
+}
+
+/// Keeps one file of a layer.
+struct Pick {
+    wanted: u32,
+    next: u32,
+    file: OneFile,
+}
+
+impl ContentSink for Pick {
+    type Error = io::Error;
+
+    fn begin(&mut self, size: u64, segments: Option<&[DataSegment]>) -> io::Result<()> {
+        match self.next == self.wanted {
+            true => self.file.begin(size, segments),
+            false => Ok(()),
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        match self.next == self.wanted {
+            true => self.file.write(data),
+            false => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<ContentId> {
+        self.next += 1;
+        Ok(ContentId(0))
+    }
+}
+
+fn copy(
+    reader: &mut dyn Read,
+    out: &mut dyn Write,
+    options: &ReadOptions,
+    read_error: impl Fn(io::Error) -> Error,
+) -> Result<u64, Error> {
+    let mut buffer = vec![0; BUFFER];
+    let mut copied = 0;
+    loop {
+        if options.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(copied),
+            Ok(n) => {
+                out.write_all(&buffer[..n]).map_err(Error::Sink)?;
+                copied += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(read_error(e)),
+        }
+    }
+}

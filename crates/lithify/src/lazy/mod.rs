@@ -1,0 +1,106 @@
+//! Looking into an image without reading all of it.
+//!
+//! Where every layer is an EROFS image without compression around it, a name is found as an overlay finds it: layer by layer,
+//! reading the few blocks that lead to it. Nothing read so is checked against a digest, which only the whole of a layer has;
+//! `verify` reads everything. Damage and malice give errors, as always in the EROFS reader.
+
+mod lookup; // names in a stack of layers
+mod part; // a part of the filesystem as a tree
+
+use std::io::Read;
+
+use lithify_erofs::{Image as Erofs, ReadAt};
+use lithify_oci::manifest::Compression;
+use lithify_oci::{LayerKind, blob::RandomAccess};
+use lithify_tree::Escaped;
+
+use crate::{Error, Image, Listing};
+use lookup::Node;
+
+/// Most symbolic links on the way to a name, as in Linux.
+const MAX_LINKS: usize = 40;
+
+/// EROFS images that are layers of an overlay, topmost first.
+#[derive(Debug)]
+pub(crate) struct Stack<R> {
+    layers: Vec<Erofs<R>>,
+}
+
+impl Stack<RandomAccess> {
+    /// The layers of an image. `None` if one of them has to be read as a whole.
+    pub(crate) fn of(image: &Image) -> Result<Option<Self>, Error> {
+        let Some(oci) = image.oci() else {
+            return Ok(None);
+        };
+        let lazy = |l: &lithify_oci::LayerDescriptor| match l.kind {
+            LayerKind::Erofs => l.compression == Some(Compression::None),
+            LayerKind::ErofsChunkIndex => true,
+            _ => false,
+        };
+        if oci.layers().is_empty() || !oci.layers().iter().all(lazy) {
+            return Ok(None);
+        }
+        let mut layers = Vec::new();
+        for (index, layer) in oci.layers().iter().enumerate().rev() {
+            if layer.kind != LayerKind::Erofs {
+                continue;
+            }
+            let opened = oci.open_layer_at(index).map_err(|source| Error::Open {
+                name: image.name().to_owned(),
+                source: Box::new(source),
+            })?;
+            let Some(source) = opened else {
+                return Ok(None);
+            };
+            let failed = |e| crate::decode::native_error(image, index, e);
+            let opened = Erofs::open(source).map_err(|e| failed(e.into()))?;
+            let count = opened.devices().len();
+            if count > 0 {
+                return Err(failed(crate::NativeLayerError::Devices { count }));
+            }
+            layers.push(opened);
+        }
+        Ok(Some(Self { layers }))
+    }
+}
+
+impl<R: ReadAt> Stack<R> {
+    /// What is at a path and, so many directories deep, below it: no more than `limit` names.
+    pub(crate) fn list(
+        &self,
+        path: &[u8],
+        depth: Option<usize>,
+        limit: u32,
+    ) -> Result<Listing, Error> {
+        let mut part = part::Part::new(self, limit);
+        let Some((at, node)) = part.resolve(path)? else {
+            return Err(missing(path));
+        };
+        part.below(&at, &node, depth)?;
+        Ok(Listing::new(part.finish()?))
+    }
+
+    /// The file at a path, all symbolic links followed.
+    pub(crate) fn open_file(&self, path: &[u8]) -> Result<impl Read + use<'_, R>, Error> {
+        // A way has few names.
+        let mut part = part::Part::new(self, u32::MAX);
+        match part.resolve(path)? {
+            Some((_, Node::Other(layer, inode)))
+                if inode.file_type() == lithify_erofs::FileType::File =>
+            {
+                self.layers[layer].overlay_entry(lithify_tree::TreePath::root(), &inode)?;
+                Ok(self.layers[layer].reader(&inode))
+            }
+            Some(_) => Err(Error::NotAFile {
+                path: Escaped(path).to_string(),
+            }),
+            None => Err(missing(path)),
+        }
+    }
+}
+
+fn missing(path: &[u8]) -> Error {
+    Error::NotInImage {
+        path: Escaped(path).to_string(),
+    }
+}
