@@ -10,6 +10,8 @@ IMAGE is one of:
   oci:DIR[:TAG|@DIGEST]          an OCI image layout
   oci-archive:FILE[:TAG]         a tar of one, also gzip or zstd compressed
   docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
+  docker://NAME[:TAG|@DIGEST]    an image of a registry, read as it arrives
+  NAME[:TAG|@DIGEST]             an image of the store, pulled into it if it is not there
   rootfs:DIR                     a host directory, as a single layer
   tar:FILE | tar:-               a root filesystem tar, also compressed; - is standard input
 Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, or the directory of a layered build.";
@@ -45,6 +47,10 @@ pub(crate) struct Cli {
     /// Print nothing but results and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// Say what registries are asked, as whom, and what is tried again; twice for every request. $LITHIFY_LOG does the
+    /// same: error, warn, info, debug or trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -67,8 +73,14 @@ pub(crate) enum Command {
     Umount(UmountArgs),
     /// Turn the changes of a writable mount into a layer, and append it to an image
     Commit(CommitArgs),
-    /// Publish an image, or the filesystems in it
+    /// Bring an image of a registry into the store
+    Pull(PullArgs),
+    /// Send an image to a registry, or publish the filesystems in it
     Push(PushArgs),
+    /// Copy an image from one place to another
+    Copy(CopyArgs),
+    /// Give an image of the store one more name
+    Tag(TagArgs),
     /// List what is mounted
     Mounts {
         /// Print JSON
@@ -130,10 +142,30 @@ pub(crate) struct ReadArgs {
     /// Raise or lower a limit on what an image may contain; sizes take K, M, G and T. See `lithify build --help`
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit, long_help = LIMIT_HELP)]
     pub(crate) limits: Vec<(String, u64)>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// How registries are talked to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct RegistryArgs {
+    /// When an image named without a transport is pulled: always, missing (from the store) or never
+    #[arg(long = "pull", value_name = "POLICY", default_value = "missing")]
+    pub(crate) policy: lithify::PullPolicy,
+    /// Believe any certificate, and speak plain http where there is no other way
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// How often a failed request is sent again
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
 }
 
 /// Which store is used.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub(crate) struct StoreArgs {
     /// Where images of layers are kept; default is $LITHIFY_STORE, else `lithify` in the user's data directory
     #[arg(long, value_name = "DIR", conflicts_with = "no_store")]
@@ -184,8 +216,6 @@ pub(crate) struct BuildArgs {
     /// Where images start on such a disk: multiples of this, 4K to 1G
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4K")]
     pub(crate) align: u64,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
     /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
     #[arg(long)]
     pub(crate) no_fsync: bool,
@@ -269,8 +299,6 @@ pub(crate) struct MountArgs {
     #[arg(long)]
     pub(crate) dev: bool,
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
 
@@ -336,10 +364,10 @@ pub(crate) enum PushForm {
 pub(crate) struct PushArgs {
     /// The image
     pub(crate) image: String,
-    /// Where it goes: oci:DIR or oci:DIR:TAG
+    /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, or a name in the store
     #[arg(value_name = "DEST")]
     pub(crate) destination: String,
-    /// As what
+    /// As what; without, the image as it is
     #[arg(long = "as", value_enum, value_name = "FORM")]
     pub(crate) form: Option<PushForm>,
     /// Compress each EROFS layer as a whole with zstd for the way (`+zstd`)
@@ -358,15 +386,77 @@ pub(crate) struct PushArgs {
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    /// Do not wait for what is written here to reach the disk
-    #[arg(long)]
-    pub(crate) no_fsync: bool,
+    pub(crate) transfer: TransferArgs,
     /// Describe what was pushed as JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+/// How blobs are moved.
+#[derive(Debug, Args)]
+pub(crate) struct TransferArgs {
+    /// Blobs moved at the same time
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub(crate) transfers: std::num::NonZeroUsize,
+    /// Send blobs to registries in pieces of this size; takes K, M and G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) chunk: Option<u64>,
+    /// Do not wait for what is written here to reach the disk
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
+pub(crate) struct CopyArgs {
+    /// The image
+    pub(crate) source: String,
+    /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, or a name in the store
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: String,
+    /// Every platform the image is there for; without, the one --platform says
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) all_platforms: bool,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
+    /// Describe what was copied as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The image's name in its registry
+    #[arg(value_name = "NAME")]
+    pub(crate) image: String,
+    /// When: always, missing or never
+    #[arg(long, value_name = "POLICY", default_value = "always")]
+    pub(crate) policy: lithify::PullPolicy,
+    /// Every platform the image is there for; without, the one --platform says
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) all_platforms: bool,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
+    /// Describe what was pulled as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// The image, by a name it has
+    pub(crate) image: String,
+    /// The name it gets too
+    #[arg(value_name = "NEW")]
+    pub(crate) new: String,
+    #[command(flatten)]
+    pub(crate) store: StoreDirectory,
 }
 
 #[derive(Debug, Args)]

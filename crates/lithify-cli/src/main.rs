@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod human;
+mod log;
 mod progress;
 
 use std::error::Error as _;

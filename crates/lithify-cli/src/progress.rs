@@ -212,6 +212,29 @@ impl Progress for Renderer {
                     ));
                 }
             }
+            Event::BlobDone {
+                index,
+                name,
+                bytes,
+                copied,
+            } => {
+                let started = match state.layers.iter_mut().find(|l| l.index == index) {
+                    Some(layer) => {
+                        layer.done = true;
+                        Some(layer.started)
+                    }
+                    None => None,
+                };
+                let (name, size) = (short(name), human::bytes(bytes));
+                line = Some(match (copied, started) {
+                    (true, Some(started)) => {
+                        let seconds = started.elapsed().as_secs_f64();
+                        let rate = human::bytes((bytes as f64 / seconds.max(1e-9)) as u64);
+                        format!("blob {name}: {size} in {seconds:.1} s ({rate}/s)\n")
+                    }
+                    _ => format!("blob {name}: {size}, there already\n"),
+                });
+            }
             Event::Finishing => state.finishing = true,
             _ => {}
         }

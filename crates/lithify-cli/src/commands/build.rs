@@ -48,7 +48,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.drop_xattrs = args.drop_xattrs;
     options.disks = args.disk;
     options.alignment = args.align;
-    options.store = args.store.choice();
+    options.store = args.read.store.choice();
     options.durable = !args.no_fsync;
     options.digest = args.json;
     let started = Instant::now();

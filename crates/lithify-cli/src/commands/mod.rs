@@ -9,13 +9,15 @@ mod mount;
 mod push;
 mod shell;
 mod store;
+mod transfer;
 mod verify;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify::{Limits, Platform, ReadOptions};
+use lithify::registry::ClientOptions;
+use lithify::{Limits, Platform, ReadOptions, Registries};
 
 use crate::args::{Cli, Command, ReadArgs};
 use crate::progress::Renderer;
@@ -62,6 +64,7 @@ impl From<io::Error> for Failure {
 
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let quiet = cli.quiet;
+    crate::log::init(quiet, cli.verbose)?;
     match cli.command {
         Command::Build(args) => build::run(args, quiet),
         Command::Inspect(args) => inspect::run(args),
@@ -71,7 +74,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Mount(args) => mount::mount(args, quiet),
         Command::Umount(args) => mount::umount(&args),
         Command::Commit(args) => commit::run(args, quiet),
+        Command::Pull(args) => transfer::pull(args, quiet),
         Command::Push(args) => push::run(args, quiet),
+        Command::Copy(args) => transfer::copy(args, quiet),
+        Command::Tag(args) => transfer::tag(&args, quiet),
         Command::Mounts { json } => mount::mounts(json),
         Command::Images(args) => store::images(&args),
         Command::Rm(args) => store::rm(&args, quiet),
@@ -99,8 +105,16 @@ fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Render
         None => None,
     };
     let renderer = Arc::new(Renderer::new(quiet));
+    let mut client = ClientOptions::default();
+    client.insecure = args.registry.insecure;
+    if let Some(retries) = args.registry.retries {
+        client.retry.retries = retries;
+    }
     let options = ReadOptions {
         platform,
+        store: args.store.choice(),
+        pull: args.registry.policy,
+        registries: Registries::new(client),
         jobs: args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n))),
         limits,
         progress: Arc::clone(&renderer) as Arc<dyn lithify::Progress>,

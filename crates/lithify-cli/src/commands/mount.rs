@@ -16,7 +16,7 @@ pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
     options.writable = args.rw;
     options.setuid = args.suid;
     options.devices = args.dev;
-    options.store = args.store.choice();
+    options.store = args.read.store.choice();
     with_progress(&renderer, || {
         Subject::open(&args.image, &read)?.mount(&args.directory, &options, &read)
     })

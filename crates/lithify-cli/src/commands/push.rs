@@ -11,9 +11,23 @@ use crate::human;
 pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     let (read, renderer) = read_options(&args.read, quiet)?;
     let Some(form) = args.form else {
-        return Err(Failure::Usage(
-            "say what to push the image as: --as erofs, erofs-image or squashfs".into(),
-        ));
+        let published = [
+            ("--erofs-zstd", args.erofs_zstd),
+            ("--compress", args.compress.is_some()),
+            ("--verity", args.verity),
+        ];
+        if let Some((option, _)) = published.into_iter().find(|(_, given)| *given) {
+            return Err(Failure::Usage(format!(
+                "{option} is for filesystems: say which with --as"
+            )));
+        }
+        let mut options = super::transfer::copy_options(&args.transfer);
+        options.all_platforms = args.all_platforms;
+        let started = std::time::Instant::now();
+        let report = with_progress(&renderer, || {
+            lithify::copy(&args.image, &args.destination, &options, &read)
+        })?;
+        return super::transfer::print(&report, args.json, quiet, started);
     };
     if form != PushForm::Erofs && args.erofs_zstd {
         return Err(Failure::Usage(
@@ -30,8 +44,8 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     options.zstd = args.erofs_zstd;
     options.compression = args.compress;
     options.verity = args.verity;
-    options.store = args.store.choice();
-    options.durable = !args.no_fsync;
+    options.store = args.read.store.choice();
+    options.durable = !args.transfer.no_fsync;
     let report = with_progress(&renderer, || {
         let images = match args.all_platforms {
             true => Image::open_all(&args.image, &read)?,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
 use lithify_oci::platform::EROFS_FEATURE;
-use lithify_oci::source::{Selector, Source};
+use lithify_oci::source::Source;
 use lithify_oci::{LayerKind, Platform};
 use serde::Serialize;
 

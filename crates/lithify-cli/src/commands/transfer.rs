@@ -1,0 +1,100 @@
+//! `lithify pull`, `copy` and `tag`, and `push` of an image as it is.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use lithify::{CopyOptions, PullOptions, ReadOptions, TransferCounts};
+
+use super::{Failure, print_json, read_options, with_progress};
+use crate::args::{CopyArgs, PullArgs, TagArgs, TransferArgs};
+use crate::human;
+
+pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let mut options = PullOptions::default();
+    options.policy = args.policy;
+    options.all_platforms = args.all_platforms;
+    options.downloads = Some(args.transfer.transfers);
+    options.durable = !args.transfer.no_fsync;
+    let started = Instant::now();
+    let report = with_progress(&renderer, || lithify::pull(&args.image, &options, &read))?;
+    if args.json {
+        return print_json(&report);
+    }
+    let mut out = std::io::stdout().lock();
+    if !quiet {
+        let what = match report.pulled {
+            true => summary(&report.blobs, started),
+            false => "in the store".to_owned(),
+        };
+        writeln!(out, "{}: {what}", report.reference.escape_debug())?;
+    }
+    Ok(writeln!(out, "{}", report.digest)?)
+}
+
+pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = read_options(&args.read, quiet)?;
+    let mut options = copy_options(&args.transfer);
+    options.all_platforms = args.all_platforms;
+    let started = Instant::now();
+    let report = with_progress(&renderer, || {
+        lithify::copy(&args.source, &args.destination, &options, &read)
+    })?;
+    print(&report, args.json, quiet, started)
+}
+
+pub(crate) fn copy_options(args: &TransferArgs) -> CopyOptions {
+    let mut options = CopyOptions::default();
+    options.transfers = Some(args.transfers);
+    options.chunk = args.chunk;
+    options.durable = !args.no_fsync;
+    options
+}
+
+pub(crate) fn print(
+    report: &lithify::CopyReport,
+    json: bool,
+    quiet: bool,
+    started: Instant,
+) -> Result<(), Failure> {
+    if json {
+        return print_json(report);
+    }
+    let mut out = std::io::stdout().lock();
+    if !quiet {
+        let what = summary(&report.blobs, started);
+        writeln!(out, "{}: {what}", report.destination.escape_debug())?;
+    }
+    Ok(writeln!(out, "{}", report.digest)?)
+}
+
+pub(crate) fn tag(args: &TagArgs, quiet: bool) -> Result<(), Failure> {
+    let read = ReadOptions {
+        store: args.store.choice(),
+        ..ReadOptions::default()
+    };
+    let (source, new) = lithify::tag(&args.image, &args.new, &read)?;
+    if !quiet {
+        let (source, new) = (source.escape_debug(), new.escape_debug());
+        writeln!(std::io::stdout(), "{source} is {new} too")?;
+    }
+    Ok(())
+}
+
+fn summary(counts: &TransferCounts, started: Instant) -> String {
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = human::bytes((counts.copied_bytes as f64 / seconds.max(1e-9)) as u64);
+    let mut text = format!(
+        "{} blobs copied ({}, {rate}/s), {} there already",
+        counts.copied,
+        human::bytes(counts.copied_bytes),
+        counts.existed,
+    );
+    if counts.mounted > 0 {
+        text.push_str(&format!(", {} mounted", counts.mounted));
+    }
+    if counts.foreign > 0 {
+        text.push_str(&format!(", {} left to their vendor", counts.foreign));
+    }
+    text
+}
