@@ -153,7 +153,7 @@ pub(crate) struct ReadArgs {
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryArgs {
     /// When an image named without a transport is pulled: always, missing (from the store) or never
-    #[arg(long = "pull", value_name = "POLICY", default_value = "missing")]
+    #[arg(id = "pull_policy", long = "pull", value_name = "POLICY", default_value = "missing")]
     pub(crate) policy: lithify::PullPolicy,
     /// Believe any certificate, and speak plain http where there is no other way
     #[arg(long)]

@@ -35,8 +35,12 @@ fn main() -> ExitCode {
             let mut message = error.to_string();
             let mut cause = error.source();
             while let Some(error) = cause {
-                message.push_str(": ");
-                message.push_str(&error.to_string());
+                // Some say their cause themselves.
+                let text = error.to_string();
+                if !message.ends_with(&text) {
+                    message.push_str(": ");
+                    message.push_str(&text);
+                }
                 cause = error.source();
             }
             eprintln!("lithify: {message}");

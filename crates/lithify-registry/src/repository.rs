@@ -128,9 +128,17 @@ impl Repository {
     /// # Errors
     /// [`Error::Digest`] when it is not what its digest says, and anything a registry may do wrong.
     pub fn manifest(&self, name: &ManifestName, limit: u64) -> Result<Option<Manifest>, Error> {
-        let operation = Operation::Manifest(name.to_string());
+        let operation = self.manifest_operation(name);
         self.from_any(name, |session| {
             read_manifest(session, name, &operation, limit)
+        })
+    }
+
+    fn manifest_operation(&self, name: &ManifestName) -> Operation {
+        let repository = &self.origin().endpoint.repository;
+        Operation::Manifest(match name {
+            ManifestName::Tag(tag) => format!("{repository}:{tag}"),
+            ManifestName::Digest(digest) => format!("{repository}@{digest}"),
         })
     }
 
@@ -139,7 +147,7 @@ impl Repository {
     /// # Errors
     /// Anything a registry may do wrong.
     pub fn resolve(&self, name: &ManifestName, limit: u64) -> Result<Option<Descriptor>, Error> {
-        let operation = Operation::Manifest(name.to_string());
+        let operation = self.manifest_operation(name);
         let wanted = Wanted {
             operation: &operation,
             headers: &accept(),

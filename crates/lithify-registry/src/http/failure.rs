@@ -13,6 +13,7 @@ impl Failure {
     pub(crate) fn is_unreachable(&self) -> bool {
         match &self.0 {
             ureq::Error::HostNotFound => true,
+            ureq::Error::Io(e) if is_lookup(e) => true,
             ureq::Error::Io(e) => matches!(
                 e.kind(),
                 io::ErrorKind::ConnectionRefused
@@ -81,6 +82,12 @@ impl Failure {
             false => Self(error.into()),
         }
     }
+}
+
+/// Whether a name was looked up in vain. The standard library has a text for that, but no kind.
+fn is_lookup(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("failed to lookup address information") && !text.contains("Temporary failure")
 }
 
 impl From<ureq::Error> for Failure {
