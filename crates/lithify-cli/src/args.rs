@@ -81,6 +81,10 @@ pub(crate) enum Command {
     Copy(CopyArgs),
     /// Give an image of the store one more name
     Tag(TagArgs),
+    /// Store credentials for a registry, if it accepts them
+    Login(LoginArgs),
+    /// Remove stored credentials for a registry
+    Logout(LogoutArgs),
     /// List what is mounted
     Mounts {
         /// Print JSON
@@ -153,8 +157,24 @@ pub(crate) struct ReadArgs {
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryArgs {
     /// When an image named without a transport is pulled: always, missing (from the store) or never
-    #[arg(id = "pull_policy", long = "pull", value_name = "POLICY", default_value = "missing")]
+    #[arg(
+        id = "pull_policy",
+        long = "pull",
+        value_name = "POLICY",
+        default_value = "missing"
+    )]
     pub(crate) policy: lithify::PullPolicy,
+    /// Credentials for the registry, as USER:PASSWORD; without the password it is read from standard input. Safer is
+    /// `lithify login`
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    pub(crate) creds: Option<String>,
+    /// Read credentials from this file only, in the form of auth.json or Docker's config.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Mirrors, certificates and more for each registry; default is $LITHIFY_REGISTRIES, else registries.toml in
+    /// ~/.config/lithify or /etc/lithify
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registries: Option<PathBuf>,
     /// Believe any certificate, and speak plain http where there is no other way
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -446,6 +466,36 @@ pub(crate) struct PullArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The registry, as HOST[:PORT], or a namespace in it, as HOST/NAME
+    pub(crate) registry: String,
+    /// The user
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) username: Option<String>,
+    /// Read the password from standard input, as is done when it is not a terminal
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// The file to store it in; default is $REGISTRY_AUTH_FILE, else containers/auth.json where other tools look for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Mirrors, certificates and more for each registry
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registries: Option<PathBuf>,
+    /// Believe any certificate, and speak plain http where there is no other way
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The registry, as it was signed in to
+    pub(crate) registry: String,
+    /// The file to remove it from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

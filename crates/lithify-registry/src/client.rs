@@ -1,17 +1,19 @@
 //! The client: what is shared between all repositories.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lithify_oci::Reference;
 use lithify_oci::reference::DEFAULT_DOMAIN;
 
 use crate::RetryPolicy;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Credentials};
+use crate::config::{self, Config, Environment, PlainHttp, Role};
 use crate::error::Error;
 use crate::http::tls::TlsFiles;
-use crate::http::url::is_loopback;
-use crate::http::{Http, Profile, Timeouts};
+use crate::http::url::Url;
+use crate::http::{Http, Profile, Proxies};
 use crate::repository::Repository;
 use crate::session::Endpoint;
 
@@ -19,25 +21,46 @@ use crate::session::Endpoint;
 pub type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How registries are talked to.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Believe any certificate and speak plain http where there is no other way, with every registry.
-    pub insecure: bool,
-    /// When failed requests are sent again.
+    /// Where registries are, their mirrors and certificates. Default: none but what is usual.
+    pub config: Config,
+    /// Who we are. Default: what is stored where containers tools store it.
+    pub credentials: Credentials,
+    /// When failed requests are sent again. Its number of retries is that of the configuration if `None`.
     pub retry: RetryPolicy,
-    /// How long servers may take.
-    pub timeouts: Timeouts,
     /// Stops the work.
     pub cancelled: Option<Cancelled>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self::new(Config::empty(Environment::of_process()))
+    }
+}
+
+impl ClientOptions {
+    /// As configured, with the credentials of this process' user.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut retry = RetryPolicy::default();
+        retry.retries = config.retries();
+        Self {
+            config,
+            credentials: Credentials::new(Environment::of_process()),
+            retry,
+            cancelled: None,
+        }
+    }
 }
 
 impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientOptions")
-            .field("insecure", &self.insecure)
+            .field("config", &self.config)
+            .field("credentials", &self.credentials)
             .field("retry", &self.retry)
-            .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()
     }
 }
@@ -48,60 +71,152 @@ pub struct Client(Arc<Shared>);
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) options: ClientOptions,
+    pub(crate) config: Config,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) cancelled: Cancel,
     pub(crate) http: Http,
     pub(crate) auth: Authenticator,
+    /// Where registries were found to be, by host and whether their certificates count.
+    bases: Mutex<HashMap<(String, bool), Arc<OnceLock<Url>>>>,
+}
+
+/// A [`Cancelled`] that can be printed.
+pub(crate) struct Cancel(pub(crate) Option<Cancelled>);
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancel")
+    }
 }
 
 impl Client {
     /// A client; nothing is connected to yet.
     ///
     /// # Errors
-    /// What is wrong with the configuration.
+    /// [`Error::Proxy`] for a configured proxy that is no URL.
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
+        let ClientOptions {
+            config,
+            credentials,
+            retry,
+            cancelled,
+        } = options;
+        let proxies = match config.proxy() {
+            Some(proxy) => Proxies::configured(proxy, config.no_proxy()).ok_or(Error::Proxy)?,
+            None => Proxies::of_environment(),
+        };
         Ok(Self(Arc::new(Shared {
-            options,
-            http: Http::default(),
-            auth: Authenticator::default(),
+            config,
+            retry,
+            cancelled: Cancel(cancelled),
+            http: Http::new(proxies),
+            auth: Authenticator::new(credentials),
+            bases: Mutex::default(),
         })))
     }
 
     /// The repository a reference names, with the mirrors configured for it.
     ///
     /// # Errors
-    /// [`Error::Blocked`].
+    /// [`Error::Config`], which also says what is blocked.
     pub fn repository(&self, reference: &Reference) -> Result<Repository, Error> {
-        let reference = reference.normalised();
-        let registry = reference.domain().unwrap_or(DEFAULT_DOMAIN).to_owned();
-        let host = match registry.as_str() {
-            DEFAULT_DOMAIN => "registry-1.docker.io".to_owned(),
-            other => other.to_owned(),
-        };
-        let bare = host.rsplit_once(':').map_or(host.as_str(), |(h, _)| h);
-        let endpoint = Endpoint {
-            plain: self.0.options.insecure || is_loopback(bare),
-            repository: reference.path().to_owned(),
-            registry,
-            mirror: false,
-            tags: true,
-            digests: true,
-            profile: self.0.profile_of(&host),
-            base: std::sync::OnceLock::new(),
-            host,
-        };
-        Ok(Repository::new(Arc::clone(&self.0), vec![endpoint]))
+        let shared = &self.0;
+        let tagged = shared.config.endpoints(&with_tag(reference))?;
+        let pinned = shared.config.endpoints(&with_digest(reference))?;
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let (mirrors, primary): (Vec<_>, Vec<_>) = tagged
+            .iter()
+            .chain(pinned.iter().filter(|e| !tagged.contains(e)))
+            .partition(|e| e.role == Role::Mirror);
+        for endpoint in mirrors.into_iter().chain(primary) {
+            let (tags, digests) = (tagged.contains(endpoint), pinned.contains(endpoint));
+            endpoints.push(shared.endpoint(endpoint.clone(), tags, digests));
+        }
+        Ok(Repository::new(Arc::clone(shared), endpoints))
+    }
+
+    /// Asks a registry whether it accepts the credentials there are for it.
+    ///
+    /// # Errors
+    /// [`Error::Auth`] when it does not, and anything a registry may do wrong.
+    pub fn check_login(&self, host: &str) -> Result<(), Error> {
+        let endpoint = self.0.config.registry(host)?;
+        let repository = Repository::new(
+            Arc::clone(&self.0),
+            vec![self.0.endpoint(endpoint, true, true)],
+        );
+        repository.origin().check_login()
     }
 }
 
+/// The same image by a tag.
+fn with_tag(reference: &Reference) -> Reference {
+    match reference.digest() {
+        None => reference.with_default_tag(),
+        Some(_) => reference
+            .name()
+            .parse()
+            .unwrap_or_else(|_| reference.clone()),
+    }
+}
+
+/// The same repository by some digest.
+fn with_digest(reference: &Reference) -> Reference {
+    let any = format!("{}@sha256:{:064}", reference.name(), 0);
+    any.parse().unwrap_or_else(|_| reference.clone())
+}
+
 impl Shared {
-    /// How a host is connected to that no endpoint is.
-    pub(crate) fn profile_of(&self, _host: &str) -> Profile {
-        Profile {
-            tls: TlsFiles {
-                insecure: self.options.insecure,
-                ..TlsFiles::default()
+    fn endpoint(&self, endpoint: config::Endpoint, tags: bool, digests: bool) -> Endpoint {
+        let key = (endpoint.host.clone(), endpoint.verify);
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = Arc::clone(bases.entry(key).or_default());
+        Endpoint {
+            host: endpoint.host.clone(),
+            registry: match endpoint.host.as_str() {
+                "registry-1.docker.io" => DEFAULT_DOMAIN.to_owned(),
+                host => host.to_owned(),
             },
-            timeouts: self.options.timeouts,
+            repository: endpoint.repository.clone(),
+            mirror: endpoint.role == Role::Mirror,
+            tags,
+            digests,
+            profile: profile(&endpoint),
+            base,
+            config: endpoint,
         }
+    }
+
+    /// How a host is connected to that a registry sends us to.
+    pub(crate) fn profile_of(&self, host: &str) -> Profile {
+        match self.config.registry(host) {
+            // What is not checked there is checked here: the user trusted the one, not whoever it names.
+            Ok(endpoint) => Profile {
+                tls: TlsFiles {
+                    insecure: false,
+                    ..profile(&endpoint).tls
+                },
+                ..profile(&endpoint)
+            },
+            Err(_) => Profile::default(),
+        }
+    }
+}
+
+fn profile(endpoint: &config::Endpoint) -> Profile {
+    Profile {
+        tls: TlsFiles {
+            ca: endpoint.tls.ca.clone(),
+            client: endpoint.tls.client.clone(),
+            insecure: !endpoint.verify,
+        },
+        timeouts: endpoint.timeouts,
+    }
+}
+
+impl Endpoint {
+    /// Whether it may be spoken to without encryption.
+    pub(crate) fn plain(&self) -> PlainHttp {
+        self.config.plain_http
     }
 }

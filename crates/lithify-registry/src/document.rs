@@ -81,7 +81,7 @@ impl Session<'_> {
                 }
                 Err(failure) => {
                     tried += 1;
-                    let policy = &self.shared.options.retry;
+                    let policy = &self.shared.retry;
                     let error = self.transport(wanted.operation, failure, tried);
                     if tried > policy.retries {
                         return Err(error);

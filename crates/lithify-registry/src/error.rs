@@ -109,13 +109,19 @@ pub enum Error {
         longest: Duration,
     },
     /// Signing in.
+    #[error(transparent)]
+    Auth(Box<auth::Error>),
+    /// What it asks to be told cannot be understood.
     #[error("{host}: {source}")]
-    Auth {
+    Challenge {
         /// The registry.
         host: String,
-        /// Why not.
-        source: Box<auth::Error>,
+        /// Why.
+        source: auth::ChallengeError,
     },
+    /// The configured proxy.
+    #[error("the configured `proxy` is no URL such as http://proxy.example:3128")]
+    Proxy,
     /// More redirects than any real registry needs, or one in a circle.
     #[error("{host}: {operation}: more than {limit} redirects, the last to {last}")]
     Redirects {
@@ -204,15 +210,9 @@ pub enum Error {
         /// What is missing or wrong.
         problem: &'static str,
     },
-    /// The configuration says not to use this registry.
-    #[error("`{}` is blocked by the configuration of registries", .name.escape_debug())]
-    Blocked {
-        /// The registry or repository.
-        name: String,
-    },
     /// The configuration.
     #[error(transparent)]
-    Config(#[from] crate::config::Error),
+    Config(#[from] crate::config::ConfigError),
     /// What was to be sent cannot be read.
     #[error("{operation}: cannot read what is to be sent: {source}")]
     Source {
@@ -268,6 +268,12 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+}
+
+impl From<auth::Error> for Error {
+    fn from(error: auth::Error) -> Self {
+        Self::Auth(Box::new(error))
     }
 }
 

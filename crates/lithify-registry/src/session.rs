@@ -1,18 +1,20 @@
 //! Talking to one registry: with credentials, redirects and patience.
 
 use std::io::Read;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::Method;
 
+use crate::Secret;
+use crate::auth::{self, Challenge, Exchange, Scopes, TokenEndpoint, TokenRequest, TokenResponse};
 use crate::client::Shared;
+use crate::config::{self, PlainHttp};
 use crate::error::{Error, LocationError, Operation};
 use crate::http::retry::{is_passing, retry_after};
 use crate::http::url::{Url, is_loopback};
 use crate::http::{Body, Failure, Profile, Request, Response};
 use crate::repository::ManifestName;
-use crate::{Secret, auth};
 
 /// Redirects followed at most; registries need one or two.
 const MAX_REDIRECTS: usize = 10;
@@ -35,7 +37,7 @@ pub(crate) enum Access {
 pub(crate) struct Endpoint {
     /// Host and port.
     pub(crate) host: String,
-    /// The name credentials are looked up by: `docker.io` for its hosts.
+    /// What users call the registry: `docker.io` for its hosts.
     pub(crate) registry: String,
     /// The repository there.
     pub(crate) repository: String,
@@ -45,11 +47,10 @@ pub(crate) struct Endpoint {
     pub(crate) tags: bool,
     /// Whether it is asked for content by its digest.
     pub(crate) digests: bool,
-    /// Whether it may be spoken to without encryption.
-    pub(crate) plain: bool,
+    pub(crate) config: config::Endpoint,
     pub(crate) profile: Profile,
     /// `https://HOST/` or `http://HOST/`, once it is known.
-    pub(crate) base: OnceLock<Url>,
+    pub(crate) base: Arc<OnceLock<Url>>,
 }
 
 /// One request and all it takes.
@@ -130,7 +131,7 @@ impl Session<'_> {
     /// Makes a call, with as many tries as it takes. Answers are those of status 2xx and 3xx, and 416; any other is an
     /// error.
     pub(crate) fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        let policy = &self.shared.options.retry;
+        let policy = &self.shared.retry;
         // Half an upload changes what the next try has to send: who uploads decides.
         let retries = match call.body {
             CallBody::Reader(..) => 0,
@@ -181,36 +182,23 @@ impl Session<'_> {
                     .map_err(|e| Outcome::Failed(self.location(call.operation, e.into())))?
             }
         };
-        let authority = auth::Scope {
-            repository: &self.endpoint.repository,
-            access: call.access,
-            from: call.from,
-        };
         // Elsewhere nobody gets our credentials, not even the first time.
-        let ours = self.is_ours(&start);
+        let ours = self.base_is(&start);
+        let registry = self.endpoint.config.authority(!start.is_https());
+        let mut exchange = self.shared.auth.exchange(&registry, &self.scopes(call));
         let mut authorization = match ours {
-            true => self
-                .shared
-                .auth
-                .authorization(&self.endpoint.registry, &authority),
+            true => exchange.authorization().map_err(|e| self.auth(e))?,
             false => None,
         };
-        let mut answered = 0;
         loop {
             let answer = self.follow(call, &start, authorization.as_ref(), tries)?;
             let status = answer.response.status;
             match status {
-                401 if ours && answered < 2 && self.is_ours(&answer.url) => {
-                    answered += 1;
-                    let challenges: Vec<String> = answer
-                        .response
-                        .header_all("www-authenticate")
-                        .map(str::to_owned)
-                        .collect();
-                    answer.response.discard();
-                    authorization = Some(self.answer_challenge(&challenges, &authority)?);
+                401 if ours && self.base_is(&answer.url) => {
+                    let secret = self.answer_challenge(answer.response, &mut exchange)?;
+                    authorization = Some(secret);
                 }
-                200..400 | 416 => return Ok(answer),
+                200..=399 | 416 => return Ok(answer),
                 _ => return Err(self.refused(call, answer.response, tries)),
             }
         }
@@ -317,7 +305,9 @@ impl Session<'_> {
         };
         let https = url("https")?;
         let mut found = https.clone();
-        if endpoint.plain
+        if endpoint.plain() == PlainHttp::Forced {
+            found = url("http")?;
+        } else if endpoint.plain() == PlainHttp::Allowed
             && let Err(source) = self.ping(&https)?
         {
             if !source.is_no_tls() {
@@ -391,26 +381,63 @@ impl Session<'_> {
             .is_some_and(|base| base.same_origin(url))
     }
 
-    /// Whether a URL is the registry's own: credentials go nowhere else.
-    fn is_ours(&self, url: &Url) -> bool {
-        self.base_is(url)
+    /// What a call needs to be allowed.
+    fn scopes(&self, call: &Call<'_>) -> Scopes {
+        let repository = &self.endpoint.repository;
+        if repository.is_empty() {
+            return Scopes::none();
+        }
+        let mut scopes = match call.access {
+            Access::Pull => Scopes::pull(repository),
+            Access::Push => Scopes::push(repository),
+        };
+        if let Some(from) = call.from {
+            scopes.merge(&Scopes::pull(from));
+        }
+        scopes
     }
 
     fn answer_challenge(
         &self,
-        challenges: &[String],
-        scope: &auth::Scope<'_>,
+        response: Response,
+        exchange: &mut Exchange<'_>,
     ) -> Result<Secret, Outcome> {
-        self.shared
-            .auth
-            .answer(self, challenges, scope)
-            .map_err(|source| match source {
-                auth::Answered::Registry(error) => Outcome::Failed(error),
-                auth::Answered::Auth(source) => Outcome::Failed(Error::Auth {
-                    host: self.endpoint.host.clone(),
-                    source: Box::new(source),
-                }),
+        let challenges = Challenge::parse_all(response.header_all("www-authenticate"));
+        let challenges = challenges.map_err(|source| {
+            Outcome::Failed(Error::Challenge {
+                host: self.endpoint.host.clone(),
+                source,
             })
+        })?;
+        response.discard();
+        let answer = exchange
+            .answer(&challenges, self)
+            .map_err(|e| self.auth(e))?;
+        Ok(answer.authorization)
+    }
+
+    fn auth(&self, source: auth::Error) -> Outcome {
+        Outcome::Failed(Error::Auth(Box::new(source)))
+    }
+
+    /// Asks the registry whether it accepts our credentials.
+    pub(crate) fn check_login(&self) -> Result<(), Error> {
+        let base = self.base()?;
+        let url = base
+            .join("/v2/")
+            .map_err(|e| self.location(&Operation::Ping, e.into()))?;
+        let answer = self.call(&Call {
+            method: Method::GET,
+            to: To::Url(&url),
+            headers: &[],
+            body: CallBody::Empty,
+            operation: &Operation::Ping,
+            access: Access::Pull,
+            from: None,
+            tried: 0,
+        })?;
+        answer.response.discard();
+        Ok(())
     }
 
     /// The error an answer means.
@@ -462,9 +489,72 @@ impl Session<'_> {
     }
 }
 
+/// Tokens are asked for like anything else, but redirects are not followed: they would lead credentials astray.
+impl TokenEndpoint for Session<'_> {
+    fn send(&self, request: &TokenRequest) -> Result<TokenResponse, auth::TransportError> {
+        let url = Url::parse(&request.url)?;
+        let form = "application/x-www-form-urlencoded".to_owned();
+        let headers = [
+            ("content-type", form),
+            ("accept", "application/json".to_owned()),
+        ];
+        let (method, headers) = match request.method {
+            auth::Method::Get => (Method::GET, &headers[1..]),
+            auth::Method::Post => (Method::POST, &headers[..]),
+        };
+        let policy = &self.shared.retry;
+        let mut tries = 0;
+        loop {
+            self.shared.check_cancelled()?;
+            log::debug!("{method} {url}");
+            let sent = Request {
+                method: method.clone(),
+                url: &url,
+                authorization: request.authorization.as_ref(),
+                headers,
+                body: match &request.body {
+                    Some(body) => Body::Bytes(body.expose().as_bytes()),
+                    None => Body::Empty,
+                },
+            };
+            let answer = self.send(&url, sent, &Operation::Token, tries + 1);
+            tries += 1;
+            let (what, asked_for): (String, _) = match answer {
+                Ok(response) if is_passing(response.status) && tries <= policy.retries => {
+                    let asked_for = response
+                        .header("retry-after")
+                        .and_then(|value| retry_after(value, SystemTime::now()))
+                        .filter(|after| *after <= policy.longest_retry_after);
+                    (format!("{url}: status {}", response.status), asked_for)
+                }
+                Ok(response) => {
+                    let status = response.status;
+                    match response.read(auth::MAX_TOKEN_RESPONSE as u64 + 1) {
+                        Ok((body, _)) => return Ok(TokenResponse { status, body }),
+                        Err(failure) if failure.is_passing() && tries <= policy.retries => {
+                            (format!("{url}: {failure}"), None)
+                        }
+                        Err(failure) => return Err(failure.into()),
+                    }
+                }
+                Err(Error::Transport { source, .. })
+                    if source.is_passing() && tries <= policy.retries =>
+                {
+                    (format!("{url}: {source}"), None)
+                }
+                Err(Error::Transport { source, .. }) => return Err(source.into()),
+                Err(error) => return Err(error.into()),
+            };
+            let delay = policy.delay(tries - 1).max(asked_for.unwrap_or_default());
+            log::info!("{what}; trying again in {:.1} s", delay.as_secs_f64());
+            self.shared.sleep(delay)?;
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
-        match &self.options.cancelled {
+        match &self.cancelled.0 {
             Some(cancelled) if cancelled() => Err(Error::Cancelled),
             _ => Ok(()),
         }

@@ -38,7 +38,9 @@ pub enum Error {
         name: String,
     },
     /// A place images are not copied to.
-    #[error("images cannot be copied to `{name}`: use docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a bare name for the store")]
+    #[error(
+        "images cannot be copied to `{name}`: use docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a bare name for the store"
+    )]
     TransferDestination {
         /// The name given.
         name: String,
@@ -591,14 +593,19 @@ pub(crate) fn erofs_is_verification(error: &ReadError) -> bool {
 impl Error {
     /// What a reader of a blob failed with: the registry's own error, if it was one.
     pub(crate) fn of_reader(digest: &lithify_digest::Digest, error: io::Error) -> Self {
-        let is_registry = error.get_ref().is_some_and(|e| e.is::<lithify_registry::Error>());
+        let is_registry = error
+            .get_ref()
+            .is_some_and(|e| e.is::<lithify_registry::Error>());
         if !is_registry {
             return Self::BlobRead {
                 digest: Box::new(*digest),
                 source: error,
             };
         }
-        match error.into_inner().map(|e| e.downcast::<lithify_registry::Error>()) {
+        match error
+            .into_inner()
+            .map(|e| e.downcast::<lithify_registry::Error>())
+        {
             Some(Ok(error)) => (*error).into(),
             _ => Self::BlobRead {
                 digest: Box::new(*digest),

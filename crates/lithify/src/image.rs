@@ -84,7 +84,9 @@ impl Image {
                 ));
             }
             Source::Docker(reference) => {
-                let located = options.registries.locate(reference, &options.limits.image)?;
+                let located = options
+                    .registries
+                    .locate(reference, &options.limits.image)?;
                 return Self::of_located(name, located, options);
             }
             Source::Name(reference) => return crate::transfer::open_name(name, reference, options),

@@ -64,11 +64,11 @@ pub use build::{
     UnknownDisk, build,
 };
 pub use commit::{CommitOptions, CommitReport, commit};
-pub use encode::LayerCompression;
 pub use depot::StoreChoice;
 pub use description::{
     Artifact, Description, LayerDescription, PlatformDescription, Stack, Verity,
 };
+pub use encode::LayerCompression;
 pub use error::{Error, Operation};
 pub use image::{Image, store_name};
 pub use listing::{ListedEntry, Listing};
@@ -90,8 +90,8 @@ pub use publish::{
     UnknownErofsSpec, publish,
 };
 pub use registries::Registries;
-pub use transfer::{
-    CopyOptions, CopyReport, PullOptions, PullPolicy, PullReport, TransferCounts, UnknownPolicy, copy, pull,
-    tag,
-};
 pub use subject::{ImageFile, Subject, VerifyReport};
+pub use transfer::{
+    CopyOptions, CopyReport, PullOptions, PullPolicy, PullReport, TransferCounts, UnknownPolicy,
+    copy, pull, tag,
+};

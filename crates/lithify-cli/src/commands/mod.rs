@@ -7,6 +7,7 @@ mod inspect;
 mod ls;
 mod mount;
 mod push;
+mod registry;
 mod shell;
 mod store;
 mod transfer;
@@ -16,7 +17,6 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify::registry::ClientOptions;
 use lithify::{Limits, Platform, ReadOptions, Registries};
 
 use crate::args::{Cli, Command, ReadArgs};
@@ -78,6 +78,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Push(args) => push::run(args, quiet),
         Command::Copy(args) => transfer::copy(args, quiet),
         Command::Tag(args) => transfer::tag(&args, quiet),
+        Command::Login(args) => registry::login(&args, quiet),
+        Command::Logout(args) => registry::logout(&args, quiet),
         Command::Mounts { json } => mount::mounts(json),
         Command::Images(args) => store::images(&args),
         Command::Rm(args) => store::rm(&args, quiet),
@@ -105,11 +107,7 @@ fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Render
         None => None,
     };
     let renderer = Arc::new(Renderer::new(quiet));
-    let mut client = ClientOptions::default();
-    client.insecure = args.registry.insecure;
-    if let Some(retries) = args.registry.retries {
-        client.retry.retries = retries;
-    }
+    let client = registry::options(&args.registry)?;
     let options = ReadOptions {
         platform,
         store: args.store.choice(),

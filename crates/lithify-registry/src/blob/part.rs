@@ -56,7 +56,7 @@ struct Part {
 
 impl Part {
     fn read(&self, session: &Session<'_>) -> Result<Vec<u8>, Error> {
-        let policy = &session.shared.options.retry;
+        let policy = &session.shared.retry;
         let mut tried = 0;
         loop {
             let failure = match self.attempt(session, tried)? {

@@ -210,7 +210,7 @@ impl BlobReader {
         self.counted_from = self.at;
         let shared = self.repository.shared().clone();
         let error = self.broken(&self.repository.session(self.endpoint), failure);
-        let policy = &shared.options.retry;
+        let policy = &shared.retry;
         if self.tries >= policy.retries {
             if !self.next_endpoint(&error) {
                 return Err(error);

@@ -8,37 +8,18 @@ pub(crate) mod url; // where to
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use ureq::http::{HeaderMap, HeaderValue, Method};
 use ureq::{Agent, BodyReader, SendBody};
 
 use crate::Secret;
+use crate::config::Timeouts;
 pub use failure::Failure;
 use tls::{TlsError, TlsFiles};
 use url::Url;
 
 /// What this program calls itself.
 const USER_AGENT: &str = concat!("lithify/", env!("CARGO_PKG_VERSION"));
-
-/// How long a server may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Timeouts {
-    /// Until there is a connection, TLS included. Default 15 s.
-    pub connect: Duration,
-    /// Without a byte sent or received. Default 60 s.
-    pub idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            idle: Duration::from_secs(60),
-        }
-    }
-}
 
 /// How a host is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,7 +102,7 @@ impl Response {
 }
 
 /// Connections, kept open between requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Http {
     /// By how hosts are connected to, and whether by TLS.
     agents: Mutex<HashMap<(Profile, bool), Agent>>,
@@ -130,13 +111,14 @@ pub(crate) struct Http {
 
 /// Proxies by the environment, as other tools understand it.
 #[derive(Debug)]
-struct Proxies {
+pub(crate) struct Proxies {
     http: Option<ureq::Proxy>,
     https: Option<ureq::Proxy>,
 }
 
-impl Default for Proxies {
-    fn default() -> Self {
+impl Proxies {
+    /// Those of the environment.
+    pub(crate) fn of_environment() -> Self {
         // `HTTP_PROXY` in capitals is not looked at: a server could set it by a header where this runs as CGI
         // (CVE-2016-5385).
         let of = |names: &[&str]| {
@@ -145,27 +127,34 @@ impl Default for Proxies {
                 .filter_map(|name| std::env::var(name).ok())
                 .find(|value| !value.is_empty())
         };
-        let no_proxy = of(&["no_proxy", "NO_PROXY"]);
+        let no_proxy = of(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+        let direct: Vec<String> = no_proxy.split(',').map(|h| h.trim().to_owned()).collect();
         let proxy = |names: &[&str]| {
-            let uri = of(names)?;
-            proxy(&uri, no_proxy.as_deref())
+            let found = proxy(&of(names)?, &direct);
+            if found.is_none() {
+                log::warn!("the proxy in ${} is no URL and is not used", names[0]);
+            }
+            found
         };
         Self {
             http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
             https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
         }
     }
+
+    /// One for everything; `None` if it is no URL.
+    pub(crate) fn configured(url: &Secret, no_proxy: &[String]) -> Option<Self> {
+        let proxy = proxy(url.expose(), no_proxy)?;
+        Some(Self {
+            http: Some(proxy.clone()),
+            https: Some(proxy),
+        })
+    }
 }
 
 /// A proxy by its URL. This machine is never asked through one.
-fn proxy(uri: &str, no_proxy: Option<&str>) -> Option<ureq::Proxy> {
-    let parsed = match ureq::Proxy::new(uri) {
-        Ok(proxy) => proxy,
-        Err(_) => {
-            log::warn!("the proxy in the environment is no URL and is not used");
-            return None;
-        }
-    };
+fn proxy(uri: &str, no_proxy: &[String]) -> Option<ureq::Proxy> {
+    let parsed = ureq::Proxy::new(uri).ok()?;
     let mut builder = ureq::Proxy::builder(parsed.protocol())
         .host(parsed.host())
         .port(parsed.port());
@@ -176,7 +165,7 @@ fn proxy(uri: &str, no_proxy: Option<&str>) -> Option<ureq::Proxy> {
         builder = builder.password(password);
     }
     let direct = ["localhost", "127.0.0.1", "[::1]", "::1"].into_iter();
-    let configured = no_proxy.unwrap_or("").split(',').map(str::trim);
+    let configured = no_proxy.iter().map(String::as_str);
     for host in direct.chain(configured).filter(|host| !host.is_empty()) {
         builder = builder.no_proxy(host);
     }
@@ -184,6 +173,13 @@ fn proxy(uri: &str, no_proxy: Option<&str>) -> Option<ureq::Proxy> {
 }
 
 impl Http {
+    pub(crate) fn new(proxies: Proxies) -> Self {
+        Self {
+            agents: Mutex::default(),
+            proxies,
+        }
+    }
+
     /// Sends one request and returns its answer, whatever its status.
     pub(crate) fn send(
         &self,

@@ -185,7 +185,7 @@ impl Upload<'_> {
                 Error::Status {
                     status: 401 | 403, ..
                 }
-                | Error::Auth { .. },
+                | Error::Auth(_),
             ) if from.is_some() => {
                 return self.start(None);
             }
@@ -220,7 +220,7 @@ impl Upload<'_> {
     }
 
     fn send(&self, location: Option<Url>, chunk: Option<u64>) -> Result<(), Error> {
-        let policy = &self.session.shared.options.retry;
+        let policy = &self.session.shared.retry;
         let mut location = location;
         let mut tried = 0;
         loop {

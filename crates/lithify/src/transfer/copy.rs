@@ -131,9 +131,11 @@ pub(crate) fn destination(
             let repository = read.registries.repository(&reference)?;
             Box::new(RegistryDestination::new(repository, reference, push))
         }
-        Source::Oci { path, selector } => {
-            Box::new(LayoutDestination::open(&path, tag(selector)?, options.durable)?)
-        }
+        Source::Oci { path, selector } => Box::new(LayoutDestination::open(
+            &path,
+            tag(selector)?,
+            options.durable,
+        )?),
         Source::Name(reference) => Box::new(StoreDestination::new(
             &open_store(&read.store)?,
             name_in_store(&reference),

@@ -148,7 +148,11 @@ impl<'a> Builder<'a> {
                 for child in &index.manifests {
                     self.visit(child, depth + 1)?;
                 }
-                complete(&mut descriptor, index.media_type, lithify_oci::manifest::media_type::OCI_INDEX);
+                complete(
+                    &mut descriptor,
+                    index.media_type,
+                    lithify_oci::manifest::media_type::OCI_INDEX,
+                );
             }
             Document::Manifest(manifest) => {
                 self.parts(&manifest);

@@ -229,9 +229,7 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     let name = name_in_store(reference);
     let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     let open = |create| {
-        let options = OpenOptions::new()
-            .create(create)
-            .access(Access::Preferred);
+        let options = OpenOptions::new().create(create).access(Access::Preferred);
         read.store.open(options)
     };
     let existing = match read.store {

@@ -22,7 +22,9 @@ pub(super) fn plan(image: &Image, oci: &lithify_oci::Image) -> Result<Plan, Erro
     let mut layers: Vec<Descriptor> = Vec::new();
     for (index, layer) in oci.layers().iter().enumerate() {
         // Archives name the same layer as often as the image does.
-        let twin = oci.layers()[..index].iter().position(|l| l.diff_id == layer.diff_id);
+        let twin = oci.layers()[..index]
+            .iter()
+            .position(|l| l.diff_id == layer.diff_id);
         if let Some(twin) = twin {
             layers.push(layers[twin].clone());
             continue;
@@ -113,7 +115,10 @@ fn compress(
         }
     }
     reader.finish().map_err(failed)?;
-    let encoder = encoder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let encoder = encoder
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
     let Some(encoder) = encoder else {
         return Err(Error::Scratch(io::Error::other("the layer was lost")));
     };

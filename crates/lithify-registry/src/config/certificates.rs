@@ -1,0 +1,113 @@
+//! Directories of certificates: `certs.d/HOST[:PORT]` (containers-certs.d(5), docker's documentation of `certs.d`).
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::endpoint::TlsFiles;
+use super::{ConfigError, Environment};
+
+/// Most files looked at in one directory.
+const MAX_FILES: usize = 1024;
+
+/// What the first directory that exists has for a host, by any of its names.
+pub(super) fn find(environment: &Environment, hosts: &[&str]) -> Result<TlsFiles, ConfigError> {
+    let roots = [
+        environment
+            .home
+            .as_ref()
+            .map(|home| home.join(".config/containers/certs.d")),
+        Some(environment.system("/etc/containers/certs.d")),
+        Some(environment.system("/etc/docker/certs.d")),
+    ];
+    for root in roots.into_iter().flatten() {
+        for host in hosts {
+            // Hosts come from references, whose grammar has neither `/` nor `..`; a caller's may not have passed it.
+            if host.contains(['/', '\\', '\0']) || matches!(*host, "" | "." | "..") {
+                continue;
+            }
+            if let Some(files) = read(&root.join(host))? {
+                return Ok(files);
+            }
+        }
+    }
+    Ok(TlsFiles::default())
+}
+
+fn read(directory: &Path) -> Result<Option<TlsFiles>, ConfigError> {
+    let failed = |source| ConfigError::Io {
+        path: directory.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(None),
+                // As with credentials: what one may not read is not for one.
+                ErrorKind::PermissionDenied => {
+                    log::warn!(
+                        "{} may not be read; its certificates are not used",
+                        directory.display()
+                    );
+                    Ok(None)
+                }
+                _ => Err(failed(error)),
+            };
+        }
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        if paths.len() == MAX_FILES {
+            return Err(ConfigError::TooMany {
+                path: directory.to_owned(),
+                what: "files",
+                limit: MAX_FILES,
+            });
+        }
+        paths.push(entry.map_err(failed)?.path());
+    }
+    // The order of a directory is nobody's choice; that of names is.
+    paths.sort();
+    let with = |extension: &str| -> Vec<PathBuf> {
+        let extension = OsStr::new(extension);
+        let matching = paths
+            .iter()
+            .filter(|path| path.extension() == Some(extension));
+        matching.cloned().collect()
+    };
+    let (certificates, keys) = (with("cert"), with("key"));
+    for (files, other) in [(&certificates, "key"), (&keys, "cert")] {
+        for file in files {
+            let missing = file.with_extension(other);
+            if !paths.contains(&missing) {
+                let name = |path: &Path| {
+                    path.file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned()
+                };
+                return Err(ConfigError::Pair {
+                    path: directory.to_owned(),
+                    found: name(file),
+                    missing: name(&missing),
+                });
+            }
+        }
+    }
+    if certificates.len() > 1 {
+        log::warn!(
+            "{} has {} certificates for a client; the first by name is used",
+            directory.display(),
+            certificates.len()
+        );
+    }
+    Ok(Some(TlsFiles {
+        ca: with("crt"),
+        client: certificates.into_iter().next().map(|certificate| {
+            let key = certificate.with_extension("key");
+            (certificate, key)
+        }),
+    }))
+}

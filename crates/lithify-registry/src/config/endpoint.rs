@@ -1,0 +1,90 @@
+//! Where to connect to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::auth::Registry;
+
+/// One place an image can be had from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// `host[:port]` to connect to; Docker Hub's is `registry-1.docker.io`.
+    pub host: String,
+    /// The repository there.
+    pub repository: String,
+    /// Whether plain HTTP may be spoken.
+    pub plain_http: PlainHttp,
+    /// Whether the server's certificate is checked.
+    pub verify: bool,
+    /// Certificates.
+    pub tls: TlsFiles,
+    /// Whether this is the place itself.
+    pub role: Role,
+    /// The registry a mirror is to stand for, to be sent as `?ns=` (containerd's convention), if configured.
+    pub namespace: Option<String>,
+    /// The hosts a realm may be on besides this one; any over https if `None`.
+    pub realms: Option<Vec<String>>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// Most connections at a time, if configured.
+    pub max_connections: Option<u32>,
+}
+
+impl Endpoint {
+    /// Who is authenticated to over a connection of this kind.
+    #[must_use]
+    pub fn authority(&self, plain_http: bool) -> Registry {
+        Registry::new(&self.host, &self.repository)
+            .plain_http(plain_http)
+            .insecure(!self.verify || self.plain_http == PlainHttp::Forced)
+            .realms(self.realms.clone())
+    }
+}
+
+/// Whether a host is spoken to in plain HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Never.
+    Refused,
+    /// If it does not speak TLS: a loopback host, or `insecure`.
+    Allowed,
+    /// Always: `plain-http`.
+    Forced,
+}
+
+/// What a place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A copy; tried first, given up for any reason.
+    Mirror,
+    /// The place itself.
+    Primary,
+}
+
+/// Certificates, PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Authorities believed besides the system's.
+    pub ca: Vec<PathBuf>,
+    /// The client's certificate and key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timeouts {
+    /// For a connection, TLS included; 10 s if not said.
+    pub connect: Duration,
+    /// For the next byte; 60 s if not said.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
