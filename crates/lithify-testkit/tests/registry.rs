@@ -12,7 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use lithify_testkit::registry::{
-    Action, Answer, At, Authority, Demand, FakeDaemon, Faulty, Framing, Kind, On, Real, TokenServer,
+    Action, Answer, At, Authority, Demand, FakeDaemon, Faulty, Framing, Kind, On, Proxy, Real,
+    TokenServer,
 };
 use lithify_testkit::{Layout, Tar, TarEntry, require, run, temp_dir};
 
@@ -433,6 +434,83 @@ fn ours_takes_a_layout_and_gives_it_to_skopeo() {
             .iter()
             .all(|r| r.kind == Kind::Blob && r.status == Some(200))
     );
+}
+
+#[test]
+fn ours_speaks_tls() {
+    if !tools() {
+        return;
+    }
+    let authority = Authority::new();
+    let registry = Faulty::start_tls(&authority);
+    registry.set_absolute_locations(true);
+    let certs = authority.cert_dir(None);
+    let dir = certs.path().display();
+    let (to, from) = (
+        format!("--dest-cert-dir={dir}"),
+        format!("--src-cert-dir={dir}"),
+    );
+    round_trip(&registry.address(), &[&to], &[&from]);
+    registry.set_absolute_locations(true);
+    registry.rule(
+        On::kind(Kind::Blob).method("GET"),
+        Action::ResetAt(At::Percent(50)),
+    );
+    let remote = format!("docker://{}/team/app:1", registry.address());
+    let broken =
+        run::output(skopeo().args(["inspect", &format!("--cert-dir={dir}"), "--config", &remote]));
+    let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+    assert!(
+        !broken.status.success() && said.contains("reset by peer"),
+        "{said}"
+    );
+    let untrusted = run::output(skopeo().args(["inspect", &remote]));
+    assert!(String::from_utf8_lossy(&untrusted.stderr).contains("unknown authority"));
+}
+
+#[test]
+fn a_proxy_leads_to_hosts_of_a_test() {
+    if !tools() {
+        return;
+    }
+    let authority = Authority::new();
+    let registry = Faulty::start_with(&authority.server_for("DNS:registry.example"));
+    let tmp = temp_dir();
+    image().write(&tmp.path().join("in"));
+    let _digest = registry.add_layout(&tmp.path().join("in"), "team/app", "1");
+    let certs = authority.cert_dir(None);
+    let cert_dir = format!("--cert-dir={}", certs.path().display());
+    let proxy = Proxy::start();
+    let inspect = |proxy: &str| {
+        let mut command = skopeo();
+        command
+            .env("HTTPS_PROXY", proxy)
+            .args(["inspect", &cert_dir]);
+        run::output(command.arg("docker://registry.example/team/app:1"))
+    };
+    let unknown = inspect(&proxy.url());
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("Bad Gateway"));
+    proxy.map("registry.example:443", &registry.address());
+    let said = inspect(&proxy.url());
+    assert!(said.status.success(), "{said:?}");
+    proxy.demand("alice", "secret");
+    assert!(!inspect(&proxy.url()).status.success());
+    let with_user = format!("http://alice:secret@{}", proxy.address());
+    assert!(inspect(&with_user).status.success());
+    assert!(
+        proxy
+            .requests()
+            .iter()
+            .all(|r| r.method == "CONNECT" && r.target == "registry.example:443")
+    );
+
+    let (open, plain) = (Proxy::start(), Faulty::start());
+    let whole = format!(
+        "GET {}/v2/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic x\r\n\r\n",
+        plain.url()
+    );
+    assert!(exchange(&open.address(), &whole).starts_with("HTTP/1.1 200 "));
+    assert!(plain.requests()[0].header("proxy-authorization").is_none());
 }
 
 #[test]

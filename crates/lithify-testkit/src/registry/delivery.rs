@@ -1,12 +1,13 @@
 //! Answers on their way, bent.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::http::{Answer, Framing, Request, Socket, reason};
 use super::rules::{Action, At};
+use super::server::lock;
 
 /// Bytes written at once.
 const PIECE: usize = 64 << 10;
@@ -16,8 +17,33 @@ const PIECE: usize = 64 << 10;
 pub(super) enum Fate {
     Keep,
     Close,
+    /// Nothing more is sent, and what the client still sends is read, until it closes.
+    Linger,
     Stall,
     Reset,
+}
+
+/// What is told of a request while it is served. Bytes count before they are written: whoever has received them
+/// finds them counted.
+#[derive(Clone, Debug)]
+pub(super) struct Record(pub(super) Arc<Mutex<Request>>);
+
+impl Record {
+    pub(super) fn received(&self, bytes: usize) {
+        lock(&self.0).received = bytes as u64;
+    }
+
+    pub(super) fn status(&self, status: u16) {
+        lock(&self.0).status = Some(status);
+    }
+
+    fn sending(&self, bytes: usize) {
+        lock(&self.0).sent += bytes as u64;
+    }
+
+    fn not_sent(&self, bytes: usize) {
+        lock(&self.0).sent -= bytes as u64;
+    }
 }
 
 /// How one answer is to be bent.
@@ -81,7 +107,8 @@ impl Plan {
     pub(super) fn deliver(
         mut self,
         mut socket: &Socket,
-        request: &mut Request,
+        request: &Request,
+        record: &Record,
         mut answer: Answer,
         stop: &AtomicBool,
     ) -> io::Result<Fate> {
@@ -96,17 +123,17 @@ impl Plan {
         let ends = ends || self.close || framing == Framing::UntilClose;
         // 204 and 304 have no body and say no length (RFC 9110, 8.6).
         let bodiless = matches!(answer.status, 100..200 | 204 | 304);
+        record.status(answer.status);
         socket.write_all(
             head(&answer, framing, self.length(body.len()), bodiless, ends).as_bytes(),
         )?;
-        request.status = Some(answer.status);
         if bodiless || request.method == "HEAD" {
             return Ok(if ends { Fate::Close } else { Fate::Keep });
         }
         let mut writer = BodyWriter {
             socket,
             framing,
-            sent: &mut request.sent,
+            record,
         };
         if self.endless.is_some() {
             while !stop.load(Ordering::SeqCst) {
@@ -208,7 +235,7 @@ fn head(answer: &Answer, framing: Framing, length: u64, bodiless: bool, ends: bo
 struct BodyWriter<'a> {
     socket: &'a Socket,
     framing: Framing,
-    sent: &'a mut u64,
+    record: &'a Record,
 }
 
 impl BodyWriter<'_> {
@@ -217,15 +244,16 @@ impl BodyWriter<'_> {
         if self.framing == Framing::Chunked {
             write!(socket, "{:x}\r\n", bytes.len())?;
         }
-        // Written piece by piece so that what a client took before it hung up is counted.
+        self.record.sending(bytes.len());
         let mut rest = bytes;
         while !rest.is_empty() {
-            let written = socket.write(rest)?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match socket.write(rest) {
+                Ok(written) if written > 0 => rest = &rest[written..],
+                ended => {
+                    self.record.not_sent(rest.len());
+                    return Err(ended.err().unwrap_or(io::ErrorKind::WriteZero.into()));
+                }
             }
-            *self.sent += written as u64;
-            rest = &rest[written..];
         }
         if self.framing == Framing::Chunked {
             socket.write_all(b"\r\n")?;

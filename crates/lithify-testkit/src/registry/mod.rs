@@ -4,9 +4,10 @@
 //! - [`Faulty`]: a registry of our own, which speaks the distribution specification until a rule bends an answer.
 //! - [`TokenServer`]: signs tokens both of them accept.
 //! - [`Authority`]: a private certificate authority.
+//! - [`Proxy`]: an HTTP proxy, which can also lead to hosts that only exist in a test.
 //! - [`FakeDaemon`]: the part of the Docker Engine API that images go through, on a unix socket.
 //!
-//! `Faulty`, `TokenServer` and `FakeDaemon` share one HTTP server: each records every [`Request`] and takes rules, an
+//! `Faulty`, `TokenServer`, `Proxy` and `FakeDaemon` share one HTTP server: each records every [`Request`] and takes rules, an
 //! [`On`] (which requests) with an [`Action`] (what goes wrong).
 //!
 //! ```
@@ -29,6 +30,7 @@ mod daemon; // the Docker Engine API
 mod delivery; // answers on their way
 mod faulty; // a registry with rules
 mod http; // requests and answers of HTTP/1.1
+mod proxy; // an HTTP proxy
 mod real; // Debian's registry
 mod rules; // what goes wrong, and when
 mod server; // connections
@@ -38,6 +40,7 @@ mod token; // a token server
 pub use daemon::FakeDaemon;
 pub use faulty::{Demand, Faulty};
 pub use http::{Answer, Framing, Request, http_date};
+pub use proxy::Proxy;
 pub use real::{Real, Setup};
 pub use rules::{Action, At, Hits, Kind, On};
 pub use tls::{Authority, Certificate};

@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::delivery::{Fate, Plan};
+use rustls::ServerConfig;
+
+use super::Certificate;
+use super::delivery::{Fate, Plan, Record};
 use super::http::{self, Answer, Request, Socket};
 use super::rules::{Action, Hits, Kind, On, Rule};
 
@@ -17,6 +20,11 @@ use super::rules::{Action, Hits, Kind, On, Rule};
 pub(super) trait Service: Send + Sync + 'static {
     /// What a request asks for.
     fn kind(&self, request: &Request) -> Kind;
+
+    /// Where to send a request on to, `host:port`, if that is what is to be done with it.
+    fn forward(&self, _request: &Request) -> Option<String> {
+        None
+    }
 
     /// Carries a request out.
     fn answer(&self, request: &Request, body: Vec<u8>) -> Answer;
@@ -26,7 +34,7 @@ pub(super) trait Service: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     rules: Mutex<Vec<Rule>>,
-    requests: Mutex<Vec<Request>>,
+    requests: Mutex<Vec<Arc<Mutex<Request>>>>,
     live: Mutex<Vec<Weak<Socket>>>,
     pub(super) stop: AtomicBool,
 }
@@ -47,6 +55,7 @@ enum Endpoint {
 
 enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<ServerConfig>),
     Unix(UnixListener),
 }
 
@@ -56,6 +65,14 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port can be had");
         let address = listener.local_addr().expect("a listener has an address");
         Self::start(Listener::Tcp(listener), Endpoint::Tcp(address), service)
+    }
+
+    /// Serves on a port of the loopback interface, by TLS.
+    pub(super) fn tls(certificate: &Certificate, service: Arc<dyn Service>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port can be had");
+        let address = listener.local_addr().expect("a listener has an address");
+        let listener = Listener::Tls(listener, certificate.server_config());
+        Self::start(listener, Endpoint::Tcp(address), service)
     }
 
     /// Serves on a unix socket.
@@ -99,10 +116,10 @@ impl Server {
     }
 
     pub(super) fn requests(&self) -> Vec<Request> {
-        lock(&self.shared.requests).clone()
+        let requests = lock(&self.shared.requests);
+        requests.iter().map(|r| lock(r).clone()).collect()
     }
 
-    /// Forgets the requests so far; what comes of those under way is still recorded nowhere.
     pub(super) fn clear_requests(&self) {
         lock(&self.shared.requests).clear();
     }
@@ -143,13 +160,16 @@ fn accept(listener: &Listener, shared: &Arc<Shared>, service: &Arc<dyn Service>)
     for number in 1.. {
         let socket = match listener {
             Listener::Tcp(l) => l.accept().map(|(s, _)| Socket::Tcp(s)),
+            Listener::Tls(l, config) => l
+                .accept()
+                .and_then(|(s, _)| Socket::tls(s, Arc::clone(config))),
             Listener::Unix(l) => l.accept().map(|(s, _)| Socket::Unix(s)),
         };
         if shared.stop.load(Ordering::SeqCst) {
             break;
         }
         let Ok(socket) = socket else { continue };
-        if let Socket::Tcp(stream) = &socket {
+        if let Socket::Tcp(stream) | Socket::Tls(_, stream) = &socket {
             // Small answers must not wait for acknowledgements of their heads.
             drop(stream.set_nodelay(true));
         }
@@ -197,18 +217,17 @@ impl Connection {
             let mut rules = lock(&self.shared.rules);
             let actions: Vec<_> = rules.iter_mut().filter_map(|r| r.apply(&request)).collect();
             drop(rules);
-            let place = {
-                let mut requests = lock(&self.shared.requests);
-                requests.push(request.clone());
-                requests.len() - 1
-            };
-            let fate = self.exchange(socket, &mut input, &mut request, actions);
-            if let Some(recorded) = lock(&self.shared.requests).get_mut(place) {
-                *recorded = request;
-            }
+            let record = Record(Arc::new(Mutex::new(request.clone())));
+            lock(&self.shared.requests).push(Arc::clone(&record.0));
+            let fate = self.exchange(socket, &mut input, &mut request, &record, actions);
             match fate? {
                 Fate::Keep => {}
-                Fate::Close => return Ok(()),
+                Fate::Close => return socket.finish(),
+                Fate::Linger => {
+                    socket.finish()?;
+                    socket.hold();
+                    return Ok(());
+                }
                 Fate::Stall => {
                     socket.hold();
                     return Ok(());
@@ -225,6 +244,7 @@ impl Connection {
         mut socket: &Socket,
         input: &mut BufReader<&Socket>,
         request: &mut Request,
+        record: &Record,
         actions: Vec<Action>,
     ) -> io::Result<Fate> {
         let mut plan = Plan::default();
@@ -234,11 +254,13 @@ impl Connection {
                 Action::Stall => return Ok(Fate::Stall),
                 Action::Early(answer) => {
                     plan.close = true;
-                    return plan.deliver(socket, request, answer, &self.shared.stop);
+                    plan.deliver(socket, request, record, answer, &self.shared.stop)?;
+                    // Closing with bytes unread would reset the connection and take the answer along.
+                    return Ok(Fate::Linger);
                 }
                 Action::ResetUpload(limit) => {
                     expected(socket, request)?;
-                    request.received = http::limited_body(request, input, limit)?.len() as u64;
+                    record.received(http::limited_body(request, input, limit)?.len());
                     return Ok(Fate::Reset);
                 }
                 Action::Delay(time) => self.pause(time),
@@ -257,16 +279,55 @@ impl Connection {
         }
         expected(socket, request)?;
         let body = http::body(request, input)?;
-        request.received = body.len() as u64;
+        record.received(body.len());
         let answer = match plan.instead.take() {
             Some(answer) => answer,
             None if plan.refuse => return Ok(Fate::Close),
-            None => self.service.answer(request, body),
+            None => match self.service.forward(request) {
+                Some(to) => match TcpStream::connect(to) {
+                    Ok(upstream) => {
+                        record.status(200);
+                        return self.tunnel(socket, input, request, &body, upstream);
+                    }
+                    Err(error) => Answer::status(502).body(format!("{error}\n")),
+                },
+                None => self.service.answer(request, body),
+            },
         };
         if plan.mute {
             return Ok(Fate::Close);
         }
-        plan.deliver(socket, request, answer, &self.shared.stop)
+        plan.deliver(socket, request, record, answer, &self.shared.stop)
+    }
+
+    /// Connects a client with another server until both are done.
+    fn tunnel(
+        &self,
+        mut socket: &Socket,
+        input: &mut BufReader<&Socket>,
+        request: &Request,
+        body: &[u8],
+        upstream: TcpStream,
+    ) -> io::Result<Fate> {
+        let upstream = Arc::new(Socket::Tcp(upstream));
+        lock(&self.shared.live).push(Arc::downgrade(&upstream));
+        let mut upstream = &*upstream;
+        if request.method == "CONNECT" {
+            socket.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+        } else {
+            upstream.write_all(&http::without_proxy(request, body))?;
+        }
+        std::thread::scope(|scope| {
+            if request.method == "CONNECT" {
+                scope.spawn(move || {
+                    // Whichever side breaks off, the other is told by the end of what it reads.
+                    drop(io::copy(input, &mut &*upstream).and_then(|_| upstream.finish()));
+                });
+            }
+            let down = io::copy(&mut upstream, &mut socket);
+            down.and_then(|_| socket.finish())
+        })?;
+        Ok(Fate::Close)
     }
 
     fn pause(&self, time: Duration) {

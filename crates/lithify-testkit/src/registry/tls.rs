@@ -1,8 +1,12 @@
 //! Certificates, made by `openssl`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 use crate::run;
@@ -14,6 +18,20 @@ pub struct Certificate {
     pub certificate: PathBuf,
     /// The private key (ECDSA P-256, PKCS #8, without a password).
     pub key: PathBuf,
+}
+
+impl Certificate {
+    /// What a server in this process needs to show it.
+    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+        let chain =
+            vec![CertificateDer::from_pem_file(&self.certificate).expect("openssl has written it")];
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("openssl has written it");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|c| c.with_no_client_auth().with_single_cert(chain, key));
+        Arc::new(config.expect("the key is that of the certificate"))
+    }
 }
 
 /// A private certificate authority in a temporary directory.

@@ -15,9 +15,9 @@ use repository::{Manifest, digest};
 use routes::Registry;
 
 use super::server::{Server, lock};
-use super::{Action, Hits, On, Request};
+use super::{Action, Authority, Certificate, Hits, On, Request};
 
-/// An OCI registry in memory, over plain HTTP on loopback, whose answers rules can bend.
+/// An OCI registry in memory, over HTTP on loopback (plain or by TLS), whose answers rules can bend.
 ///
 /// Without rules it is a good registry: manifests and blobs with `Range`, uploads in one go and in chunks, mounts from
 /// other repositories, tag lists in pages, referrers, deletion. `/token` gives a token to everybody.
@@ -36,16 +36,36 @@ impl Faulty {
         Self { server, registry }
     }
 
+    /// Starts an empty registry that speaks TLS with a certificate for 127.0.0.1 and localhost.
+    #[must_use]
+    pub fn start_tls(authority: &Authority) -> Self {
+        Self::start_with(&authority.server())
+    }
+
+    /// Starts an empty registry that speaks TLS with this certificate.
+    #[must_use]
+    pub fn start_with(certificate: &Certificate) -> Self {
+        let registry = Arc::new(Registry::default());
+        lock(&registry.state).tls = true;
+        let server = Server::tls(certificate, Arc::clone(&registry) as Arc<_>);
+        Self { server, registry }
+    }
+
     /// Host and port, as they stand in an image reference: `127.0.0.1:40000`.
     #[must_use]
     pub fn address(&self) -> String {
         self.server.address()
     }
 
-    /// The origin: `http://127.0.0.1:40000`.
+    /// The origin: `http://127.0.0.1:40000`, or `https:`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if lock(&self.registry.state).tls {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address())
     }
 
     /// Adds a rule; all that match a request apply. What is returned counts how often it did.
@@ -72,7 +92,7 @@ impl Faulty {
         requests
     }
 
-    /// Forgets the requests so far. Call it while none is under way.
+    /// Forgets the requests so far.
     pub fn clear_requests(&self) {
         self.server.clear_requests();
     }

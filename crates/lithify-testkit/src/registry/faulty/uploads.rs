@@ -117,6 +117,7 @@ fn follows(request: &Request, so_far: usize, length: usize) -> bool {
 fn progress(status: u16, state: &State, request: &Request, name: &str, id: &str) -> Answer {
     let length = state.uploads.get(id).map_or(0, |u| u.bytes.len());
     let origin = match request.header("host") {
+        Some(host) if state.absolute && state.tls => format!("https://{host}"),
         Some(host) if state.absolute => format!("http://{host}"),
         _ => String::new(),
     };

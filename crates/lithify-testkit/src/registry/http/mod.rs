@@ -10,5 +10,5 @@ pub use answer::{Answer, Framing};
 pub use date::http_date;
 pub(super) use date::rfc3339;
 pub use request::Request;
-pub(super) use request::{body, form, head, limited_body};
+pub(super) use request::{body, form, head, limited_body, without_proxy};
 pub(super) use socket::Socket;

@@ -67,11 +67,15 @@ impl Request {
     /// User and password, if it carries them.
     #[must_use]
     pub fn basic(&self) -> Option<(String, String)> {
-        let encoded = self.authorization()?.strip_prefix("Basic ")?;
+        Self::decode_basic(self.authorization()?)
+    }
+
+    /// User and password of `Basic BASE64` (RFC 7617).
+    pub(in crate::registry) fn decode_basic(credentials: &str) -> Option<(String, String)> {
+        let encoded = credentials.strip_prefix("Basic ")?;
         let engine = base64::engine::general_purpose::STANDARD;
         let bytes = base64::Engine::decode(&engine, encoded).ok()?;
-        let (user, password) = String::from_utf8(bytes).ok()?.split_once(':').map(owned)?;
-        Some((user, password))
+        String::from_utf8(bytes).ok()?.split_once(':').map(owned)
     }
 }
 
@@ -175,6 +179,28 @@ pub(in crate::registry) fn limited_body(
         }
         line(input)?;
     }
+}
+
+/// A request for a whole URL as the server it is meant for is to get it: by its path, on a connection of its own.
+pub(in crate::registry) fn without_proxy(request: &Request, body: &[u8]) -> Vec<u8> {
+    let url = request.target.trim_start_matches("http://");
+    let path = url.find('/').map_or("/", |at| &url[at..]);
+    let mut head = format!("{} {path} HTTP/1.1\r\n", request.method);
+    for (name, value) in &request.headers {
+        let name = name.to_ascii_lowercase();
+        let own = matches!(
+            name.as_str(),
+            "connection" | "content-length" | "transfer-encoding" | "expect"
+        );
+        if !own && !name.starts_with("proxy-") {
+            head += &format!("{name}: {value}\r\n");
+        }
+    }
+    head += &format!(
+        "content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// Name and value pairs of a query or a form.

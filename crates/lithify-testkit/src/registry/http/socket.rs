@@ -1,24 +1,58 @@
-//! One connection, over TCP or a unix socket.
+//! One connection, over TCP, TLS or a unix socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::registry::server::lock;
 
 /// A connection that several threads can hold: one serves it, another may shut it down.
 #[derive(Debug)]
 pub(in crate::registry) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// The connection itself as well, for what may happen while another thread reads.
+    Tls(Box<Mutex<Tls>>, TcpStream),
 }
 
+type Tls = StreamOwned<ServerConnection, TcpStream>;
+
 impl Socket {
+    /// The server's side of a TLS connection; its handshake happens with the first read.
+    pub(in crate::registry) fn tls(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<Self> {
+        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        let raw = stream.try_clone()?;
+        let tls = StreamOwned::new(connection, stream);
+        Ok(Self::Tls(Box::new(Mutex::new(tls)), raw))
+    }
+
+    /// Ends what is sent, in good order.
+    pub(in crate::registry) fn finish(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(s) => s.shutdown(Shutdown::Write),
+            Self::Unix(s) => s.shutdown(Shutdown::Write),
+            Self::Tls(tls, raw) => {
+                let mut tls = lock(tls);
+                tls.conn.send_close_notify();
+                tls.flush()?;
+                raw.shutdown(Shutdown::Write)
+            }
+        }
+    }
+
     /// Ends both directions, which also wakes whoever reads or writes.
     pub(in crate::registry) fn shut_down(&self) {
         // A connection that has ended by itself cannot be shut down, and need not be.
         drop(match self {
-            Self::Tcp(s) => s.shutdown(Shutdown::Both),
+            Self::Tcp(s) | Self::Tls(_, s) => s.shutdown(Shutdown::Both),
             Self::Unix(s) => s.shutdown(Shutdown::Both),
         });
     }
@@ -28,7 +62,7 @@ impl Socket {
     /// Closing with a linger time of zero throws away what was not yet sent; without the wait, how much a client sees
     /// before the reset would depend on how fast it reads.
     pub(in crate::registry) fn reset_on_close(&self, stop: &AtomicBool) -> io::Result<()> {
-        let Self::Tcp(stream) = self else {
+        let (Self::Tcp(stream) | Self::Tls(_, stream)) = self else {
             return Ok(());
         };
         let ends = (stream.local_addr()?, stream.peer_addr()?);
@@ -51,6 +85,7 @@ impl Read for &Socket {
         match self {
             Socket::Tcp(s) => (&*s).read(buf),
             Socket::Unix(s) => (&*s).read(buf),
+            Socket::Tls(tls, _) => lock(tls).read(buf),
         }
     }
 }
@@ -60,11 +95,15 @@ impl Write for &Socket {
         match self {
             Socket::Tcp(s) => (&*s).write(buf),
             Socket::Unix(s) => (&*s).write(buf),
+            Socket::Tls(tls, _) => lock(tls).write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Socket::Tls(tls, _) => lock(tls).flush(),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -153,7 +153,7 @@ impl TokenServer {
         lock(&self.state.table).asked.clone()
     }
 
-    /// Forgets what it was asked, and its requests. Call it while none is under way.
+    /// Forgets what it was asked, and its requests.
     pub fn clear_asked(&self) {
         lock(&self.state.table).asked.clear();
         self.server.clear_requests();
