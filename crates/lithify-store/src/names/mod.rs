@@ -13,7 +13,7 @@ use lithify_oci::Platform;
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::Reference;
 
-pub(crate) use self::index::{Entries, INDEX_FILE_LIMIT, read_index};
+pub(crate) use self::index::{Entries, read_as};
 pub use self::index::{IndexError, Tagged};
 use crate::Store;
 use crate::error::Error;
