@@ -134,7 +134,8 @@ pub(crate) fn read_as<T>(
     }
 }
 
-fn read_index(store: &Store) -> Result<Vec<u8>, Error> {
+/// The bytes of `index.json`.
+pub(super) fn read_index(store: &Store) -> Result<Vec<u8>, Error> {
     let path = store.at(OCI_INDEX);
     let bad = |e| Err(store.index_error(e));
     let file = match sys::open(&path) {
@@ -309,8 +310,11 @@ impl Entries {
     pub(crate) fn drop_digest(&mut self, digest: &Digest) {
         let names: Vec<_> = self.tagged().into_iter().map(|t| t.name).collect();
         let before = self.manifests.len();
-        self.manifests
-            .retain(|entry| descriptor(entry).is_none_or(|d| d.digest != *digest));
+        let text = digest.to_string();
+        self.manifests.retain(|entry| {
+            let entry = serde_json::from_str::<Value>(entry.get()).unwrap_or_default();
+            entry["digest"].as_str() != Some(&text)
+        });
         if self.manifests.len() != before {
             self.changed = true;
             for name in names {
