@@ -153,11 +153,8 @@ fn open_lock(path: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(path)
         .context("open", path)?;
-    let mode = file.metadata().context("look at", path)?.mode();
-    if mode & 0o600 != 0o600 {
-        // An odd umask must not lock out the owner's next process.
-        sys::set_mode(&file, mode | 0o600).context("set the mode of", path)?;
-    }
+    // An odd umask must not lock out the owner's next process.
+    sys::ensure_mode(&file, 0o600).context("set the mode of", path)?;
     Ok(file)
 }
 

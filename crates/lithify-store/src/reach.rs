@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lithify_digest::Digest;
 
 use crate::error::{Context as _, Error};
-use crate::names::{INDEX_FILE_LIMIT, IndexError};
+use crate::names::read_as;
 use crate::refs::{MAX_DOCUMENT, Part, Reference, is_document_type, references};
-use crate::store::OCI_INDEX;
 use crate::{Store, sys};
 
 /// What is wrong with a manifest or index.
@@ -107,16 +106,7 @@ impl Store {
 
     /// What `index.json` refers to.
     pub(crate) fn listed(&self) -> Result<Vec<Reference>, Error> {
-        let path = self.at(OCI_INDEX);
-        let bad = |source: IndexError| Error::Index {
-            path: path.clone(),
-            source,
-        };
-        let bytes = crate::names::read_index(self)?;
-        if bytes.len() > INDEX_FILE_LIMIT {
-            return Err(bad(IndexError::TooLarge));
-        }
-        references(&bytes).map_err(|e| bad(IndexError::Json(e)))
+        read_as(self, |json| Ok(references(json)?))
     }
 
     /// Reads and verifies a manifest or index.

@@ -117,6 +117,15 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
+/// Adds permissions to those of an open file.
+pub(crate) fn ensure_mode(file: &File, mode: u32) -> io::Result<()> {
+    let found = file.metadata()?.mode();
+    match found & mode == mode {
+        true => Ok(()),
+        false => set_mode(file, (found | mode) & 0o7777),
+    }
+}
+
 /// The bytes of a file, unless they are more than `limit`.
 pub(crate) fn read_limited(file: File, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();

@@ -406,6 +406,15 @@ fn a_damaged_list_is_made_of_what_can_be_read() {
     assert_eq!(found(&store, NAME), [one.manifest.digest]);
     let quarantined = common::files(&tmp.path().join("quarantine"));
     assert!(quarantined[0].ends_with("index.json"));
+    // What is saved is held against the blobs.
+    pull(&store, "two", &image("linux/amd64", 2), None);
+    let mut index = index_json(&store);
+    index["unknown"] = 1.into();
+    fs::write(tmp.path().join("index.json"), index.to_string()).unwrap();
+    fs::remove_file(store.blob_path(&one.blobs[1].0)).unwrap();
+    repair(&store);
+    assert!(store.find(NAME).unwrap().is_empty());
+    assert_eq!(store.tagged().unwrap().len(), 1);
     for bad in ["", "{", "[]"] {
         fs::write(tmp.path().join("index.json"), bad).unwrap();
         repair(&store);

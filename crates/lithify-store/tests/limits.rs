@@ -11,9 +11,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use common::{assert_clean, build, bytes, key, names, open};
+use common::{assert_clean, build, bytes, image, key, names, open, store_parts};
 use lithify_store::{
-    Access, Error, Facts, FsckOptions, GcOptions, ImageRecord, OpenOptions, Store, Target,
+    Access, Begun, Error, Facts, FsckOptions, GcOptions, ImageRecord, OpenOptions, Store, Target,
 };
 use lithify_testkit::{Mount, require, run, temp_dir};
 
@@ -42,6 +42,59 @@ fn try_build(store: &Store, n: u64, length: usize) -> Result<(), Error> {
     store.put_image(
         &ImageRecord::new(format!("{n}"), "", digest, Facts::new()).target("erofs", target),
     )
+}
+
+#[test]
+fn blobs_on_a_full_disk() {
+    if !require::root() {
+        return;
+    }
+    let mount = tmpfs("size=2m,nr_inodes=1k");
+    let store = open(&mount.path().join("store"));
+    let image = image("linux/amd64", 1);
+    store_parts(&store.lease().unwrap(), &image);
+    store.tag("a", &image.manifest, None).unwrap();
+    let data = bytes(2, 300_000);
+    let name = lithify_digest::Digest::of(lithify_digest::Algorithm::Sha256, &data);
+    let filler = mount.path().join("filler");
+    let mut full = 0;
+    for pages in 0..100_u64 {
+        fs::remove_file(&filler).ok();
+        let rest = available(mount.path()).saturating_sub(pages * 4096);
+        fs::write(&filler, vec![1; rest as usize]).unwrap();
+        let lease = store.lease().unwrap();
+        // Reading needs no room.
+        let (config, bytes) = &image.blobs[3];
+        assert!(lease.has(config, bytes.len() as u64).unwrap());
+        assert!(lease.open(config).unwrap().is_some());
+        let write = || -> Result<(), Error> {
+            if let Begun::Partial(mut ingest) = lease.ingest(&name, 300_000, None)? {
+                let offset = ingest.offset() as usize;
+                for part in data[offset..].chunks(10_000) {
+                    ingest.append(part)?;
+                }
+                ingest.finish()?;
+            }
+            Ok(())
+        };
+        match write() {
+            Ok(()) => break,
+            Err(Error::Full { .. }) => full += 1,
+            Err(e) => panic!("{pages} pages of room: {e}"),
+        }
+        match store.tag("b", &image.manifest, None) {
+            Ok(_) => drop(store.untag("b", None)),
+            Err(Error::Full { .. }) => assert_eq!(store.tagged().unwrap().len(), 1),
+            Err(e) => panic!("{pages} pages of room: {e}"),
+        }
+        assert_clean(&store);
+    }
+    // Each attempt went on from the one before.
+    assert!(full > 10, "{full}");
+    assert!(store.has_blob(&name, 300_000).unwrap());
+    fs::remove_file(&filler).unwrap();
+    assert_clean(&store);
+    assert_eq!(store.gc(&GcOptions::new()).unwrap().blobs.len(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -171,8 +171,6 @@ fn write(store: &Store, number: u64, log: &Path) {
     assert!(lease.has(&name, LENGTH as u64).unwrap());
 }
 
-use std::fs::File;
-
 const RACE: Duration = Duration::from_millis(1500);
 
 fn pull(store: &Store, number: u64) {
@@ -183,7 +181,7 @@ fn pull(store: &Store, number: u64) {
         let image = image("linux/amd64", random.below(4));
         let whole = || {
             for (digest, data) in &image.blobs {
-                let mut file = store.open_blob(digest).unwrap().expect("the blob is there");
+                let mut file = store.open_blob(digest).unwrap().unwrap();
                 let mut found = Vec::new();
                 std::io::Read::read_to_end(&mut file, &mut found).unwrap();
                 assert_eq!(found, *data);

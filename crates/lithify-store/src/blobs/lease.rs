@@ -66,20 +66,24 @@ struct Inner {
 
 #[derive(Debug)]
 struct Pins {
-    /// The locked list and where it is; none where the store is only read.
+    /// The locked list and where it is; none where it could not be written.
     list: Option<(File, PathBuf)>,
     entered: BTreeSet<Digest>,
 }
 
 impl Store {
-    /// Begins a lease of blobs. A store that is only read gives one that protects nothing, of which blobs can be read.
+    /// Begins a lease of blobs. A store that is only read, and one whose disk is full, gives one that protects nothing:
+    /// blobs can be read with it, and what is open stays readable.
     ///
     /// # Errors
     /// What the system said.
     pub fn lease(&self) -> Result<Lease, Error> {
         let list = match self.read_only() {
             true => None,
-            false => Some(self.new_lease()?),
+            false => match self.new_lease() {
+                Err(Error::Full { .. }) => None,
+                list => Some(list?),
+            },
         };
         let pins = Mutex::new(Pins {
             list,
@@ -103,7 +107,7 @@ impl Store {
                 other => other.context("create", &path)?,
             };
             // Whatever the umask: collection reads it.
-            sys::set_mode(&file, 0o600).context("set the mode of", &path)?;
+            sys::ensure_mode(&file, 0o600).context("set the mode of", &path)?;
             // A collection may have taken it for a leftover already.
             if sys::try_lock_shared(&file).context("lock", &path)?
                 && sys::is_at(&file, &path).context("look at", &path)?
@@ -167,7 +171,7 @@ impl Lease {
     /// # Errors
     /// What the system said.
     pub fn has(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
-        self.pin(digest)?;
+        self.try_pin(digest)?;
         let found = self.store().has_blob(digest, size)?;
         if found {
             self.touch(digest);
@@ -180,7 +184,7 @@ impl Lease {
     /// # Errors
     /// What the system said.
     pub fn open(&self, digest: &Digest) -> Result<Option<File>, Error> {
-        self.pin(digest)?;
+        self.try_pin(digest)?;
         self.store().open_blob(digest)
     }
 
@@ -199,6 +203,7 @@ impl Lease {
                 resumed: 0,
             });
         }
+        self.pin(digest)?;
         if self.has(digest, bytes.len() as u64)? {
             return Ok(());
         }
@@ -224,6 +229,7 @@ impl Lease {
     ) -> Result<Begun, Error> {
         let store = self.store();
         store.writable()?;
+        self.pin(digest)?;
         if self.has(digest, size)? {
             return Ok(Begun::Complete);
         }
@@ -235,6 +241,14 @@ impl Lease {
         Ok(Begun::Partial(Box::new(ingest)))
     }
 
+    /// As [`pin`](Self::pin), for those who only read: that needs no room on the disk.
+    fn try_pin(&self, digest: &Digest) -> Result<(), Error> {
+        match self.pin(digest) {
+            Err(Error::Full { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Enters a blob in the list, whether it is there or not.
     fn pin(&self, digest: &Digest) -> Result<(), Error> {
         let mut pins = self
@@ -242,9 +256,13 @@ impl Lease {
             .pins
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let Pins { list, entered } = &mut *pins;
-        let Some((file, path)) = list else {
+        if self.store().read_only() {
             return Ok(());
+        }
+        let Pins { list, entered } = &mut *pins;
+        let (file, path) = match list {
+            Some(list) => list,
+            None => list.insert(self.store().new_lease()?),
         };
         if entered.contains(digest) {
             return Ok(());

@@ -3,6 +3,7 @@
 //! A blob was verified when it was put there, so that a regular file of the right length is taken for good; what
 //! happens to it later is for [`Store::fsck`].
 
+mod content; // of images
 mod ingest; // one blob, as it arrives
 mod lease; // what must not be collected
 mod partial; // what arrived so far

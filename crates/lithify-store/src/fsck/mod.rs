@@ -184,7 +184,9 @@ enum Repair<'a> {
     /// Set it aside, if it still is the open one.
     Quarantine(Option<&'a File>),
     /// Set it aside and write this instead.
-    Rewrite(&'static str, &'a [u8]),
+    Rewrite(&'static str, &'static [u8]),
+    /// Set the list of images aside and write what can be read of it.
+    Salvage,
     /// Done by something that makes the finding's matter good on the way; this is what it said.
     Done(Result<(), Error>),
     /// Remove the leftover.
@@ -253,6 +255,10 @@ impl Check<'_> {
                 self.store.write_plain(name, bytes)?;
                 moved.map_or(Action::Repaired, Action::Quarantined)
             }
+            Repair::Salvage => match self.store.salvage_index()? {
+                Some(to) => Action::Quarantined(to),
+                None => Action::Repaired,
+            },
             Repair::Done(result) => result.map(|()| Action::Repaired)?,
             Repair::Remove => match remove_leftover(path)? {
                 true => Action::Removed,

@@ -14,7 +14,6 @@ use serde::Deserialize;
 
 use super::{Check, Problem, Repair};
 use crate::error::{Context as _, Error};
-use crate::names::Entries;
 use crate::quarantine::quarantine_locked;
 use crate::store::{BLOBS, EMPTY_LAYOUT, OCI_INDEX, OCI_LAYOUT};
 use crate::sys;
@@ -143,20 +142,15 @@ impl Check<'_> {
         }
         self.blobs()?;
         let path = self.store.at(OCI_INDEX);
-        let (bytes, result) = match read(&path)? {
-            Ok(bytes) => {
-                let result = check_index(&bytes);
-                (bytes, result)
-            }
-            Err(problem) => (Vec::new(), Err(problem)),
-        };
-        match result {
+        match read(&path)?.and_then(|bytes| check_index(&bytes)) {
             Ok(index) => self.listed(&path, index),
             Err(problem) => {
-                let salvaged = Entries::salvage(&bytes);
-                let repair = Repair::Rewrite(OCI_INDEX, &salvaged);
-                self.found(&path, Problem::Layout(problem), repair);
-                Ok(())
+                self.found(&path, Problem::Layout(problem), Repair::Salvage);
+                // What was saved may have lost its blobs.
+                match read(&path)?.and_then(|bytes| check_index(&bytes)) {
+                    Ok(index) => self.listed(&path, index),
+                    Err(_) => Ok(()),
+                }
             }
         }
     }
@@ -223,8 +217,8 @@ impl Check<'_> {
         Ok(Some((problem, at)))
     }
 
-    /// Takes away what leads to parts that are not there: the entry, or in an index the manifests of those platforms. With the
-    /// lock of the store.
+    /// Takes away what leads to parts that are not there: the entry, or in an index the manifests of those platforms. With
+    /// the lock of the store.
     fn mend(&self, entry: &Descriptor, mut at: Option<Digest>) -> Result<(), Error> {
         loop {
             match at {

@@ -18,7 +18,7 @@ use crate::store::OCI_INDEX;
 use crate::{Store, sys};
 
 /// Longest `index.json`, in bytes.
-pub(crate) const INDEX_FILE_LIMIT: usize = 4 << 20;
+const MAX_INDEX: usize = 4 << 20;
 
 /// What is wrong with the list of images.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum IndexError {
     #[error("it is missing")]
     Missing,
     /// More bytes than it may have.
-    #[error("it has more than {INDEX_FILE_LIMIT} bytes")]
+    #[error("it has more than {MAX_INDEX} bytes")]
     TooLarge,
     /// Not a regular file.
     #[error("it is not a regular file")]
@@ -115,8 +115,27 @@ fn platform_name(name: &str, platform: &Platform) -> String {
     format!("{name}@{}", parts.join("/"))
 }
 
+/// Reads `index.json` in some way.
+pub(crate) fn read_as<T>(
+    store: &Store,
+    parse: impl Fn(&[u8]) -> Result<T, IndexError>,
+) -> Result<T, Error> {
+    let mut attempts = 0;
+    loop {
+        match parse(&read_index(store)?) {
+            Ok(value) => return Ok(value),
+            // skopeo writes it in place: half of it may be there.
+            Err(IndexError::Json(_)) if attempts < 5 => {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(e) => return Err(store.index_error(e)),
+        }
+    }
+}
+
 /// The bytes of `index.json`.
-pub(crate) fn read_index(store: &Store) -> Result<Vec<u8>, Error> {
+pub(super) fn read_index(store: &Store) -> Result<Vec<u8>, Error> {
     let path = store.at(OCI_INDEX);
     let bad = |e| Err(store.index_error(e));
     let file = match sys::open(&path) {
@@ -128,7 +147,7 @@ pub(crate) fn read_index(store: &Store) -> Result<Vec<u8>, Error> {
     if !file.metadata().context("look at", &path)?.is_file() {
         return bad(IndexError::NotAFile);
     }
-    match sys::read_limited(file, INDEX_FILE_LIMIT).context("read", &path)? {
+    match sys::read_limited(file, MAX_INDEX).context("read", &path)? {
         Some(bytes) => Ok(bytes),
         None => bad(IndexError::TooLarge),
     }
@@ -145,18 +164,7 @@ pub(crate) struct Entries {
 
 impl Entries {
     pub(crate) fn read(store: &Store) -> Result<Self, Error> {
-        let mut attempts = 0;
-        loop {
-            match Self::parse(&read_index(store)?) {
-                Ok(entries) => return Ok(entries),
-                // skopeo writes it in place: half of it may be there.
-                Err(IndexError::Json(_)) if attempts < 5 => {
-                    attempts += 1;
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(e) => return Err(store.index_error(e)),
-            }
-        }
+        read_as(store, Self::parse)
     }
 
     pub(crate) fn parse(json: &[u8]) -> Result<Self, IndexError> {
@@ -213,7 +221,7 @@ impl Entries {
             return Ok(());
         }
         let bytes = self.to_bytes();
-        match bytes.len() <= INDEX_FILE_LIMIT {
+        match bytes.len() <= MAX_INDEX {
             true => store.write_plain(OCI_INDEX, &bytes),
             false => Err(store.index_error(IndexError::TooLarge)),
         }
@@ -302,8 +310,11 @@ impl Entries {
     pub(crate) fn drop_digest(&mut self, digest: &Digest) {
         let names: Vec<_> = self.tagged().into_iter().map(|t| t.name).collect();
         let before = self.manifests.len();
-        self.manifests
-            .retain(|entry| descriptor(entry).is_none_or(|d| d.digest != *digest));
+        let text = digest.to_string();
+        self.manifests.retain(|entry| {
+            let entry = serde_json::from_str::<Value>(entry.get()).unwrap_or_default();
+            entry["digest"].as_str() != Some(&text)
+        });
         if self.manifests.len() != before {
             self.changed = true;
             for name in names {

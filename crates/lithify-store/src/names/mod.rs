@@ -6,17 +6,19 @@
 
 mod index; // the file
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use lithify_digest::Digest;
 use lithify_oci::Platform;
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::Reference;
 
-pub(crate) use self::index::{Entries, INDEX_FILE_LIMIT, read_index};
+use self::index::read_index;
+pub(crate) use self::index::{Entries, read_as};
 pub use self::index::{IndexError, Tagged};
 use crate::Store;
 use crate::error::Error;
+use crate::quarantine::quarantine_locked;
 use crate::store::OCI_INDEX;
 
 /// Annotation with the digest of the index a manifest was chosen from.
@@ -127,10 +129,23 @@ impl Store {
         entries.write(self)
     }
 
+    /// Makes the list anew of what can be read of it, and says where the old one went.
+    pub(crate) fn salvage_index(&self) -> Result<Option<PathBuf>, Error> {
+        let _lock = self.lock_store()?;
+        let bytes = match read_index(self) {
+            Ok(bytes) => bytes,
+            Err(Error::Index { .. }) => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let salvaged = Entries::salvage(&bytes);
+        let moved = quarantine_locked(self, &self.at(OCI_INDEX), None)?;
+        self.write_plain(OCI_INDEX, &salvaged)?;
+        Ok(moved)
+    }
+
     pub(crate) fn index_error(&self, source: IndexError) -> Error {
-        let path: &Path = &self.at(OCI_INDEX);
         Error::Index {
-            path: path.to_path_buf(),
+            path: self.at(OCI_INDEX),
             source,
         }
     }
