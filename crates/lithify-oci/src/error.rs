@@ -155,7 +155,11 @@ impl Error {
     pub fn is_verification(&self) -> bool {
         match self {
             Self::Blob(e) | Self::Layout(layout::Error::Blob(e)) => e.is_verification(),
-            Self::Layout(layout::Error::Content { .. }) => true,
+            Self::Layout(layout::Error::Content { .. })
+            | Self::Manifest {
+                source: manifest::Error::DiffIdConflict { .. },
+                ..
+            } => true,
             _ => false,
         }
     }

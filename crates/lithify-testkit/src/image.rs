@@ -238,7 +238,8 @@ impl Blob {
 }
 
 /// `sha256:HEX` of bytes.
-fn digest(bytes: &[u8]) -> String {
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 

@@ -51,7 +51,7 @@ pub mod vm;
 pub use compare::{Allow, Difference, Field};
 pub use cpio::Cpio;
 pub use escape::escape;
-pub use image::{Blob, Compression, Layout, deflate};
+pub use image::{Blob, Compression, Layout, deflate, digest};
 pub use mount::Mount;
 pub use snapshot::{Kind, Node, Snapshot};
 pub use tar::{Tar, TarEntry};

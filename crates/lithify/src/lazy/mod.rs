@@ -17,9 +17,6 @@ use lithify_tree::Escaped;
 use crate::{Error, Image, Listing};
 use lookup::Node;
 
-/// Most symbolic links on the way to a name, as in Linux.
-const MAX_LINKS: usize = 40;
-
 /// EROFS images that are layers of an overlay, topmost first.
 #[derive(Debug)]
 pub(crate) struct Stack<R> {

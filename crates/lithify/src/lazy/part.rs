@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use lithify_erofs::ReadAt;
-use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, MergeError, Metadata, Tree, TreePath};
+use lithify_tree::{
+    Entry, EntryKind, LayerEntries, Merge, MergeError, Metadata, SYMLINK_MAX, Tree, TreePath,
+};
 
+use super::Stack;
 use super::lookup::Node;
-use super::{MAX_LINKS, Stack};
 use crate::Error;
 
 /// Names that were looked at.
@@ -62,7 +64,7 @@ impl<'a, R: ReadAt> Part<'a, R> {
             self.add(&full, &node)?;
             if let Some(target) = self.stack.target(&node)? {
                 links += 1;
-                if links > MAX_LINKS {
+                if links > SYMLINK_MAX {
                     return Ok(None);
                 }
                 if target.starts_with(b"/") {
