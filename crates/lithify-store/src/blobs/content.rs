@@ -30,7 +30,7 @@ fn open(lease: &Lease, digest: &Digest, name: BlobName) -> Result<Option<Blob>, 
         }
     };
     match file.metadata() {
-        Ok(metadata) => Ok(Some(Blob::new(file, metadata.len()))),
+        Ok(metadata) => Ok(Some(Blob::of_file(file, metadata.len()))),
         Err(source) => Err(blob::Error::Io { name, source }),
     }
 }
