@@ -4,15 +4,15 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use lithify_oci::manifest::Descriptor;
+use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType};
 use lithify_oci::source::Source;
-use lithify_oci::{Located, Platform, Reference};
-use lithify_store::{Access, OpenOptions, Store, Tagged};
+use lithify_oci::{Limits, Located, Platform, Reference};
+use lithify_store::{Access, Lease, OpenOptions, Store, Tagged};
 use serde::Serialize;
 
 use super::plan::Plan;
 use super::run::{TransferCounts, run};
-use super::store::{StoreContent, StoreDestination};
+use super::store::StoreDestination;
 use crate::{Error, Image, ReadOptions, StoreChoice};
 
 /// When an image is pulled.
@@ -131,7 +131,7 @@ fn pull_into(
     let name = name_in_store(reference);
     let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     if options.policy != PullPolicy::Always
-        && let Some(found) = in_store(store, &name, &wanted, options.all_platforms)?
+        && let Some(found) = in_store(&store.lease()?, &name, &wanted, options.all_platforms)?
     {
         return Ok(PullReport {
             reference: name,
@@ -183,29 +183,56 @@ fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option
     })
 }
 
-/// What the store has of that name for a platform, or for all.
+/// What the store has of that name for a platform, or for all. What lost parts is not there.
 fn in_store(
-    store: &Store,
+    lease: &Lease,
     name: &str,
     wanted: &Platform,
     all: bool,
 ) -> Result<Option<Tagged>, Error> {
-    let tagged = store.find(name)?;
+    let tagged = lease.store().find(name)?;
     // An index lists platforms; whether it has the right one is found when it is opened.
     let is_index = |t: &Tagged| t.descriptor.platform.is_none();
-    if all {
-        return Ok(tagged.into_iter().find(is_index));
-    }
-    let rank = |t: &Tagged| {
-        let platform = t.descriptor.platform.as_ref()?;
-        wanted.rank(platform)
+    let rank = |t: &Tagged| wanted.rank(t.descriptor.platform.as_ref()?);
+    let best = match all {
+        true => None,
+        false => tagged
+            .iter()
+            .filter_map(|t| Some((rank(t)?, t)))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, t)| t.clone()),
     };
-    let best = tagged
-        .iter()
-        .filter_map(|t| Some((rank(t)?, t)))
-        .min_by_key(|(rank, _)| *rank)
-        .map(|(_, t)| t.clone());
-    Ok(best.or_else(|| tagged.into_iter().find(is_index)))
+    let Some(found) = best.or_else(|| tagged.into_iter().find(is_index)) else {
+        return Ok(None);
+    };
+    Ok(is_whole(lease, &found)?.then_some(found))
+}
+
+/// Whether the store has all parts of a manifest, by their sizes. Those of an index are looked for when it is opened.
+fn is_whole(lease: &Lease, found: &Tagged) -> Result<bool, Error> {
+    let Descriptor { digest, size, .. } = &found.descriptor;
+    if !lease.has(digest, *size)? {
+        return Ok(false);
+    }
+    let located = located(lease.clone(), found.clone());
+    let manifest = located.read_manifest(&found.descriptor, &Limits::default());
+    let Ok(Some(bytes)) = manifest else {
+        return Ok(false);
+    };
+    let Ok(manifest) = ImageManifest::parse(&bytes, Some(&found.descriptor.media_type)) else {
+        return Ok(true);
+    };
+    for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
+        // Layers only their vendor distributes were not pulled.
+        let foreign = matches!(
+            LayerMediaType::of(&part.media_type),
+            LayerMediaType::Tar { foreign: true, .. }
+        );
+        if !foreign && !lease.has(&part.digest, part.size)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Opens an image by a bare name: from the store, or pulled into it.
@@ -238,9 +265,11 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     };
     if read.pull != PullPolicy::Always
         && let Some(store) = &existing
-        && let Some(found) = in_store(store, &name, &wanted, false)?
     {
-        return located(store, found).map(Some);
+        let lease = store.lease()?;
+        if let Some(found) = in_store(&lease, &name, &wanted, false)? {
+            return Ok(Some(located(lease, found)));
+        }
     }
     if read.pull == PullPolicy::Never {
         return Err(Error::NotInStore { name });
@@ -262,10 +291,9 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
         return Ok(None);
     }
     pull_into(&store, reference, &PullOptions::default(), read)?;
-    match in_store(&store, &name, &wanted, false)? {
-        Some(found) => located(&store, found).map(Some),
-        None => Ok(None),
-    }
+    let lease = store.lease()?;
+    let found = in_store(&lease, &name, &wanted, false)?;
+    Ok(found.map(|found| located(lease, found)))
 }
 
 /// Finds what a bare name means for all platforms: in the store, else in its registry.
@@ -273,19 +301,18 @@ pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Lo
     let name = name_in_store(reference);
     let options = OpenOptions::new().access(Access::Preferred);
     if let Ok(store) = read.store.open(options) {
+        let lease = store.lease()?;
         let mut tagged = store.find(&name)?;
         if tagged.len() == 1 {
-            return located(&store, tagged.swap_remove(0));
+            return Ok(located(lease, tagged.swap_remove(0)));
         }
     }
     read.registries.locate(reference, &read.limits.image)
 }
 
-fn located(store: &Store, found: Tagged) -> Result<Located, Error> {
-    let content = StoreContent::new(store)?;
-    let Descriptor { digest, .. } = found.descriptor;
-    log::info!("{}: {digest} from the store", found.name);
+fn located(lease: Lease, found: Tagged) -> Located {
+    log::info!("{}: {} from the store", found.name, found.descriptor.digest);
     let mut root = found.descriptor;
     root.annotations.clear();
-    Ok(Located::new(Arc::new(content), root, vec![found.name]))
+    Located::new(Arc::new(lease), root, vec![found.name])
 }

@@ -1,13 +1,11 @@
-//! The store as a destination, and as a place images are opened from.
+//! The store as a destination.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use lithify_digest::Digest;
-use lithify_oci::blob::{self, Blob, BlobName};
 use lithify_oci::manifest::Descriptor;
-use lithify_oci::{Content, blob::RandomAccess};
 use lithify_store::{Begun, Ingest, Lease, Store};
 
 use super::{BlobSource, Destination, Placed};
@@ -115,57 +113,5 @@ impl Destination for StoreDestination {
         let store = self.lease.store();
         store.tag(&self.name, root, self.index.as_ref())?;
         Ok(())
-    }
-}
-
-/// What the store holds, kept from collection while it is read.
-#[derive(Debug)]
-pub(crate) struct StoreContent {
-    lease: Lease,
-}
-
-impl StoreContent {
-    pub(crate) fn new(store: &Store) -> Result<Self, Error> {
-        Ok(Self {
-            lease: store.lease()?,
-        })
-    }
-
-    fn open(&self, digest: &Digest, name: BlobName) -> Result<Option<Blob>, blob::Error> {
-        let failed = |e: lithify_store::Error| blob::Error::Content {
-            name: name.clone(),
-            verification: false,
-            source: Box::new(e),
-        };
-        let Some(file) = self.lease.open(digest).map_err(failed)? else {
-            return Ok(None);
-        };
-        let length = file
-            .metadata()
-            .map_err(|source| blob::Error::Io {
-                name: name.clone(),
-                source,
-            })?
-            .len();
-        Ok(Some(Blob::of_file(file, length)))
-    }
-}
-
-impl Content for StoreContent {
-    fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
-        self.open(digest, BlobName::Manifest(Box::new(*digest)))
-    }
-
-    fn open_blob(&self, digest: &Digest, _: Option<u64>) -> Result<Option<Blob>, blob::Error> {
-        self.open(digest, BlobName::Layer(Box::new(*digest)))
-    }
-
-    fn open_blob_at(
-        &self,
-        digest: &Digest,
-        _: Option<u64>,
-    ) -> Result<Option<RandomAccess>, blob::Error> {
-        let blob = self.open(digest, BlobName::Layer(Box::new(*digest)))?;
-        Ok(blob.and_then(|blob| blob.random_access()))
     }
 }
