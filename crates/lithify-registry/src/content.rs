@@ -1,16 +1,19 @@
 //! A repository as a place images are opened from.
 
 use std::collections::HashMap;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_digest::Digest;
-use lithify_oci::blob::{self, Blob, BlobName};
+use lithify_oci::blob::{self, Blob, BlobName, RandomAccess};
 use lithify_oci::{Content, Limits, Located, Reference};
+use lithify_storage::{Cached, ReadAt};
 
 use crate::error::{Error, Operation};
 use crate::repository::{Manifest, ManifestName, Repository};
 
+/// Bytes of a blob that is read in parts that are kept.
+const CACHE: usize = 16 << 20;
 /// Most manifests that are kept.
 const KEPT: usize = 64;
 
@@ -121,6 +124,25 @@ impl Content for RepositoryContent {
         Ok(reader.map(|reader| Blob::new(reader, size)))
     }
 
+    /// Parts of it are read when they are needed, and kept for a while.
+    fn open_blob_at(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<Option<RandomAccess>, blob::Error> {
+        let Some(size) = size else { return Ok(None) };
+        let parts = Parts {
+            repository: self.repository.clone(),
+            digest: *digest,
+            size,
+        };
+        let cached = Cached::new(parts, CACHE).map_err(|source| blob::Error::Io {
+            name: BlobName::Layer(Box::new(*digest)),
+            source,
+        })?;
+        Ok(Some(Arc::new(cached)))
+    }
+
     fn resume_blob(
         &self,
         digest: &Digest,
@@ -134,5 +156,31 @@ impl Content for RepositoryContent {
 
     fn distrust(&self) -> bool {
         self.repository.distrust()
+    }
+}
+
+/// A blob read in parts.
+#[derive(Debug)]
+struct Parts {
+    repository: Repository,
+    digest: Digest,
+    size: u64,
+}
+
+impl ReadAt for Parts {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        if end > self.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bytes = self
+            .repository
+            .blob_part(&self.digest, self.size, offset..end)?;
+        buffer.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
     }
 }

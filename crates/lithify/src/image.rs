@@ -371,7 +371,8 @@ impl Image {
     }
 }
 
-/// The name by which a store knows the image of that name: relative paths made absolute.
+/// The name by which a store knows the image of that name: relative paths made absolute, the defaults of bare names spelled
+/// out.
 #[must_use]
 pub fn store_name(name: &str) -> String {
     let path = match name.parse::<Source>() {
@@ -381,6 +382,9 @@ pub fn store_name(name: &str) -> String {
             | Source::DockerArchive { path, .. }
             | Source::Rootfs(path),
         ) => path,
+        Ok(Source::Name(_)) => {
+            return crate::full_name(name).unwrap_or_else(|| name.to_owned());
+        }
         _ => return name.to_owned(),
     };
     let (Ok(absolute), Some(text)) = (std::path::absolute(&path), path.to_str()) else {

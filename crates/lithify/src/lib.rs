@@ -93,5 +93,5 @@ pub use registries::Registries;
 pub use subject::{ImageFile, Subject, VerifyReport};
 pub use transfer::{
     CopyOptions, CopyReport, PullOptions, PullPolicy, PullReport, TransferCounts, UnknownPolicy,
-    copy, pull, tag,
+    copy, full_name, pull, tag,
 };

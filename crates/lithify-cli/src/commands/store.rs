@@ -27,49 +27,128 @@ fn sizes(bytes: Bytes) -> Value {
     json!({ "apparent": bytes.apparent, "on_disk": bytes.on_disk })
 }
 
+/// An image of the store, as it is shown.
+#[derive(Debug, Default)]
+struct Listed {
+    name: String,
+    platform: String,
+    digest: String,
+    /// The index it was chosen from.
+    index: Option<String>,
+    /// Whether it was pulled, so that it can be built again without its source.
+    stored: bool,
+    targets: Vec<String>,
+    last_used: Option<u64>,
+}
+
+/// Images that were built and those that were pulled: by name, platform and digest they are one.
+fn list(store: &Store) -> Result<(Vec<Listed>, Vec<String>), Failure> {
+    let built = store.images().map_err(failed)?;
+    let mut all: Vec<Listed> = Vec::new();
+    for tagged in store.tagged().map_err(failed)? {
+        let platform = tagged.descriptor.platform.as_ref();
+        all.push(Listed {
+            platform: platform.map_or("all".to_owned(), ToString::to_string),
+            digest: tagged.descriptor.digest.to_string(),
+            index: tagged.index.map(|d| d.to_string()),
+            stored: true,
+            name: tagged.name,
+            ..Listed::default()
+        });
+    }
+    for image in built.images {
+        let record = image.record;
+        let (digest, last_used) = (record.manifest.to_string(), seconds(image.last_used));
+        let targets = record.targets.into_keys().collect();
+        // A bare name is known by its full form in the one list, as it was written in the other.
+        let name = lithify::full_name(&record.name).unwrap_or_else(|| record.name.clone());
+        let same = |l: &&mut Listed| l.name == name && l.digest == digest;
+        match all.iter_mut().find(same) {
+            Some(listed) => {
+                listed.targets = targets;
+                listed.last_used = Some(last_used);
+            }
+            None => all.push(Listed {
+                name: record.name,
+                platform: record.platform,
+                digest,
+                targets,
+                last_used: Some(last_used),
+                ..Listed::default()
+            }),
+        }
+    }
+    all.sort_by(|a, b| (&a.name, &a.platform).cmp(&(&b.name, &b.platform)));
+    let damaged = built.damaged.iter();
+    let damaged = damaged.map(|(path, problem)| format!("{}: {problem}", path.display()));
+    Ok((all, damaged.collect()))
+}
+
 pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
     let store = open(
         &args.store.choice(),
         OpenOptions::new().access(Access::Preferred),
     )?;
-    let found = store.images().map_err(failed)?;
-    let mut list = Vec::new();
-    for image in &found.images {
-        let record = &image.record;
-        let targets: Vec<&str> = record.targets.keys().map(String::as_str).collect();
-        list.push(json!({
-            "name": record.name,
-            "platform": record.platform,
-            "digest": record.manifest.to_string(),
-            "targets": targets,
-            "last_used": seconds(image.last_used),
-        }));
-    }
+    let (found, damaged) = list(&store)?;
     if args.json {
+        let list: Vec<_> = found
+            .iter()
+            .map(|image| {
+                json!({
+                    "name": image.name,
+                    "platform": image.platform,
+                    "digest": image.digest,
+                    "index": image.index,
+                    "stored": image.stored,
+                    "targets": image.targets,
+                    "last_used": image.last_used,
+                })
+            })
+            .collect();
         return print_json(&list);
     }
     let mut out = std::io::stdout().lock();
-    for image in &found.images {
-        let record = &image.record;
-        let digest: String = record.manifest.hex().chars().take(12).collect();
-        let targets: Vec<&str> = record.targets.keys().map(String::as_str).collect();
-        let (name, platform) = (record.name.escape_debug(), record.platform.escape_debug());
-        writeln!(out, "{name}  {platform}  {digest}  {}", targets.join(", "))?;
+    for image in &found {
+        let hex = image.digest.split_once(':').map_or("", |(_, hex)| hex);
+        let digest: String = hex.chars().take(12).collect();
+        let stored = image.stored.then(|| "stored".to_owned());
+        let what: Vec<_> = stored.into_iter().chain(image.targets.clone()).collect();
+        let (name, platform) = (image.name.escape_debug(), image.platform.escape_debug());
+        writeln!(out, "{name}  {platform}  {digest}  {}", what.join(", "))?;
     }
-    for (path, problem) in &found.damaged {
-        eprintln!("lithify: {}: {problem}; run `lithify fsck`", path.display());
+    for line in damaged {
+        eprintln!("lithify: {line}; run `lithify fsck`");
     }
     Ok(())
 }
 
 pub(crate) fn rm(args: &RmArgs, quiet: bool) -> Result<(), Failure> {
     let store = open(&args.store.choice(), OpenOptions::new())?;
-    let platform = args.platform.as_deref();
-    let mut removed = store.remove_image(&args.image, platform).map_err(failed)?;
-    if removed.is_empty() {
-        let name = lithify::store_name(&args.image);
-        removed = store.remove_image(&name, platform).map_err(failed)?;
+    let platform = match &args.platform {
+        Some(text) => Some(
+            text.parse::<lithify::Platform>()
+                .map_err(|e| Failure::Usage(e.to_string()))?,
+        ),
+        None => None,
+    };
+    // As it was given, with its path made absolute, and with the defaults of a registry's name.
+    let mut names = vec![args.image.clone(), lithify::store_name(&args.image)];
+    names.extend(lithify::full_name(&args.image));
+    names.dedup();
+    let mut removed = Vec::new();
+    for name in &names {
+        let built = store.remove_image(name, args.platform.as_deref());
+        for record in built.map_err(failed)? {
+            removed.push((record.name, record.platform));
+        }
+        for tagged in store.untag(name, platform.as_ref()).map_err(failed)? {
+            let platform = tagged.descriptor.platform;
+            let platform = platform.map_or("all".to_owned(), |p| p.to_string());
+            removed.push((tagged.name, platform));
+        }
     }
+    removed.sort();
+    removed.dedup();
     if removed.is_empty() {
         let name = args.image.escape_debug();
         return Err(Failure::Other(format!(
@@ -77,8 +156,8 @@ pub(crate) fn rm(args: &RmArgs, quiet: bool) -> Result<(), Failure> {
         )));
     }
     if !quiet {
-        for record in removed {
-            let (name, platform) = (record.name.escape_debug(), record.platform.escape_debug());
+        for (name, platform) in removed {
+            let (name, platform) = (name.escape_debug(), platform.escape_debug());
             writeln!(std::io::stdout(), "removed {name} ({platform})")?;
         }
     }
@@ -104,6 +183,11 @@ pub(crate) fn gc(args: &GcArgs, quiet: bool) -> Result<(), Failure> {
             "kept": report.kept.len(),
             "leftovers": report.leftovers,
             "leftover_bytes": sizes(report.leftover_bytes),
+            "blobs": report.blobs.iter().map(|b| b.digest.to_string()).collect::<Vec<_>>(),
+            "blob_bytes": sizes(report.blob_bytes),
+            "kept_blobs": report.kept_blobs.len(),
+            "partials": report.partials,
+            "partial_bytes": sizes(report.partial_bytes),
             "quarantined": report.quarantined,
         }));
     }
@@ -113,13 +197,21 @@ pub(crate) fn gc(args: &GcArgs, quiet: bool) -> Result<(), Failure> {
         } else {
             "removed"
         };
-        let bytes = human::bytes(report.removed_bytes.on_disk + report.leftover_bytes.on_disk);
+        let bytes = [
+            report.removed_bytes,
+            report.leftover_bytes,
+            report.blob_bytes,
+            report.partial_bytes,
+        ];
+        let bytes = human::bytes(bytes.iter().map(|b| b.on_disk).sum());
         writeln!(
             std::io::stdout(),
-            "{verb} {} artifacts and {} leftovers, {bytes}; {} kept",
+            "{verb} {} artifacts, {} blobs and {} leftovers, {bytes}; {} artifacts and {} blobs kept",
             report.removed.len(),
-            report.leftovers,
-            report.kept.len()
+            report.blobs.len(),
+            report.leftovers + report.partials,
+            report.kept.len(),
+            report.kept_blobs.len(),
         )?;
     }
     Ok(())
@@ -175,7 +267,11 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
         }
         if !quiet {
             let bytes = human::bytes(report.bytes);
-            writeln!(out, "{} artifacts good, {bytes} read", report.good)?;
+            writeln!(
+                out,
+                "{} artifacts good, {} files, {bytes} read",
+                report.good, report.files
+            )?;
         }
     }
     match report.damage().count() {
@@ -209,6 +305,10 @@ pub(crate) fn df(args: &StoreListArgs) -> Result<(), Failure> {
             "temporary": sizes(report.temporary),
             "quarantine": sizes(report.quarantine),
             "blobs": sizes(report.blobs),
+            "stored_images": report.tagged,
+            "referenced_blobs": sizes(report.referenced_blobs.bytes),
+            "unreferenced_blobs": sizes(report.unreferenced_blobs.bytes),
+            "partial": sizes(report.partial),
         }));
     }
     let mut out = std::io::stdout().lock();
@@ -225,6 +325,19 @@ pub(crate) fn df(args: &StoreListArgs) -> Result<(), Failure> {
         report.unreferenced.bytes,
         entries(report.unreferenced),
     )?;
+    let blobs = |u: lithify::store::Usage| format!("{} blobs", u.entries);
+    let stored = format!(
+        "{} of {} images",
+        blobs(report.referenced_blobs),
+        report.tagged
+    );
+    line("stored", report.referenced_blobs.bytes, stored)?;
+    line(
+        "not needed",
+        report.unreferenced_blobs.bytes,
+        blobs(report.unreferenced_blobs),
+    )?;
+    line("partial", report.partial, "blobs".to_owned())?;
     line("in the making", report.temporary, String::new())?;
     line("quarantined", report.quarantine, String::new())?;
     for (format, &found) in &report.formats {

@@ -16,5 +16,5 @@ pub(crate) use layout::LayoutDestination;
 pub(crate) use pull::open_name;
 
 pub use copy::{CopyOptions, CopyReport, copy, tag};
-pub use pull::{PullOptions, PullPolicy, PullReport, UnknownPolicy, pull};
+pub use pull::{PullOptions, PullPolicy, PullReport, UnknownPolicy, full_name, pull};
 pub use run::TransferCounts;

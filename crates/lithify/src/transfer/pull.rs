@@ -122,6 +122,15 @@ pub(crate) fn name_in_store(reference: &Reference) -> String {
     reference.normalised().with_default_tag().to_string()
 }
 
+/// The name a store knows an image of a registry by, defaults spelled out; `None` for what is in no registry.
+#[must_use]
+pub fn full_name(name: &str) -> Option<String> {
+    match name.parse::<Source>() {
+        Ok(Source::Docker(reference) | Source::Name(reference)) => Some(name_in_store(&reference)),
+        _ => None,
+    }
+}
+
 fn pull_into(
     store: &Store,
     reference: &Reference,
