@@ -1,5 +1,5 @@
 //! Configuration: which endpoints a reference has.
-#![allow(clippy::unwrap_used)] // a test states what it expects by panicking
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

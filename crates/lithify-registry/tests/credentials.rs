@@ -1,6 +1,6 @@
 //! Finding credentials in the files and helpers other tools use.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)] // a test states what it expects by panicking
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

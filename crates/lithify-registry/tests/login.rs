@@ -1,6 +1,6 @@
 //! Signing in and out: what is written, and that skopeo and buildah read it.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)] // a test states what it expects by panicking
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -231,4 +231,78 @@ fn skopeo_and_buildah_read_what_we_wrote() {
     );
     assert_eq!(read(&file, "quay.io"), None);
     assert_eq!(read(&file, "docker.io"), Some(user("me")));
+}
+
+/// A server that ends with the test.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn we_read_what_skopeo_wrote() {
+    if !["docker-registry", "htpasswd", "skopeo"]
+        .map(require::tool)
+        .iter()
+        .all(|found| *found)
+    {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let users = run::ok(run::command("htpasswd").args(["-Bbn", "me", "p:w \u{fc}"]));
+    fs::write(root.join("users"), users).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let host = format!("127.0.0.1:{port}");
+    let config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {0}}}}}\nhttp: {{addr: '{host}'}}\nauth: {{htpasswd: {{realm: r, path: {0}/users}}}}\n",
+        root.display()
+    );
+    fs::write(root.join("config.yml"), config).unwrap();
+    let mut command = run::command("docker-registry");
+    command.arg("serve").arg(root.join("config.yml"));
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let _server = Server(command.spawn().unwrap());
+    for _ in 0..1000 {
+        if std::net::TcpStream::connect(&host).is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let file = root.join("auth.json");
+    let mut command = run::command("skopeo");
+    command.args([
+        "login",
+        "--tls-verify=false",
+        "-u",
+        "me",
+        "-p",
+        "p:w \u{fc}",
+        "--authfile",
+    ]);
+    run::ok(command.arg(&file).arg(&host));
+    assert_eq!(read(&file, &host), Some(user("me")));
+    // And skopeo is let in with ours.
+    let ours = root.join("ours.json");
+    login(&ours).store(&host, &user("me")).unwrap();
+    let mut command = run::command("skopeo");
+    command
+        .args(["list-tags", "--tls-verify=false", "--authfile"])
+        .arg(&ours);
+    let output = run::output(command.arg(format!("docker://{host}/none")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("unknown") && !said.contains("unauthorized"),
+        "{said}"
+    );
 }

@@ -1,5 +1,5 @@
 //! The conversation with a registry that asks who we are, against a realm that keeps notes.
-#![allow(clippy::unwrap_used)] // a test states what it expects by panicking
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
