@@ -367,7 +367,6 @@ mod tests {
         for header in [
             "=",
             "\"",
-            "Bearer realm=",
             "Bearer realm=\"x",
             "Bearer realm=\"x\\",
             "Bearer realm=\"x\" service=\"y\"",
