@@ -105,44 +105,21 @@ impl Image {
     /// As [`open`](Self::open).
     pub fn open_all(name: &str, options: &ReadOptions) -> Result<Vec<Self>, Error> {
         let source: Source = name.parse()?;
-        let at = |digest| {
-            let selector = Some(Selector::Digest(digest));
-            match &source {
-                Source::Oci { path, .. } => Some(Source::Oci {
-                    path: path.clone(),
-                    selector,
-                }),
-                Source::OciArchive { path, .. } => Some(Source::OciArchive {
-                    path: path.clone(),
-                    selector,
-                }),
-                _ => None,
-            }
-        };
-        let selector = match &source {
-            Source::Oci { selector, .. } | Source::OciArchive { selector, .. } => selector,
-            // Others are for one.
-            _ => return Ok(vec![Self::open(name, options)?]),
-        };
+        if matches!(
+            source,
+            Source::DockerArchive { .. }
+                | Source::DockerDaemon(_)
+                | Source::Rootfs(_)
+                | Source::Tar(_)
+        ) {
+            // These are for one.
+            return Ok(vec![Self::open(name, options)?]);
+        }
+        let limits = &options.limits.image;
+        let located = crate::transfer::locate(name, &source, options)?;
         let failed = |source| Error::Open {
             name: name.to_owned(),
             source: Box::new(source),
-        };
-        let listed = lithify_oci::list(&source, &options.limits.image).map_err(failed)?;
-        let meant = |(number, listed): &(usize, lithify_oci::Listed)| match selector {
-            None => !listed.platforms.is_empty(),
-            Some(Selector::Index(n)) => number == n,
-            Some(Selector::Digest(digest)) => listed.digest == *digest,
-            Some(Selector::Name(wanted)) => listed
-                .names
-                .iter()
-                .any(|known| known == wanted || known.ends_with(&format!(":{wanted}"))),
-            Some(_) => false,
-        };
-        let mut meant = listed.into_iter().enumerate().filter(meant);
-        let (Some((_, image)), None) = (meant.next(), meant.next()) else {
-            // None, or several: opening says which.
-            return Ok(vec![Self::open(name, options)?]);
         };
         let native = |platform: &lithify_oci::Platform| {
             platform.os_features().iter().any(|f| f == EROFS_FEATURE)
@@ -154,15 +131,10 @@ impl Image {
                 .filter(|f| *f != EROFS_FEATURE);
             platform.clone().with_os_features(features.cloned())
         };
-        let there: Vec<_> = image
-            .platforms
-            .iter()
-            .filter(|p| p.present)
-            .filter_map(|p| Some((p.platform.clone()?, p.digest)))
-            .collect();
+        let there = located.platforms(limits).map_err(failed)?;
         let wants_native = options.layers == LayerKind::Erofs;
         let mut images = Vec::new();
-        for (platform, digest) in &there {
+        for (platform, manifest) in &there {
             let has_other = there.iter().any(|(other, _)| {
                 native(other) != native(platform) && plain(other) == plain(platform)
             });
@@ -170,16 +142,18 @@ impl Image {
                 continue;
             }
             let open = lithify_oci::OpenOptions::default()
-                .with_limits(options.limits.image.clone())
+                .with_limits(limits.clone())
                 .with_platform(platform.clone());
-            if let Some(source) = at(*digest) {
-                images.push(Self {
-                    name: name.to_owned(),
-                    origin: Origin::Oci(Box::new(
-                        lithify_oci::open(&source, &open).map_err(failed)?,
-                    )),
-                });
-            }
+            let (content, names) = (located.content.clone(), located.names.clone());
+            let image = lithify_oci::Image::from_content(content, manifest.clone(), names, &open);
+            images.push(Self {
+                name: name.to_owned(),
+                origin: Origin::Oci(Box::new(image.map_err(failed)?)),
+            });
+        }
+        if images.is_empty() {
+            // Opening says why.
+            return Ok(vec![Self::open(name, options)?]);
         }
         Ok(images)
     }
@@ -191,7 +165,9 @@ impl Image {
         options: &ReadOptions,
     ) -> Result<Self, Error> {
         let limits = options.limits.image.clone();
-        let mut open = lithify_oci::OpenOptions::default().with_limits(limits);
+        let mut open = lithify_oci::OpenOptions::default()
+            .with_limits(limits)
+            .preferring(options.layers);
         open.platform.clone_from(&options.platform);
         let (content, root, names) = (located.content, located.root, located.names);
         let image = lithify_oci::Image::from_content(content, root, names, &open);

@@ -14,9 +14,18 @@ use crate::error::{At as _, Error};
 use crate::sh;
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 10] = [
-    "inflate", "decoder", "tar", "manifest", "archive", "erofs", "squashfs", "verity", "disk",
+const TARGETS: [&str; 11] = [
+    "inflate",
+    "decoder",
+    "tar",
+    "manifest",
+    "archive",
+    "erofs",
+    "squashfs",
+    "verity",
+    "disk",
     "store",
+    "challenge",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use lithify_digest::Digest;
 
-use super::select::{Candidate, Selection, State};
+use super::content::Located;
+use super::select::{Candidate, Root, Selection, State};
 use super::{docker, open_archive, unavailable};
 use crate::layout::{self, Directory, Members};
+use crate::manifest::Descriptor;
 use crate::platform::Platform;
 use crate::source::Source;
 use crate::{Error, Limits, OpenOptions};
@@ -90,4 +92,35 @@ fn list_layout<T: Members + 'static>(
         });
     }
     Ok(listed)
+}
+
+impl Located {
+    /// The manifests of images the root leads to and what they are for, in order; attestations and manifests that are not
+    /// there are left out, and so are those whose platform cannot be told.
+    ///
+    /// # Errors
+    /// As [`open`](super::open), except those of choosing one image.
+    pub fn platforms(&self, limits: &Limits) -> Result<Vec<(Platform, Descriptor)>, Error> {
+        let root = Root {
+            descriptor: self.root.clone(),
+            names: self.names.iter().cloned().collect(),
+        };
+        let mut selection = Selection::new(&*self.content, limits);
+        let mut found = Vec::new();
+        for candidate in selection.candidates(&[root])? {
+            let Candidate {
+                descriptor,
+                platform: Some(platform),
+                state: State::Image,
+                ..
+            } = candidate
+            else {
+                continue;
+            };
+            if selection.content.has_manifest(&descriptor.digest)? {
+                found.push((platform, descriptor));
+            }
+        }
+        Ok(found)
+    }
 }

@@ -10,7 +10,7 @@ mod run; // doing it
 mod store; // to the store
 mod synthetic; // manifests for images without
 
-pub(crate) use copy::destination;
+pub(crate) use copy::{destination, locate};
 pub(crate) use destination::{BlobSource, Destination, Placed};
 pub(crate) use layout::LayoutDestination;
 pub(crate) use pull::open_name;
