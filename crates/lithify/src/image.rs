@@ -191,7 +191,9 @@ impl Image {
         options: &ReadOptions,
     ) -> Result<Self, Error> {
         let limits = options.limits.image.clone();
-        let mut open = lithify_oci::OpenOptions::default().with_limits(limits);
+        let mut open = lithify_oci::OpenOptions::default()
+            .with_limits(limits)
+            .preferring(options.layers);
         open.platform.clone_from(&options.platform);
         let (content, root, names) = (located.content, located.root, located.names);
         let image = lithify_oci::Image::from_content(content, root, names, &open);

@@ -156,7 +156,10 @@ pub(crate) fn publish_to(
         PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs, &mut report)?,
         PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs, &mut report)?,
     };
-    destination.finish(&root)?;
+    match options.form {
+        PublishForm::ErofsLayers => destination.finish(&root)?,
+        PublishForm::ErofsImage | PublishForm::Squashfs => destination.finish_artifact(&root)?,
+    }
     report.digest = root.digest.to_string();
     Ok(report)
 }
