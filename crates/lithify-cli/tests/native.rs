@@ -464,11 +464,10 @@ fn what_is_not_what_it_should_be_is_refused() {
         let mut command = lithify_at(&store);
         command.args(["-q", "build", source, "-f", format, "-o"]);
         let output = run::output(command.arg(&out).args(extra));
-        assert!(
-            output.status.success() || !out.exists(),
-            "{}",
-            stderr(&output)
-        );
+        // A cache is added to: its directory is there before.
+        let is_empty =
+            !out.exists() || format == "containerd-cache" && common::names(&out).is_empty();
+        assert!(output.status.success() || is_empty, "{}", stderr(&output));
         if out.is_dir() {
             fs::remove_dir_all(&out).unwrap();
         } else if out.exists() {
@@ -537,6 +536,33 @@ fn what_is_not_what_it_should_be_is_refused() {
 }
 
 #[test]
+fn looking_into_damaged_images_ends() {
+    let tmp = temp_dir();
+    let mut refused = 0;
+    for at in (1024..1136).step_by(7).chain((4096..4600).step_by(11)) {
+        let source = mixed(tmp.path(), [true, true, true], |number, bytes, diff_id| {
+            if let Some(byte) = bytes.get_mut(at)
+                && number != 2
+            {
+                *byte ^= 0x41;
+            }
+            *diff_id = digest(bytes);
+        });
+        for args in [&["ls", &source][..], &["cat", &source, "/etc/kept"]] {
+            let output = lithify_output(["-q"].iter().chain(args));
+            let code = output.status.code();
+            assert!(
+                [Some(0), Some(1), Some(3)].contains(&code),
+                "{at}: {code:?} {}",
+                stderr(&output)
+            );
+            refused += usize::from(code != Some(0));
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+#[test]
 fn limits_hold_for_images_too() {
     let tmp = temp_dir();
     let source = mixed(tmp.path(), [true, true, true], |_, _, _| {});
@@ -575,8 +601,7 @@ fn what_a_layer_cannot_say_is_not_pushed() {
     run::ok(lithify().args(args));
 
     for args in [
-        &["push", &source, &to][..],
-        &["push", "--as", "erofs", &source, "docker-archive:x"],
+        &["push", "--erofs-zstd", &source, &to][..],
         &["push", "--as", "squashfs", "--erofs-zstd", &source, &to],
         &[
             "push",

@@ -38,8 +38,8 @@ impl ReadAt for Counting {
     }
 }
 
-#[test]
-fn one_directory_of_many_is_a_small_part() {
+/// 10,000 files in 100 directories.
+fn many_files() -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for directory in 0..100 {
         for file in 0..100 {
@@ -50,7 +50,35 @@ fn one_directory_of_many_is_a_small_part() {
             );
         }
     }
-    let (bytes, _, _) = builder.finish();
+    builder.finish().0
+}
+
+/// Through a cache, few reads are made of many.
+#[test]
+fn a_cache_asks_seldom() {
+    let bytes = many_files();
+    let size = bytes.len() as u64;
+    let source = Counting {
+        bytes,
+        reads: Mutex::default(),
+    };
+    let image = Image::open(lithify_storage::Cached::new(source, 8 << 20).unwrap()).unwrap();
+    let directory = image.lookup(b"usr/lib/directory42").unwrap().unwrap();
+    for entry in image.read_dir(&directory).unwrap() {
+        image.inode(entry.unwrap().nid).unwrap();
+    }
+    let file = image.child(&directory, b"file7").unwrap().unwrap();
+    assert_eq!(image.read_to_vec(&file, 5000).unwrap(), pattern(7, 5000));
+    let cached = image.into_source();
+    let (reads, blocks) = cached.get_ref().take();
+    assert!(reads <= 16, "{reads} reads");
+    assert!(blocks * 4096 * 20 < size, "{blocks} blocks of {size} bytes");
+    eprintln!("{reads} reads, {} of {size} bytes", blocks * 4096);
+}
+
+#[test]
+fn one_directory_of_many_is_a_small_part() {
+    let bytes = many_files();
     let blocks = bytes.len() as u64 / 4096;
     let image = Image::open(Counting {
         bytes,

@@ -150,7 +150,7 @@ where
         Reader::Stream(stream) => read_stream(image, index, stream, sink, options, sink_error)?,
         Reader::Native(native) => {
             let failed = |source| native_error(image, index, source);
-            native.read(sink, options, &failed, sink_error)?
+            native.read(sink, options, failed, sink_error)?
         }
     };
     options.progress.event(Event::LayerDone {

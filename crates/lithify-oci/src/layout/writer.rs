@@ -108,7 +108,8 @@ impl Writer {
     }
 
     /// Goes on with the layout in `path`: what is in it stays, except that a name given to a new image is taken from
-    /// the image that had it. Blobs that are there already are not written again.
+    /// the image that had it. Blobs that are there already are not written again. A layout that was never finished is gone
+    /// on with too.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::IndexJson`] when `index.json` is not one.
@@ -122,7 +123,14 @@ impl Writer {
                 source,
             }
         };
-        let length = fs::metadata(&file).map_err(io("read", &file))?.len();
+        let length = match fs::metadata(&file) {
+            Ok(metadata) => metadata.len(),
+            // One that was begun and never finished.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path.join("oci-layout").is_file() => {
+                return Self::resume(path);
+            }
+            Err(e) => return Err(io("read", &file)(e)),
+        };
         if length > crate::Limits::default().manifest_bytes {
             return Err(io("read", &file)(io::ErrorKind::FileTooLarge.into()));
         }
@@ -139,6 +147,23 @@ impl Writer {
             manifests: Vec::new(),
             next: u64::from(std::process::id()) << 32,
             index: Some(index),
+            durable: false,
+        })
+    }
+
+    /// Goes on with a layout that has no `index.json` yet.
+    fn resume(path: &Path) -> Result<Self, Error> {
+        let blobs = path.join("blobs").join(Algorithm::Sha256.name());
+        fs::create_dir_all(&blobs).map_err(|source| Error::Io {
+            action: "create the directory",
+            path: blobs,
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            manifests: Vec::new(),
+            next: u64::from(std::process::id()) << 32,
+            index: None,
             durable: false,
         })
     }

@@ -125,8 +125,10 @@ pub fn publish(
     options: &PublishOptions,
     read: &ReadOptions,
 ) -> Result<PublishReport, Error> {
-    let mut copy = CopyOptions::default();
-    copy.durable = options.durable;
+    let copy = CopyOptions {
+        durable: options.durable,
+        ..CopyOptions::default()
+    };
     // What is made on the way goes where it can be written to: into a layout's own directory.
     let beside = match destination.parse::<Source>()? {
         Source::Oci { path, .. } => path.join("index.json"),
@@ -156,7 +158,10 @@ pub(crate) fn publish_to(
         PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs, &mut report)?,
         PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs, &mut report)?,
     };
-    destination.finish(&root)?;
+    match options.form {
+        PublishForm::ErofsLayers => destination.finish(&root)?,
+        PublishForm::ErofsImage | PublishForm::Squashfs => destination.finish_artifact(&root)?,
+    }
     report.digest = root.digest.to_string();
     Ok(report)
 }

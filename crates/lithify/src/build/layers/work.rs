@@ -179,13 +179,15 @@ impl Work<'_> {
 
     /// Keeps a layer that is an EROFS image as it is.
     fn take_as_is(&self, index: usize, id: LayerId) -> Result<(), Error> {
-        let Reader::Native(native) = open(self.image, index, self.read)? else {
-            return Err(Error::NoLayers);
+        let native = match open(self.image, index, self.read)? {
+            Reader::Native(native) => native,
+            // Only layers that are EROFS images have such an id.
+            Reader::Stream(_) => return Err(Error::NoLayers),
         };
         let pending = self.depot.store().begin()?;
         let file = Arc::new(pending.create(IMAGE)?);
         let failed = |source| native_error(self.image, index, source);
-        let native = native.copy_to(&file, self.read, &failed)?;
+        let native = native.copy_to(&file, self.read, failed)?;
         let facts = LayerFacts {
             // An image always does.
             describes_root: true,
