@@ -537,7 +537,7 @@ fn images_for_several_platforms() {
         let part = place.path(architecture);
         let tar = layer([TarEntry::file("word", word)]);
         Layout::new()
-            .config("architecture", architecture.into())
+            .image_config("architecture", architecture.into())
             .gzip_layer(&tar)
             .write(&part);
         run::ok(
@@ -644,7 +644,7 @@ fn files_of_erofs_layers_are_read_in_parts() {
     faulty.clear_requests();
 
     assert_eq!(place.ok(&["-q", "cat", &remote, "/d/small"]), "small\n");
-    assert_eq!(place.ok(&["-q", "ls", &remote, "/d"]), "/d/small\n");
+    assert_eq!(place.ok(&["-q", "ls", &remote, "/d"]), "/d\n/d/small\n");
     let sent: u64 = faulty
         .requests_on(&On::kind(Kind::Blob))
         .iter()

@@ -1,5 +1,6 @@
 //! Images from one place to another.
 
+mod beside; // a registry with a store beside it
 mod copy; // the verbs
 mod destination; // where images go
 mod layout; // to an OCI image layout

@@ -10,6 +10,7 @@ use lithify_oci::{Limits, Located, Platform, Reference};
 use lithify_store::{Access, Lease, OpenOptions, Store, Tagged};
 use serde::Serialize;
 
+use super::beside::BesideStore;
 use super::plan::Plan;
 use super::run::{TransferCounts, run};
 use super::store::StoreDestination;
@@ -155,10 +156,14 @@ fn pull_into(
         return Err(Error::NotInStore { name });
     }
     let limits = &read.limits.image;
-    let located = read.registries.locate(reference, limits)?;
+    let mut located = read.registries.locate(reference, limits)?;
     let root = located.root.clone();
     let mut destination =
         StoreDestination::new(store, name.clone(), options.durable, read.cancel.clone())?;
+    located.content = Arc::new(BesideStore {
+        lease: destination.lease().clone(),
+        remote: located.content,
+    });
     let (plan, index, platform) = if options.all_platforms {
         (Plan::of_all(&name, &located, limits)?, None, None)
     } else {

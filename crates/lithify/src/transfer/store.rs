@@ -42,6 +42,11 @@ impl StoreDestination {
         })
     }
 
+    /// What keeps the image's parts while they come.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// The image was chosen from this index, which is kept with it.
     pub(crate) fn chosen_from(&mut self, index: &Digest, bytes: &[u8]) -> Result<(), Error> {
         self.lease.put(index, bytes)?;
