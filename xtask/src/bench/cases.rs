@@ -45,6 +45,7 @@ impl Programs {
         groups.extend(self.filesystems(inputs));
         groups.extend([self.directory(inputs), self.tar(inputs)]);
         groups.extend(self.layered(inputs));
+        groups.extend(self.registries(inputs));
         groups.push(self.many_entries(1_000_000));
         if big {
             groups.push(self.big_file(8 << 30));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use lithify_testkit::{Tar, TarEntry};
 use tempfile::TempDir;
 
+use super::registry::Registry;
 use super::synthetic;
 use crate::error::{At as _, Error};
 use crate::fixtures;
@@ -35,6 +36,8 @@ pub(super) struct Inputs {
     pub(super) crowd: PathBuf,
     /// The same image with one small layer more.
     pub(super) crowd_more: PathBuf,
+    /// A registry that has `image`.
+    pub(super) registry: Option<Registry>,
     /// Where those made for this run are.
     _scratch: TempDir,
 }
@@ -68,7 +71,9 @@ impl Inputs {
         let sibling = upon(&image, 1, &top, &dir.join("sibling"))?;
         let crowd = crowd(&dir)?;
         let crowd_more = upon(&crowd, 0, &top, &dir.join("crowd-more"))?;
+        let registry = Registry::start(&image)?;
         Ok(Self {
+            registry,
             blob: blobs[n].clone(),
             image,
             image_bytes,

@@ -7,6 +7,7 @@ mod cases; // what is compared
 mod inputs; // with which images
 mod layered; // what is compared: layers and the store
 mod measure; // one command's cost
+mod registry; // what is compared: images of a registry
 mod report; // tables and JSON
 pub(crate) mod speed; // single steps
 pub(crate) mod synthetic; // archives made on the fly
