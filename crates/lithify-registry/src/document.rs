@@ -36,8 +36,6 @@ pub(crate) struct Head {
     pub(crate) next: Option<String>,
     /// Where the answer came from.
     pub(crate) url: Url,
-    /// `OCI-Filters-Applied`.
-    pub(crate) filters: String,
 }
 
 impl Head {
@@ -49,14 +47,10 @@ impl Head {
                 .and_then(|d| d.parse().ok()),
             length: response.content_length(),
             next: response
-                .header("link")
-                .and_then(next_link)
+                .header_all("link")
+                .find_map(next_link)
                 .map(str::to_owned),
             url,
-            filters: response
-                .header("oci-filters-applied")
-                .unwrap_or("")
-                .to_owned(),
         }
     }
 }
@@ -67,7 +61,12 @@ impl Session<'_> {
         let (limit, option) = wanted.limit;
         let mut tried = 0;
         loop {
-            let Answer { response, url } = self.call(&self.read(Method::GET, to, wanted, tried))?;
+            let answer = self.call(&self.read(Method::GET, to, wanted, tried))?;
+            let Answer {
+                response,
+                url,
+                tries,
+            } = self.whole(answer, wanted)?;
             let head = Head::of(&response, url);
             match response.read(limit) {
                 Ok((bytes, false)) => return Ok(Document { bytes, head }),
@@ -80,15 +79,12 @@ impl Session<'_> {
                     });
                 }
                 Err(failure) => {
-                    tried += 1;
-                    let policy = &self.shared.retry;
+                    tried = tries;
                     let error = self.transport(wanted.operation, failure, tried);
-                    if tried > policy.retries {
+                    if tried > self.shared.retry.retries {
                         return Err(error);
                     }
-                    let delay = policy.delay(tried - 1);
-                    log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
-                    self.shared.sleep(delay)?;
+                    self.pause(&error, tried, None)?;
                 }
             }
         }
@@ -96,8 +92,21 @@ impl Session<'_> {
 
     /// The headers alone.
     pub(crate) fn head(&self, to: To<'_>, wanted: &Wanted<'_>) -> Result<Head, Error> {
-        let Answer { response, url } = self.call(&self.read(Method::HEAD, to, wanted, 0))?;
+        let answer = self.call(&self.read(Method::HEAD, to, wanted, 0))?;
+        let Answer { response, url, .. } = self.whole(answer, wanted)?;
         Ok(Head::of(&response, url))
+    }
+
+    /// An answer that is all there is: nobody asked for a part.
+    fn whole(&self, answer: Answer, wanted: &Wanted<'_>) -> Result<Answer, Error> {
+        match answer.response.status {
+            200 => Ok(answer),
+            _ => Err(Error::Answer {
+                host: self.endpoint.host.clone(),
+                operation: wanted.operation.clone(),
+                problem: "another status than 200",
+            }),
+        }
     }
 
     fn read<'a>(&self, method: Method, to: To<'a>, wanted: &Wanted<'a>, tried: u32) -> Call<'a> {
@@ -122,16 +131,25 @@ fn media_type(value: &str) -> String {
 }
 
 /// The address of the next page in a `Link` header (RFC 8288).
-fn next_link(value: &str) -> Option<&str> {
-    value.split(',').find_map(|link| {
-        let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+pub(crate) fn next_link(value: &str) -> Option<&str> {
+    let mut rest = value;
+    loop {
+        // Addresses may hold commas, so links are not cut at these.
+        let (address, after) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
+        let (parameters, more) = match after.split_once(',') {
+            Some((parameters, more)) => (parameters, Some(more)),
+            None => (after, None),
+        };
         let is_next = parameters.split(';').any(|parameter| {
             let parameter = parameter.trim();
             parameter.eq_ignore_ascii_case("rel=next")
                 || parameter.eq_ignore_ascii_case("rel=\"next\"")
         });
-        is_next.then_some(address)
-    })
+        if is_next {
+            return Some(address);
+        }
+        rest = more?;
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +161,7 @@ mod tests {
         let link = "</v2/x/tags/list?n=2&last=b>; rel=\"next\"";
         assert_eq!(next_link(link), Some("/v2/x/tags/list?n=2&last=b"));
         assert_eq!(next_link("<a>; rel=prev, <b>; rel=next"), Some("b"));
+        assert_eq!(next_link("</t?last=a,b>; rel=next"), Some("/t?last=a,b"));
         assert_eq!(next_link("<a>; rel=prev"), None);
         assert_eq!(next_link("nonsense"), None);
     }

@@ -264,6 +264,14 @@ impl Error {
         )
     }
 
+    /// How often it was tried, as far as trying was of use.
+    pub(crate) fn tries(&self) -> u32 {
+        match self {
+            Self::Transport { tries, .. } | Self::Status { tries, .. } => *tries,
+            _ => 1,
+        }
+    }
+
     /// Whether it is simply not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -155,7 +155,21 @@ impl Repository {
         };
         self.from_any(name, |session| {
             let head = session.head(To::Repository(&format!("manifests/{name}")), &wanted)?;
-            match (head.digest, head.length) {
+            if let (ManifestName::Digest(wanted), Some(found)) = (name, head.digest)
+                && *wanted != found
+                && wanted.algorithm() == found.algorithm()
+            {
+                return Err(Error::Digest {
+                    host: session.endpoint.host.clone(),
+                    operation: operation.clone(),
+                    found: Box::new(found),
+                });
+            }
+            let digest = match name {
+                ManifestName::Digest(digest) => Some(*digest),
+                ManifestName::Tag(_) => head.digest,
+            };
+            match (digest, head.length) {
                 (Some(digest), Some(size)) => Ok(Descriptor::new(&head.media_type, digest, size)),
                 // A registry that does not say has to be read.
                 _ => Ok(read_manifest(session, name, &operation, limit)?.descriptor),
@@ -240,6 +254,9 @@ impl Repository {
             session
                 .check_location(&url, &to)
                 .map_err(|e| session.location(operation, e))?;
+            if to == url {
+                return Err(answer("a next page that is this one"));
+            }
             next = Some(to);
         }
         Err(answer("more pages than any list has"))

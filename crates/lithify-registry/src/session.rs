@@ -107,10 +107,12 @@ pub(crate) struct Session<'a> {
 pub(crate) struct Answer {
     pub(crate) response: Response,
     pub(crate) url: Url,
+    /// Which try it is the answer to, counted from 1.
+    pub(crate) tries: u32,
 }
 
 /// Why a try gave no answer to use.
-enum Outcome {
+pub(crate) enum Outcome {
     /// Final.
     Failed(Error),
     /// May go away.
@@ -128,42 +130,55 @@ impl Endpoint {
 }
 
 impl Session<'_> {
-    /// Makes a call, with as many tries as it takes. Answers are those of status 2xx and 3xx, and 416; any other is an
-    /// error.
+    /// Makes a call, with as many tries as it takes. Answers are those of status 2xx, and 416 where a part was asked
+    /// for; any other is an error.
     pub(crate) fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
         let policy = &self.shared.retry;
-        // Half an upload changes what the next try has to send: who uploads decides.
-        let retries = match call.body {
-            CallBody::Reader(..) => 0,
-            _ => policy.retries,
-        };
-        let mut tries = call.tried;
+        let mut tried = call.tried;
         loop {
-            self.shared.check_cancelled()?;
-            tries += 1;
-            let (error, asked_for) = match self.attempt(call, tries) {
+            let (error, asked_for) = match self.call_once(call, tried) {
                 Ok(answer) => return Ok(answer),
                 Err(Outcome::Failed(error)) => return Err(error),
                 Err(Outcome::Passing(error, asked_for)) => (error, asked_for),
             };
-            if tries > retries {
+            tried += 1;
+            if tried > policy.retries {
                 return Err(error);
             }
-            let mut delay = policy.delay(tries - 1);
-            if let Some(after) = asked_for {
-                if after > policy.longest_retry_after {
-                    return Err(Error::RetryLater {
-                        host: self.endpoint.host.clone(),
-                        operation: call.operation.clone(),
-                        after,
-                        longest: policy.longest_retry_after,
-                    });
-                }
-                delay = delay.max(after);
-            }
-            log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
-            self.shared.sleep(delay)?;
+            self.pause(&error, tried, asked_for)?;
         }
+    }
+
+    /// Makes a call that is the only one, after `tried` others for the same thing.
+    pub(crate) fn call_once(&self, call: &Call<'_>, tried: u32) -> Result<Answer, Outcome> {
+        self.shared.check_cancelled().map_err(Outcome::Failed)?;
+        match self.attempt(call, tried + 1) {
+            // Nobody is kept waiting for longer than allowed.
+            Err(Outcome::Passing(_, Some(after)))
+                if after > self.shared.retry.longest_retry_after =>
+            {
+                Err(Outcome::Failed(Error::RetryLater {
+                    host: self.endpoint.host.clone(),
+                    operation: call.operation.clone(),
+                    after,
+                    longest: self.shared.retry.longest_retry_after,
+                }))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Waits after `tried` tries, the last of which ended in an error.
+    pub(crate) fn pause(
+        &self,
+        error: &Error,
+        tried: u32,
+        asked_for: Option<Duration>,
+    ) -> Result<(), Error> {
+        let delay = self.shared.retry.delay(tried.saturating_sub(1));
+        let delay = delay.max(asked_for.unwrap_or_default());
+        log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
+        self.shared.sleep(delay)
     }
 
     /// One try: redirects and a challenge are part of it.
@@ -178,8 +193,13 @@ impl Session<'_> {
                     e => Outcome::Failed(e),
                 })?;
                 let path = format!("/v2/{}/{path}", self.endpoint.repository);
-                base.join(&path)
-                    .map_err(|e| Outcome::Failed(self.location(call.operation, e.into())))?
+                let url = base
+                    .join(&path)
+                    .map_err(|e| Outcome::Failed(self.location(call.operation, e.into())))?;
+                match &self.endpoint.config.namespace {
+                    Some(namespace) => url.with_query("ns", namespace),
+                    None => url,
+                }
             }
         };
         // Elsewhere nobody gets our credentials, not even the first time.
@@ -198,7 +218,8 @@ impl Session<'_> {
                     let secret = self.answer_challenge(answer.response, &mut exchange)?;
                     authorization = Some(secret);
                 }
-                200..=399 | 416 => return Ok(answer),
+                200..=299 => return Ok(answer),
+                416 if call.headers.iter().any(|(name, _)| *name == "range") => return Ok(answer),
                 _ => return Err(self.refused(call, answer.response, tries)),
             }
         }
@@ -214,6 +235,8 @@ impl Session<'_> {
     ) -> Result<Answer, Outcome> {
         let mut url = start.clone();
         let mut hops = 0;
+        // Who was sent elsewhere and back again comes from elsewhere (CVE-2024-45336).
+        let mut trusted = true;
         loop {
             let mut reader;
             let body = match call.body {
@@ -227,7 +250,7 @@ impl Session<'_> {
             let request = Request {
                 method: call.method.clone(),
                 url: &url,
-                authorization: authorization.filter(|_| url.same_origin(start)),
+                authorization: authorization.filter(|_| trusted),
                 headers: call.headers,
                 body,
             };
@@ -244,8 +267,18 @@ impl Session<'_> {
             let elapsed = started.elapsed().as_millis();
             log::debug!("{} {url}: {} in {elapsed} ms", call.method, response.status);
             let read_only = call.method == Method::GET || call.method == Method::HEAD;
-            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) || !read_only {
-                return Ok(Answer { response, url });
+            // The others make a GET of anything (RFC 9110, section 15.4), which writes nothing.
+            let redirects = match response.status {
+                307 | 308 => true,
+                301..=303 => read_only,
+                _ => false,
+            };
+            if !redirects {
+                return Ok(Answer {
+                    response,
+                    url,
+                    tries,
+                });
             }
             let next = self
                 .redirected(&url, response.header("location"))
@@ -261,6 +294,7 @@ impl Session<'_> {
                 }));
             }
             log::debug!("redirected to {next}");
+            trusted &= next.same_origin(start);
             url = next;
         }
     }

@@ -10,7 +10,7 @@ use super::range::ContentRange;
 use crate::error::{Error, Operation};
 use crate::http::Failure;
 use crate::repository::Repository;
-use crate::session::{Access, Call, CallBody, Session, To};
+use crate::session::{Access, Answer, Call, CallBody, Session, To};
 
 impl Repository {
     /// Reads some bytes of a blob of `size` bytes, without reading the others where the registry knows ranges. Nothing
@@ -59,40 +59,39 @@ impl Part {
         let policy = &session.shared.retry;
         let mut tried = 0;
         loop {
-            let failure = match self.attempt(session, tried)? {
+            let failure;
+            (failure, tried) = match self.attempt(session, tried)? {
                 Ok(bytes) => return Ok(bytes),
-                Err(failure) => failure,
+                Err(broken) => broken,
             };
-            tried += 1;
             let error = session.transport(&self.operation, failure, tried);
             if tried > policy.retries {
                 return Err(error);
             }
-            let delay = policy.delay(tried - 1);
-            log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
-            session.shared.sleep(delay)?;
+            session.pause(&error, tried, None)?;
         }
     }
 
+    /// The bytes, or what broke and how often it was tried.
     fn attempt(
         &self,
         session: &Session<'_>,
         tried: u32,
-    ) -> Result<Result<Vec<u8>, Failure>, Error> {
+    ) -> Result<Result<Vec<u8>, (Failure, u32)>, Error> {
         let Range { start, end } = self.range;
         let headers = [("range", format!("bytes={start}-{}", end - 1))];
-        let response = session
-            .call(&Call {
-                method: Method::GET,
-                to: To::Repository(&self.path),
-                headers: &headers,
-                body: CallBody::Empty,
-                operation: &self.operation,
-                access: Access::Pull,
-                from: None,
-                tried,
-            })?
-            .response;
+        let Answer {
+            response, tries, ..
+        } = session.call(&Call {
+            method: Method::GET,
+            to: To::Repository(&self.path),
+            headers: &headers,
+            body: CallBody::Empty,
+            operation: &self.operation,
+            access: Access::Pull,
+            from: None,
+            tried,
+        })?;
         let host = || session.endpoint.host.clone();
         let skip = match response.status {
             206 => {
@@ -146,6 +145,6 @@ impl Part {
                 false => Err(io::ErrorKind::UnexpectedEof.into()),
             }
         };
-        Ok(read().map_err(Failure::of_body))
+        Ok(read().map_err(|e| (Failure::of_body(e), tries)))
     }
 }

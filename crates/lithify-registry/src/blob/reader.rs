@@ -26,9 +26,13 @@ pub struct BlobReader {
     operation: Operation,
     digest: Digest,
     size: u64,
-    /// Bytes of the blob that were read or skipped.
+    /// Bytes of the blob that were read.
     at: u64,
     body: Option<Body>,
+    /// Bytes at the start of the body that were read from another one: where a server knows no ranges.
+    skip: u64,
+    /// How many these were when the body began.
+    skipped: u64,
     /// Position among the endpoints.
     endpoint: usize,
     /// Tries since there was progress.
@@ -62,6 +66,8 @@ impl BlobReader {
             size,
             at: offset.min(size),
             body: None,
+            skip: 0,
+            skipped: 0,
             tries: 0,
             counted_from: offset,
             done: offset >= size && size > 0,
@@ -92,8 +98,9 @@ impl BlobReader {
     fn connect(&mut self) -> Result<(), Error> {
         loop {
             let error = match self.request() {
-                Ok(body) => {
+                Ok((body, skip)) => {
                     self.body = Some(Body(body));
+                    (self.skip, self.skipped) = (skip, skip);
                     self.repository.prefer(self.endpoint);
                     return Ok(());
                 }
@@ -116,7 +123,8 @@ impl BlobReader {
         true
     }
 
-    fn request(&mut self) -> Result<BodyReader<'static>, Error> {
+    /// A body, and how many of its bytes are known already.
+    fn request(&mut self) -> Result<(BodyReader<'static>, u64), Error> {
         let session = self.repository.session(self.endpoint);
         let path = format!("blobs/{}", self.digest);
         let range = [("range", format!("bytes={}-", self.at))];
@@ -131,15 +139,18 @@ impl BlobReader {
             tried: self.tries,
         };
         let answer = session.call(&call)?;
-        self.check(&session, answer.response)
+        let body = self.check(&session, answer.response)?;
+        // Tries that gave no answer count with those whose answer breaks off.
+        self.tries = answer.tries - 1;
+        Ok(body)
     }
 
-    /// The body of an answer that fits what was asked for.
+    /// The body of an answer that fits what was asked for, and how many of its bytes are known already.
     fn check(
         &self,
         session: &Session<'_>,
         response: Response,
-    ) -> Result<BodyReader<'static>, Error> {
+    ) -> Result<(BodyReader<'static>, u64), Error> {
         let host = || session.endpoint.host.clone();
         let length = response.content_length();
         let expect = |expected: u64| match length {
@@ -154,15 +165,8 @@ impl BlobReader {
         match response.status {
             200 => {
                 expect(self.size)?;
-                let mut body = response.into_body();
                 // A server that knows no ranges starts over.
-                let skipped = io::copy(&mut (&mut body).take(self.at), &mut io::sink())
-                    .map_err(|e| self.broken(session, Failure::of_body(e)))?;
-                if skipped < self.at {
-                    let eof = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Err(self.broken(session, Failure::of_body(eof)));
-                }
-                Ok(body)
+                Ok((response.into_body(), self.at))
             }
             206 => {
                 let header = response.header("content-range").unwrap_or("");
@@ -180,7 +184,7 @@ impl BlobReader {
                     });
                 }
                 expect(self.size - self.at)?;
-                Ok(response.into_body())
+                Ok((response.into_body(), 0))
             }
             416 => Err(Error::Range {
                 host: host(),
@@ -196,34 +200,26 @@ impl BlobReader {
         }
     }
 
-    fn broken(&self, session: &Session<'_>, failure: Failure) -> Error {
-        session.transport(&self.operation, failure, self.tries)
-    }
-
     /// What to do about a connection that broke: `Ok` when there is another one.
     fn recover(&mut self, failure: Failure) -> Result<(), Error> {
         self.body = None;
-        let enough = PROGRESS.min(self.size / 64).max(1);
+        // Where everything before is sent again, as much again must be new: else many small steps would fetch the
+        // blob many times.
+        let enough = PROGRESS.min(self.size / 64).max(1).max(self.skipped);
         if self.at - self.counted_from >= enough {
             self.tries = 0;
+            self.counted_from = self.at;
         }
-        self.counted_from = self.at;
-        let shared = self.repository.shared().clone();
-        let error = self.broken(&self.repository.session(self.endpoint), failure);
-        let policy = &shared.retry;
-        if self.tries >= policy.retries {
+        self.tries += 1;
+        let session = self.repository.session(self.endpoint);
+        let error = session.transport(&self.operation, failure, self.tries);
+        if self.tries > self.repository.shared().retry.retries {
             if !self.next_endpoint(&error) {
                 return Err(error);
             }
         } else {
-            let delay = policy.delay(self.tries);
-            self.tries += 1;
-            log::info!(
-                "{error}; going on at byte {} in {:.1} s",
-                self.at,
-                delay.as_secs_f64()
-            );
-            shared.sleep(delay)?;
+            log::debug!("{}: going on at byte {}", self.operation, self.at);
+            session.pause(&error, self.tries, None)?;
         }
         self.connect()
     }
@@ -244,6 +240,14 @@ impl BlobReader {
             let most = buffer
                 .len()
                 .min(usize::try_from(left).unwrap_or(usize::MAX));
+            if self.skip > 0 {
+                match io::copy(&mut (&mut body.0).take(self.skip), &mut io::sink()) {
+                    Ok(skipped) if skipped == self.skip => self.skip = 0,
+                    Ok(_) => self.recover(Failure::of_body(io::ErrorKind::UnexpectedEof.into()))?,
+                    Err(e) => self.recover(Failure::of_body(e))?,
+                }
+                continue;
+            }
             let failure = match body.0.read(&mut buffer[..most]) {
                 Ok(0) => Failure::of_body(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {

@@ -1,6 +1,7 @@
 //! Where a request goes, and where it may go from there.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
@@ -169,10 +170,19 @@ pub(crate) fn encode(text: &str) -> String {
 /// Whether a host is this machine, by its name alone: nothing is looked up.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = host.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    if name == "localhost" || name.ends_with(".localhost") {
+        return true;
+    }
+    match name.parse::<IpAddr>() {
+        // Connections to no address in particular go to this machine, too.
+        Ok(ip) => ip.to_canonical().is_loopback() || ip.to_canonical().is_unspecified(),
+        // `127.1`, `0x7f.1`, `2130706433`: addresses to the resolvers of old. Nobody writes those of others so.
+        Err(_) => {
+            let last = name.rsplit('.').next().unwrap_or("");
+            last.starts_with("0x") || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -219,7 +229,21 @@ mod tests {
 
     #[test]
     fn loopback() {
-        for host in ["localhost", "127.0.0.1", "127.3.4.5", "[::1]"] {
+        for host in [
+            "localhost",
+            "LocalHost.",
+            "x.localhost",
+            "127.0.0.1",
+            "127.3.4.5",
+            "[::1]",
+            "0.0.0.0",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "127.1",
+            "2130706433",
+            "0x7f.0.0.1",
+            "0x7f000001",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in [
@@ -227,6 +251,9 @@ mod tests {
             "128.0.0.1",
             "127.0.0.1.example",
             "[::2]",
+            "1.2.3.4",
+            "x1",
+            "r2.example",
         ] {
             assert!(!is_loopback(host), "{host}");
         }

@@ -1,6 +1,8 @@
 //! Uploading a blob: mounted from where it is already, in one piece, or in several.
 
+use std::cell::Cell;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use lithify_digest::Digest;
 use ureq::http::Method;
@@ -9,7 +11,7 @@ use crate::error::{Error, Operation};
 use crate::http::retry::is_passing;
 use crate::http::url::{Url, encode};
 use crate::repository::Repository;
-use crate::session::{Access, Answer, Call, CallBody, OpenBody, Session, To};
+use crate::session::{Access, Answer, Call, CallBody, OpenBody, Outcome, Session, To};
 
 /// What is uploaded: read from the start, or from where an upload broke off.
 pub trait Content: Sync {
@@ -21,11 +23,11 @@ pub trait Content: Sync {
 }
 
 impl Content for [u8] {
-    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         let at = usize::try_from(offset)
             .unwrap_or(usize::MAX)
             .min(self.len());
-        Ok(Box::new(io::Cursor::new(self[at..].to_vec())))
+        Ok(Box::new(&self[at..]))
     }
 }
 
@@ -103,6 +105,8 @@ impl Repository {
             digest,
             size,
             content,
+            tried: Cell::new(0),
+            asked_for: Cell::new(None),
         };
         let mut location = None;
         for from in &options.mount_from {
@@ -122,6 +126,10 @@ struct Upload<'a> {
     digest: &'a Digest,
     size: u64,
     content: &'a dyn Content,
+    /// Tries that failed since there was progress.
+    tried: Cell<u32>,
+    /// The pause the last of them asked for.
+    asked_for: Cell<Option<Duration>>,
 }
 
 /// Some of the content.
@@ -156,7 +164,8 @@ impl Upload<'_> {
         body: CallBody<'_>,
         from: Option<&str>,
     ) -> Result<Answer, Error> {
-        self.session.call(&Call {
+        let tried = self.tried.get();
+        let call = Call {
             method,
             to,
             headers,
@@ -164,8 +173,30 @@ impl Upload<'_> {
             operation: &self.operation,
             access: Access::Push,
             from,
-            tried: 0,
+            tried,
+        };
+        if !matches!(body, CallBody::Reader(..)) {
+            return self.session.call(&call);
+        }
+        // Half an upload changes what the next try has to send.
+        self.session.call_once(&call, tried).map_err(|e| match e {
+            Outcome::Failed(error) => error,
+            Outcome::Passing(error, asked_for) => {
+                self.asked_for.set(asked_for);
+                error
+            }
         })
+    }
+
+    /// Waits before the next try, if there is to be one after this error.
+    fn pause(&self, error: Error, again: bool) -> Result<(), Error> {
+        // Calls that were repeated already are not repeated once more.
+        let tried = (self.tried.get() + 1).max(error.tries());
+        self.tried.set(tried);
+        if !again || tried > self.session.shared.retry.retries {
+            return Err(error);
+        }
+        self.session.pause(&error, tried, self.asked_for.take())
     }
 
     /// Opens an upload, or mounts the blob.
@@ -180,11 +211,13 @@ impl Upload<'_> {
         let to = To::Repository(&path);
         let answer = match self.call(Method::POST, to, &[], CallBody::Bytes(&[]), from) {
             Ok(answer) => answer,
-            // Not allowed to read there is no reason not to write here.
+            // What cannot be read there can be written here all the same.
             Err(
                 Error::Status {
-                    status: 401 | 403, ..
+                    status: 400 | 401 | 403 | 405,
+                    ..
                 }
+                | Error::NotFound { .. }
                 | Error::Auth(_),
             ) if from.is_some() => {
                 return self.start(None);
@@ -200,7 +233,7 @@ impl Upload<'_> {
 
     /// Where the upload goes on.
     fn location(&self, answer: Answer) -> Result<Url, Error> {
-        let Answer { response, url } = answer;
+        let Answer { response, url, .. } = answer;
         let Some(location) = response.header("location") else {
             return Err(self.answer("no `Location`"));
         };
@@ -220,9 +253,7 @@ impl Upload<'_> {
     }
 
     fn send(&self, location: Option<Url>, chunk: Option<u64>) -> Result<(), Error> {
-        let policy = &self.session.shared.retry;
         let mut location = location;
-        let mut tried = 0;
         loop {
             let result = match chunk {
                 Some(chunk) if chunk < self.size => self.in_pieces(location.take(), chunk.max(1)),
@@ -239,13 +270,7 @@ impl Upload<'_> {
                 Error::Status { status, .. } => is_passing(*status),
                 _ => false,
             };
-            tried += 1;
-            if !again || tried > policy.retries {
-                return Err(error);
-            }
-            let delay = policy.delay(tried - 1);
-            log::info!("{error}; starting over in {:.1} s", delay.as_secs_f64());
-            self.session.shared.sleep(delay)?;
+            self.pause(error, again)?;
         }
     }
 
@@ -278,7 +303,7 @@ impl Upload<'_> {
     /// In pieces, each after the other.
     fn in_pieces(&self, location: Option<Url>, chunk: u64) -> Result<(), Error> {
         let mut url = self.started(location)?;
-        let mut at = 0;
+        let (mut at, mut furthest) = (0, 0);
         while at < self.size {
             let length = chunk.min(self.size - at);
             let headers = [
@@ -293,13 +318,23 @@ impl Upload<'_> {
                     at += length;
                 }
                 Err(error) => {
+                    let again = match &error {
+                        Error::Transport { source, .. } => source.is_passing(),
+                        Error::Status { status, .. } => *status == 416 || is_passing(*status),
+                        _ => false,
+                    };
+                    self.pause(error, again)?;
                     // What of the piece arrived is for the registry to say.
-                    let (there, next) = self.status(&url).map_err(|_| error)?;
-                    if there < at || there > self.size {
-                        return Err(self.answer("another length of the upload than was sent"));
+                    let (there, next) = self.status(&url)?;
+                    if there > at + length {
+                        return Err(self.answer("more bytes than were sent"));
                     }
                     (at, url) = (there, next);
                 }
+            }
+            if at > furthest {
+                furthest = at;
+                self.tried.set(0);
             }
         }
         let url = url.with_query("digest", &self.digest.to_string());
