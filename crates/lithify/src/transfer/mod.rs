@@ -1,5 +1,6 @@
 //! Images from one place to another.
 
+mod archive; // to archives and daemons
 mod copy; // the verbs
 mod destination; // where images go
 mod layout; // to an OCI image layout
