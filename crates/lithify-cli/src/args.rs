@@ -10,6 +10,7 @@ IMAGE is one of:
   oci:DIR[:TAG|@DIGEST]          an OCI image layout
   oci-archive:FILE[:TAG]         a tar of one, also gzip or zstd compressed
   docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
+  docker-daemon:NAME[:TAG]       an image of the Docker or Podman daemon here, also by its id (sha256:HEX)
   docker://NAME[:TAG|@DIGEST]    an image of a registry, read as it arrives
   NAME[:TAG|@DIGEST]             an image of the store, pulled into it if it is not there
   rootfs:DIR                     a host directory, as a single layer
@@ -384,7 +385,8 @@ pub(crate) enum PushForm {
 pub(crate) struct PushArgs {
     /// The image
     pub(crate) image: String,
-    /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, or a name in the store
+    /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG,
+    /// docker-daemon:NAME:TAG, or a name in the store
     #[arg(value_name = "DEST")]
     pub(crate) destination: String,
     /// As what; without, the image as it is
@@ -433,7 +435,8 @@ pub(crate) struct TransferArgs {
 pub(crate) struct CopyArgs {
     /// The image
     pub(crate) source: String,
-    /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, or a name in the store
+    /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG,
+    /// docker-daemon:NAME:TAG, or a name in the store
     #[arg(value_name = "DEST")]
     pub(crate) destination: String,
     /// Every platform the image is there for; without, the one --platform says

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod blob; // digest, size, compression
+mod decoded; // blob to tar
 mod error; // what can go wrong
 mod limits; // what a layer may ask for
 mod options; // how it is read
@@ -34,6 +35,7 @@ pub use blob::{BlobError, CancelToken, Compression, Expected, Mismatch, ZstdFaul
 /// What can be wrong with a gzip stream, as the decoder has it.
 pub use lithify_inflate::GzipError;
 
+pub use decoded::{Decoded, DecodedSummary};
 pub use error::{CopyError, Error};
 pub use limits::{Limit, LimitExceeded, Limits};
 pub use options::{Options, Threading};

@@ -9,6 +9,8 @@ mod blob; // reading blobs
 mod client; // what all repositories share
 pub mod config; // hosts, mirrors, certificates
 mod content; // a repository as a place to open images from
+#[cfg(unix)]
+pub mod daemon; // images of a daemon on this machine
 mod document; // answers that are read as a whole
 mod error; // why not
 mod http; // requests and answers

@@ -31,6 +31,47 @@ pub enum Error {
     /// A registry does not give or take what it should.
     #[error(transparent)]
     Registry(Box<lithify_registry::Error>),
+    /// A daemon does not give or take what it should.
+    #[error(transparent)]
+    Daemon(Box<lithify_registry::daemon::DaemonError>),
+    /// What a daemon sent is no archive of an image.
+    #[error("what the daemon sent of `{name}` cannot be used: it {source}")]
+    DaemonArchive {
+        /// The name asked for.
+        name: String,
+        /// What is wrong with it.
+        source: Box<lithify_oci::archive::Error>,
+    },
+    /// All platforms, to where there is room for one.
+    #[error(
+        "`{name}` takes an image for one platform: say which with --platform, or copy all to oci-archive:FILE or oci:DIR"
+    )]
+    OnePlatform {
+        /// The destination.
+        name: String,
+    },
+    /// An image that `docker load` could not take.
+    #[error("the image cannot be copied to `{name}`: {reason}")]
+    NotArchivable {
+        /// The destination.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A blob that was being transferred is another one.
+    #[error(
+        "blob {expected} has {found_size} bytes with digest {found}, its descriptor says {expected_size} bytes"
+    )]
+    BlobContent {
+        /// Its digest by the descriptor.
+        expected: Box<lithify_digest::Digest>,
+        /// Its size by the descriptor.
+        expected_size: u64,
+        /// The digest of what was read.
+        found: Box<lithify_digest::Digest>,
+        /// Bytes that were read: no more than one piece after the size by the descriptor.
+        found_size: u64,
+    },
     /// A file tree where an image with a manifest or configuration is needed.
     #[error("`{name}` is a file tree, not an image: it can be built, but not copied")]
     NotTransferable {
@@ -39,7 +80,7 @@ pub enum Error {
     },
     /// A place images are not copied to.
     #[error(
-        "images cannot be copied to `{name}`: use docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a bare name for the store"
+        "images cannot be copied to `{name}`: use docker://NAME:TAG, docker-daemon:NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or a bare name for the store"
     )]
     TransferDestination {
         /// The name given.
@@ -292,7 +333,7 @@ pub enum Error {
         name: String,
     },
     /// The destination cannot take what is published.
-    #[error("`{}` cannot be published to: expected oci:DIR or oci:DIR:TAG", .name.escape_debug())]
+    #[error("`{}` cannot be published to: expected docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a name in the store", .name.escape_debug())]
     PublishDestination {
         /// The destination asked for.
         name: String,
@@ -538,7 +579,11 @@ impl Error {
                 | lithify_store::Error::BlobTooLong { .. }
                 | lithify_store::Error::BlobTooShort { .. },
             ) => true,
-            Self::Damaged { .. }
+            Self::Layout(source) => {
+                matches!(**source, lithify_oci::layout::Error::Content { .. })
+            }
+            Self::BlobContent { .. }
+            | Self::Damaged { .. }
             | Self::ArtifactSize { .. }
             | Self::ArtifactDigest { .. }
             | Self::DescriptionJson { .. }
@@ -561,6 +606,12 @@ impl Error {
             Self::NativeLayer { source, .. } => source.is_verification(),
             _ => false,
         }
+    }
+}
+
+impl From<lithify_registry::daemon::DaemonError> for Error {
+    fn from(error: lithify_registry::daemon::DaemonError) -> Self {
+        Self::Daemon(Box::new(error))
     }
 }
 

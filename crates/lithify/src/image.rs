@@ -78,10 +78,12 @@ impl Image {
                 }
                 Origin::Tar(input.clone())
             }
-            Source::DockerDaemon(_) => {
-                return Err(unsupported(
-                    "save the image with `docker save -o FILE` and name it docker-archive:FILE",
-                ));
+            Source::DockerDaemon(image) => {
+                let mut open =
+                    lithify_oci::OpenOptions::default().with_limits(options.limits.image.clone());
+                open.platform.clone_from(&options.platform);
+                let image = crate::daemon::open(name, image, &open, options)?;
+                Origin::Oci(Box::new(image))
             }
             Source::Docker(reference) => {
                 let located = options
@@ -378,7 +380,9 @@ pub fn store_name(name: &str) -> String {
 }
 
 /// What a media type says, as the decoder takes it.
-fn compression(hint: lithify_oci::manifest::Compression) -> Option<lithify_layer::Compression> {
+pub(crate) fn compression(
+    hint: lithify_oci::manifest::Compression,
+) -> Option<lithify_layer::Compression> {
     match hint {
         lithify_oci::manifest::Compression::None => Some(lithify_layer::Compression::None),
         lithify_oci::manifest::Compression::Gzip => Some(lithify_layer::Compression::Gzip),

@@ -36,6 +36,7 @@ mod artifact_dir; // layered builds as they are
 mod build; // images into artifacts
 mod cat; // single files
 mod commit; // changes into layers
+mod daemon; // images of a daemon
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
 mod description; // `--json`

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lithify_oci::{LayerKind, Platform};
+use lithify_registry::daemon::DaemonOptions;
 
 use crate::{CancelToken, Progress, PullPolicy, Registries, Silent, StoreChoice};
 
@@ -114,6 +115,8 @@ pub struct ReadOptions {
     pub pull: PullPolicy,
     /// How registries are talked to.
     pub registries: Registries,
+    /// Where the Docker daemon is looked for.
+    pub daemon: DaemonOptions,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
     /// Stops the work.
@@ -130,6 +133,7 @@ impl Default for ReadOptions {
             store: StoreChoice::default(),
             pull: PullPolicy::default(),
             registries: Registries::default(),
+            daemon: DaemonOptions::default(),
             progress: Arc::new(Silent),
             cancel: CancelToken::new(),
         }

@@ -71,6 +71,11 @@ impl PendingFile {
         })
     }
 
+    /// What it will be called.
+    pub(crate) fn destination(&self) -> &Path {
+        &self.destination
+    }
+
     /// The file, to be written at any offset.
     pub(crate) fn file(&self) -> &Arc<File> {
         &self.file

@@ -46,6 +46,7 @@ impl From<lithify::Error> for Failure {
             | lithify::Error::BlockSize { .. }
             | lithify::Error::Alignment { .. }
             | lithify::Error::PublishDestination { .. }
+            | lithify::Error::OnePlatform { .. }
             | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
             error => Self::Library(Box::new(error)),
         }

@@ -34,6 +34,12 @@ pub enum Error {
         /// The decoder's error.
         source: io::Error,
     },
+    /// What it is read from failed.
+    #[error("cannot be read: {source}")]
+    Read {
+        /// The reader's error.
+        source: io::Error,
+    },
     /// More bytes than allowed once decompressed or received.
     #[error("has more than {limit} bytes once decompressed (limit `spool_bytes`)")]
     TooLarge {

@@ -19,7 +19,7 @@
 //!
 //! A compressed archive cannot be read in place. It is decompressed once into an *unlinked* temporary
 //! file (`O_TMPFILE` in `$TMPDIR`, else `/tmp`), at most [`spool_bytes`](crate::Limits::spool_bytes)
-//! long, which vanishes with the process. The same is done for a pipe. This is the only place
+//! long, which vanishes with the process. The same is done for a pipe, and for what a daemon sends. This is the only place
 //! where lithify keeps an unpacked copy of its input.
 
 mod entries;
@@ -31,6 +31,7 @@ mod spool;
 mod walk;
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +73,14 @@ impl Archive {
     /// [`Error`]; for a compressed archive the whole of it is read first.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
         Self::index(spool::open(path, limits)?, limits)
+    }
+
+    /// Copies what `reader` yields into a temporary file, decompressed, and indexes that.
+    ///
+    /// # Errors
+    /// [`Error`]; those of the reader are in [`Error::Read`], or [`Error::Decompress`] where it is compressed.
+    pub fn from_reader(reader: impl Read + 'static, limits: &Limits) -> Result<Self, Error> {
+        Self::index(spool::receive(reader, limits)?, limits)
     }
 
     /// Indexes an uncompressed archive in memory.

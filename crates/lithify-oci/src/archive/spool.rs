@@ -35,12 +35,24 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<Arc<dyn ReadAt>, Erro
             compressed => spool(decoder(compressed, file)?, limits),
         };
     }
-    // A pipe: what is read for the look at its head must be read again.
-    let mut file = file;
-    let read = fill_from(&mut file, &mut head).map_err(io("read the archive"))?;
+    // A pipe.
+    receive(file, limits)
+}
+
+/// Copies an archive that comes once, decompressing it if it is compressed.
+pub(super) fn receive(
+    mut reader: impl Read + 'static,
+    limits: &Limits,
+) -> Result<Arc<dyn ReadAt>, Error> {
+    let mut head = [0; BLOCK];
+    let read = fill_from(&mut reader, &mut head).map_err(|source| Error::Read { source })?;
     let format = format(&head, read == BLOCK)?;
-    let whole = io::Cursor::new(head[..read].to_vec()).chain(file);
-    spool(decoder(format, whole)?, limits)
+    // What was read for the look at its head must be read again.
+    let whole = io::Cursor::new(head[..read].to_vec()).chain(reader);
+    match format {
+        Format::Plain => copy(Box::new(whole), limits, |source| Error::Read { source }),
+        compressed => spool(decoder(compressed, whole)?, limits),
+    }
 }
 
 fn fill_from(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
@@ -93,7 +105,15 @@ fn decoder(format: Format, input: impl Read + 'static) -> Result<Box<dyn Read>, 
 }
 
 /// Copies everything into an unlinked temporary file.
-fn spool(mut input: Box<dyn Read>, limits: &Limits) -> Result<Arc<dyn ReadAt>, Error> {
+fn spool(input: Box<dyn Read>, limits: &Limits) -> Result<Arc<dyn ReadAt>, Error> {
+    copy(input, limits, |source| Error::Decompress { source })
+}
+
+fn copy(
+    mut input: Box<dyn Read>,
+    limits: &Limits,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<Arc<dyn ReadAt>, Error> {
     let io = |source| Error::Io {
         action: "write the temporary file",
         source,
@@ -106,7 +126,7 @@ fn spool(mut input: Box<dyn Read>, limits: &Limits) -> Result<Arc<dyn ReadAt>, E
             Ok(0) => return Ok(Arc::new(file)),
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(Error::Decompress { source }),
+            Err(e) => return Err(failed(e)),
         };
         total += n as u64;
         if total > limits.spool_bytes {

@@ -19,7 +19,7 @@ use tls::{TlsError, TlsFiles};
 use url::Url;
 
 /// What this program calls itself.
-const USER_AGENT: &str = concat!("lithify/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("lithify/", env!("CARGO_PKG_VERSION"));
 
 /// How a host is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

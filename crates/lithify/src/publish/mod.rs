@@ -132,6 +132,12 @@ pub fn publish(
     // What is made on the way goes where it can be written to: into a layout's own directory.
     let beside = match destination.parse::<Source>()? {
         Source::Oci { path, .. } => path.join("index.json"),
+        // Neither has a place for what is not a tar.
+        Source::DockerArchive { .. } | Source::DockerDaemon(_) => {
+            return Err(Error::PublishDestination {
+                name: destination.to_owned(),
+            });
+        }
         _ => std::env::temp_dir().join("image"),
     };
     let destination = transfer::destination(destination, None, &copy, read)?;

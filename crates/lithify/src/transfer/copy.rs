@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use lithify_oci::source::{Selector, Source};
+use lithify_oci::source::{DaemonImage, Selector, Source};
 use lithify_oci::{Located, Reference};
 use lithify_registry::PushOptions;
 use serde::Serialize;
 
+use super::archive::{DaemonDestination, DockerArchiveDestination, OciArchiveDestination};
 use super::plan::Plan;
 use super::pull::{name_in_store, open_store};
 use super::registry::RegistryDestination;
@@ -48,7 +49,7 @@ pub struct CopyReport {
     pub source: String,
     /// Where it is too.
     pub destination: String,
-    /// Digest of its manifest or index there.
+    /// Digest of its manifest or index. One made for an image without depends on where it goes.
     pub digest: String,
     /// Media type of that.
     pub media_type: String,
@@ -57,12 +58,14 @@ pub struct CopyReport {
 }
 
 /// Copies an image from one place to another, both named as sources are: `docker://NAME`, `oci:DIR:TAG`,
-/// `oci-archive:FILE:TAG`, or a bare name for the store. Manifests stay as they are, byte for byte; an image that has
-/// none, as `docker save` writes it, gets one.
+/// `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME`, `docker-daemon:NAME`, or a bare name for the store. Manifests stay
+/// as they are, byte for byte; an image that has none, as `docker save` writes it, gets one. A docker-archive and a daemon
+/// have no place for manifests: they get the config and the layers' tars, which are verified as they are decompressed. A
+/// file that is there is replaced when its successor is complete.
 ///
 /// # Errors
-/// [`Error::NotTransferable`] and [`Error::TransferDestination`] for what cannot be copied so, and whatever either side
-/// fails with. Nothing has the destination's name before everything is there.
+/// [`Error::NotTransferable`], [`Error::TransferDestination`], [`Error::OnePlatform`] and [`Error::NotArchivable`] for what
+/// cannot be copied so, and whatever either side fails with. Nothing has the destination's name before everything is there.
 pub fn copy(
     source: &str,
     destination: &str,
@@ -75,7 +78,7 @@ pub fn copy(
     let to = self::destination(destination, Some(&parsed), options, read)?;
     let plan = match options.all_platforms {
         true => Plan::of_all(source, &locate(source, &parsed, read)?, limits)?,
-        false => Plan::of_image(&Image::open(source, read)?, limits)?,
+        false => Plan::of_image(&Image::open(source, read)?, limits, to.takes_plain_layers())?,
     };
     let (digest, media_type) = match plan.root() {
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
@@ -99,6 +102,11 @@ pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<
         Source::Name(reference) => super::pull::locate_all(reference, read),
         Source::Rootfs(_) | Source::Tar(_) => Err(Error::NotTransferable {
             name: name.to_owned(),
+        }),
+        // It is saved as one.
+        Source::DockerDaemon(_) => Err(Error::Open {
+            name: name.to_owned(),
+            source: Box::new(lithify_oci::Error::NoManifest),
         }),
         other => lithify_oci::locate(other, limits).map_err(|e| Error::Open {
             name: name.to_owned(),
@@ -136,6 +144,36 @@ pub(crate) fn destination(
             tag(selector)?,
             options.durable,
         )?),
+        Source::OciArchive { path, selector } => Box::new(OciArchiveDestination::create(
+            &path,
+            tag(selector)?,
+            options.durable,
+            read.cancel.clone(),
+        )?),
+        Source::DockerArchive { .. } | Source::DockerDaemon(_) if options.all_platforms => {
+            return Err(Error::OnePlatform {
+                name: name.to_owned(),
+            });
+        }
+        Source::DockerArchive { path, selector } => {
+            let tags = match tag(selector)? {
+                Some(tag) => {
+                    vec![loaded_name(&tag.parse().map_err(|_| refused())?).ok_or_else(refused)?]
+                }
+                None => Vec::new(),
+            };
+            Box::new(DockerArchiveDestination::create(
+                &path,
+                name,
+                tags,
+                options.durable,
+                read,
+            )?)
+        }
+        Source::DockerDaemon(DaemonImage::Name(reference)) => {
+            let tags = vec![loaded_name(&reference).ok_or_else(refused)?];
+            Box::new(DaemonDestination::connect(name, tags, read)?)
+        }
         Source::Name(reference) => Box::new(StoreDestination::new(
             &open_store(&read.store)?,
             name_in_store(&reference),
@@ -144,6 +182,12 @@ pub(crate) fn destination(
         )?),
         _ => return Err(refused()),
     })
+}
+
+/// The name an image gets by `docker load`, which takes names with tags only.
+fn loaded_name(reference: &Reference) -> Option<String> {
+    let full = reference.normalised().with_default_tag();
+    full.digest().is_none().then(|| full.to_string())
 }
 
 /// The repository of a source in the same registry, but not the same repository.

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use lithify_oci::manifest::Descriptor;
 
+use super::plan::Plan;
 use crate::Error;
 
 /// A blob that can be read more than once: an upload that breaks off starts again.
@@ -35,6 +36,17 @@ pub(crate) enum Placed {
 ///
 /// What is put is verified against its descriptor by the destination; nothing wrong becomes visible.
 pub(crate) trait Destination: Send + Sync + fmt::Debug {
+    /// Whether it keeps layers decompressed and takes them one after the other: compressing one on the way there would be
+    /// in vain.
+    fn takes_plain_layers(&self) -> bool {
+        false
+    }
+
+    /// Called with all there will be, where that is known before anything is put.
+    fn begin(&mut self, _: &Plan) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whether a blob is there already, whole.
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error>;
 

@@ -1,5 +1,6 @@
 //! Images from one place to another.
 
+mod archive; // to archives and daemons
 mod beside; // a registry with a store beside it
 mod copy; // the verbs
 mod destination; // where images go

@@ -29,8 +29,8 @@ pub(crate) struct PlannedBlob {
 }
 
 impl Plan {
-    /// One image, for one platform.
-    pub(crate) fn of_image(image: &Image, limits: &Limits) -> Result<Self, Error> {
+    /// One image, for one platform. Layers of an image without a manifest are compressed, or left `plain`.
+    pub(crate) fn of_image(image: &Image, limits: &Limits, plain: bool) -> Result<Self, Error> {
         let not_an_image = || Error::NotTransferable {
             name: image.name().to_owned(),
         };
@@ -38,7 +38,7 @@ impl Plan {
         let (Some(content), Some(digest), Some(raw)) =
             (oci.content(), oci.manifest_digest(), oci.raw_manifest())
         else {
-            return super::synthetic::plan(image, oci);
+            return super::synthetic::plan(image, oci, plain);
         };
         let mut root = Descriptor::new(
             oci.media_type().unwrap_or_default(),

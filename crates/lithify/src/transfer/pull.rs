@@ -169,7 +169,7 @@ fn pull_into(
     } else {
         let image = Image::of_located(&name, located.clone(), read)?;
         let platform = image.oci().map(|oci| oci.platform().to_string());
-        let plan = Plan::of_image(&image, limits)?;
+        let plan = Plan::of_image(&image, limits, false)?;
         let index = root.digest;
         let chosen = plan.root().is_some_and(|manifest| manifest.digest != index);
         if chosen && let Some(bytes) = read_root(&name, &located, read)? {

@@ -36,10 +36,11 @@ pub struct TransferCounts {
 /// Puts everything where it goes and makes it visible.
 pub(crate) fn run(
     plan: Plan,
-    destination: Box<dyn Destination>,
+    mut destination: Box<dyn Destination>,
     at_a_time: Option<NonZeroUsize>,
     read: &ReadOptions,
 ) -> Result<TransferCounts, Error> {
+    destination.begin(&plan)?;
     let counts = Mutex::new(TransferCounts {
         foreign: plan.foreign,
         ..TransferCounts::default()
@@ -56,7 +57,10 @@ pub(crate) fn run(
         error: Mutex::new(None),
         counts: &counts,
     };
-    let workers = at_a_time.map_or(AT_A_TIME, NonZeroUsize::get);
+    let workers = match destination.takes_plain_layers() {
+        true => 1,
+        false => at_a_time.map_or(AT_A_TIME, NonZeroUsize::get),
+    };
     thread::scope(|scope| {
         for _ in 0..workers.min(plan.blobs.len()) {
             scope.spawn(|| work.run());

@@ -16,8 +16,8 @@ use crate::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
 use crate::{Error, Image};
 
-/// Layers are compressed into files without names, since a manifest needs their digests.
-pub(super) fn plan(image: &Image, oci: &lithify_oci::Image) -> Result<Plan, Error> {
+/// Layers are compressed into files without names, since a manifest needs their digests; or copied there as they are.
+pub(super) fn plan(image: &Image, oci: &lithify_oci::Image, plain: bool) -> Result<Plan, Error> {
     let mut blobs = Vec::new();
     let mut layers: Vec<Descriptor> = Vec::new();
     for (index, layer) in oci.layers().iter().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn plan(image: &Image, oci: &lithify_oci::Image) -> Result<Plan, Erro
             layers.push(layers[twin].clone());
             continue;
         }
-        let (descriptor, file) = compress(image, oci, index)?;
+        let (descriptor, file) = compress(image, oci, index, plain)?;
         layers.push(descriptor.clone());
         blobs.push(PlannedBlob {
             descriptor,
@@ -61,6 +61,7 @@ fn compress(
     image: &Image,
     oci: &lithify_oci::Image,
     index: usize,
+    plain: bool,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
     let opened = oci.open_layer(index).map_err(|source| Error::Open {
@@ -77,6 +78,7 @@ fn compress(
     let (compression, media_type) = match magic.as_slice() {
         [0x1f, 0x8b, ..] => (LayerCompression::None, media_type::OCI_LAYER_GZIP),
         [0x28, 0xb5, 0x2f, 0xfd] => (LayerCompression::None, media_type::OCI_LAYER_ZSTD),
+        _ if plain => (LayerCompression::None, media_type::OCI_LAYER),
         _ => (LayerCompression::Gzip, media_type::OCI_LAYER_GZIP),
     };
     let out = Out {

@@ -1,0 +1,162 @@
+//! Why a daemon does not give or take an image.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::LEAST_VERSION;
+use crate::Failure;
+
+/// What was being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DaemonOperation {
+    /// Finding out who it is.
+    Ping,
+    /// Asking about an image.
+    Inspect(String),
+    /// Getting an image.
+    Save(String),
+    /// Giving it one.
+    Load,
+}
+
+impl fmt::Display for DaemonOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ping => f.write_str("asking for its version"),
+            Self::Inspect(name) => write!(f, "asking about image `{}`", name.escape_debug()),
+            Self::Save(name) => write!(f, "saving image `{}`", name.escape_debug()),
+            Self::Load => f.write_str("loading an image"),
+        }
+    }
+}
+
+/// Why a daemon does not give or take an image. Its own words are printed escaped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// `DOCKER_HOST` is not a unix socket.
+    #[error("DOCKER_HOST is `{}`, and only unix:///PATH is supported: forward the daemon's socket, for example with `ssh -L`, or `docker save` the image there", .host.escape_debug())]
+    Host {
+        /// What was found, without a password.
+        host: String,
+    },
+    /// There is no socket where one may be.
+    #[error("no daemon was found: there is no socket at {}; start Docker or `podman system service`, or name its socket in DOCKER_HOST (unix:///PATH)", Paths(.sockets))]
+    NoSocket {
+        /// Where they were looked for.
+        sockets: Vec<PathBuf>,
+    },
+    /// The socket may not be opened.
+    #[error("the daemon's socket `{}` may not be opened: run this as root or as a member of the socket's group", .socket.display())]
+    Permission {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// Nothing listens at the socket.
+    #[error("nothing answers at the daemon's socket `{}` ({source}): is the daemon running?", .socket.display())]
+    NotRunning {
+        /// The socket.
+        socket: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// No answer, or none that is HTTP.
+    #[error("daemon at `{}`: {operation}: {source}", .socket.display())]
+    Transport {
+        /// The socket.
+        socket: PathBuf,
+        /// What was being done.
+        operation: DaemonOperation,
+        /// What went wrong.
+        source: Failure,
+    },
+    /// The archive ended before it was complete.
+    #[error("daemon at `{}`: {operation}: it broke off after {received} bytes: {source}", .socket.display())]
+    BrokenOff {
+        /// The socket.
+        socket: PathBuf,
+        /// What was being done.
+        operation: DaemonOperation,
+        /// Bytes that came.
+        received: u64,
+        /// What went wrong.
+        source: Failure,
+    },
+    /// It speaks an API older than [`LEAST_VERSION`], or none with a version that is understood.
+    #[error("daemon at `{}`: its API has version `{}`, and {LEAST_VERSION} or a later one of the same kind is needed: `docker save` the image and use docker-archive:FILE", .socket.display(), .found.escape_debug())]
+    Version {
+        /// The socket.
+        socket: PathBuf,
+        /// What it says. Hostile input.
+        found: String,
+    },
+    /// It has no such image.
+    #[error("the daemon at `{}` has no image `{}`; `docker images` lists what it has", .socket.display(), .name.escape_debug())]
+    NoSuchImage {
+        /// The socket.
+        socket: PathBuf,
+        /// The image asked for.
+        name: String,
+    },
+    /// An answer that means no.
+    #[error("daemon at `{}`: {operation}: it answers with status {status}{}", .socket.display(), Message(.message))]
+    Status {
+        /// The socket.
+        socket: PathBuf,
+        /// What was being done.
+        operation: DaemonOperation,
+        /// HTTP status.
+        status: u16,
+        /// Its words; may be empty. Hostile input.
+        message: String,
+    },
+    /// It does not take the image.
+    #[error("daemon at `{}`: it does not take the image{}", .socket.display(), Message(.message))]
+    Load {
+        /// The socket.
+        socket: PathBuf,
+        /// Its words. Hostile input.
+        message: String,
+    },
+    /// An answer without what it must have, or with something else in its place.
+    #[error("daemon at `{}`: {operation}: its answer has {problem}", .socket.display())]
+    Answer {
+        /// The socket.
+        socket: PathBuf,
+        /// What was being done.
+        operation: DaemonOperation,
+        /// What is missing or wrong.
+        problem: &'static str,
+    },
+    /// What was to be sent cannot be read.
+    #[error("what is to be loaded cannot be read: {source}")]
+    Source {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+struct Paths<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Paths<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, path) in self.0.iter().enumerate() {
+            let before = if number == 0 { "" } else { ", " };
+            write!(f, "{before}`{}`", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+struct Message<'a>(&'a str);
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => Ok(()),
+            text => write!(f, ": {}", text.escape_debug()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Images of a daemon on this machine.
+
+use std::io::{self, Read};
+
+use lithify_oci::archive::Archive;
+use lithify_oci::source::DaemonImage;
+use lithify_registry::daemon::{Daemon, DaemonError};
+
+use crate::{CancelToken, Error, ReadOptions};
+
+/// Has a daemon save an image into a file without a name, and opens it there.
+pub(crate) fn open(
+    name: &str,
+    image: &DaemonImage,
+    open: &lithify_oci::OpenOptions,
+    options: &ReadOptions,
+) -> Result<lithify_oci::Image, Error> {
+    let daemon = Daemon::connect(&options.daemon)?;
+    // Older daemons say only here in so many words that there is no such image.
+    let info = daemon.inspect(image)?;
+    log::info!(
+        "the daemon at {} saves {name} ({})",
+        daemon.socket().display(),
+        info.id.escape_debug()
+    );
+    let saved = Cancellable {
+        inner: daemon.save(image)?,
+        cancel: options.cancel.clone(),
+    };
+    let archive = Archive::from_reader(saved, &open.limits).map_err(|error| {
+        if options.cancel.is_cancelled() {
+            return Error::Cancelled;
+        }
+        failed(name, error)
+    })?;
+    lithify_oci::Image::from_docker_archive(&archive, None, open).map_err(|source| Error::Open {
+        name: name.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// The daemon's error, if it was one.
+fn failed(name: &str, error: lithify_oci::archive::Error) -> Error {
+    let source = match error {
+        lithify_oci::archive::Error::Read { source } => source,
+        source => {
+            return Error::DaemonArchive {
+                name: name.to_owned(),
+                source: Box::new(source),
+            };
+        }
+    };
+    match source.downcast::<DaemonError>() {
+        Ok(error) => error.into(),
+        Err(source) => Error::DaemonArchive {
+            name: name.to_owned(),
+            source: Box::new(lithify_oci::archive::Error::Read { source }),
+        },
+    }
+}
+
+/// A reader that stops when the work is.
+struct Cancellable<R> {
+    inner: R,
+    cancel: CancelToken,
+}
+
+impl<R: Read> Read for Cancellable<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.cancel.is_cancelled() {
+            true => Err(io::Error::other("stopped")),
+            false => self.inner.read(buffer),
+        }
+    }
+}

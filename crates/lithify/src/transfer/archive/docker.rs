@@ -1,0 +1,403 @@
+//! Archives as `docker save` of Docker before 25 and skopeo write them: `docker load` of every age takes these.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use lithify_digest::{Algorithm, Digest};
+use lithify_layer::{
+    BlobError, Compression, Decoded, DecodedSummary, Expected, Mismatch, Options, Threading,
+};
+use lithify_oci::blob::BlobName;
+use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
+use serde::Serialize;
+
+use super::member::{BLOCK, END, block_header, header, padded};
+use crate::error::Operation;
+use crate::transfer::plan::Plan;
+use crate::transfer::{BlobSource, Placed};
+use crate::{Error, ReadOptions};
+
+/// Bytes read at a time, and how many such pieces wait.
+const PIECE: usize = 256 << 10;
+const PIECES: usize = 4;
+
+/// An archive under construction: each layer's plain tar, once, in the order the image names them; its config; and
+/// `manifest.json`. The same image and names always become the same bytes.
+///
+/// Layers come one after the other, since where one starts depends on how long those before it are when decompressed.
+#[derive(Debug)]
+pub(super) struct DockerArchive {
+    file: Arc<File>,
+    /// Its place, if it has one.
+    path: Option<PathBuf>,
+    /// What the user calls it.
+    name: String,
+    tags: Vec<String>,
+    read: ReadOptions,
+    manifest: Option<ImageManifest>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes that are taken.
+    end: u64,
+    /// Diff ids by the digests of the blobs.
+    layers: HashMap<Digest, Digest>,
+    /// Layers that are there, by their diff ids: several blobs may hold the same tar.
+    members: HashSet<Digest>,
+    config: Option<Vec<u8>>,
+}
+
+/// `manifest.json` (moby, `image/spec/v1.2.md`).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+impl DockerArchive {
+    /// An archive that is written to `file`, and the names the image has in it.
+    pub(super) fn new(
+        file: Arc<File>,
+        path: Option<PathBuf>,
+        name: &str,
+        tags: Vec<String>,
+        read: &ReadOptions,
+    ) -> Self {
+        Self {
+            file,
+            path,
+            name: name.to_owned(),
+            tags,
+            read: read.clone(),
+            manifest: None,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Learns what the image consists of, and refuses what no such archive can hold.
+    pub(super) fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
+        let [(root, bytes)] = &*plan.documents else {
+            return Err(self.refused("it is for several platforms, or none"));
+        };
+        let parsed = Document::parse(bytes, Some(&root.media_type));
+        let Ok(Document::Manifest(manifest)) = parsed else {
+            return Err(self.refused("it has no manifest of an image"));
+        };
+        for layer in &manifest.layers {
+            match LayerMediaType::of(&layer.media_type) {
+                LayerMediaType::Tar { foreign: false, .. } => {}
+                LayerMediaType::Tar { .. } => {
+                    return Err(self.refused("a layer of it is only distributed by its vendor"));
+                }
+                LayerMediaType::Erofs { .. } | LayerMediaType::ErofsChunkIndex => {
+                    return Err(self.refused("its layers are EROFS images, not tars"));
+                }
+                _ => return Err(self.refused("it has layers that are no tars")),
+            }
+        }
+        self.manifest = Some(*manifest);
+        Ok(())
+    }
+
+    pub(super) fn put(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error> {
+        let manifest = self.manifest()?;
+        if blob.digest == manifest.config.digest {
+            let config = self.read_config(blob, content)?;
+            self.state().config = Some(config);
+            return Ok(Placed::Copied);
+        }
+        let index = manifest
+            .layers
+            .iter()
+            .position(|layer| layer.digest == blob.digest)
+            .ok_or_else(|| self.refused("it is no image of tar layers"))?;
+        self.put_layer(index, blob, content)?;
+        Ok(Placed::Copied)
+    }
+
+    /// Writes what comes last. Returns the archive's length.
+    pub(super) fn finish(&self) -> Result<u64, Error> {
+        let manifest = self.manifest()?;
+        let mut state = self.state();
+        let config = state
+            .config
+            .take()
+            .ok_or_else(|| self.refused("it has no config"))?;
+        let parsed = ImageConfig::parse(&config).map_err(|source| Error::Open {
+            name: self.name.clone(),
+            source: Box::new(lithify_oci::Error::Manifest {
+                name: BlobName::Config(Box::new(manifest.config.digest)),
+                source,
+            }),
+        })?;
+        manifest
+            .check_config(&parsed)
+            .map_err(|source| Error::Open {
+                name: self.name.clone(),
+                source: Box::new(lithify_oci::Error::Manifest {
+                    name: BlobName::Config(Box::new(manifest.config.digest)),
+                    source,
+                }),
+            })?;
+        let mut layers = Vec::new();
+        for (index, (layer, expected)) in manifest.layers.iter().zip(&parsed.diff_ids).enumerate() {
+            let found = *state
+                .layers
+                .get(&layer.digest)
+                .ok_or_else(|| self.refused("a layer of it is missing"))?;
+            if found != *expected {
+                let mismatch = Mismatch {
+                    expected: *expected,
+                    found,
+                };
+                return Err(layer_error(
+                    index,
+                    layer,
+                    BlobError::DiffId(Box::new(mismatch)),
+                ));
+            }
+            layers.push(layer_name(&found));
+        }
+        let entry = Entry {
+            config: format!("{}.json", Digest::of(Algorithm::Sha256, &config).hex()),
+            repo_tags: (!self.tags.is_empty()).then(|| self.tags.clone()),
+            layers,
+        };
+        self.append(&mut state, &entry.config, &config)?;
+        let list = serde_json::to_vec(&[entry]).map_err(|e| self.failed(e.into()))?;
+        self.append(&mut state, "manifest.json", &list)?;
+        let length = state.end + END;
+        self.file.set_len(length).map_err(|e| self.failed(e))?;
+        Ok(length)
+    }
+
+    fn manifest(&self) -> Result<&ImageManifest, Error> {
+        self.manifest
+            .as_ref()
+            .ok_or_else(|| self.refused("it is no image as it was found"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self, reason: &'static str) -> Error {
+        Error::NotArchivable {
+            name: self.name.clone(),
+            reason,
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        match &self.path {
+            Some(path) => Error::output(Operation::Write, path, source),
+            None => Error::Scratch(source),
+        }
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> Result<(), Error> {
+        self.file
+            .write_all_at(bytes, at)
+            .map_err(|e| self.failed(e))
+    }
+
+    fn append(&self, state: &mut State, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let size = bytes.len() as u64;
+        let header = header(name, Some(size)).map_err(|e| self.failed(e))?;
+        self.write(&header, state.end)?;
+        let at = state.end + header.len() as u64;
+        self.write(bytes, at)?;
+        state.end = at + padded(size).map_err(|e| self.failed(e))?;
+        Ok(())
+    }
+
+    fn read_config(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Vec<u8>, Error> {
+        let limit = self.read.limits.image.config_bytes;
+        if blob.size > limit {
+            return Err(Error::Open {
+                name: self.name.clone(),
+                source: Box::new(
+                    lithify_oci::blob::Error::TooLarge {
+                        name: BlobName::Config(Box::new(blob.digest)),
+                        found: blob.size,
+                        limit,
+                        option: "config_bytes",
+                    }
+                    .into(),
+                ),
+            });
+        }
+        let mut bytes = Vec::new();
+        let read = content
+            .open(0)?
+            .take(blob.size + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| self.unreadable(blob, e))?;
+        let found = Digest::of(blob.digest.algorithm(), &bytes);
+        if (read as u64, found) != (blob.size, blob.digest) {
+            return Err(Error::BlobContent {
+                expected: Box::new(blob.digest),
+                expected_size: blob.size,
+                found: Box::new(found),
+                found_size: read as u64,
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn unreadable(&self, blob: &Descriptor, error: io::Error) -> Error {
+        match self.read.cancel.is_cancelled() {
+            true => Error::Cancelled,
+            false => Error::of_reader(&blob.digest, error),
+        }
+    }
+
+    /// Appends a layer's tar, unless it is there.
+    fn put_layer(
+        &self,
+        index: usize,
+        blob: &Descriptor,
+        content: &dyn BlobSource,
+    ) -> Result<(), Error> {
+        // What else is put meanwhile has to wait: it goes behind this.
+        let mut state = self.state();
+        let start = state.end;
+        // An attempt that failed may have left something, and what fills up blocks are holes.
+        self.file.set_len(start).map_err(|e| self.failed(e))?;
+        let summary = self.decode(index, blob, content, start + BLOCK)?;
+        if state.members.insert(summary.diff_id) {
+            let name = layer_name(&summary.diff_id);
+            let header = block_header(&name, summary.size).map_err(|e| self.failed(e))?;
+            self.write(&header, start)?;
+            state.end = start + BLOCK + padded(summary.size).map_err(|e| self.failed(e))?;
+        }
+        self.file.set_len(state.end).map_err(|e| self.failed(e))?;
+        state.layers.insert(blob.digest, summary.diff_id);
+        Ok(())
+    }
+
+    /// Writes a layer's tar at `at`.
+    fn decode(
+        &self,
+        index: usize,
+        blob: &Descriptor,
+        content: &dyn BlobSource,
+        at: u64,
+    ) -> Result<DecodedSummary, Error> {
+        let compression = match LayerMediaType::of(&blob.media_type) {
+            LayerMediaType::Tar { compression, .. } => crate::image::compression(compression),
+            _ => None::<Compression>,
+        };
+        let expected = Expected {
+            digest: Some(blob.digest),
+            size: Some(blob.size),
+            diff_id: None,
+            compression,
+        };
+        let options = Options {
+            limits: self.read.limits.layer,
+            threading: match self.read.jobs.is_some_and(|jobs| jobs.get() == 1) {
+                true => Threading::Inline,
+                false => Threading::Pipelined,
+            },
+            cancel: self.read.cancel.clone(),
+        };
+        let mut source = content.open(0)?;
+        let (pieces, received) = sync_channel(PIECES);
+        // The decoder's threads cannot borrow the source; this one can.
+        thread::scope(|scope| {
+            scope.spawn(move || feed(&mut *source, &pieces));
+            let failed = |error| match error {
+                BlobError::Cancelled => Error::Cancelled,
+                BlobError::Read(e) => self.unreadable(blob, e),
+                error => layer_error(index, blob, error),
+            };
+            let mut decoded =
+                Decoded::new(Pieces::new(received), expected, options).map_err(failed)?;
+            let mut end = at;
+            while let Some(bytes) = decoded.next().map_err(failed)? {
+                self.write(bytes, end)?;
+                end += bytes.len() as u64;
+            }
+            decoded.summary().ok_or(Error::Cancelled)
+        })
+    }
+}
+
+fn layer_error(index: usize, layer: &Descriptor, error: BlobError) -> Error {
+    Error::Layer {
+        index,
+        name: layer.digest.to_string(),
+        source: Box::new(error.into()),
+    }
+}
+
+/// Named by what is in it, as skopeo does.
+fn layer_name(diff_id: &Digest) -> String {
+    let hex = match diff_id.algorithm() {
+        Algorithm::Sha256 => diff_id.hex(),
+        // Longer ones do not fit into a header.
+        _ => Digest::of(Algorithm::Sha256, diff_id.to_string().as_bytes()).hex(),
+    };
+    format!("{hex}.tar")
+}
+
+/// Reads a source to its end, or until nobody wants more of it.
+fn feed(source: &mut (dyn Read + Send), pieces: &SyncSender<io::Result<Vec<u8>>>) {
+    loop {
+        let mut piece = vec![0; PIECE];
+        let read = match source.read(&mut piece) {
+            Ok(0) => return,
+            Ok(read) => {
+                piece.truncate(read);
+                Ok(piece)
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => Err(e),
+        };
+        let last = read.is_err();
+        if pieces.send(read).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// What another thread reads.
+struct Pieces {
+    received: Receiver<io::Result<Vec<u8>>>,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Pieces {
+    fn new(received: Receiver<io::Result<Vec<u8>>>) -> Self {
+        Self {
+            received,
+            piece: io::Cursor::default(),
+        }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.piece.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            match self.received.recv() {
+                Ok(piece) => self.piece = io::Cursor::new(piece?),
+                Err(_) => return Ok(0),
+            }
+        }
+    }
+}
