@@ -117,6 +117,16 @@ impl Repository {
         format!("{}/{}", origin.registry, origin.repository)
     }
 
+    /// Most blobs to transfer with it at the same time, if that is configured.
+    #[must_use]
+    pub fn max_connections(&self) -> Option<usize> {
+        let configured = self
+            .endpoints
+            .iter()
+            .filter_map(|e| e.config.max_connections);
+        configured.min().and_then(|n| usize::try_from(n).ok())
+    }
+
     /// The host that answered last.
     #[must_use]
     pub fn host(&self) -> &str {

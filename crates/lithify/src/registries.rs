@@ -1,11 +1,15 @@
 //! Registries, connected to when the first one is needed.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use lithify_oci::{Limits, Located, Reference};
 use lithify_registry::{Client, ClientOptions, Repository, RepositoryContent};
 
 use crate::Error;
+
+/// Blobs transferred at the same time, unless something else is asked for.
+const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// How registries are talked to. Clones share connections and tokens.
 #[derive(Clone, Debug, Default)]
@@ -44,5 +48,22 @@ impl Registries {
     pub(crate) fn locate(&self, reference: &Reference, limits: &Limits) -> Result<Located, Error> {
         let repository = self.repository(reference)?;
         Ok(RepositoryContent::locate(&repository, reference, limits)?)
+    }
+
+    /// How many blobs to transfer at the same time: as many as wanted, unless less is configured for one of these
+    /// registries.
+    pub(crate) fn at_a_time<'a>(
+        &self,
+        wanted: Option<NonZeroUsize>,
+        references: impl IntoIterator<Item = &'a Reference>,
+    ) -> Result<NonZeroUsize, Error> {
+        let mut most = wanted.unwrap_or(AT_A_TIME);
+        for reference in references {
+            let configured = self.repository(reference)?.max_connections();
+            most = configured
+                .and_then(NonZeroUsize::new)
+                .map_or(most, |n| n.min(most));
+        }
+        Ok(most)
     }
 }

@@ -84,7 +84,13 @@ pub fn copy(
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
         None => return Err(Error::NoLayers),
     };
-    let blobs = run(plan, to, options.transfers, read)?;
+    let target: Source = destination.parse()?;
+    let registries = [&parsed, &target].into_iter().filter_map(|s| match s {
+        Source::Docker(reference) => Some(reference),
+        _ => None,
+    });
+    let at_a_time = read.registries.at_a_time(options.transfers, registries)?;
+    let blobs = run(plan, to, at_a_time, read)?;
     Ok(CopyReport {
         source: source.to_owned(),
         destination: destination.to_owned(),

@@ -178,7 +178,8 @@ fn pull_into(
         (plan, chosen.then_some(index), platform)
     };
     let digest = plan.root().map_or(root.digest, |d| d.digest);
-    let blobs = run(plan, Box::new(destination), options.downloads, read)?;
+    let at_a_time = read.registries.at_a_time(options.downloads, [reference])?;
+    let blobs = run(plan, Box::new(destination), at_a_time, read)?;
     Ok(PullReport {
         reference: name,
         digest: digest.to_string(),

@@ -12,8 +12,6 @@ use super::plan::{Plan, PlannedBlob};
 use super::{BlobSource, Destination, Placed};
 use crate::{CancelToken, Error, Event, Progress, ReadOptions};
 
-/// Blobs transferred at the same time, unless something else is asked for.
-const AT_A_TIME: usize = 4;
 /// Bytes between two reports.
 const PROGRESS_STEP: u64 = 1 << 20;
 
@@ -37,7 +35,7 @@ pub struct TransferCounts {
 pub(crate) fn run(
     plan: Plan,
     mut destination: Box<dyn Destination>,
-    at_a_time: Option<NonZeroUsize>,
+    at_a_time: NonZeroUsize,
     read: &ReadOptions,
 ) -> Result<TransferCounts, Error> {
     destination.begin(&plan)?;
@@ -59,7 +57,7 @@ pub(crate) fn run(
     };
     let workers = match destination.takes_plain_layers() {
         true => 1,
-        false => at_a_time.map_or(AT_A_TIME, NonZeroUsize::get),
+        false => at_a_time.get(),
     };
     thread::scope(|scope| {
         for _ in 0..workers.min(plan.blobs.len()) {
