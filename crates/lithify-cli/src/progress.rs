@@ -46,6 +46,8 @@ struct Layer {
     name: String,
     size: Option<u64>,
     read: u64,
+    /// Bytes of data in the target.
+    written: u64,
     started: Instant,
     done: bool,
 }
@@ -145,8 +147,13 @@ impl Layer {
         let name = short(&self.name);
         let read = human::bytes(self.read);
         let rate_text = human::bytes(rate as u64);
+        // What has arrived on the left, what became of it on the right.
+        let written = match self.written {
+            0 => String::new(),
+            bytes => format!(" -> {:>8}", human::bytes(bytes)),
+        };
         let Some(size) = self.size.filter(|&s| s > 0) else {
-            return format!("{name:12}  {read:>8}  {rate_text:>8}/s");
+            return format!("{name:12}  {read:>8}  {rate_text:>8}/s{written}");
         };
         let fraction = (self.read as f64 / size as f64).min(1.0);
         let eta = if rate > 0.0 {
@@ -155,7 +162,7 @@ impl Layer {
             0.0
         };
         let tail = format!(
-            "{read:>8} of {:<8} {rate_text:>8}/s  {eta:>4.0} s",
+            "{read:>8} of {:<8} {rate_text:>8}/s  {eta:>4.0} s{written}",
             human::bytes(size)
         );
         let cells = width.saturating_sub(tail.len() + 18).clamp(0, 40);
@@ -188,6 +195,7 @@ impl Progress for Renderer {
                     name,
                     size: blob_size,
                     read: 0,
+                    written: 0,
                     started,
                     done: false,
                 });
@@ -195,6 +203,11 @@ impl Progress for Renderer {
             Event::Read { index, blob_bytes } => {
                 if let Some(layer) = state.layers.iter_mut().find(|l| l.index == index) {
                     layer.read = blob_bytes;
+                }
+            }
+            Event::Written { index, data_bytes } => {
+                if let Some(layer) = state.layers.iter_mut().find(|l| l.index == index) {
+                    layer.written = data_bytes;
                 }
             }
             Event::LayerDone {

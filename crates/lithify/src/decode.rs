@@ -13,7 +13,7 @@ use crate::image::LayerInput;
 use crate::native::{NativeLayerError, NativeReader};
 use crate::{Error, Event, Image, Progress, ReadOptions};
 
-/// Blob bytes between two [`Event::Read`]s.
+/// Bytes between two [`Event::Read`]s, and between two [`Event::Written`]s.
 const PROGRESS_STEP: u64 = 4 << 20;
 
 /// All layers, decoded and verified.
@@ -174,6 +174,7 @@ where
     F: Fn(S::Error) -> Error,
 {
     let mut entries = LayerEntries::new();
+    let (mut written, mut reported) = (0_u64, 0);
     let failed = |source| Error::Layer {
         index,
         name: image.layer_name(index),
@@ -190,6 +191,16 @@ where
             })?,
             _ => None,
         };
+        if let EntryKind::File { size, .. } = entry.kind {
+            written = written.saturating_add(size);
+        }
+        if written - reported >= PROGRESS_STEP {
+            reported = written;
+            options.progress.event(Event::Written {
+                index,
+                data_bytes: written,
+            });
+        }
         entries
             .push(&entry, content)
             .map_err(|source| Error::LayerFull { index, source })?;

@@ -33,6 +33,14 @@ pub enum Event<'a> {
         /// Bytes of the blob read so far.
         blob_bytes: u64,
     },
+    /// More of a layer's data is where it is to be in the target. Ahead of that is what [`Read`](Self::Read) says: what has
+    /// arrived and waits to be decoded.
+    Written {
+        /// The layer's position.
+        index: usize,
+        /// Bytes of file data so far.
+        data_bytes: u64,
+    },
     /// A layer is decoded and verified.
     LayerDone {
         /// The layer's position.
