@@ -205,10 +205,8 @@ fn the_store_is_a_layout_others_read() {
 
     // What is there is used, whatever the registry does.
     place.ok(&["tag", &name, "mine:1"]);
-    let before = real.log().len();
     drop(real);
     assert_eq!(paths_of(&place, "mine:1"), paths(&place.image()));
-    assert!(before < usize::MAX);
     let missing = place.ok(&["pull", "--policy", "missing", &name]);
     assert!(missing.contains("in the store"), "{missing}");
     place.ok(&["pull", "--policy", "never", &name]);
@@ -380,13 +378,12 @@ fn signing_in_with_basic_authentication() {
     assert_eq!(paths_of(&place, &remote), paths(&image));
 
     // skopeo is let in with what we stored.
-    let authfile = fs::read_dir(place.path("home")).map(|_| ()).ok();
     let stored = [
         place.path("run/containers/auth.json"),
         place.path("home/.config/containers/auth.json"),
     ];
     let stored = stored.iter().find(|p| p.exists());
-    let stored = stored.unwrap_or_else(|| panic!("stored nowhere: {authfile:?}"));
+    let stored = stored.expect("it is stored where other tools look for it");
     run::ok(
         skopeo()
             .args(["inspect", "--tls-verify=false", "--authfile"])
