@@ -15,7 +15,7 @@ use super::support::{
 const SIZE: u64 = 300_000;
 
 fn push(repository: &Repository, blob: &[u8], options: &PushOptions) -> Result<Pushed, Error> {
-    repository.push_blob(&digest(blob), blob.len() as u64, blob, options)
+    repository.push_blob(&digest(blob), blob.len() as u64, &blob, options)
 }
 
 fn blob() -> Vec<u8> {

@@ -107,7 +107,7 @@ fn places_that_are_not_gone_to() {
         ),
         (format!("http://alice@{host}/x"), UrlError::UserInfo),
         ("ftp://127.0.0.1/x".into(), UrlError::Scheme),
-        ("file:///etc/passwd".into(), UrlError::Scheme),
+        ("file:///etc/passwd".into(), UrlError::Syntax),
         ("http://".into(), UrlError::Syntax),
         ("http://[::1/x".into(), UrlError::Syntax),
         (format!("/{}", "x".repeat(20_000)), UrlError::Length),
@@ -215,7 +215,7 @@ fn encryption_is_not_given_up() {
         .push_blob(
             &digest(&blob),
             3000,
-            blob.as_slice(),
+            &blob.as_slice(),
             &PushOptions::default(),
         )
         .unwrap_err();
