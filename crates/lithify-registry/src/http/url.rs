@@ -78,12 +78,13 @@ impl Url {
         } else if location.starts_with("//") {
             Self::parse(&format!("{scheme}:{location}"))
         } else if location.starts_with('/') {
-            Self::parse(&format!("{}{location}", origin()))
+            Self::parse(&format!("{}{}", origin(), without_dots(location)))
         } else if location.starts_with('?') {
             Self::parse(&format!("{}{}{location}", origin(), self.0.path()))
         } else {
             let directory = self.0.path().rsplit_once('/').map_or("", |(d, _)| d);
-            Self::parse(&format!("{}{directory}/{location}", origin()))
+            let path = format!("{directory}/{location}");
+            Self::parse(&format!("{}{}", origin(), without_dots(&path)))
         }
     }
 
@@ -154,6 +155,28 @@ impl fmt::Debug for Url {
     }
 }
 
+/// An absolute path, perhaps with a query, without `.` and `..` (RFC 3986, section 5.2.4).
+fn without_dots(path: &str) -> String {
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let (path, rest) = path.split_at(end);
+    let mut segments: Vec<&str> = Vec::new();
+    let mut closed = false;
+    for segment in path.split('/').skip(1) {
+        closed = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let slash = if closed && !segments.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    format!("/{}{slash}{rest}", segments.join("/"))
+}
+
 /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -200,6 +223,13 @@ mod tests {
             ("/v2/y?z", "https://r.example:5000/v2/y?z"),
             ("?p=2", "https://r.example:5000/v2/a/blobs/uploads/x?p=2"),
             ("y", "https://r.example:5000/v2/a/blobs/uploads/y"),
+            (
+                "../../y/./z?a/../b",
+                "https://r.example:5000/v2/a/y/z?a/../b",
+            ),
+            ("/../../y/..", "https://r.example:5000/"),
+            ("/a//b/..", "https://r.example:5000/a//"),
+            ("../x/", "https://r.example:5000/v2/a/blobs/x/"),
         ] {
             assert_eq!(base.join(location).unwrap().0.to_string(), expected);
         }

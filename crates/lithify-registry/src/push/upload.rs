@@ -22,7 +22,7 @@ pub trait Content: Sync {
     fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
 }
 
-impl Content for [u8] {
+impl Content for &[u8] {
     fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         let at = usize::try_from(offset)
             .unwrap_or(usize::MAX)
