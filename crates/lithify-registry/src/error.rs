@@ -62,7 +62,7 @@ pub enum Error {
         /// How often it was tried.
         tries: u32,
         /// What went wrong last.
-        source: Failure,
+        source: Box<Failure>,
     },
     /// Certificates cannot be used.
     #[error("{host}: {source}")]
@@ -70,7 +70,7 @@ pub enum Error {
         /// The host they are for.
         host: String,
         /// What is wrong.
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// An answer that means no.
     #[error("{host}: {operation}: {}{}{}", Status(*.status), Message(.message), Tries(*.tries))]
@@ -132,7 +132,7 @@ pub enum Error {
         /// Redirects followed at most.
         limit: usize,
         /// Where the last one led.
-        last: Url,
+        last: Box<Url>,
     },
     /// A redirect or upload address that is not followed.
     #[error("{host}: {operation}: it sends us to an address that is not used: {source}")]
@@ -142,7 +142,7 @@ pub enum Error {
         /// What was being done.
         operation: Operation,
         /// What is wrong with the address.
-        source: LocationError,
+        source: Box<LocationError>,
     },
     /// The answer has another length than the descriptor says.
     #[error("{host}: {operation}: it would send {found} bytes, the descriptor says {expected}")]

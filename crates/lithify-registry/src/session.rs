@@ -1,17 +1,17 @@
 //! Talking to one registry: with credentials, redirects and patience.
 
 use std::io::Read;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::Method;
 
 use crate::Secret;
 use crate::auth::{self, Challenge, Exchange, Scopes, TokenEndpoint, TokenRequest, TokenResponse};
-use crate::client::Shared;
+use crate::client::{Base, Shared};
 use crate::config::{self, PlainHttp};
 use crate::error::{Error, LocationError, Operation};
 use crate::http::retry::{is_passing, retry_after};
+use crate::http::tls::TlsError;
 use crate::http::url::{Url, is_loopback};
 use crate::http::{Body, Failure, Profile, Request, Response};
 use crate::repository::ManifestName;
@@ -50,7 +50,7 @@ pub(crate) struct Endpoint {
     pub(crate) config: config::Endpoint,
     pub(crate) profile: Profile,
     /// `https://HOST/` or `http://HOST/`, once it is known.
-    pub(crate) base: Arc<OnceLock<Url>>,
+    pub(crate) base: Base,
 }
 
 /// One request and all it takes.
@@ -290,7 +290,7 @@ impl Session<'_> {
                     host: self.endpoint.host.clone(),
                     operation: call.operation.clone(),
                     limit: MAX_REDIRECTS,
-                    last: next,
+                    last: Box::new(next),
                 }));
             }
             log::debug!("redirected to {next}");
@@ -322,7 +322,7 @@ impl Session<'_> {
             Ok(Err(source)) => Err(self.transport(operation, source, tries)),
             Err(source) => Err(Error::Tls {
                 host: url.authority().to_owned(),
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -342,11 +342,9 @@ impl Session<'_> {
         if endpoint.plain() == PlainHttp::Forced {
             found = url("http")?;
         } else if endpoint.plain() == PlainHttp::Allowed
-            && let Err(source) = self.ping(&https)?
+            && let Some(why) = self.speaks_no_tls(&https)?
         {
-            if !source.is_no_tls() {
-                return Err(self.transport(&Operation::Ping, source, 1));
-            }
+            log::debug!("{}: {why}", endpoint.host);
             let http = url("http")?;
             match self.ping(&http)? {
                 Ok(()) => {
@@ -357,6 +355,20 @@ impl Session<'_> {
             }
         }
         Ok(endpoint.base.get_or_init(|| found))
+    }
+
+    /// Why TLS is not to be had, if it is not. Anything else that goes wrong is an error.
+    fn speaks_no_tls(&self, https: &Url) -> Result<Option<String>, Error> {
+        match self.ping(https) {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(failure)) if failure.is_no_tls() => Ok(Some(failure.to_string())),
+            Ok(Err(failure)) => Err(self.transport(&Operation::Ping, failure, 1)),
+            // Who has no certificates can still speak to this machine.
+            Err(Error::Tls { source, .. }) if matches!(*source, TlsError::NoRoots) => {
+                Ok(Some(source.to_string()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether anything answers there.
@@ -379,7 +391,7 @@ impl Session<'_> {
             Ok(Err(failure)) => Ok(Err(failure)),
             Err(source) => Err(Error::Tls {
                 host: self.endpoint.host.clone(),
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -510,7 +522,7 @@ impl Session<'_> {
             host: self.endpoint.host.clone(),
             operation: operation.clone(),
             tries,
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -518,7 +530,7 @@ impl Session<'_> {
         Error::Location {
             host: self.endpoint.host.clone(),
             operation: operation.clone(),
-            source,
+            source: Box::new(source),
         }
     }
 }

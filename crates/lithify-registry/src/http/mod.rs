@@ -208,7 +208,10 @@ impl Http {
             // What is compressed is the content, not its way here.
             .accept_encoding("identity")
             .proxy(proxy.clone())
-            .tls_config(tls::config(&profile.tls)?)
+            .tls_config(match https {
+                true => tls::config(&profile.tls)?,
+                false => tls::unused(),
+            })
             .timeout_connect(Some(profile.timeouts.connect))
             .timeout_resolve(Some(profile.timeouts.connect))
             .timeout_per_read(Some(profile.timeouts.idle))

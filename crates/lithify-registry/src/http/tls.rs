@@ -88,6 +88,14 @@ pub(crate) fn config(files: &TlsFiles) -> Result<TlsConfig, TlsError> {
     Ok(builder.build())
 }
 
+/// That of connections without TLS: whether certificates are there does not matter.
+pub(crate) fn unused() -> TlsConfig {
+    TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider())
+        .root_certs(RootCerts::new_with_certs(&[]))
+        .build()
+}
+
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     static PROVIDER: OnceLock<Arc<rustls::crypto::CryptoProvider>> = OnceLock::new();
     let new = || Arc::new(rustls::crypto::ring::default_provider());
