@@ -142,7 +142,7 @@ pub enum Error {
         /// What was being done.
         operation: Operation,
         /// What is wrong with the address.
-        source: Box<LocationError>,
+        source: LocationError,
     },
     /// The answer has another length than the descriptor says.
     #[error("{host}: {operation}: it would send {found} bytes, the descriptor says {expected}")]
@@ -240,17 +240,17 @@ pub enum LocationError {
     #[error("{to} is not encrypted, and {from} is")]
     Downgrade {
         /// Where we were.
-        from: Url,
+        from: Box<Url>,
         /// Where it leads.
-        to: Url,
+        to: Box<Url>,
     },
     /// From a registry elsewhere to this machine.
     #[error("{to} is this machine, and {from} is not")]
     Loopback {
         /// Where we were.
-        from: Url,
+        from: Box<Url>,
         /// Where it leads.
-        to: Url,
+        to: Box<Url>,
     },
 }
 

@@ -407,14 +407,14 @@ impl Session<'_> {
     pub(crate) fn check_location(&self, from: &Url, to: &Url) -> Result<(), LocationError> {
         if from.is_https() && !to.is_https() {
             return Err(LocationError::Downgrade {
-                from: from.clone(),
-                to: to.clone(),
+                from: Box::new(from.clone()),
+                to: Box::new(to.clone()),
             });
         }
         if is_loopback(to.host()) && !is_loopback(from.host()) {
             return Err(LocationError::Loopback {
-                from: from.clone(),
-                to: to.clone(),
+                from: Box::new(from.clone()),
+                to: Box::new(to.clone()),
             });
         }
         Ok(())
@@ -530,7 +530,7 @@ impl Session<'_> {
         Error::Location {
             host: self.endpoint.host.clone(),
             operation: operation.clone(),
-            source: Box::new(source),
+            source,
         }
     }
 }

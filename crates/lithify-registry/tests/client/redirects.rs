@@ -190,8 +190,8 @@ fn encryption_is_not_given_up() {
     let error = read_blob(&repository, &blob).unwrap_err();
     let downgrade = |error: &Error| {
         let down = LocationError::Downgrade {
-            from: url(&registry),
-            to: url(&elsewhere),
+            from: Box::new(url(&registry)),
+            to: Box::new(url(&elsewhere)),
         };
         matches!(
             (error, &down),
