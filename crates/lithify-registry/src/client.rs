@@ -44,8 +44,10 @@ impl ClientOptions {
     /// As configured, with the credentials of this process' user.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let mut retry = RetryPolicy::default();
-        retry.retries = config.retries();
+        let retry = RetryPolicy {
+            retries: config.retries(),
+            ..RetryPolicy::default()
+        };
         Self {
             config,
             credentials: Credentials::new(Environment::of_process()),
@@ -77,8 +79,10 @@ pub(crate) struct Shared {
     pub(crate) http: Http,
     pub(crate) auth: Authenticator,
     /// Where registries were found to be, by host and whether their certificates count.
-    bases: Mutex<HashMap<(String, bool), Arc<OnceLock<Url>>>>,
+    bases: Mutex<Bases>,
 }
+
+type Bases = HashMap<(String, bool), Arc<OnceLock<Url>>>;
 
 /// A [`Cancelled`] that can be printed.
 pub(crate) struct Cancel(pub(crate) Option<Cancelled>);

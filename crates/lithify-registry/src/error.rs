@@ -6,6 +6,7 @@ use std::time::Duration;
 use lithify_digest::Digest;
 
 use crate::auth;
+use crate::config::ConfigError;
 use crate::http::tls::TlsError;
 use crate::http::url::UrlError;
 use crate::http::{Failure, url::Url};
@@ -70,7 +71,7 @@ pub enum Error {
         /// The host they are for.
         host: String,
         /// What is wrong.
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// An answer that means no.
     #[error("{host}: {operation}: {}{}{}", Status(*.status), Message(.message), Tries(*.tries))]
@@ -212,7 +213,7 @@ pub enum Error {
     },
     /// The configuration.
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
+    Config(Box<ConfigError>),
     /// What was to be sent cannot be read.
     #[error("{operation}: cannot read what is to be sent: {source}")]
     Source {
@@ -276,6 +277,12 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
     }
 }
 

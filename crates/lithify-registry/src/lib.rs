@@ -11,6 +11,8 @@ pub mod config; // hosts, mirrors, certificates
 mod content; // a repository as a place to open images from
 mod document; // answers that are read as a whole
 mod error; // why not
+#[doc(hidden)]
+pub mod headers; // what the fuzzer parses
 mod http; // requests and answers
 mod push; // writing
 mod repository; // reading

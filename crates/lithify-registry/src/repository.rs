@@ -129,7 +129,7 @@ impl Repository {
     /// [`Error::Digest`] when it is not what its digest says, and anything a registry may do wrong.
     pub fn manifest(&self, name: &ManifestName, limit: u64) -> Result<Option<Manifest>, Error> {
         let operation = self.manifest_operation(name);
-        self.from_any(name, |session| {
+        self.ask_each(name, |session| {
             read_manifest(session, name, &operation, limit)
         })
     }
@@ -153,7 +153,7 @@ impl Repository {
             headers: &accept(),
             limit: (limit, MANIFEST_BYTES),
         };
-        self.from_any(name, |session| {
+        self.ask_each(name, |session| {
             let head = session.head(To::Repository(&format!("manifests/{name}")), &wanted)?;
             if let (ManifestName::Digest(wanted), Some(found)) = (name, head.digest)
                 && *wanted != found
@@ -263,7 +263,7 @@ impl Repository {
     }
 
     /// Asks one endpoint after the other. `None` if the last one does not have it.
-    fn from_any<T>(
+    fn ask_each<T>(
         &self,
         name: &ManifestName,
         mut ask: impl FnMut(&Session<'_>) -> Result<T, Error>,

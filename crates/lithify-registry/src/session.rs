@@ -322,7 +322,7 @@ impl Session<'_> {
             Ok(Err(source)) => Err(self.transport(operation, source, tries)),
             Err(source) => Err(Error::Tls {
                 host: url.authority().to_owned(),
-                source,
+                source: Box::new(source),
             }),
         }
     }
@@ -379,7 +379,7 @@ impl Session<'_> {
             Ok(Err(failure)) => Ok(Err(failure)),
             Err(source) => Err(Error::Tls {
                 host: self.endpoint.host.clone(),
-                source,
+                source: Box::new(source),
             }),
         }
     }
