@@ -6,6 +6,7 @@ use std::time::Duration;
 use lithify_digest::Digest;
 
 use crate::auth;
+use crate::config::ConfigError;
 use crate::http::tls::TlsError;
 use crate::http::url::UrlError;
 use crate::http::{Failure, url::Url};
@@ -62,7 +63,7 @@ pub enum Error {
         /// How often it was tried.
         tries: u32,
         /// What went wrong last.
-        source: Box<Failure>,
+        source: Failure,
     },
     /// Certificates cannot be used.
     #[error("{host}: {source}")]
@@ -132,7 +133,7 @@ pub enum Error {
         /// Redirects followed at most.
         limit: usize,
         /// Where the last one led.
-        last: Box<Url>,
+        last: Url,
     },
     /// A redirect or upload address that is not followed.
     #[error("{host}: {operation}: it sends us to an address that is not used: {source}")]
@@ -212,7 +213,7 @@ pub enum Error {
     },
     /// The configuration.
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
+    Config(Box<ConfigError>),
     /// What was to be sent cannot be read.
     #[error("{operation}: cannot read what is to be sent: {source}")]
     Source {
@@ -240,17 +241,17 @@ pub enum LocationError {
     #[error("{to} is not encrypted, and {from} is")]
     Downgrade {
         /// Where we were.
-        from: Box<Url>,
+        from: Url,
         /// Where it leads.
-        to: Box<Url>,
+        to: Url,
     },
     /// From a registry elsewhere to this machine.
     #[error("{to} is this machine, and {from} is not")]
     Loopback {
         /// Where we were.
-        from: Box<Url>,
+        from: Url,
         /// Where it leads.
-        to: Box<Url>,
+        to: Url,
     },
 }
 
@@ -276,6 +277,12 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
     }
 }
 

@@ -13,6 +13,8 @@ mod content; // a repository as a place to open images from
 pub mod daemon; // images of a daemon on this machine
 mod document; // answers that are read as a whole
 mod error; // why not
+#[doc(hidden)]
+pub mod headers; // what the fuzzer parses
 mod http; // requests and answers
 mod push; // writing
 mod repository; // reading

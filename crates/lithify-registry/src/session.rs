@@ -290,7 +290,7 @@ impl Session<'_> {
                     host: self.endpoint.host.clone(),
                     operation: call.operation.clone(),
                     limit: MAX_REDIRECTS,
-                    last: Box::new(next),
+                    last: next,
                 }));
             }
             log::debug!("redirected to {next}");
@@ -407,14 +407,14 @@ impl Session<'_> {
     pub(crate) fn check_location(&self, from: &Url, to: &Url) -> Result<(), LocationError> {
         if from.is_https() && !to.is_https() {
             return Err(LocationError::Downgrade {
-                from: Box::new(from.clone()),
-                to: Box::new(to.clone()),
+                from: from.clone(),
+                to: to.clone(),
             });
         }
         if is_loopback(to.host()) && !is_loopback(from.host()) {
             return Err(LocationError::Loopback {
-                from: Box::new(from.clone()),
-                to: Box::new(to.clone()),
+                from: from.clone(),
+                to: to.clone(),
             });
         }
         Ok(())
@@ -522,7 +522,7 @@ impl Session<'_> {
             host: self.endpoint.host.clone(),
             operation: operation.clone(),
             tries,
-            source: Box::new(source),
+            source,
         }
     }
 

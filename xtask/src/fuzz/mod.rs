@@ -14,7 +14,7 @@ use crate::error::{At as _, Error};
 use crate::sh;
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "inflate",
     "decoder",
     "tar",
@@ -26,6 +26,7 @@ const TARGETS: [&str; 11] = [
     "disk",
     "store",
     "challenge",
+    "registry_headers",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

@@ -5,13 +5,13 @@ use std::io;
 
 /// Why there is no answer, or no whole one.
 #[derive(Debug)]
-pub struct Failure(ureq::Error);
+pub struct Failure(Box<ureq::Error>);
 
 impl Failure {
     /// Whether the server can be reached at all: a failed lookup or a refused connection is told at once, not tried
     /// again.
     pub(crate) fn is_unreachable(&self) -> bool {
-        match &self.0 {
+        match &*self.0 {
             ureq::Error::HostNotFound => true,
             ureq::Error::Io(e) if is_lookup(e) => true,
             ureq::Error::Io(e) => matches!(
@@ -28,13 +28,13 @@ impl Failure {
     /// Whether nothing came for too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, ureq::Error::Timeout(_))
-            || matches!(&self.0, ureq::Error::Io(e) if e.kind() == io::ErrorKind::TimedOut)
+        matches!(*self.0, ureq::Error::Timeout(_))
+            || matches!(&*self.0, ureq::Error::Io(e) if e.kind() == io::ErrorKind::TimedOut)
     }
 
     /// What TLS has against the server.
     pub(crate) fn tls(&self) -> Option<&rustls::Error> {
-        match &self.0 {
+        match &*self.0 {
             ureq::Error::Rustls(e) => Some(e),
             ureq::Error::Io(e) => e.get_ref()?.downcast_ref(),
             _ => None,
@@ -43,7 +43,7 @@ impl Failure {
 
     /// Whether the server does not seem to speak TLS.
     pub(crate) fn is_no_tls(&self) -> bool {
-        match (self.tls(), &self.0) {
+        match (self.tls(), &*self.0) {
             (Some(rustls::Error::InvalidMessage(_)), _) => true,
             (Some(_), _) => false,
             // A server that does not understand the first message hangs up.
@@ -62,7 +62,7 @@ impl Failure {
         if self.tls().is_some() {
             return false;
         }
-        match &self.0 {
+        match &*self.0 {
             ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => {
                 !self.is_unreachable()
             }
@@ -76,10 +76,10 @@ impl Failure {
         let is_ours = error.get_ref().is_some_and(|e| e.is::<ureq::Error>());
         match is_ours {
             true => match error.into_inner().map(|e| e.downcast::<ureq::Error>()) {
-                Some(Ok(e)) => Self(*e),
-                _ => Self(io::Error::other("the body cannot be read").into()),
+                Some(Ok(e)) => Self(e),
+                _ => Self(Box::new(io::Error::other("the body cannot be read").into())),
             },
-            false => Self(error.into()),
+            false => Self(Box::new(error.into())),
         }
     }
 }
@@ -95,7 +95,7 @@ impl From<ureq::Error> for Failure {
         // Errors of a connection are wrapped more than once on their way.
         match error {
             ureq::Error::Io(e) => Self::of_body_io(e),
-            other => Self(other),
+            other => Self(Box::new(other)),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Failure {
         if error.get_ref().is_some_and(|e| e.is::<ureq::Error>()) {
             Self::of_body(error)
         } else {
-            Self(ureq::Error::Io(error))
+            Self(Box::new(ureq::Error::Io(error)))
         }
     }
 }
@@ -114,7 +114,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ureq::Timeout;
 
-        match &self.0 {
+        match &*self.0 {
             ureq::Error::HostNotFound => f.write_str("there is no host of that name"),
             ureq::Error::Timeout(Timeout::Connect) => f.write_str("no connection in time"),
             ureq::Error::Timeout(Timeout::Resolve) => {
@@ -131,7 +131,7 @@ impl fmt::Display for Failure {
                     write!(f, "its certificate is not accepted: {e}")
                 }
                 Some(e) => write!(f, "TLS: {e}"),
-                None => match &self.0 {
+                None => match &*self.0 {
                     ureq::Error::Io(e) => e.fmt(f),
                     other => other.fmt(f),
                 },

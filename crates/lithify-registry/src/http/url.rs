@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
@@ -29,7 +30,7 @@ pub enum UrlError {
 
 /// An http or https URL without user name, and without a fragment.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Url(Uri);
+pub struct Url(Arc<Uri>);
 
 impl Url {
     /// Parses an absolute URL.
@@ -54,7 +55,7 @@ impl Url {
         if uri.host().is_none_or(str::is_empty) {
             return Err(UrlError::Syntax);
         }
-        Ok(Self(uri))
+        Ok(Self(Arc::new(uri)))
     }
 
     /// The URL that `location`, found in an answer to a request for this one, means (RFC 3986, section 5.2).
@@ -94,7 +95,8 @@ impl Url {
         let separator = if self.0.query().is_some() { '&' } else { '?' };
         let text = format!("{}{separator}{}={}", self.0, encode(name), encode(value));
         // What is added is encoded, so the URL stays one.
-        Self(text.parse().unwrap_or_else(|_| self.0.clone()))
+        text.parse()
+            .map_or_else(|_| self.clone(), |uri| Self(Arc::new(uri)))
     }
 
     /// `http` or `https`.

@@ -1,0 +1,25 @@
+//! The parsers of what servers say in headers, for the fuzzer.
+
+use std::time::{Duration, SystemTime};
+
+use crate::blob::ContentRange;
+use crate::document::next_link;
+use crate::http::retry;
+
+/// First byte, last byte and total of a `Content-Range`.
+#[must_use]
+pub fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
+    ContentRange::parse(value).map(|range| (range.first, range.last, range.total))
+}
+
+/// The next page by a `Link`.
+#[must_use]
+pub fn next_page(value: &str) -> Option<&str> {
+    next_link(value)
+}
+
+/// The pause a `Retry-After` asks for.
+#[must_use]
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    retry::retry_after(value, now)
+}
