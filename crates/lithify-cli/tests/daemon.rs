@@ -1,7 +1,8 @@
 //! Images of a Docker daemon.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "helpers of tests state what they expect by panicking"
 )]
 

@@ -1,7 +1,8 @@
 //! Images between archives, daemons, layouts and registries, and what other programs say of the archives.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "helpers of tests state what they expect by panicking"
 )]
 
