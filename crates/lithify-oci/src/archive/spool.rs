@@ -46,10 +46,13 @@ pub(super) fn receive(
 ) -> Result<Arc<dyn ReadAt>, Error> {
     let mut head = [0; BLOCK];
     let read = fill_from(&mut reader, &mut head).map_err(|source| Error::Read { source })?;
+    let is_tar = read == BLOCK && is_tar(&head);
     let format = format(&head, read == BLOCK)?;
     // What was read for the look at its head must be read again.
     let whole = io::Cursor::new(head[..read].to_vec()).chain(reader);
     match format {
+        // The walk says what is wrong with it; there is no use in waiting for more.
+        Format::Plain if !is_tar => Ok(Arc::new(head[..read].to_vec())),
         Format::Plain => copy(Box::new(whole), limits, |source| Error::Read { source }),
         compressed => spool(decoder(compressed, whole)?, limits),
     }
@@ -68,10 +71,14 @@ fn fill_from(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+fn is_tar(head: &[u8; BLOCK]) -> bool {
+    *head == [0; BLOCK] || Header::new(head).is_ok()
+}
+
 /// `whole` tells whether `head` is all there; a shorter file can still be compressed.
 fn format(head: &[u8; BLOCK], whole: bool) -> Result<Format, Error> {
     // A tar whose first name looks like a magic number is still a tar.
-    if whole && (*head == [0; BLOCK] || Header::new(head).is_ok()) {
+    if whole && is_tar(head) {
         return Ok(Format::Plain);
     }
     let format = match head {

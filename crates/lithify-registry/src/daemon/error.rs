@@ -70,7 +70,7 @@ pub enum DaemonError {
         /// What was being done.
         operation: DaemonOperation,
         /// What went wrong.
-        source: Failure,
+        source: Box<Failure>,
     },
     /// The archive ended before it was complete.
     #[error("daemon at `{}`: {operation}: it broke off after {received} bytes: {source}", .socket.display())]
@@ -82,7 +82,7 @@ pub enum DaemonError {
         /// Bytes that came.
         received: u64,
         /// What went wrong.
-        source: Failure,
+        source: Box<Failure>,
     },
     /// It speaks an API older than [`LEAST_VERSION`], or none with a version that is understood.
     #[error("daemon at `{}`: its API has version `{}`, and {LEAST_VERSION} or a later one of the same kind is needed: `docker save` the image and use docker-archive:FILE", .socket.display(), .found.escape_debug())]

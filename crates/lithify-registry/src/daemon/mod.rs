@@ -255,7 +255,7 @@ impl Daemon {
             .map_err(|e| DaemonError::Transport {
                 socket: self.socket.clone(),
                 operation: operation.clone(),
-                source: Failure::of_body(e),
+                source: Box::new(Failure::of_body(e)),
             })?;
         match bytes.len() as u64 > ANSWER_BYTES {
             true => Err(self.answer(operation.clone(), "more bytes than it may have")),
@@ -267,7 +267,7 @@ impl Daemon {
         DaemonError::Transport {
             socket: self.socket.clone(),
             operation,
-            source: error.into(),
+            source: Box::new(error.into()),
         }
     }
 
@@ -326,7 +326,7 @@ impl Read for SavedImage {
                 socket: self.socket.clone(),
                 operation: self.operation.clone(),
                 received: self.received,
-                source: Failure::of_body(e),
+                source: Box::new(Failure::of_body(e)),
             })),
         }
     }
