@@ -122,7 +122,7 @@ fn failures_are_one_and_say_what_was_named() {
                 "-o".into(),
                 out.clone(),
             ],
-            "registr",
+            "example.com",
         ),
     ] {
         let output = lithify_output(&args);

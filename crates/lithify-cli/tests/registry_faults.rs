@@ -238,7 +238,7 @@ fn what_does_not_pass_is_an_error_that_says_so() {
                 (blob().times(1), Action::ResetAt(At::Percent(50))),
                 (blob().ranged(true), Action::ShiftRange(1)),
             ],
-            End::Badly(1, "were asked for"),
+            End::Badly(3, "the descriptor says"),
         ),
         (
             "not HTTP",

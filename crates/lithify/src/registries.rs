@@ -1,9 +1,11 @@
 //! Registries, connected to when the first one is needed.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use lithify_oci::{Limits, Located, Reference};
+use lithify_registry::config::{Config, Environment};
 use lithify_registry::{Client, ClientOptions, Repository, RepositoryContent};
 
 use crate::Error;
@@ -11,19 +13,49 @@ use crate::Error;
 /// Blobs transferred at the same time, unless something else is asked for.
 const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
+/// What says how registries are talked to, once one is needed.
+type Options = dyn Fn() -> Result<ClientOptions, lithify_registry::Error> + Send + Sync;
+
 /// How registries are talked to. Clones share connections and tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Registries {
-    options: ClientOptions,
+    options: Arc<Options>,
     client: Arc<OnceLock<Client>>,
+}
+
+impl Default for Registries {
+    /// As configured where configurations usually are.
+    fn default() -> Self {
+        Self::configured_by(|| {
+            let config = Config::load(Environment::of_process(), None)?;
+            Ok(ClientOptions::new(config))
+        })
+    }
+}
+
+impl fmt::Debug for Registries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registries")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Registries {
     /// Registries talked to in this way.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
+        Self::configured_by(move || Ok(options.clone()))
+    }
+
+    /// Registries talked to as this says when the first is needed: a configuration that is wrong is no concern of those who
+    /// need none.
+    #[must_use]
+    pub fn configured_by(
+        options: impl Fn() -> Result<ClientOptions, lithify_registry::Error> + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            options,
+            options: Arc::new(options),
             client: Arc::default(),
         }
     }
@@ -36,7 +68,7 @@ impl Registries {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::new(self.options.clone())?;
+        let client = Client::new((self.options)()?)?;
         Ok(self.client.get_or_init(|| client))
     }
 

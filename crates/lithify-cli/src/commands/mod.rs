@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify::{Limits, Platform, ReadOptions, Registries};
+use lithify::{Limits, Platform, ReadOptions};
 
 use crate::args::{Cli, Command, ReadArgs};
 use crate::progress::Renderer;
@@ -108,12 +108,11 @@ fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Render
         None => None,
     };
     let renderer = Arc::new(Renderer::new(quiet));
-    let client = registry::options(&args.registry)?;
     let options = ReadOptions {
         platform,
         store: args.store.choice(),
         pull: args.registry.policy,
-        registries: Registries::new(client),
+        registries: registry::registries(&args.registry)?,
         jobs: args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n))),
         limits,
         progress: Arc::clone(&renderer) as Arc<dyn lithify::Progress>,

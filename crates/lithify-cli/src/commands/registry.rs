@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
+use lithify::Registries;
 use lithify::registry::auth::{Credential, Credentials, Login};
 use lithify::registry::config::{Config, Environment};
 use lithify::registry::{Client, ClientOptions, Secret};
@@ -18,20 +19,16 @@ fn stored(error: lithify::registry::auth::CredentialsError) -> Failure {
     failed(lithify::registry::auth::Error::from(error))
 }
 
-fn config(file: Option<&Path>, insecure: bool) -> Result<Config, Failure> {
-    let config = Config::load(Environment::of_process(), file).map_err(failed)?;
+fn config(file: Option<&Path>, insecure: bool) -> Result<Config, lithify::registry::Error> {
+    let config = Config::load(Environment::of_process(), file)?;
     Ok(match insecure {
         true => config.with_insecure(true),
         false => config,
     })
 }
 
-/// How registries are talked to.
-pub(crate) fn options(args: &RegistryArgs) -> Result<ClientOptions, Failure> {
-    let mut options = ClientOptions::new(config(args.registries.as_deref(), args.insecure)?);
-    if let Some(retries) = args.retries {
-        options.retry.retries = retries;
-    }
+/// How registries are talked to. Configurations are read when the first one is needed.
+pub(crate) fn registries(args: &RegistryArgs) -> Result<Registries, Failure> {
     let mut credentials = Credentials::new(Environment::of_process());
     if let Some(file) = &args.authfile {
         credentials = credentials.with_file(file);
@@ -44,8 +41,15 @@ pub(crate) fn options(args: &RegistryArgs) -> Result<ClientOptions, Failure> {
         let credential = Credential::Basic { username, password };
         credentials = credentials.with_credential_for_all(credential);
     }
-    options.credentials = credentials;
-    Ok(options)
+    let (file, insecure, retries) = (args.registries.clone(), args.insecure, args.retries);
+    Ok(Registries::configured_by(move || {
+        let mut options = ClientOptions::new(config(file.as_deref(), insecure)?);
+        options.credentials = credentials.clone();
+        if let Some(retries) = retries {
+            options.retry.retries = retries;
+        }
+        Ok(options)
+    }))
 }
 
 /// One line of standard input.
@@ -111,7 +115,8 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
         false => ask_password()?,
     };
     let credential = Credential::Basic { username, password };
-    let mut options = ClientOptions::new(config(args.registries.as_deref(), args.insecure)?);
+    let config = config(args.registries.as_deref(), args.insecure).map_err(failed)?;
+    let mut options = ClientOptions::new(config);
     options.credentials =
         Credentials::new(Environment::empty()).with_credential_for_all(credential.clone());
     let host = args.registry.split('/').next().unwrap_or(&args.registry);

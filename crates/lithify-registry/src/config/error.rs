@@ -92,3 +92,16 @@ pub enum ConfigError {
         path: PathBuf,
     },
 }
+
+impl ConfigError {
+    /// Whether a file is where this user cannot look.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+        )
+    }
+}

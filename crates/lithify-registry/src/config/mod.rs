@@ -139,7 +139,15 @@ impl Config {
             Some(environment.system("/etc/lithify/registries.toml")),
         ];
         for path in usual.into_iter().flatten() {
-            if let Some(text) = read(&path)? {
+            let text = match read(&path) {
+                // Nobody named it; a service may run with another user's home.
+                Err(error) if error.is_out_of_reach() => {
+                    log::debug!("{error}");
+                    None
+                }
+                other => other?,
+            };
+            if let Some(text) = text {
                 log::debug!("registries are configured by {}", path.display());
                 return Self::parse(&text, &path, environment);
             }
