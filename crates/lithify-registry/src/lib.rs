@@ -15,6 +15,7 @@ mod document; // answers that are read as a whole
 mod error; // why not
 mod http; // requests and answers
 mod push; // writing
+mod referrers; // what refers to a manifest
 mod repository; // reading
 mod secret; // what is never printed
 mod session; // credentials, redirects, retries
