@@ -41,6 +41,15 @@ impl BesideStore {
 }
 
 impl Content for BesideStore {
+    /// The store may have some of them.
+    fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, blob::Error> {
+        self.remote.referrers(digest, artifact_type)
+    }
+
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
         if let Some(found) = self.lease.open_manifest(digest)? {
             return Ok(Some(found));
