@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lithify_digest::Digest;
 use lithify_oci::blob::{self, Blob, BlobName};
+use lithify_oci::manifest::Descriptor;
 use lithify_oci::{Content, Limits};
 use lithify_store::Lease;
 
