@@ -237,6 +237,10 @@ pub(crate) struct BuildArgs {
     /// Where images start on such a disk: multiples of this, 4K to 1G
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4K")]
     pub(crate) align: u64,
+    /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
+    /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
+    #[arg(long, value_name = "WHEN", default_value = "ignore")]
+    pub(crate) artifacts: lithify::Artifacts,
     /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
     #[arg(long)]
     pub(crate) no_fsync: bool,
@@ -252,6 +256,9 @@ pub(crate) struct BuildArgs {
 pub(crate) struct InspectArgs {
     /// The image
     pub(crate) image: String,
+    /// List what refers to it too: signatures, root hashes, filesystems made of it
+    #[arg(long)]
+    pub(crate) referrers: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -442,6 +449,9 @@ pub(crate) struct CopyArgs {
     /// Every platform the image is there for; without, the one --platform says
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
+    /// What refers to it too: signatures, root hashes, filesystems made of it
+    #[arg(long)]
+    pub(crate) referrers: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
     /// Describe what was copied as JSON
@@ -462,6 +472,9 @@ pub(crate) struct PullArgs {
     /// Every platform the image is there for; without, the one --platform says
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
+    /// What refers to it too: signatures, root hashes, filesystems made of it
+    #[arg(long)]
+    pub(crate) referrers: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
     /// Describe what was pulled as JSON

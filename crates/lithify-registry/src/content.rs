@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_digest::Digest;
 use lithify_oci::blob::{self, Blob, BlobName, RandomAccess};
+use lithify_oci::manifest::Descriptor;
 use lithify_oci::{Content, Limits, Located, Reference};
 use lithify_storage::{Cached, ReadAt};
 
@@ -152,6 +153,16 @@ impl Content for RepositoryContent {
         let reader = self.repository.blob(digest, size, offset);
         let reader = reader.map_err(|e| failed(BlobName::Layer(Box::new(*digest)), e))?;
         Ok(reader.map(|reader| Blob::new(reader, size.saturating_sub(offset))))
+    }
+
+    fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, blob::Error> {
+        self.repository
+            .referrers(digest, artifact_type)
+            .map_err(|e| failed(BlobName::Manifest(Box::new(*digest)), e))
     }
 
     fn distrust(&self) -> bool {

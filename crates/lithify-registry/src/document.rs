@@ -36,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) next: Option<String>,
     /// Where the answer came from.
     pub(crate) url: Url,
+    /// `OCI-Filters-Applied`.
+    pub(crate) filters: String,
 }
 
 impl Head {
@@ -51,6 +53,10 @@ impl Head {
                 .find_map(next_link)
                 .map(str::to_owned),
             url,
+            filters: response
+                .header("oci-filters-applied")
+                .unwrap_or("")
+                .to_owned(),
         }
     }
 }

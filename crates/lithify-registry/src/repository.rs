@@ -307,7 +307,7 @@ fn accept() -> [(&'static str, String); 1] {
     [("accept", MANIFESTS.join(", "))]
 }
 
-fn read_manifest(
+pub(crate) fn read_manifest(
     session: &Session<'_>,
     name: &ManifestName,
     operation: &Operation,

@@ -126,6 +126,9 @@ impl Store {
         };
         let mut taken = Vec::new();
         let (entries, blobs) = self.judge(options)?;
+        if !options.dry_run && !self.read_only() {
+            self.forget_referrers()?;
+        }
         let blobs = self.take_blobs(blobs, options.dry_run, &mut report)?;
         for (entry, verdict) in entries {
             if let Some(kept) = verdict {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lithify_digest::Digest;
 
 use crate::error::{Context as _, Error};
-use crate::names::read_as;
+use crate::names::{Entries, read_as};
 use crate::refs::{MAX_DOCUMENT, Part, Reference, is_document_type, references};
 use crate::{Store, sys};
 
@@ -72,13 +72,24 @@ impl Store {
     ///
     /// Parts that are missing lead nowhere: who pulls one platform stores an index without the others. Damaged ones
     /// are errors, or when `lenient` lead nowhere too.
+    ///
+    /// What was put here because it refers to an image is needed as long as that, and does not make it needed.
     pub(crate) fn needed_blobs(&self, lenient: bool) -> Result<BTreeSet<Digest>, Error> {
         let mut found = Found::default();
-        match self.listed() {
-            Ok(roots) => {
+        let mut waiting = Vec::new();
+        match read_as(self, |json| {
+            // What is no index to lithify may be one to other tools.
+            let (rest, referrers) = match Entries::parse(json) {
+                Ok(entries) => entries.without_referrers(),
+                Err(_) => (json.to_vec(), Vec::new()),
+            };
+            Ok((references(&rest)?, referrers))
+        }) {
+            Ok((roots, referrers)) => {
                 for root in &roots {
                     found.add(root.digest, role(root));
                 }
+                waiting = referrers;
             }
             Err(Error::Index { .. }) if lenient => {}
             Err(e) => return Err(e),
@@ -86,6 +97,24 @@ impl Store {
         for image in self.images()?.images {
             found.add(image.record.manifest, Role::Document);
         }
+        loop {
+            self.follow(&mut found, lenient)?;
+            let before = waiting.len();
+            waiting.retain(|referrer| {
+                let needed = found.roles.contains_key(&referrer.subject);
+                if needed {
+                    found.add(referrer.digest, Role::Document);
+                }
+                !needed
+            });
+            if waiting.len() == before {
+                return Ok(found.roles.into_keys().collect());
+            }
+        }
+    }
+
+    /// Finds what is led to by what was found.
+    fn follow(&self, found: &mut Found, lenient: bool) -> Result<(), Error> {
         while let Some(digest) = found.open.pop() {
             let strict = found.roles.get(&digest) == Some(&Role::Document);
             let references = match self.document(&digest)? {
@@ -101,7 +130,7 @@ impl Store {
                 found.add(reference.digest, role(reference));
             }
         }
-        Ok(found.roles.into_keys().collect())
+        Ok(())
     }
 
     /// What `index.json` refers to.

@@ -30,6 +30,9 @@ pub struct Description {
     pub config: Option<serde_json::Value>,
     /// The layers, bottom first.
     pub layers: Vec<LayerDescription>,
+    /// What refers to the manifest, by the word of its place; where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referrers: Option<Vec<ReferrerDescription>>,
     /// What a build wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
@@ -126,6 +129,34 @@ impl From<&lithify_verity::Sidecar> for Verity {
     }
 }
 
+/// Where an image file was taken from. Nothing but that place says that it is made of the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ArtifactSource {
+    /// Digest of the artifact's manifest.
+    pub manifest: String,
+    /// Its type.
+    pub artifact_type: String,
+}
+
+/// A manifest that refers to an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReferrerDescription {
+    /// Digest of the manifest.
+    pub digest: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// What else is said about it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// Something a build wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -142,6 +173,9 @@ pub struct Artifact {
     /// The hash tree behind the image, with `verity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verity: Option<Verity>,
+    /// Where it was taken from, if it was not made here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<ArtifactSource>,
     /// The diff_id of the layer this is an image of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff_id: Option<String>,

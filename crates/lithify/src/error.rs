@@ -100,6 +100,47 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// Nobody published what was not to be made here.
+    #[error(
+        "nobody published a {target} beside `{name}` ({manifest}): make it here with --artifacts use or without that \
+         option, or publish it with `lithify push --as`"
+    )]
+    NoArtifact {
+        /// The name of the image.
+        name: String,
+        /// Its manifest.
+        manifest: String,
+        /// Format and options.
+        target: String,
+    },
+    /// A part of an artifact is not what its manifest says.
+    #[error(
+        "artifact {artifact}: {part} should be {expected} bytes with that digest, found {found} with {found_digest}"
+    )]
+    ArtifactBlob {
+        /// Digest of the artifact's manifest.
+        artifact: Box<lithify_digest::Digest>,
+        /// Digest of the part.
+        part: Box<lithify_digest::Digest>,
+        /// Its size by the manifest.
+        expected: u64,
+        /// Bytes that came; one more than expected means at least so many.
+        found: u64,
+        /// The digest of those.
+        found_digest: Box<lithify_digest::Digest>,
+    },
+    /// A part of an artifact is larger than allowed.
+    #[error("artifact {artifact}: {found} bytes, at most {limit} are taken (limit `{option}`)")]
+    ArtifactTooLarge {
+        /// Digest of the artifact's manifest.
+        artifact: Box<lithify_digest::Digest>,
+        /// Its size by the manifest.
+        found: u64,
+        /// The limit.
+        limit: u64,
+        /// Its name.
+        option: &'static str,
+    },
     /// A blob that was being transferred cannot be read.
     #[error("blob {digest} cannot be read")]
     BlobRead {
@@ -586,6 +627,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::ArtifactSize { .. }
             | Self::ArtifactDigest { .. }
+            | Self::ArtifactBlob { .. }
             | Self::DescriptionJson { .. }
             | Self::DescriptionPath { .. }
             | Self::Sidecar { .. }

@@ -8,7 +8,7 @@ use lithify_oci::LayerKind;
 use lithify_oci::platform::EROFS_FEATURE;
 use lithify_oci::source::{Selector, Source, TarInput};
 
-use crate::description::{Description, LayerDescription, PlatformDescription};
+use crate::description::{Description, LayerDescription, PlatformDescription, ReferrerDescription};
 use crate::native::NativeBlob;
 use crate::{Error, ReadOptions};
 
@@ -296,6 +296,32 @@ impl Image {
             }
             Origin::Tar(_) => LayerInput::Blob(Box::new(std::io::stdin()), unknown),
         })
+    }
+
+    /// What its place lists as referring to its manifest: signatures, root hashes, filesystems made of it. Empty for
+    /// images without a manifest. Nothing is verified.
+    ///
+    /// # Errors
+    /// [`Error::Open`].
+    pub fn referrers(&self) -> Result<Vec<ReferrerDescription>, Error> {
+        let Some((content, digest)) = self
+            .oci()
+            .and_then(|oci| Some((oci.content()?, oci.manifest_digest()?)))
+        else {
+            return Ok(Vec::new());
+        };
+        let listed = content.referrers(digest, None).map_err(|e| Error::Open {
+            name: self.name.clone(),
+            source: Box::new(e.into()),
+        })?;
+        let described = listed.into_iter().map(|d| ReferrerDescription {
+            digest: d.digest.to_string(),
+            media_type: d.media_type,
+            size: d.size,
+            artifact_type: d.artifact_type,
+            annotations: d.annotations,
+        });
+        Ok(described.collect())
     }
 
     /// The image as data.

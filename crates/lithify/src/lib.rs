@@ -61,13 +61,14 @@ mod transfer; // from one place to another
 
 pub use artifact_dir::LayersDirectory;
 pub use build::{
-    BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output, UnknownCompression,
-    UnknownDisk, build,
+    Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output,
+    UnknownArtifacts, UnknownCompression, UnknownDisk, build,
 };
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use depot::StoreChoice;
 pub use description::{
-    Artifact, Description, LayerDescription, PlatformDescription, Stack, Verity,
+    Artifact, ArtifactSource, Description, LayerDescription, PlatformDescription,
+    ReferrerDescription, Stack, Verity,
 };
 pub use encode::LayerCompression;
 pub use error::{Error, Operation};

@@ -48,6 +48,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.drop_xattrs = args.drop_xattrs;
     options.disks = args.disk;
     options.alignment = args.align;
+    options.artifacts = args.artifacts;
     options.store = args.read.store.choice();
     options.durable = !args.no_fsync;
     options.digest = args.json;
@@ -73,6 +74,12 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             match description.artifacts.len() {
                 1 => say(&format!("{line} in {seconds:.2} s ({counts})")),
                 _ => say(&line),
+            }
+            if let Some(source) = &artifact.source {
+                say(&format!(
+                    "  taken as it was published, from {}",
+                    source.manifest
+                ));
             }
             if let Some(verity) = &artifact.verity {
                 say(&format!("  root hash {}", verity.root_hash));

@@ -11,7 +11,10 @@ use crate::human;
 pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
     let (read, _) = read_options(&args.read, true)?;
     let image = Image::open(&args.image, &read)?;
-    let description = image.describe();
+    let mut description = image.describe();
+    if args.referrers {
+        description.referrers = Some(image.referrers()?);
+    }
     if args.json {
         return print_json(&description);
     }
@@ -68,6 +71,13 @@ fn text(image: &Description) -> String {
             .escape_debug()
             .to_string();
         lines.push(format!("  {name} {size:>8} {kind}"));
+    }
+    if let Some(referrers) = &image.referrers {
+        lines.push(format!("referrers: {}", referrers.len()));
+        for referrer in referrers {
+            let kind = referrer.artifact_type.as_deref().unwrap_or("");
+            lines.push(format!("  {} {}", referrer.digest, kind.escape_debug()));
+        }
     }
     lines.push(String::new());
     lines.join("\n")

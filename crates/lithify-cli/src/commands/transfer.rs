@@ -14,6 +14,7 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
     let mut options = PullOptions::default();
     options.policy = args.policy;
     options.all_platforms = args.all_platforms;
+    options.referrers = args.referrers;
     options.downloads = Some(args.transfer.transfers);
     options.durable = !args.transfer.no_fsync;
     let started = Instant::now();
@@ -36,6 +37,7 @@ pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
     let (read, renderer) = read_options(&args.read, quiet)?;
     let mut options = copy_options(&args.transfer);
     options.all_platforms = args.all_platforms;
+    options.referrers = args.referrers;
     let started = Instant::now();
     let report = with_progress(&renderer, || {
         lithify::copy(&args.source, &args.destination, &options, &read)

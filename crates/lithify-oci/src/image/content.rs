@@ -9,7 +9,7 @@ use lithify_digest::Digest;
 use crate::Limits;
 use crate::blob::{self, Blob, BlobName, Expected, RandomAccess};
 use crate::layout::{Member, Members};
-use crate::manifest::Descriptor;
+use crate::manifest::{Descriptor, ImageManifest, media_type};
 
 /// Content by digest, wherever it is. Manifests and blobs are asked for apart, because registries keep
 /// them apart.
@@ -81,11 +81,71 @@ pub trait Content: Send + Sync + fmt::Debug {
         Ok(Some(Blob::new(reader, size.saturating_sub(offset))))
     }
 
+    /// The manifests there whose `subject` is `digest`, with `artifact_type` only those of that type (image-spec 1.1,
+    /// `manifest.md`). Each has its type and annotations in its descriptor.
+    ///
+    /// That one is listed proves nothing: whoever uses it reads it and looks at its `subject`.
+    ///
+    /// # Errors
+    /// Why they cannot be listed.
+    fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, blob::Error> {
+        let (_, _) = (digest, artifact_type);
+        Ok(Vec::new())
+    }
+
     /// Called when content was not what its digest says: whether it can be had from elsewhere, from where it is
     /// read next.
     fn distrust(&self) -> bool {
         false
     }
+}
+
+/// Those of some manifests whose `subject` is `digest`: how a layout's `index.json` is searched (image-spec 1.1,
+/// `image-layout.md`). Each is read and verified; what is not there, or no manifest lithify reads, is not among them.
+///
+/// # Errors
+/// Why one cannot be read, or is not what its descriptor says.
+pub fn referrers_among<'a, C: Content + ?Sized>(
+    content: &C,
+    manifests: impl IntoIterator<Item = &'a Descriptor>,
+    digest: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Vec<Descriptor>, blob::Error> {
+    let limits = Limits::default();
+    let (mut found, mut bytes): (Vec<Descriptor>, u64) = (Vec::new(), 0);
+    for entry in manifests {
+        bytes = bytes.saturating_add(entry.size);
+        if entry.media_type != media_type::OCI_MANIFEST
+            || found.iter().any(|d| d.digest == entry.digest)
+        {
+            continue;
+        }
+        if bytes > limits.document_bytes {
+            break;
+        }
+        let Some(raw) = read_manifest(content, entry, &limits)? else {
+            continue;
+        };
+        let Ok(manifest) = ImageManifest::parse(&raw, Some(&entry.media_type)) else {
+            continue;
+        };
+        if manifest
+            .subject
+            .as_ref()
+            .is_none_or(|s| s.digest != *digest)
+        {
+            continue;
+        }
+        let descriptor = manifest.described(entry.digest, entry.size);
+        if artifact_type.is_none_or(|wanted| descriptor.artifact_type.as_deref() == Some(wanted)) {
+            found.push(descriptor);
+        }
+    }
+    Ok(found)
 }
 
 /// An image's manifest or index, and where its parts are.
@@ -132,11 +192,26 @@ impl<T: Members + ?Sized> Content for T {
     fn open_blob(&self, digest: &Digest, _: Option<u64>) -> Result<Option<Blob>, blob::Error> {
         self.open(Member::Blob(digest))
     }
+
+    fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, blob::Error> {
+        let index = crate::layout::read_index(self, &Limits::default()).map_err(|source| {
+            blob::Error::Content {
+                name: BlobName::IndexJson,
+                verification: false,
+                source: Box::new(source),
+            }
+        })?;
+        referrers_among(self, &index.manifests, digest, artifact_type)
+    }
 }
 
 /// Reads and verifies a manifest or index; `None` if it is not there.
-pub(super) fn read_manifest(
-    content: &dyn Content,
+pub(super) fn read_manifest<C: Content + ?Sized>(
+    content: &C,
     descriptor: &Descriptor,
     limits: &Limits,
 ) -> Result<Option<Vec<u8>>, blob::Error> {

@@ -22,7 +22,7 @@ use crate::{Error, Limits};
 
 use content::LayerStore;
 
-pub use content::{Content, Located};
+pub use content::{Content, Located, referrers_among};
 
 pub use list::{Listed, ListedPlatform, list};
 

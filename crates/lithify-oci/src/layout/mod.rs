@@ -102,7 +102,10 @@ pub enum Error {
 }
 
 /// Checks `oci-layout` and reads `index.json`.
-pub(crate) fn read_index(members: &dyn Members, limits: &Limits) -> Result<Index, Error> {
+pub(crate) fn read_index<M: Members + ?Sized>(
+    members: &M,
+    limits: &Limits,
+) -> Result<Index, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Marker {

@@ -102,6 +102,21 @@ impl ImageManifest {
         })
     }
 
+    /// The descriptor of this manifest, whose bytes have that digest and size, for lists of what refers to its subject:
+    /// with its artifact type, which is its config's type where it does not say, and its annotations
+    /// (distribution-spec, "Listing Referrers").
+    #[must_use]
+    pub fn described(&self, digest: lithify_digest::Digest, size: u64) -> Descriptor {
+        let media_type = self.media_type.as_deref();
+        let mut descriptor =
+            Descriptor::new(media_type.unwrap_or(media_type::OCI_MANIFEST), digest, size);
+        let artifact_type = self.artifact_type.as_ref();
+        descriptor.artifact_type = Some(artifact_type.unwrap_or(&self.config.media_type).clone())
+            .filter(|t| !t.is_empty());
+        descriptor.annotations.clone_from(&self.annotations);
+        descriptor
+    }
+
     /// Checks that this is a container image whose layers lithify can decode.
     ///
     /// # Errors

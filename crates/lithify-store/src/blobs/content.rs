@@ -3,6 +3,7 @@
 use lithify_digest::Digest;
 use lithify_oci::Content;
 use lithify_oci::blob::{self, Blob, BlobName};
+use lithify_oci::manifest::Descriptor;
 
 use super::Lease;
 
@@ -14,6 +15,19 @@ impl Content for Lease {
 
     fn open_blob(&self, digest: &Digest, _: Option<u64>) -> Result<Option<Blob>, blob::Error> {
         open(self, digest, BlobName::Layer(Box::new(*digest)))
+    }
+
+    fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, blob::Error> {
+        let nameless = self.store().nameless().map_err(|e| blob::Error::Content {
+            name: BlobName::IndexJson,
+            verification: false,
+            source: Box::new(e),
+        })?;
+        lithify_oci::referrers_among(self, &nameless, digest, artifact_type)
     }
 }
 

@@ -12,7 +12,7 @@ use lithify_oci::manifest::{Descriptor, Index};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{INDEX_ANNOTATION, NAME_ANNOTATION};
+use super::{INDEX_ANNOTATION, NAME_ANNOTATION, SUBJECT_ANNOTATION};
 use crate::error::{Context as _, Error};
 use crate::store::OCI_INDEX;
 use crate::{Store, sys};
@@ -237,6 +237,55 @@ impl Entries {
         all
     }
 
+    /// Enters a manifest without a name, because it refers to `subject`, unless it is there.
+    pub(crate) fn enter_referrer(&mut self, subject: &Digest, manifest: &Descriptor) {
+        let there =
+            |entry: &RawValue| descriptor(entry).is_some_and(|d| d.digest == manifest.digest);
+        if self.manifests.iter().any(|entry| there(entry)) {
+            return;
+        }
+        let mut entry = manifest.clone();
+        let annotations = &mut entry.annotations;
+        // Its own annotations are in the manifest; here they could be taken for a name.
+        annotations.clear();
+        annotations.insert(SUBJECT_ANNOTATION.to_owned(), subject.to_string());
+        self.manifests.push(write_entry(&entry));
+        self.changed = true;
+    }
+
+    /// The manifests without names.
+    pub(crate) fn nameless(&self) -> Vec<Descriptor> {
+        let all = self.manifests.iter().filter_map(|e| descriptor(e));
+        all.filter(|d| name_of(d).is_none()).collect()
+    }
+
+    /// The index without the manifests that are there because of what they refer to, and those.
+    pub(crate) fn without_referrers(mut self) -> (Vec<u8>, Vec<Referrer>) {
+        let mut referrers = Vec::new();
+        self.manifests.retain(|entry| {
+            let referrer = Referrer::of(entry);
+            let stays = referrer.is_none();
+            referrers.extend(referrer);
+            stays
+        });
+        (self.to_bytes(), referrers)
+    }
+
+    /// Whether there are manifests that are there because of what they refer to.
+    pub(crate) fn has_referrers(&self) -> bool {
+        self.manifests
+            .iter()
+            .any(|entry| Referrer::of(entry).is_some())
+    }
+
+    /// Removes manifests that are there because of what they refer to, but are not needed.
+    pub(crate) fn retain_referrers(&mut self, needed: &std::collections::BTreeSet<Digest>) {
+        let before = self.manifests.len();
+        self.manifests
+            .retain(|entry| Referrer::of(entry).is_none_or(|r| needed.contains(&r.digest)));
+        self.changed |= self.manifests.len() != before;
+    }
+
     /// Enters an image, in place of those returned.
     pub(crate) fn enter(
         &mut self,
@@ -368,6 +417,28 @@ impl Entries {
                 self.manifests[at] = write_entry(&descriptor);
             }
             used.insert(ref_name);
+        }
+    }
+}
+
+/// A manifest that is there because of what it refers to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Referrer {
+    pub(crate) digest: Digest,
+    pub(crate) subject: Digest,
+}
+
+impl Referrer {
+    /// What got a name counts by that.
+    fn of(entry: &RawValue) -> Option<Self> {
+        let descriptor = descriptor(entry)?;
+        let subject = descriptor.annotations.get(SUBJECT_ANNOTATION)?;
+        match name_of(&descriptor) {
+            Some(_) => None,
+            None => Some(Self {
+                digest: descriptor.digest,
+                subject: subject.parse().ok()?,
+            }),
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::store::OCI_INDEX;
 pub const INDEX_ANNOTATION: &str = "dev.lithify.index";
 /// Annotation with the name of an image, whatever `ref.name` its platform has.
 pub const NAME_ANNOTATION: &str = "dev.lithify.name";
+/// Annotation of manifests without names: the digest of what they refer to, with which they go.
+pub const SUBJECT_ANNOTATION: &str = "dev.lithify.subject";
 /// Longest name of an image, in bytes.
 const MAX_NAME: usize = 4096;
 
@@ -65,6 +67,66 @@ impl Store {
         let replaced = entries.enter(name, descriptor, index);
         entries.write(self)?;
         Ok(replaced)
+    }
+
+    /// Keeps manifests, given with the digests of what they refer to, for as long as that is needed. In `index.json` they
+    /// have no names, which is how image layouts list such manifests (image-spec, `image-layout.md`). All their
+    /// parts have to be there.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], [`Error::Index`], or what the system said.
+    pub fn add_referrers(&self, referrers: &[(Digest, Descriptor)]) -> Result<(), Error> {
+        if referrers.is_empty() {
+            return Ok(());
+        }
+        self.writable()?;
+        let _lock = self.lock_store()?;
+        for (
+            _,
+            Descriptor {
+                digest,
+                size,
+                media_type,
+                ..
+            },
+        ) in referrers
+        {
+            let missing = |part: Digest, size| Error::MissingBlob {
+                image: digest.to_string(),
+                digest: Box::new(part),
+                size,
+            };
+            if !self.has_blob(digest, *size)? {
+                return Err(missing(*digest, *size));
+            }
+            if let Some(lack) = self.missing_part(digest, media_type)? {
+                return Err(missing(lack.part, lack.size));
+            }
+        }
+        let mut entries = Entries::read(self)?;
+        for (subject, manifest) in referrers {
+            entries.enter_referrer(subject, manifest);
+        }
+        entries.write(self)
+    }
+
+    /// Forgets manifests whose subjects nobody needs. For those who hold the lock of the store.
+    pub(crate) fn forget_referrers(&self) -> Result<(), Error> {
+        let mut entries = match Entries::read(self) {
+            Ok(entries) => entries,
+            // Then none were put into it.
+            Err(Error::Index { .. }) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        if entries.has_referrers() {
+            entries.retain_referrers(&self.needed_blobs(false)?);
+        }
+        entries.write(self)
+    }
+
+    /// The manifests in the list that have no names.
+    pub(crate) fn nameless(&self) -> Result<Vec<Descriptor>, Error> {
+        Ok(Entries::read(self)?.nameless())
     }
 
     /// Takes a name away, for all platforms or one, and returns what had it. The blobs stay until they are collected.

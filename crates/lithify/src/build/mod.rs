@@ -9,6 +9,7 @@ mod flat; // one image file
 pub(crate) mod fsmeta; // the merged image over layers
 pub(crate) mod layered; // a directory of images
 pub(crate) mod layers; // images of layers
+mod published; // images others made
 mod tar; // one tar
 pub(crate) mod verity; // hash trees
 
@@ -28,6 +29,8 @@ use filesystem::{Filesystem, Kind};
 pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
 pub use disks::{DiskKind, UnknownDisk};
 pub(crate) use flat::write as write_flat;
+pub(crate) use layers::layer_ids;
+pub use published::{Artifacts, UnknownArtifacts};
 
 /// What to make of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +99,8 @@ pub struct BuildOptions {
     pub disks: Vec<DiskKind>,
     /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
     pub alignment: u64,
+    /// Whether to take the image file where someone published it, beside the image. Only for one image file.
+    pub artifacts: Artifacts,
     /// Where images of layers are kept and looked for.
     pub store: StoreChoice,
     /// Wait until the artifact is on the disk, so that it survives a power cut. Default true.
@@ -114,6 +119,7 @@ impl Default for BuildOptions {
             drop_xattrs: false,
             disks: vec![DiskKind::Vmdk],
             alignment: lithify_erofs::BLOCK_SIZE as u64,
+            artifacts: Artifacts::default(),
             store: StoreChoice::default(),
             durable: true,
             digest: false,
@@ -151,6 +157,7 @@ impl BuildOptions {
     fn check(&self) -> Result<(), Error> {
         let default = Self::default();
         let is_image = !matches!(self.format, Format::Directory | Format::Tar);
+        let is_flat = matches!(self.format, Format::Erofs | Format::Squashfs);
         let has_disks = self.format == Format::ErofsLayers;
         let unused = [
             ("compression", self.compression.is_some() && !is_image),
@@ -160,6 +167,10 @@ impl BuildOptions {
             (
                 "an alignment",
                 self.alignment != default.alignment && !has_disks,
+            ),
+            (
+                "taking artifacts",
+                self.artifacts != Artifacts::Ignore && !is_flat,
             ),
             ("disks", self.disks != default.disks && !has_disks),
         ];
@@ -215,6 +226,9 @@ pub fn build(
     options.check()?;
     let flat = |kind| {
         let filesystem = Filesystem::new(kind, false, options)?;
+        if let Some(taken) = published::take(image, kind, output, options, read)? {
+            return Ok(taken);
+        }
         flat::build(image, &filesystem, output, options, read)
     };
     let result = match options.format {

@@ -8,6 +8,7 @@ use lithify_oci::manifest::{Descriptor, ImageManifest, media_type as oci};
 use lithify_verity::Sidecar;
 
 use super::blob::{Bytes, FileBlob};
+use super::facts::Facts;
 use super::{Publisher, described_bytes};
 use crate::build::filesystem::{Filesystem, Kind};
 use crate::build::{file_sha256, verity, write_flat};
@@ -21,7 +22,7 @@ const SQUASHFS: &str = "application/vnd.lithify.squashfs.v1";
 const EROFS: &str = "application/vnd.lithify.erofs.v1";
 /// Where the hash tree of an image is and its root, `{"roothash":…,"hashoffset":…}`, as artifact and as blob. containerd
 /// reads such a file beside an image, by the name the title annotation gives.
-pub(super) const VERITY: &str = "application/vnd.lithify.dmverity.v1+json";
+pub(crate) const VERITY: &str = "application/vnd.lithify.dmverity.v1+json";
 
 /// The annotation for a blob's file name.
 const TITLE: &str = "org.opencontainers.image.title";
@@ -33,9 +34,17 @@ pub(super) struct Artifact {
 }
 
 /// The type of the artifact with an image of that kind.
-pub(super) const fn media_type(kind: Kind) -> &'static str {
+pub(crate) const fn media_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Erofs => EROFS,
+        Kind::Squashfs => SQUASHFS,
+    }
+}
+
+/// The type of an image of that kind.
+pub(crate) const fn blob_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Erofs => oci::EROFS_DRAFT,
         Kind::Squashfs => SQUASHFS,
     }
 }
@@ -71,10 +80,7 @@ pub(super) fn flat(
         sidecar = Some(Verity::from(&Sidecar::from(&report)));
     }
     let digest = sha256(&place, pending.file())?;
-    let blob_type = match kind {
-        Kind::Erofs => oci::EROFS_DRAFT,
-        Kind::Squashfs => SQUASHFS,
-    };
+    let blob_type = blob_type(kind);
     let title = format!("image.{}", kind.name());
     let mut layer = Descriptor::new(blob_type, digest, size);
     layer.annotations = titled(&title);
@@ -83,7 +89,14 @@ pub(super) fn flat(
     if let Some(facts) = sidecar {
         layers.push(put_sidecar(publisher, &facts, &title)?);
     }
-    put(publisher, media_type(kind), subject, layers)
+    let facts = Facts::of(image, &build).map(|facts| facts.annotations());
+    put(
+        publisher,
+        media_type(kind),
+        subject,
+        layers,
+        facts.unwrap_or_default(),
+    )
 }
 
 /// Puts the root hashes of an image's layers.
@@ -96,7 +109,7 @@ pub(super) fn sidecars(
         .iter()
         .map(|(diff_id, facts)| put_sidecar(publisher, facts, &format!("{}.erofs", diff_id.hex())));
     let layers = layers.collect::<Result<_, _>>()?;
-    put(publisher, VERITY, subject, layers)
+    put(publisher, VERITY, subject, layers, BTreeMap::new())
 }
 
 fn put_sidecar(publisher: &Publisher<'_>, facts: &Verity, of: &str) -> Result<Descriptor, Error> {
@@ -112,12 +125,14 @@ fn put(
     artifact_type: &str,
     subject: &Descriptor,
     layers: Vec<Descriptor>,
+    annotations: BTreeMap<String, String>,
 ) -> Result<Artifact, Error> {
     let empty = b"{}";
     let config = described_bytes(oci::OCI_EMPTY, empty);
     publisher.put(&config, &Bytes(empty.to_vec()))?;
     let mut manifest = ImageManifest::new(config, layers.clone());
     manifest.artifact_type = Some(artifact_type.to_owned());
+    manifest.annotations = annotations;
     // Only what identifies it.
     manifest.subject = Some(Descriptor::new(
         &subject.media_type,

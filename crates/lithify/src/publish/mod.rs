@@ -7,9 +7,10 @@
 //!
 //! `squashfs` and `erofs-image`: the merged filesystem as one file, an artifact whose subject is the image's manifest.
 
-mod artifact; // manifests of artifacts
+pub(crate) mod artifact; // manifests of artifacts
 mod blob; // what is uploaded
 mod config; // rewritten configurations
+pub(crate) mod facts; // what an artifact says it is
 mod layers; // EROFS layers and their descriptors
 mod spec; // the two conventions
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lithify_digest::Digest;
 use lithify_oci::blob::{self, Blob, BlobName};
+use lithify_oci::manifest::Descriptor;
 use lithify_oci::{Content, Limits};
 use lithify_store::Lease;
 
@@ -41,6 +42,15 @@ impl BesideStore {
 }
 
 impl Content for BesideStore {
+    /// The store may have some of them.
+    fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, blob::Error> {
+        self.remote.referrers(digest, artifact_type)
+    }
+
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
         if let Some(found) = self.lease.open_manifest(digest)? {
             return Ok(Some(found));

@@ -22,6 +22,8 @@ use crate::{Error, Image, ReadOptions};
 pub struct CopyOptions {
     /// Copy it for all platforms, not for one.
     pub all_platforms: bool,
+    /// Copy what refers to it too: signatures, root hashes, filesystems made of it.
+    pub referrers: bool,
     /// Blobs copied at the same time; `None` is 4.
     pub transfers: Option<NonZeroUsize>,
     /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
@@ -34,6 +36,7 @@ impl Default for CopyOptions {
     fn default() -> Self {
         Self {
             all_platforms: false,
+            referrers: false,
             transfers: None,
             chunk: None,
             durable: true,
@@ -53,6 +56,9 @@ pub struct CopyReport {
     pub digest: String,
     /// Media type of that.
     pub media_type: String,
+    /// Digests of the manifests that refer to it and were copied too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<String>,
     /// What happened to the blobs.
     pub blobs: TransferCounts,
 }
@@ -77,9 +83,16 @@ pub fn copy(
     // Who is to get it is known to be able to before anything is read.
     let to = self::destination(destination, Some(&parsed), options, read)?;
     let plan = match options.all_platforms {
-        true => Plan::of_all(source, &locate(source, &parsed, read)?, limits)?,
-        false => Plan::of_image(&Image::open(source, read)?, limits, to.takes_plain_layers())?,
+        true => {
+            let located = locate(source, &parsed, read)?;
+            Plan::of_all(source, &located, options.referrers, limits)?
+        }
+        false => {
+            let image = Image::open(source, read)?;
+            Plan::of_image(&image, options.referrers, limits, to.takes_plain_layers())?
+        }
     };
+    let referrers = plan.referrers();
     let (digest, media_type) = match plan.root() {
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
         None => return Err(Error::NoLayers),
@@ -96,6 +109,7 @@ pub fn copy(
         destination: destination.to_owned(),
         digest,
         media_type,
+        referrers,
         blobs,
     })
 }

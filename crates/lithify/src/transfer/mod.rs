@@ -7,6 +7,7 @@ mod destination; // where images go
 mod layout; // to an OCI image layout
 mod plan; // what is to be transferred
 mod pull; // to the store, by policy
+pub(crate) mod referrers; // what refers to an image
 mod registry; // to a registry
 mod run; // doing it
 mod store; // to the store

@@ -12,6 +12,9 @@ use lithify_oci::{Content, Limits, Located};
 use super::BlobSource;
 use crate::{Error, Image};
 
+/// How far what refers to an image is followed: a signature of a list of parts of an artifact is three.
+const REFERRERS_DEPTH: usize = 4;
+
 /// An image's parts.
 pub(crate) struct Plan {
     /// Each blob once.
@@ -29,8 +32,14 @@ pub(crate) struct PlannedBlob {
 }
 
 impl Plan {
-    /// One image, for one platform. Layers of an image without a manifest are compressed, or left `plain`.
-    pub(crate) fn of_image(image: &Image, limits: &Limits, plain: bool) -> Result<Self, Error> {
+    /// One image, for one platform; with `referrers`, what refers to it too. Layers of an image without a manifest are
+    /// compressed, or left `plain`.
+    pub(crate) fn of_image(
+        image: &Image,
+        referrers: bool,
+        limits: &Limits,
+        plain: bool,
+    ) -> Result<Self, Error> {
         let not_an_image = || Error::NotTransferable {
             name: image.name().to_owned(),
         };
@@ -48,15 +57,39 @@ impl Plan {
         root.platform = Some(oci.platform().clone());
         let located = Located::new(Arc::clone(content), root.clone(), oci.names().to_vec());
         let mut builder = Builder::new(image.name(), &located, limits);
+        builder.seen.insert(root.digest);
         builder.document(&root, raw.to_vec(), 1)?;
+        if referrers {
+            builder.referrers()?;
+        }
         Ok(builder.finish())
     }
 
-    /// All that a manifest or index refers to.
-    pub(crate) fn of_all(name: &str, located: &Located, limits: &Limits) -> Result<Self, Error> {
+    /// All that a manifest or index refers to; with `referrers`, what refers to any of it too.
+    pub(crate) fn of_all(
+        name: &str,
+        located: &Located,
+        referrers: bool,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let mut builder = Builder::new(name, located, limits);
         builder.visit(&located.root, 1)?;
+        if referrers {
+            builder.referrers()?;
+        }
         Ok(builder.finish())
+    }
+
+    /// The digests of what refers to other manifests here.
+    pub(crate) fn referrers(&self) -> Vec<String> {
+        let others = self
+            .documents
+            .split_last()
+            .map_or(&[][..], |(_, others)| others);
+        let refers = others
+            .iter()
+            .filter(|(d, bytes)| super::referrers::of(d, bytes).is_some());
+        refers.map(|(d, _)| d.digest.to_string()).collect()
     }
 
     /// The manifest or index everything belongs to.
@@ -106,6 +139,15 @@ impl<'a> Builder<'a> {
         if !self.seen.insert(descriptor.digest) {
             return Ok(());
         }
+        let bytes = self.read(descriptor)?.ok_or_else(|| {
+            let name = BlobName::Manifest(Box::new(descriptor.digest));
+            self.failed(blob::Error::Missing { name })
+        })?;
+        self.document(descriptor, bytes, depth)
+    }
+
+    /// Reads a manifest or index, within the limits for all of them.
+    fn read(&mut self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>, Error> {
         if self.seen.len() > self.limits.index_entries {
             let limit = self.limits.index_entries;
             return Err(self.failed(lithify_oci::Error::IndexEntries { limit }));
@@ -115,15 +157,57 @@ impl<'a> Builder<'a> {
             let limit = self.limits.document_bytes;
             return Err(self.failed(lithify_oci::Error::DocumentBytes { limit }));
         }
-        let bytes = self
-            .located
+        self.located
             .read_manifest(descriptor, self.limits)
-            .map_err(|e| self.failed(e))?
-            .ok_or_else(|| {
-                let name = BlobName::Manifest(Box::new(descriptor.digest));
-                self.failed(blob::Error::Missing { name })
-            })?;
-        self.document(descriptor, bytes, depth)
+            .map_err(|e| self.failed(e))
+    }
+
+    /// Adds what refers to anything here, and what refers to that, each once. The root stays last: until it is put,
+    /// nothing of it can be seen.
+    fn referrers(&mut self) -> Result<(), Error> {
+        let Some(root) = self.plan.documents.pop() else {
+            return Ok(());
+        };
+        let documents = self.plan.documents.iter().map(|(d, _)| d.digest);
+        let mut open: Vec<_> = documents.chain([root.0.digest]).collect();
+        for _ in 0..REFERRERS_DEPTH {
+            let mut found = Vec::new();
+            for subject in open {
+                let listed = self.located.content.referrers(&subject, None);
+                for entry in listed.map_err(|e| self.failed(e))? {
+                    if self.referrer(&subject, &entry)? {
+                        found.push(entry.digest);
+                    }
+                }
+            }
+            open = found;
+        }
+        self.plan.documents.push(root);
+        Ok(())
+    }
+
+    /// Adds a manifest that is said to refer to another; `false` if it does not, or is known.
+    fn referrer(&mut self, subject: &Digest, entry: &Descriptor) -> Result<bool, Error> {
+        if !self.seen.insert(entry.digest) {
+            return Ok(false);
+        }
+        let Some(bytes) = self.read(entry)? else {
+            log::warn!("{}: it is listed, but not there; left out", entry.digest);
+            return Ok(false);
+        };
+        match super::referrers::of(entry, &bytes) {
+            Some((found, descriptor)) if found == *subject => {
+                self.document(&descriptor, bytes, 1)?;
+                Ok(true)
+            }
+            _ => {
+                let digest = &entry.digest;
+                log::warn!(
+                    "{digest}: it is listed among what refers to {subject}, but does not; left out"
+                );
+                Ok(false)
+            }
+        }
     }
 
     fn document(

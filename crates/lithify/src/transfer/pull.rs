@@ -60,6 +60,8 @@ pub struct PullOptions {
     pub policy: PullPolicy,
     /// Pull it for all platforms, not for one.
     pub all_platforms: bool,
+    /// Pull what refers to it too: signatures, root hashes, filesystems made of it.
+    pub referrers: bool,
     /// Blobs pulled at the same time; `None` is 4.
     pub downloads: Option<NonZeroUsize>,
     /// Wait until everything is on the disk. Default true.
@@ -71,6 +73,7 @@ impl Default for PullOptions {
         Self {
             policy: PullPolicy::Always,
             all_platforms: false,
+            referrers: false,
             downloads: None,
             durable: true,
         }
@@ -93,6 +96,9 @@ pub struct PullReport {
     pub platform: Option<String>,
     /// Whether anything was pulled or looked up at all.
     pub pulled: bool,
+    /// Digests of the manifests that refer to it and were pulled too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<String>,
     /// What happened to the blobs.
     pub blobs: TransferCounts,
 }
@@ -140,7 +146,10 @@ fn pull_into(
 ) -> Result<PullReport, Error> {
     let name = name_in_store(reference);
     let wanted = read.platform.clone().unwrap_or_else(Platform::host);
+    // Whether what refers to it is all in the store, only the registry knows.
+    let here = options.policy == PullPolicy::Never || !options.referrers;
     if options.policy != PullPolicy::Always
+        && here
         && let Some(found) = in_store(&store.lease()?, &name, &wanted, options.all_platforms)?
     {
         return Ok(PullReport {
@@ -149,6 +158,7 @@ fn pull_into(
             index: found.index.map(|d| d.to_string()),
             platform: found.descriptor.platform.map(|p| p.to_string()),
             pulled: false,
+            referrers: Vec::new(),
             blobs: TransferCounts::default(),
         });
     }
@@ -165,11 +175,12 @@ fn pull_into(
         remote: located.content,
     });
     let (plan, index, platform) = if options.all_platforms {
-        (Plan::of_all(&name, &located, limits)?, None, None)
+        let plan = Plan::of_all(&name, &located, options.referrers, limits)?;
+        (plan, None, None)
     } else {
         let image = Image::of_located(&name, located.clone(), read)?;
         let platform = image.oci().map(|oci| oci.platform().to_string());
-        let plan = Plan::of_image(&image, limits, false)?;
+        let plan = Plan::of_image(&image, options.referrers, limits, false)?;
         let index = root.digest;
         let chosen = plan.root().is_some_and(|manifest| manifest.digest != index);
         if chosen && let Some(bytes) = read_root(&name, &located, read)? {
@@ -178,6 +189,7 @@ fn pull_into(
         (plan, chosen.then_some(index), platform)
     };
     let digest = plan.root().map_or(root.digest, |d| d.digest);
+    let referrers = plan.referrers();
     let at_a_time = read.registries.at_a_time(options.downloads, [reference])?;
     let blobs = run(plan, Box::new(destination), at_a_time, read)?;
     Ok(PullReport {
@@ -186,6 +198,7 @@ fn pull_into(
         index: index.map(|d| d.to_string()),
         platform,
         pulled: true,
+        referrers,
         blobs,
     })
 }

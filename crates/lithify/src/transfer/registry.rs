@@ -57,7 +57,13 @@ impl Destination for RegistryDestination {
 
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
         let name = ManifestName::Digest(manifest.digest);
-        self.repository.put_manifest(&name, manifest, bytes)?;
+        let stored = self.repository.put_manifest(&name, manifest, bytes)?;
+        // What was put twice may be listed already; who lists it finds out.
+        if let Some((subject, referrer)) = super::referrers::of(manifest, bytes)
+            && !stored.lists_referrers
+        {
+            self.repository.list_referrer(&subject, &referrer)?;
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some((manifest.clone(), bytes.to_vec()));
         Ok(())

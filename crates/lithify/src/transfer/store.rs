@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use lithify_digest::Digest;
 use lithify_oci::manifest::Descriptor;
@@ -24,6 +24,8 @@ pub(crate) struct StoreDestination {
     cancel: CancelToken,
     /// Buffers not in use.
     buffers: Mutex<Vec<Vec<u8>>>,
+    /// What refers to something else, and to what.
+    referrers: Mutex<Vec<(Digest, Descriptor)>>,
 }
 
 impl StoreDestination {
@@ -39,6 +41,7 @@ impl StoreDestination {
             index: None,
             cancel,
             buffers: Mutex::default(),
+            referrers: Mutex::default(),
         })
     }
 
@@ -56,11 +59,7 @@ impl StoreDestination {
 
     fn fill(&self, ingest: &mut Ingest, content: &dyn BlobSource) -> Result<(), Error> {
         let digest = *ingest.digest();
-        let lock = || {
-            self.buffers
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        };
+        let lock = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reader = content.open(ingest.offset())?;
         let mut buffer = lock().pop().unwrap_or_else(|| vec![0; BUFFER]);
         loop {
@@ -111,12 +110,24 @@ impl Destination for StoreDestination {
     }
 
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
-        Ok(self.lease.put(&manifest.digest, bytes)?)
+        self.lease.put(&manifest.digest, bytes)?;
+        if let Some(referrer) = super::referrers::of(manifest, bytes) {
+            let mut referrers = self
+                .referrers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            referrers.push(referrer);
+        }
+        Ok(())
     }
 
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
         let store = self.lease.store();
         store.tag(&self.name, root, self.index.as_ref())?;
-        Ok(())
+        let referrers = self.referrers.into_inner();
+        let mut referrers = referrers.unwrap_or_else(PoisonError::into_inner);
+        // The image itself has its name.
+        referrers.retain(|(_, d)| d.digest != root.digest);
+        Ok(store.add_referrers(&referrers)?)
     }
 }

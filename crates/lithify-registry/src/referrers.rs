@@ -1,0 +1,195 @@
+//! What refers to a manifest: signatures, root hashes, filesystems made of it (distribution-spec 1.1, "Listing Referrers").
+//!
+//! Registries without that API have the same list under a tag made of the digest, which those who push keep up to
+//! date ("Referrers Tag Schema"). Both are the registry's word: whoever uses what is listed reads the manifest by its
+//! digest and looks at its `subject`.
+
+use lithify_digest::Digest;
+use lithify_oci::manifest::{Descriptor, Index, media_type};
+
+use crate::error::{Error, Operation};
+use crate::http::url::encode;
+use crate::repository::{ManifestName, Repository, read_manifest};
+
+/// Most referrers of one manifest.
+const MAX_REFERRERS: usize = 10_000;
+/// Longest list under a tag, in bytes. Registries take manifests of 4 MiB at most.
+const MAX_LIST: u64 = 4 << 20;
+/// How often an entry is put into a list under a tag that others write at the same time.
+const TRIES: usize = 2;
+
+impl Repository {
+    /// The manifests whose `subject` is `digest`, each once; with `artifact_type`, only those of that type.
+    ///
+    /// The registry itself is asked, not its mirrors: they list what they happen to have. Where it has no such API, the
+    /// list under the tag is read. A manifest nothing refers to, or that does not exist, has an empty list.
+    ///
+    /// # Errors
+    /// [`Error::Answer`] for a list that is none or too long, and anything a registry may do wrong.
+    pub fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, Error> {
+        let mut found = match self.referrers_by_api(digest, artifact_type)? {
+            Some(found) => found,
+            None => {
+                log::info!(
+                    "{}: it does not list referrers; reading the tag",
+                    self.name()
+                );
+                let list = self.referrers_by_tag(digest)?;
+                let mut found = list.map(|index| index.manifests).unwrap_or_default();
+                found.retain(|d| artifact_type.is_none_or(|t| is_type(d, t)));
+                found
+            }
+        };
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|d| seen.insert(d.digest));
+        Ok(found)
+    }
+
+    /// `None` if the registry has no such API.
+    fn referrers_by_api(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        let operation = Operation::Referrers(Box::new(*digest));
+        let mut path = format!("referrers/{digest}");
+        if let Some(wanted) = artifact_type {
+            path.push_str("?artifactType=");
+            path.push_str(&encode(wanted));
+        }
+        let mut found = Vec::new();
+        let mut other = false;
+        let pages = self.pages(&path, &operation, |page| {
+            // A page of another kind is that of a proxy or of a server that answers 200 to everything.
+            if page.head.media_type != media_type::OCI_INDEX {
+                other = found.is_empty();
+                return Err("no image index in it");
+            }
+            let index = Index::parse(&page.bytes).map_err(|_| "no image index in it")?;
+            let applied = page
+                .head
+                .filters
+                .split(',')
+                .any(|f| f.trim() == "artifactType");
+            let fits = |d: &Descriptor| match artifact_type {
+                None => true,
+                Some(wanted) => is_type(d, wanted) || (applied && d.artifact_type.is_none()),
+            };
+            found.extend(index.manifests.into_iter().filter(fits));
+            match found.len() > MAX_REFERRERS {
+                true => Err("more than 10000 referrers"),
+                false => Ok(()),
+            }
+        });
+        match pages {
+            Ok(()) => Ok(Some(found)),
+            Err(Error::Answer { .. }) if other => Ok(None),
+            Err(Error::NotFound { .. }) if found.is_empty() => Ok(None),
+            // What registries answer to paths they do not know, if not 404.
+            Err(Error::Status {
+                status: 400 | 405 | 501,
+                ..
+            }) if found.is_empty() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The list under the tag, `None` if there is none.
+    fn referrers_by_tag(&self, digest: &Digest) -> Result<Option<Index>, Error> {
+        let operation = Operation::Referrers(Box::new(*digest));
+        let session = self.origin();
+        let name = ManifestName::Tag(fallback_tag(digest));
+        let manifest = match read_manifest(&session, &name, &operation, MAX_LIST) {
+            Ok(manifest) => manifest,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let answer = |problem| Error::Answer {
+            host: session.endpoint.host.clone(),
+            operation: operation.clone(),
+            problem,
+        };
+        let declared = &manifest.descriptor.media_type;
+        if !declared.is_empty() && declared != media_type::OCI_INDEX {
+            return Err(answer("no image index under the tag for referrers"));
+        }
+        let index = Index::parse(&manifest.bytes)
+            .map_err(|_| answer("no image index under the tag for referrers"))?;
+        match index.manifests.len() > MAX_REFERRERS {
+            true => Err(answer("more than 10000 referrers")),
+            false => Ok(Some(index)),
+        }
+    }
+
+    /// Lists a manifest that was put among the referrers of its subject, under the tag. For registries whose answer to
+    /// it had [`Stored::lists_referrers`](crate::Stored::lists_referrers) false; `referrer` should have the
+    /// manifest's artifact type and annotations.
+    ///
+    /// Such lists are read, changed and put: of two who do so at once, one may lose. So it is read again, and once more
+    /// tried.
+    ///
+    /// # Errors
+    /// [`Error::Answer`] when the tag is no list, or the entry is lost each time; and anything a registry may do wrong.
+    pub fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
+        for attempt in 0..=TRIES {
+            let list = self.referrers_by_tag(subject)?;
+            let mut list = list.unwrap_or_else(|| Index::new(Vec::new()));
+            if list.manifests.iter().any(|d| d.digest == referrer.digest) {
+                return Ok(());
+            }
+            if attempt == TRIES {
+                break;
+            }
+            list.media_type = Some(media_type::OCI_INDEX.to_owned());
+            list.manifests.push(referrer.clone());
+            let operation = Operation::Referrers(Box::new(*subject));
+            let bytes = serde_json::to_vec(&list).map_err(|e| Error::Source {
+                operation,
+                source: e.into(),
+            })?;
+            let digest = Digest::of(lithify_digest::Algorithm::Sha256, &bytes);
+            let descriptor = Descriptor::new(media_type::OCI_INDEX, digest, bytes.len() as u64);
+            let name = ManifestName::Tag(fallback_tag(subject));
+            self.put_manifest(&name, &descriptor, &bytes)?;
+        }
+        Err(Error::Answer {
+            host: self.origin().endpoint.host.clone(),
+            operation: Operation::Referrers(Box::new(*subject)),
+            problem: "lost what was put into the list of referrers; others write it at the same time, try again",
+        })
+    }
+}
+
+fn is_type(descriptor: &Descriptor, wanted: &str) -> bool {
+    descriptor.artifact_type.as_deref() == Some(wanted)
+}
+
+/// The tag with a manifest's referrers: algorithm and digits, at most 32 and 64 of them.
+fn fallback_tag(digest: &Digest) -> String {
+    let text = digest.to_string();
+    let (algorithm, hex) = text.split_once(':').unwrap_or(("", &text));
+    let cut = |text: &str, length| text.chars().take(length).collect::<String>();
+    format!("{}-{}", cut(algorithm, 32), cut(hex, 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use lithify_digest::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn tags_are_no_longer_than_tags_may_be() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        assert_eq!(fallback_tag(&digest), digest.to_string().replace(':', "-"));
+        let digest = Digest::of(Algorithm::Sha512, b"x");
+        assert_eq!(
+            fallback_tag(&digest),
+            format!("sha512-{}", &digest.hex()[..64])
+        );
+    }
+}

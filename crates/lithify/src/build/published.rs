@@ -1,0 +1,357 @@
+//! Image files others made of an image and published beside it (`lithify push --as squashfs` and `erofs-image`), taken
+//! instead of made.
+//!
+//! Of an image's own parts, each has its digest in the image's manifest. Of an artifact, nothing in the image says that it
+//! is made of it: whoever may push to the repository may say so of anything. So it is never taken unasked; and where it
+//! is, it is what its digests say, a sound filesystem, and named in the description.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use lithify_digest::{Digest, Hasher};
+use lithify_oci::manifest::{Descriptor, ImageManifest};
+use lithify_oci::{Content, Located};
+use lithify_verity::Sidecar;
+
+use super::filesystem::{Filesystem, Kind};
+use super::{BuildOptions, BuildResult, artifact, output_path, verity};
+use crate::description::ArtifactSource;
+use crate::error::Operation;
+use crate::fs_image::FsImage;
+use crate::output::PendingFile;
+use crate::publish::artifact as published;
+use crate::publish::facts::Facts;
+use crate::{Error, Event, Image, Output, ReadOptions};
+
+/// Most artifacts of one image that are looked at.
+const MAX_LOOKED_AT: usize = 64;
+/// Longest file with a root hash, in bytes.
+const MAX_SIDECAR: u64 = 4096;
+/// Bytes copied at once.
+const BUFFER: usize = 256 << 10;
+
+/// Whether image files that were published beside an image are taken instead of made.
+///
+/// An image's layers are in its manifest by their digests; that a filesystem is made of them, only the registry says that
+/// lists it. Who may push to the repository may list what they like. Hence the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Artifacts {
+    /// Never.
+    #[default]
+    Ignore,
+    /// Where there is one; others are made.
+    Use,
+    /// Always: that there is none is an error.
+    Require,
+}
+
+/// A way to treat artifacts that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not what is done with artifacts: expected ignore, use or require", .found.escape_debug())]
+pub struct UnknownArtifacts {
+    /// What was given.
+    pub found: String,
+}
+
+impl FromStr for Artifacts {
+    type Err = UnknownArtifacts;
+
+    fn from_str(text: &str) -> Result<Self, UnknownArtifacts> {
+        match text {
+            "ignore" => Ok(Self::Ignore),
+            "use" => Ok(Self::Use),
+            "require" => Ok(Self::Require),
+            found => Err(UnknownArtifacts {
+                found: found.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Takes the image file that someone published, if that is asked for and someone did.
+pub(super) fn take(
+    image: &Image,
+    kind: Kind,
+    output: &Output,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Result<Option<BuildResult>, Error> {
+    if options.artifacts == Artifacts::Ignore {
+        return Ok(None);
+    }
+    let path = output_path(output, options.format)?;
+    if let Some(found) = find(image, kind, options, read)? {
+        log::info!(
+            "{}: taking the artifact {}",
+            image.name(),
+            found.manifest.digest
+        );
+        return found.fetch(kind, path, options, read).map(Some);
+    }
+    let target = options.target_name();
+    if options.artifacts == Artifacts::Require {
+        let manifest = image.oci().and_then(|oci| oci.manifest_digest());
+        return Err(Error::NoArtifact {
+            name: image.name().to_owned(),
+            manifest: manifest.map_or_else(|| "no manifest".to_owned(), Digest::to_string),
+            target,
+        });
+    }
+    log::info!("{}: nobody published a {target}; making it", image.name());
+    Ok(None)
+}
+
+/// An artifact that says it is what is wanted.
+struct Found<'a> {
+    image: &'a Image,
+    content: Arc<dyn Content>,
+    manifest: Descriptor,
+    filesystem: Descriptor,
+    /// The file with the root hash.
+    sidecar: Option<Descriptor>,
+    writer_version: Option<String>,
+}
+
+fn find<'a>(
+    image: &'a Image,
+    kind: Kind,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Result<Option<Found<'a>>, Error> {
+    let Some(((content, subject), facts)) = image
+        .oci()
+        .and_then(|oci| Some((oci.content()?, oci.manifest_digest()?)))
+        .zip(Facts::of(image, options))
+    else {
+        return Ok(None);
+    };
+    let failed = |e: lithify_oci::blob::Error| Error::Open {
+        name: image.name().to_owned(),
+        source: Box::new(e.into()),
+    };
+    let artifact_type = published::media_type(kind);
+    let listed = content
+        .referrers(subject, Some(artifact_type))
+        .map_err(failed)?;
+    let mut best: Option<Found<'_>> = None;
+    for entry in listed.into_iter().take(MAX_LOOKED_AT) {
+        let located = Located::new(Arc::clone(content), entry.clone(), Vec::new());
+        let Some(bytes) = located
+            .read_manifest(&entry, &read.limits.image)
+            .map_err(failed)?
+        else {
+            continue;
+        };
+        let Ok(manifest) = ImageManifest::parse(&bytes, Some(&entry.media_type)) else {
+            log::warn!(
+                "{}: it is listed as an artifact, but is none; passed over",
+                entry.digest
+            );
+            continue;
+        };
+        let refers = manifest
+            .subject
+            .as_ref()
+            .is_some_and(|s| s.digest == *subject);
+        let is_wanted = refers
+            && manifest.artifact_type.as_deref() == Some(artifact_type)
+            && facts.are_in(&manifest.annotations);
+        let (filesystem, sidecar) = match (&*manifest.layers, options.verity) {
+            ([filesystem], false) => (filesystem, None),
+            ([filesystem, sidecar], true) if sidecar.media_type == published::VERITY => {
+                (filesystem, Some(sidecar.clone()))
+            }
+            _ => continue,
+        };
+        if !is_wanted || filesystem.media_type != published::blob_type(kind) {
+            log::info!(
+                "{}: it is another kind of filesystem or of other files",
+                entry.digest
+            );
+            continue;
+        }
+        let writer_version = Facts::writer(&manifest.annotations).cloned();
+        let is_ours = writer_version.as_deref() == Some(crate::depot::WRITER_VERSION);
+        // Of those that say the same, the one a build would give byte for byte.
+        if best.is_none() || is_ours {
+            best = Some(Found {
+                image,
+                content: Arc::clone(content),
+                manifest: entry,
+                filesystem: filesystem.clone(),
+                sidecar,
+                writer_version,
+            });
+        }
+        if is_ours {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+impl Found<'_> {
+    /// Brings it to where the build's output goes.
+    fn fetch(
+        self,
+        kind: Kind,
+        path: &Path,
+        options: &BuildOptions,
+        read: &ReadOptions,
+    ) -> Result<BuildResult, Error> {
+        let limit = read.limits.layer.tar_bytes;
+        self.check_size(&self.filesystem, limit, "tar_bytes")?;
+        let pending = PendingFile::create(path, options.durable)?;
+        read.progress.event(Event::Started { layers: 1 });
+        let mut file: &std::fs::File = pending.file();
+        self.copy(&self.filesystem, read, &mut |data| {
+            file.write_all(data)
+                .map_err(|e| Error::output(Operation::Write, path, e))
+        })?;
+        read.progress.event(Event::Finishing);
+        let handle = pending.file().try_clone();
+        let handle = handle.map_err(|e| Error::output(Operation::Create, path, e))?;
+        let report = FsImage::open(path, handle, kind)?.verify()?;
+        let mut artifact = artifact(options.format, &path.to_string_lossy());
+        let digest = &self.filesystem.digest;
+        artifact.size = self.filesystem.size;
+        artifact.options = Filesystem::new(kind, false, options)?.options();
+        artifact.statistics = [("inodes".to_owned(), report.entries)].into();
+        if let Some(version) = self.writer_version.clone() {
+            artifact.writer_version = version;
+        }
+        artifact.source = Some(ArtifactSource {
+            manifest: self.manifest.digest.to_string(),
+            artifact_type: published::media_type(kind).to_owned(),
+        });
+        let mut pending_sidecar = None;
+        if let Some(descriptor) = &self.sidecar {
+            let facts = self.sidecar(descriptor, path, read)?;
+            let verify = lithify_verity::VerifyOptions {
+                root: Some(facts.root),
+                threads: read.threads(),
+            };
+            lithify_verity::verify(&**pending.file(), facts.hash_offset, &verify).map_err(|e| {
+                Error::Verity {
+                    path: path.to_path_buf(),
+                    source: Box::new(e),
+                }
+            })?;
+            verity::describe(&mut artifact, &facts, self.filesystem.size);
+            pending_sidecar = Some(verity::sidecar(path, &facts, options.durable)?);
+        }
+        if options.digest {
+            artifact.sha256 = Some(match digest.algorithm() {
+                lithify_digest::Algorithm::Sha256 => digest.hex(),
+                _ => {
+                    io::Seek::rewind(&mut file).map_err(|e| Error::input(path, e))?;
+                    super::file_sha256(path, pending.file())?
+                }
+            });
+        }
+        pending.commit(options.durable)?;
+        if let Some(sidecar) = pending_sidecar {
+            sidecar.commit(options.durable)?;
+        }
+        Ok(BuildResult {
+            artifacts: vec![artifact],
+            counts: Some((0, 1)),
+            ..BuildResult::default()
+        })
+    }
+
+    fn check_size(&self, part: &Descriptor, limit: u64, option: &'static str) -> Result<(), Error> {
+        match part.size <= limit {
+            true => Ok(()),
+            false => Err(Error::ArtifactTooLarge {
+                artifact: Box::new(self.manifest.digest),
+                found: part.size,
+                limit,
+                option,
+            }),
+        }
+    }
+
+    /// The root hash.
+    fn sidecar(
+        &self,
+        part: &Descriptor,
+        path: &Path,
+        read: &ReadOptions,
+    ) -> Result<Sidecar, Error> {
+        self.check_size(part, MAX_SIDECAR, "sidecar_bytes")?;
+        let mut bytes = Vec::new();
+        self.copy(part, read, &mut |data| {
+            bytes.extend_from_slice(data);
+            Ok(())
+        })?;
+        Sidecar::parse(&bytes).map_err(|source| Error::Sidecar {
+            path: verity::sidecar_path(path),
+            source: Box::new(source),
+        })
+    }
+
+    /// Reads a part, and compares it with its descriptor.
+    fn copy(
+        &self,
+        part: &Descriptor,
+        read: &ReadOptions,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let failed = |e: lithify_oci::blob::Error| Error::Open {
+            name: self.image.name().to_owned(),
+            source: Box::new(e.into()),
+        };
+        let missing = || {
+            let name = lithify_oci::blob::BlobName::Layer(Box::new(part.digest));
+            failed(lithify_oci::blob::Error::Missing { name })
+        };
+        let blob = self.content.open_blob(&part.digest, Some(part.size));
+        let blob = blob.map_err(failed)?.ok_or_else(missing)?;
+        let name = part.digest.to_string();
+        read.progress.event(Event::Layer {
+            index: 0,
+            name: &name,
+            blob_size: Some(part.size),
+        });
+        let mut reader = blob.into_reader().take(part.size.saturating_add(1));
+        let mut hasher = Hasher::new(part.digest.algorithm());
+        let mut buffer = vec![0; BUFFER];
+        let mut found = 0;
+        loop {
+            if read.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Error::of_reader(&part.digest, e)),
+            };
+            found += count as u64;
+            if found > part.size {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            sink(&buffer[..count])?;
+            read.progress.event(Event::Read {
+                index: 0,
+                blob_bytes: found,
+            });
+        }
+        let found_digest = hasher.finish();
+        if found != part.size || found_digest != part.digest {
+            return Err(Error::ArtifactBlob {
+                artifact: Box::new(self.manifest.digest),
+                part: Box::new(part.digest),
+                expected: part.size,
+                found,
+                found_digest: Box::new(found_digest),
+            });
+        }
+        Ok(())
+    }
+}
