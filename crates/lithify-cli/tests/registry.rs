@@ -645,7 +645,7 @@ fn files_of_erofs_layers_are_read_in_parts() {
     let sent: u64 = faulty
         .requests_on(&On::kind(Kind::Blob))
         .iter()
-        .map(|r| r.sent as u64)
+        .map(|r| r.sent)
         .sum();
     assert!(sent < 1_000_000, "{sent} bytes of 8 MB");
     // What is read as a whole is verified, and is the same.

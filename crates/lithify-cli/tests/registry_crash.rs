@@ -42,7 +42,7 @@ fn image(dir: &Path) {
     };
     (1..=5_u32)
         .fold(Layout::new(), |layout, n| {
-            let tar = layer([TarEntry::file(&format!("file{n}"), noise(n))]);
+            let tar = layer([TarEntry::file(format!("file{n}"), noise(n))]);
             layout.layer(&tar, lithify_testkit::Compression::None)
         })
         .write(dir);

@@ -103,8 +103,11 @@ fn answer(status: u16) -> Action {
     Action::Answer(Answer::status(status))
 }
 
+/// A name, what the registry does, and how a pull then ends.
+type Case = (&'static str, Vec<(On, Action)>, End);
+
 /// Runs cases side by side: most of their time is waiting.
-fn all(cases: Vec<(&'static str, Vec<(On, Action)>, End)>) {
+fn all(cases: Vec<Case>) {
     std::thread::scope(|scope| {
         let running: Vec<_> = cases
             .into_iter()
