@@ -486,7 +486,7 @@ pub(crate) struct PullArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// The registry, as HOST[:PORT], or a namespace in it, as HOST/NAME
+    /// The registry, as HOST or HOST:PORT, or a namespace in it, as HOST/NAME
     pub(crate) registry: String,
     /// The user
     #[arg(short, long, value_name = "USER")]
