@@ -411,6 +411,18 @@ fn signing_in_with_tokens() {
     let remote = format!("docker://{}/team/app:1", real.address());
 
     place.ok(&["push", "--creds", &creds, &image, &remote]);
+    // They are for one registry, not for any that takes part.
+    let two = place.fails(
+        &[
+            "copy",
+            "--creds",
+            &creds,
+            &remote,
+            "docker://other.example/x:1",
+        ],
+        2,
+    );
+    assert!(two.contains("lithify login"), "{two}");
     // One token did for all blobs and the manifests.
     assert!(tokens.requests().len() <= 3, "{:?}", tokens.asked());
     let listed = place.ok(&["-q", "ls", "--creds", &creds, &remote]);

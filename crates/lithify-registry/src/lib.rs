@@ -17,6 +17,7 @@ mod error; // why not
 pub mod headers; // what the fuzzer parses
 mod http; // requests and answers
 mod push; // writing
+mod realm; // asking for tokens
 mod referrers; // what refers to a manifest
 mod repository; // reading
 mod secret; // what is never printed

@@ -9,6 +9,7 @@ use crate::args::{PushArgs, PushForm};
 use crate::human;
 
 pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
+    super::transfer::check_creds(&args.read.registry, &args.image, &args.destination)?;
     let (read, renderer) = read_options(&args.read, quiet)?;
     let Some(form) = args.form else {
         let published = [

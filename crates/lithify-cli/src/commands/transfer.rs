@@ -6,7 +6,7 @@ use std::time::Instant;
 use lithify::{CopyOptions, PullOptions, ReadOptions, TransferCounts};
 
 use super::{Failure, print_json, read_options, with_progress};
-use crate::args::{CopyArgs, PullArgs, TagArgs, TransferArgs};
+use crate::args::{CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
 use crate::human;
 
 pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
@@ -33,7 +33,28 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
     Ok(writeln!(out, "{}", report.digest)?)
 }
 
+/// Credentials on the command line are for one registry: two would each see those of the other.
+pub(crate) fn check_creds(
+    registry: &RegistryArgs,
+    source: &str,
+    destination: &str,
+) -> Result<(), Failure> {
+    let host = |name: &str| match name.parse::<lithify::Source>() {
+        Ok(lithify::Source::Docker(name)) => {
+            Some(name.normalised().domain().unwrap_or_default().to_owned())
+        }
+        _ => None,
+    };
+    match (&registry.creds, host(source), host(destination)) {
+        (Some(_), Some(from), Some(to)) if from != to => Err(Failure::Usage(
+            "--creds are for one registry, and this speaks to two: use `lithify login`".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
+    check_creds(&args.read.registry, &args.source, &args.destination)?;
     let (read, renderer) = read_options(&args.read, quiet)?;
     let mut options = copy_options(&args.transfer);
     options.all_platforms = args.all_platforms;
