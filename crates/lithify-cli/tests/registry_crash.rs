@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{layer, stderr};
-use lithify_testkit::registry::{Faulty, Kind, On};
+use lithify_testkit::registry::{Action, Faulty, Kind, On};
 use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 
 /// Kills, unless `LITHIFY_TEST_KILLS` says another number.
@@ -72,6 +72,11 @@ fn killed_pulls_go_on_where_they_stopped() {
     let faulty = Faulty::start();
     faulty.add_layout(&layout, "team/app", "1");
     let name = format!("{}/team/app:1", faulty.address());
+    // Slow enough to be killed in the middle of a blob.
+    faulty.rule(
+        On::kind(Kind::Blob).method("GET"),
+        Action::Drip(64 << 10, Duration::from_millis(1)),
+    );
 
     let mut seed = 1_u64;
     let mut finished = 0;

@@ -78,7 +78,12 @@ fn case(what: &str, rules: Vec<(On, Action)>, end: &End) {
                     .args(["build", "--retries", "2", &remote, "-o"])
                     .arg(&out),
             );
-            assert!(!built.status.success(), "{what}");
+            assert_eq!(
+                built.status.code(),
+                Some(*code),
+                "{what}: {}",
+                stderr(&built)
+            );
             assert!(!out.exists(), "{what}");
         }
     }
@@ -238,7 +243,7 @@ fn what_does_not_pass_is_an_error_that_says_so() {
         (
             "wrong ranges",
             vec![
-                (blob().times(1), Action::ResetAt(At::Percent(50))),
+                (blob().ranged(false), Action::ResetAt(At::Percent(50))),
                 (blob().ranged(true), Action::ShiftRange(1)),
             ],
             End::Badly(3, "the descriptor says"),

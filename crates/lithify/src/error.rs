@@ -612,8 +612,8 @@ impl Error {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         match self {
-            Self::Open { source, .. } => source.is_verification(),
-            Self::Layer { source, .. } => source.is_verification(),
+            Self::Open { source, .. } => source.is_verification() || came_wrong(&**source),
+            Self::Layer { source, .. } => source.is_verification() || came_wrong(&**source),
             Self::Registry(source) => source.is_verification(),
             Self::Store(
                 lithify_store::Error::BlobDigest { .. }
@@ -655,6 +655,21 @@ impl From<lithify_registry::daemon::DaemonError> for Error {
     fn from(error: lithify_registry::daemon::DaemonError) -> Self {
         Self::Daemon(Box::new(error))
     }
+}
+
+/// Whether an error is a registry's that sent other bytes than it should, on the way through a reader.
+fn came_wrong(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error
+            .downcast_ref::<io::Error>()
+            .and_then(lithify_registry::source_of)
+        {
+            return found.is_verification();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl From<lithify_registry::Error> for Error {

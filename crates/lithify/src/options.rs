@@ -119,7 +119,7 @@ pub struct ReadOptions {
     pub daemon: DaemonOptions,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
-    /// Stops the work.
+    /// Stops the work. What waits for a registry stops by [`ClientOptions::cancelled`](lithify_registry::ClientOptions).
     pub cancel: CancelToken,
 }
 

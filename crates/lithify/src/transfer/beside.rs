@@ -18,7 +18,13 @@ pub(super) struct BesideStore {
 }
 
 impl BesideStore {
-    fn keep(&self, digest: &Digest, blob: Blob, limit: u64) -> Result<Blob, blob::Error> {
+    fn keep(
+        &self,
+        digest: &Digest,
+        blob: Blob,
+        limit: u64,
+        name: fn(Box<Digest>) -> BlobName,
+    ) -> Result<Blob, blob::Error> {
         let length = blob.len();
         if length > limit {
             return Ok(blob);
@@ -28,7 +34,7 @@ impl BesideStore {
             .take(length)
             .read_to_end(&mut bytes)
             .map_err(|source| blob::Error::Io {
-                name: BlobName::Layer(Box::new(*digest)),
+                name: name(Box::new(*digest)),
                 source,
             })?;
         // What is not what its digest says is noticed by who reads it; what cannot be kept now is kept later or reported then.
@@ -58,7 +64,7 @@ impl Content for BesideStore {
         match self.remote.open_manifest(digest)? {
             Some(blob) => {
                 let limit = Limits::default().manifest_bytes;
-                self.keep(digest, blob, limit).map(Some)
+                self.keep(digest, blob, limit, BlobName::Manifest).map(Some)
             }
             None => Ok(None),
         }
@@ -78,7 +84,7 @@ impl Content for BesideStore {
         match self.remote.open_blob(digest, size)? {
             Some(blob) => {
                 let limit = Limits::default().config_bytes;
-                self.keep(digest, blob, limit).map(Some)
+                self.keep(digest, blob, limit, BlobName::Config).map(Some)
             }
             None => Ok(None),
         }

@@ -64,6 +64,9 @@ pub(crate) fn run(
             scope.spawn(|| work.run());
         }
     });
+    if read.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
     if let Some(error) = work
         .error
         .into_inner()
