@@ -271,8 +271,13 @@ pub(crate) fn collect(locks: &Path, dry_run: bool) -> Result<u64, Error> {
             && sys::is_at(&file, &path).context("look at", &path)?
         {
             removed += 1;
-            if !dry_run {
-                fs::remove_file(&path).context("remove", &path)?;
+            if dry_run {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                // Who made it could not lock it, because of this one, and tries with another.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.context("remove", &path)?,
             }
         }
     }

@@ -109,8 +109,12 @@ pub(super) fn collect(
         }
         removed += 1;
         bytes.add(Bytes::of(&metadata));
-        if !dry_run {
-            fs::remove_file(&path).context("remove", &path)?;
+        if dry_run {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other.context("remove", &path)?,
         }
     }
     Ok((removed, bytes))
