@@ -47,6 +47,7 @@ impl From<lithify::Error> for Failure {
             | lithify::Error::Alignment { .. }
             | lithify::Error::PublishDestination { .. }
             | lithify::Error::OnePlatform { .. }
+            | lithify::Error::TransferDestination { .. }
             | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
             error => Self::Library(Box::new(error)),
         }
