@@ -685,3 +685,18 @@ fn files_of_erofs_layers_are_read_in_parts() {
     ]);
     assert!(fs::read(place.path("a.tar")).unwrap() == fs::read(place.path("b.tar")).unwrap());
 }
+
+/// A store someone named and that is none is said; nothing is read past it.
+#[test]
+fn a_store_that_is_none_is_no_reason_to_ask_the_registry() {
+    let place = Place::new();
+    let faulty = Faulty::start();
+    fs::create_dir(place.path("store")).unwrap();
+    fs::write(place.path("store/mine"), "mine\n").unwrap();
+    let name = format!("{}/team/app:1", faulty.address());
+    for policy in ["missing", "always", "never"] {
+        let said = place.fails(&["ls", "--pull", policy, &name], 1);
+        assert!(said.contains(&place.text("store")), "{policy}: {said}");
+    }
+    assert!(faulty.requests().is_empty());
+}

@@ -15,6 +15,7 @@ use lithify_store::Lease;
 pub(super) struct BesideStore {
     pub(super) lease: Lease,
     pub(super) remote: Arc<dyn Content>,
+    pub(super) limits: Limits,
 }
 
 impl BesideStore {
@@ -63,7 +64,7 @@ impl Content for BesideStore {
         }
         match self.remote.open_manifest(digest)? {
             Some(blob) => {
-                let limit = Limits::default().manifest_bytes;
+                let limit = self.limits.manifest_bytes;
                 self.keep(digest, blob, limit, BlobName::Manifest).map(Some)
             }
             None => Ok(None),
@@ -83,7 +84,7 @@ impl Content for BesideStore {
         }
         match self.remote.open_blob(digest, size)? {
             Some(blob) => {
-                let limit = Limits::default().config_bytes;
+                let limit = self.limits.config_bytes;
                 self.keep(digest, blob, limit, BlobName::Config).map(Some)
             }
             None => Ok(None),

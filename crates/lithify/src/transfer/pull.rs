@@ -145,12 +145,11 @@ fn pull_into(
     read: &ReadOptions,
 ) -> Result<PullReport, Error> {
     let name = name_in_store(reference);
-    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     // Whether what refers to it is all in the store, only the registry knows.
     let here = options.policy == PullPolicy::Never || !options.referrers;
     if options.policy != PullPolicy::Always
         && here
-        && let Some(found) = in_store(&store.lease()?, &name, &wanted, options.all_platforms)?
+        && let Some(found) = in_store(&store.lease()?, &name, options.all_platforms, read)?
     {
         return Ok(PullReport {
             reference: name,
@@ -173,6 +172,7 @@ fn pull_into(
     located.content = Arc::new(BesideStore {
         lease: destination.lease().clone(),
         remote: located.content,
+        limits: limits.clone(),
     });
     let (plan, index, platform) = if options.all_platforms {
         let plan = Plan::of_all(&name, &located, options.referrers, limits)?;
@@ -215,9 +215,10 @@ fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option
 fn in_store(
     lease: &Lease,
     name: &str,
-    wanted: &Platform,
     all: bool,
+    read: &ReadOptions,
 ) -> Result<Option<Tagged>, Error> {
+    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     let tagged = lease.store().find(name)?;
     // An index lists platforms; whether it has the right one is found when it is opened.
     let is_index = |t: &Tagged| t.descriptor.platform.is_none();
@@ -233,17 +234,17 @@ fn in_store(
     let Some(found) = best.or_else(|| tagged.into_iter().find(is_index)) else {
         return Ok(None);
     };
-    Ok(is_whole(lease, &found)?.then_some(found))
+    Ok(is_whole(lease, &found, &read.limits.image)?.then_some(found))
 }
 
 /// Whether the store has all parts of a manifest, by their sizes. Those of an index are looked for when it is opened.
-fn is_whole(lease: &Lease, found: &Tagged) -> Result<bool, Error> {
+fn is_whole(lease: &Lease, found: &Tagged, limits: &Limits) -> Result<bool, Error> {
     let Descriptor { digest, size, .. } = &found.descriptor;
     if !lease.has(digest, *size)? {
         return Ok(false);
     }
     let located = located(lease.clone(), found.clone());
-    let manifest = located.read_manifest(&found.descriptor, &Limits::default());
+    let manifest = located.read_manifest(&found.descriptor, limits);
     let Ok(Some(bytes)) = manifest else {
         return Ok(false);
     };
@@ -282,20 +283,28 @@ pub(crate) fn open_name(
 /// Finds an image by a bare name in the store, or pulls it into it. `None` when there is no store that can keep it.
 fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Located>, Error> {
     let name = name_in_store(reference);
-    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     let open = |create| {
         let options = OpenOptions::new().create(create).access(Access::Preferred);
         read.store.open(options)
     };
-    let existing = match read.store {
-        StoreChoice::None => None,
-        _ => open(false).ok(),
+    let asked_for = match read.store.directory() {
+        Ok(Some((_, asked_for))) => asked_for,
+        Ok(None) | Err(Error::NoStoreDirectory) => false,
+        Err(e) => return Err(e),
+    };
+    let existing = match open(false) {
+        Ok(store) => Some(store),
+        // One that is not there yet is made below.
+        Err(Error::NoStoreDirectory | Error::Store(lithify_store::Error::NoStore { .. })) => None,
+        // A default nobody asked for is no reason to fail.
+        Err(e) if asked_for => return Err(e),
+        Err(_) => None,
     };
     if read.pull != PullPolicy::Always
         && let Some(store) = &existing
     {
         let lease = store.lease()?;
-        if let Some(found) = in_store(&lease, &name, &wanted, false)? {
+        if let Some(found) = in_store(&lease, &name, false, read)? {
             return Ok(Some(located(lease, found)));
         }
     }
@@ -309,6 +318,7 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
         Some(store) => store,
         None => match open(true) {
             Ok(store) => store,
+            Err(e) if asked_for => return Err(e),
             Err(e) => {
                 log::info!("{e}; reading straight from the registry");
                 return Ok(None);
@@ -320,7 +330,7 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     }
     pull_into(&store, reference, &PullOptions::default(), read)?;
     let lease = store.lease()?;
-    let found = in_store(&lease, &name, &wanted, false)?;
+    let found = in_store(&lease, &name, false, read)?;
     Ok(found.map(|found| located(lease, found)))
 }
 
