@@ -5,6 +5,7 @@
     reason = "tests state what they expect by panicking"
 )]
 
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -8,6 +8,7 @@
 //! - [`Tar`] and [`Layout`]: small layers and images, written by the shortest code that can be read in one sitting.
 //! - [`registry`]: registries on loopback: a real one, and one that breaks in every way.
 //! - [`vm`]: a virtual machine that boots from the disks of a test.
+//! - [`program`]: programs a test writes and runs, itself included.
 //! - [`run`]: other programs; [`Mount`]: file systems that are unmounted again.
 //!
 //! A failed expectation panics: these are test helpers.
@@ -41,6 +42,7 @@ mod cpio; // archives for kernels
 mod escape; // showing odd bytes
 mod image; // small OCI layouts
 mod mount; // mounts with a guard
+pub mod program;
 pub mod registry;
 pub mod require;
 pub mod run;

@@ -12,7 +12,7 @@
 //! ```
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A program found on `PATH` (or in the system directories `sudo`-less users often lack: `/usr/sbin`, `/sbin`).
 #[must_use]
@@ -112,19 +112,9 @@ fn listed(name: &str) -> bool {
 fn skip(need: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    let binary = std::env::args()
-        .next()
-        .and_then(|path| {
-            Path::new(&path)
-                .file_stem()
-                .map(|s| s.to_string_lossy().into_owned())
-        })
-        .unwrap_or_default();
-    // Cargo appends a hash to the name of a test binary: noise in a report.
-    let binary = binary
-        .rsplit_once('-')
-        .map_or(binary.as_str(), |(name, _)| name);
-    let line = format!("skipped: {binary}::{test} needs {need}\n");
+    // Every crate's test program is called `it`: the package says more.
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let line = format!("skipped: {package}::{test} needs {need}\n");
     eprint!("{line}");
     if let Some(file) = std::env::var_os("LITHIFY_SKIPS") {
         // One `write` to a file opened for appending: lines of tests running side by side do not mix.

@@ -1,0 +1,26 @@
+//! Tests of `lithify-cli` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod artifacts;
+mod commit;
+mod common;
+mod contract;
+mod daemon;
+mod debian;
+mod layers;
+mod layers_mount;
+mod mount;
+mod native;
+mod outputs;
+mod peers;
+mod registry;
+mod registry_crash;
+mod registry_faults;
+mod reproducible;
+mod store;
+mod store_crash;
+mod transfer_archives;

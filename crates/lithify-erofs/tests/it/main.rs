@@ -1,0 +1,21 @@
+//! Tests of `lithify-erofs` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod attributes;
+mod common;
+mod compression;
+mod data;
+mod devices;
+mod fsmeta;
+mod layers;
+mod lazy;
+mod names;
+mod reader;
+mod roundtrip;
+mod size;
+mod stacks;
+mod writer;

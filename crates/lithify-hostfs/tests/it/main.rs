@@ -1,0 +1,15 @@
+//! Tests of `lithify-hostfs` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod common;
+mod escape;
+mod manifest;
+mod materialise;
+mod rootless;
+mod roundtrip;
+mod scan;
+mod upper;

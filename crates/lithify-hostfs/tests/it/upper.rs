@@ -1,0 +1,443 @@
+//! Overlays are mounted and changed; their upper directories, as layers, make the same changes when umoci applies them.
+#![cfg(target_os = "linux")]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use lithify_hostfs::{
+    CopyError, OverlayAttributes, UpperError, UpperOptions, UpperScanner, UpperSummary,
+};
+use lithify_layer::{TarWriter, WriteError};
+use lithify_testkit::{
+    Allow, Field, Layout, Mount, Snapshot, Tar, TarEntry, require, run, temp_dir,
+};
+use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
+use tempfile::TempDir;
+
+/// Data of files, into a tar.
+struct Data<'a>(&'a mut TarWriter<Vec<u8>>);
+
+impl ContentSink for Data<'_> {
+    type Error = WriteError;
+
+    fn begin(&mut self, _: u64, _: Option<&[DataSegment]>) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), WriteError> {
+        self.0.data(data)
+    }
+
+    fn finish(&mut self) -> Result<ContentId, WriteError> {
+        Ok(ContentId(0))
+    }
+}
+
+/// An upper directory as a layer's tar.
+fn commit(upper: &Path, options: UpperOptions) -> Result<(Vec<u8>, UpperSummary), UpperError> {
+    let mut scanner = UpperScanner::open(upper, options)?;
+    let mut tar = TarWriter::new(Vec::new());
+    while let Some(entry) = scanner.next_entry()? {
+        tar.append(&entry).unwrap();
+        if matches!(entry.kind, EntryKind::File { .. }) {
+            scanner
+                .copy_into(&mut Data(&mut tar))
+                .map_err(|e| match e {
+                    CopyError::Scan(e) => UpperError::Scan(e),
+                    other => panic!("{other}"),
+                })?;
+        } else {
+            let none = scanner.copy_into(&mut Data(&mut tar));
+            assert!(matches!(none, Err(CopyError::NoFile)));
+        }
+    }
+    Ok((tar.finish().unwrap(), scanner.finish()?))
+}
+
+/// What umoci makes of layers.
+fn unpacked(layers: &[&[u8]], dir: &Path) -> PathBuf {
+    let mut layout = Layout::new();
+    for tar in layers {
+        layout = layout.gzip_layer(tar);
+    }
+    let image = dir.join("image");
+    layout.write(&image);
+    let bundle = dir.join("bundle");
+    let mut umoci = run::command("umoci");
+    umoci.args(["unpack", "--image"]);
+    umoci
+        .arg(format!("{}:latest", image.display()))
+        .arg(&bundle);
+    run::ok(&mut umoci);
+    bundle.join("rootfs")
+}
+
+/// A base with something of everything that an overlay can change.
+fn base() -> Vec<u8> {
+    let mut tar = Tar::new();
+    tar.add(TarEntry::directory("./").mode(0o755).mtime(1000, 0));
+    for dir in [
+        "keep",
+        "gone",
+        "gone/deep",
+        "again",
+        "again/deep",
+        "moved",
+        "moved/deep",
+        "meta",
+        "types",
+    ] {
+        tar.add(
+            TarEntry::directory(dir)
+                .mode(0o750)
+                .owner(3, 4)
+                .mtime(1001, 5),
+        );
+    }
+    for (path, data) in [
+        ("keep/a", "a"),
+        ("keep/b", "b"),
+        ("gone/x", "x"),
+        ("gone/deep/y", "y"),
+        ("again/old", "old"),
+        ("again/deep/old", "old"),
+        ("moved/one", "one"),
+        ("moved/two", "two"),
+        ("moved/deep/three", "three"),
+        ("meta/file", "data that stays"),
+        ("meta/other", "other"),
+        ("types/file", "file"),
+        ("types/socket", "hidden by a socket"),
+    ] {
+        tar.add(
+            TarEntry::file(path, data)
+                .mode(0o640)
+                .owner(5, 6)
+                .mtime(1002, 7),
+        );
+    }
+    tar.add(TarEntry::hard_link("keep/link", "keep/a"));
+    tar.add(TarEntry::symlink("types/symlink", "file").mtime(1003, 0));
+    tar.add(TarEntry::directory("types/directory").mtime(1004, 0));
+    tar.add(TarEntry::file("types/directory/inside", "inside").mtime(1004, 0));
+    tar.finish()
+}
+
+/// A base, and an overlay over it.
+struct Overlay {
+    dir: TempDir,
+    base: Vec<u8>,
+    mount: Option<Mount>,
+}
+
+impl Overlay {
+    fn new(options: &str) -> Self {
+        let dir = temp_dir();
+        let base = base();
+        let lower = unpacked(&[&base], dir.path());
+        for name in ["upper", "work"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}{options}",
+            lower.display(),
+            path("upper"),
+            path("work")
+        );
+        let args = ["-t", "overlay", "overlay", "-o", &options].map(OsStr::new);
+        let mount = Mount::with(args).unwrap_or_else(|report| panic!("{report}"));
+        Self {
+            dir,
+            base,
+            mount: Some(mount),
+        }
+    }
+
+    fn view(&self) -> &Path {
+        self.mount.as_ref().unwrap().path()
+    }
+
+    fn upper(&self) -> PathBuf {
+        self.dir.path().join("upper")
+    }
+
+    fn run(&self, script: &str) {
+        let mut bash = run::command("bash");
+        run::ok(bash.args(["-ec", script]).current_dir(self.view()));
+    }
+
+    /// The upper directory, applied to the base, is what the overlay shows; and the same bytes each time.
+    fn check(&mut self, options: UpperOptions) -> UpperSummary {
+        let shown = Snapshot::of(self.view());
+        let (tar, summary) = commit(&self.upper(), options.clone()).unwrap();
+        let (again, _) = commit(&self.upper(), options.clone()).unwrap();
+        assert!(tar == again);
+        if options.view.is_none() {
+            // Not mounted, and in another place, where names are listed in another order.
+            self.mount = None;
+            let copy = self.dir.path().join("copy");
+            let args = ["-a", "--sparse=always"];
+            run::ok(run::command("cp").args(args).args([&self.upper(), &copy]));
+            let (again, _) = commit(&copy, options).unwrap();
+            assert!(tar == again);
+        }
+        let place = temp_dir();
+        let applied = unpacked(&[&self.base, &tar], place.path());
+        let allow = Allow::nothing()
+            .also("a tar holds no sockets", |d| {
+                d.field == Field::Presence && d.left.contains("socket")
+            })
+            .also(
+                "a file that is copied up parts from its other names, which still count it",
+                |d| d.field == Field::Links && d.path == b"keep/link",
+            )
+            .also(
+                "umoci leaves out what looks like an overlay's",
+                |d| matches!(&d.field, Field::Xattr(name) if name.starts_with(b"trusted.overlay.")),
+            );
+        shown.assert_same(&Snapshot::of(&applied), &allow);
+        summary
+    }
+}
+
+fn available() -> bool {
+    require::root() && require::tool("umoci") && require::kernel_filesystem("overlay")
+}
+
+const EDITS: &str = r#"
+    echo changed > keep/b; chown 70000:80000 keep/b; chmod 4711 keep/b
+    rm -r gone
+    rm -r again; mkdir -m 711 again; echo new > again/new; mkdir again/deep; ln again/new again/link
+    rm types/file; mkdir types/file; echo x > types/file/x
+    rm types/symlink; ln -s 'else where' types/symlink
+    rm -r types/directory; echo file > types/directory
+    rm types/socket
+    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("types/socket")'
+    mkfifo -m 600 types/pipe; mknod types/null c 1 3; mknod types/disk b 7 300
+    truncate -s 1M types/hole; echo end >> types/hole
+    mkdir -p new/a/b/c; ln -s /etc new/a/link
+    ln meta/file new/hard; ln new/a/link new/a/link-2; mv meta/other new/other; ln keep/a new/a-too
+    printf '\xff\n' > "new/$(printf 'odd\xff\nname')"
+    setfattr -n user.note -v text keep/b; setfattr -n trusted.mine -v mine new
+    setcap cap_net_raw+ep keep/b
+    setfacl -m u:9:rwx new
+    touch -d @-1.5 new/a
+    chmod 700 .
+"#;
+
+#[test]
+fn every_kind_of_change() {
+    if !available() || !require::tool("setcap") || !require::tool("setfacl") {
+        return;
+    }
+    let mut overlay = Overlay::new(",redirect_dir=off,metacopy=off,index=off");
+    overlay.run(EDITS);
+    let summary = overlay.check(UpperOptions::default());
+    assert_eq!(summary.sockets, 1);
+    assert_eq!((summary.redirected, summary.metacopies), (0, 0));
+    // `gone`, `meta/other`, and the socket.
+    assert_eq!(summary.whiteouts, 3);
+    // `again`, `types/file`, and what is new in the overlay: nothing below it is to be seen either.
+    assert!(summary.opaque >= 2, "{summary:?}");
+}
+
+#[test]
+fn an_overlay_that_nothing_changed() {
+    if !available() {
+        return;
+    }
+    let mut overlay = Overlay::new("");
+    let summary = overlay.check(UpperOptions::default());
+    assert_eq!(summary.entries, 1);
+}
+
+/// Overlays link one whiteout everywhere.
+#[test]
+fn many_whiteouts() {
+    if !available() {
+        return;
+    }
+    let mut overlay = Overlay::new(",redirect_dir=off,metacopy=off");
+    overlay.run("rm keep/a keep/b keep/link moved/one moved/two; rm -r gone/deep");
+    let summary = overlay.check(UpperOptions::default());
+    assert_eq!(summary.whiteouts, 6);
+}
+
+#[test]
+fn attributes_of_users() {
+    if !available() {
+        return;
+    }
+    let mut overlay = Overlay::new(",userxattr");
+    overlay.run("rm -r again; mkdir again; echo new > again/new; rm gone/x; echo b > keep/b");
+    // Root sees both kinds, and cannot know.
+    let ambiguous = commit(&overlay.upper(), UpperOptions::default());
+    assert!(matches!(ambiguous, Err(UpperError::Ambiguous { .. })));
+    let mut options = UpperOptions::default();
+    options.attributes = OverlayAttributes::User;
+    let summary = overlay.check(options);
+    assert!(summary.opaque >= 1 && summary.whiteouts >= 1);
+}
+
+/// What a user of the overlay set in the overlay's own namespace is the image's.
+#[test]
+fn attributes_that_only_look_like_the_overlays() {
+    if !available() {
+        return;
+    }
+    let mut overlay = Overlay::new(",redirect_dir=off,metacopy=off");
+    overlay.run("setfattr -n user.overlay.opaque -v y keep");
+    // Kernels before 6.7 refuse this.
+    let mut set = run::command("setfattr");
+    set.args(["-n", "trusted.overlay.opaque", "-v", "y", "moved"]);
+    let escapes = run::output(set.current_dir(overlay.view()))
+        .status
+        .success();
+    let mut options = UpperOptions::default();
+    options.attributes = OverlayAttributes::Trusted;
+    let mut scanner = UpperScanner::open(overlay.upper(), options.clone()).unwrap();
+    let mut found = Vec::new();
+    while let Some(entry) = scanner.next_entry().unwrap() {
+        assert_ne!(entry.kind, EntryKind::Opaque);
+        for (name, value) in entry.metadata.xattrs.iter() {
+            assert_eq!(value, b"y");
+            let path = String::from_utf8_lossy(entry.path.as_bytes());
+            found.push(format!("{path} {}", String::from_utf8_lossy(name)));
+        }
+    }
+    let expected = ["keep user.overlay.opaque", "moved trusted.overlay.opaque"];
+    assert_eq!(found, expected[..1 + usize::from(escapes)]);
+    overlay.check(options);
+}
+
+const RENAMES: &str = r#"
+    mv moved elsewhere
+    echo changed > elsewhere/one; rm elsewhere/two; mkdir elsewhere/new; echo n > elsewhere/new/n
+    mv elsewhere/deep keep/deeper
+    mkdir moved; echo m > moved/m
+    mv keep/deeper/three keep/three
+"#;
+
+#[test]
+fn renamed_directories_are_read_from_the_overlay() {
+    if !available() {
+        return;
+    }
+    let mut overlay = Overlay::new(",redirect_dir=on,metacopy=off");
+    overlay.run(RENAMES);
+    let Err(UpperError::Redirect { path, from }) =
+        commit(&overlay.upper(), UpperOptions::default())
+    else {
+        panic!("a renamed directory is no layer");
+    };
+    assert_eq!(path.as_bytes(), b"elsewhere");
+    assert_eq!(from, b"moved");
+    let mut options = UpperOptions::default();
+    options.view = Some(overlay.view().into());
+    let summary = overlay.check(options);
+    assert_eq!(summary.redirected, 2);
+}
+
+#[test]
+fn files_without_their_data_are_read_from_the_overlay() {
+    if !available() {
+        return;
+    }
+    let mut overlay = Overlay::new(",redirect_dir=on,metacopy=on");
+    overlay.run("chmod 600 meta/file; chown 1:2 meta/other; echo more >> meta/other; touch keep/a");
+    let error = commit(&overlay.upper(), UpperOptions::default()).unwrap_err();
+    assert!(matches!(&error, UpperError::Metacopy { .. }), "{error}");
+    let mut options = UpperOptions::default();
+    options.view = Some(overlay.view().into());
+    let summary = overlay.check(options);
+    assert!(summary.metacopies >= 1, "{summary:?}");
+}
+
+/// Whiteouts as files with an attribute, which Linux reads in lower layers: made by hand.
+#[test]
+fn whiteouts_as_files() {
+    if !available() {
+        return;
+    }
+    let dir = temp_dir();
+    let script = "
+        mkdir -p marked plain
+        setfattr -n trusted.overlay.opaque -v x marked
+        for dir in marked plain; do
+            touch $dir/gone; ln $dir/gone $dir/too; echo data > $dir/full
+            setfattr -n trusted.overlay.whiteout -v y $dir/gone $dir/full
+        done
+    ";
+    run::ok(
+        run::command("bash")
+            .args(["-ec", script])
+            .current_dir(dir.path()),
+    );
+    let mut scanner = UpperScanner::open(dir.path(), UpperOptions::default()).unwrap();
+    let mut found = Vec::new();
+    while let Some(entry) = scanner.next_entry().unwrap() {
+        assert!(entry.metadata.xattrs.is_empty());
+        let kind = match entry.kind {
+            EntryKind::Whiteout => "whiteout",
+            EntryKind::Directory => "directory",
+            EntryKind::File { .. } => "file",
+            EntryKind::HardLink { .. } => "link",
+            other => panic!("{other:?}"),
+        };
+        let path = String::from_utf8_lossy(entry.path.as_bytes());
+        found.push(format!("{kind} {path}"));
+    }
+    let expected = [
+        "directory ",
+        "directory marked",
+        "file marked/full",
+        "whiteout marked/gone",
+        "whiteout marked/too",
+        "directory plain",
+        "file plain/full",
+        "file plain/gone",
+        "link plain/too",
+    ];
+    let found: Vec<_> = found
+        .iter()
+        .map(|line| line.trim_end_matches('/'))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn names_that_would_be_whiteouts() {
+    if !require::root() {
+        return;
+    }
+    for name in [".wh.x", ".wh..wh..opq", ".wh."] {
+        let dir = temp_dir();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::write(dir.path().join("d").join(name), "").unwrap();
+        let Err(UpperError::ReservedName { path }) = commit(dir.path(), UpperOptions::default())
+        else {
+            panic!("{name} is not for a layer to say");
+        };
+        assert_eq!(path.as_bytes(), format!("d/{name}").as_bytes());
+    }
+}
+
+#[test]
+fn a_view_that_is_another_directory() {
+    if !available() {
+        return;
+    }
+    let overlay = Overlay::new(",redirect_dir=on,metacopy=on");
+    overlay.run("mv moved elsewhere");
+    let mut options = UpperOptions::default();
+    options.view = Some(overlay.upper());
+    // The upper directory has that name too, but not what is in it; only a directory without it can be told.
+    let other = temp_dir();
+    options.view = Some(other.path().into());
+    let error = commit(&overlay.upper(), options.clone()).unwrap_err();
+    assert!(matches!(error, UpperError::View { .. }), "{error}");
+    std::os::unix::fs::symlink(overlay.view(), other.path().join("elsewhere")).unwrap();
+    let error = commit(&overlay.upper(), options).unwrap_err();
+    assert!(matches!(error, UpperError::View { .. }), "{error}");
+}

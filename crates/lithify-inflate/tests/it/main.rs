@@ -1,0 +1,12 @@
+//! Tests of `lithify-inflate` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod common;
+mod encoders;
+mod gzip;
+mod handcrafted;
+mod random;

@@ -1,0 +1,17 @@
+//! Tests of `lithify-layer` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod blob;
+mod content;
+mod differential;
+mod integrity;
+mod producers;
+mod sparse;
+mod support;
+mod tar;
+mod threads;
+mod writer;

@@ -1,0 +1,497 @@
+//! The archive index: every format, and everything that must be refused.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::support::*;
+use lithify_oci::Limits;
+use lithify_oci::archive::{Archive, Error, HeaderProblem};
+
+fn index(bytes: Vec<u8>) -> Result<Archive, Error> {
+    Archive::from_bytes(bytes, &Limits::default())
+}
+
+fn problem(bytes: Vec<u8>) -> HeaderProblem {
+    match index(bytes) {
+        Err(Error::Header { problem, .. }) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn content(archive: &Archive, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    archive
+        .open_entry(name)
+        .unwrap()
+        .unwrap()
+        .read_to_end(&mut bytes)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn names_links_and_duplicates() {
+    let tar = Tar::new()
+        .dir("./")
+        .dir("./a/")
+        .file("./a/one", b"1")
+        .file("/abs", b"abs")
+        .symlink("b/link", "../a/one")
+        .symlink("b/chain", "link")
+        .hardlink("hard", "./a/one")
+        .hardlink("b/soft", "b/link")
+        .file("a/one", b"later")
+        .symlink("loop", "loop")
+        .symlink("out", "../../etc/passwd")
+        .symlink("dir", "a")
+        .member(b'6', "fifo", "", b"")
+        .end();
+    let archive = index(tar).unwrap();
+    assert_eq!(content(&archive, "a/one"), b"later");
+    assert_eq!(content(&archive, "abs"), b"abs");
+    assert_eq!(content(&archive, "b/chain"), b"later");
+    assert_eq!(content(&archive, "hard"), b"1");
+    assert_eq!(content(&archive, "b/soft"), b"later");
+    assert!(archive.open_entry("nothing").unwrap().is_none());
+    assert!(matches!(
+        archive.open_entry("loop"),
+        Err(Error::LinkLoop { .. })
+    ));
+    assert!(matches!(
+        archive.open_entry("out"),
+        Err(Error::LinkEscapes { .. })
+    ));
+    for name in ["fifo", "a", "dir"] {
+        assert!(
+            matches!(archive.open_entry(name), Err(Error::NotRegular { .. })),
+            "{name}"
+        );
+    }
+    for name in ["/abs", "../abs", "a/../abs", "", "a\0"] {
+        assert!(
+            matches!(archive.open_entry(name), Err(Error::PathEscapes { .. })),
+            "{name}"
+        );
+    }
+    let long = (0..60).fold(Tar::new(), |tar, i| {
+        tar.symlink(&format!("{i}"), &format!("{}", i + 1))
+    });
+    let archive = index(long.file("60", b"x").end()).unwrap();
+    assert!(matches!(
+        archive.open_entry("0"),
+        Err(Error::LinkLoop { .. })
+    ));
+    assert_eq!(content(&archive, "21"), b"x");
+}
+
+#[test]
+fn truncated_at_every_byte() {
+    let tar = Tar::new()
+        .member(b'x', "pax", "", &pax(&[("path", "long/name")]))
+        .file("short", &[7; 700])
+        .member(b'L', "././@LongLink", "", b"longer\0")
+        .file("x", b"y")
+        .end();
+    assert_eq!(index(tar.clone()).unwrap().len(), 2);
+    let last = tar.len() - 512;
+    for length in 0..tar.len() {
+        let result = index(tar[..length].to_vec());
+        match length {
+            // One block of zeroes is enough at the very end.
+            _ if length >= last => assert!(result.is_ok(), "{length}"),
+            1..512 => assert!(matches!(result, Err(Error::NotTar)), "{length}"),
+            _ => assert!(
+                matches!(result, Err(Error::Truncated { .. })),
+                "{length}: {result:?}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn refused_headers() {
+    let mut bad = header(b'0', "x", "", 0);
+    bad[0] = b'y';
+    assert!(matches!(index(bad.to_vec()), Err(Error::NotTar)));
+    let first = || Tar::new().file("first", b"1");
+    assert!(matches!(
+        problem(first().raw(&bad).end()),
+        HeaderProblem::Checksum { .. }
+    ));
+    let mut text = header(b'0', "x", "", 0);
+    text[124..136].copy_from_slice(b"garbage     ");
+    seal(&mut text);
+    assert!(matches!(
+        problem(first().raw(&text).end()),
+        HeaderProblem::Number { field: "size" }
+    ));
+    let mut negative = header(b'0', "x", "", 0);
+    negative[124..136].copy_from_slice(&[0xff; 12]);
+    seal(&mut negative);
+    assert!(matches!(
+        problem(first().raw(&negative).end()),
+        HeaderProblem::Number { field: "size" }
+    ));
+    let mut huge = header(b'0', "x", "", 0);
+    huge[124..136].fill(0);
+    huge[124] = 0x80;
+    huge[128..136].copy_from_slice(&(i64::MAX as u64).to_be_bytes());
+    seal(&mut huge);
+    assert!(matches!(
+        index(first().raw(&huge).end()),
+        Err(Error::Truncated {
+            what: "an entry",
+            ..
+        })
+    ));
+
+    assert!(matches!(
+        problem(first().member(b'S', "s", "", b"").end()),
+        HeaderProblem::Sparse
+    ));
+    let sparse = pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")]);
+    assert!(matches!(
+        problem(
+            Tar::new()
+                .member(b'x', "p", "", &sparse)
+                .file("s", b"")
+                .end()
+        ),
+        HeaderProblem::Sparse
+    ));
+    for kind in [b'M', b'V', b'D', b'X', b'A', b'8', 0xff] {
+        assert_eq!(
+            problem(first().member(kind, "s", "", b"").end()),
+            HeaderProblem::Kind { kind }
+        );
+    }
+    for kind in [b'1', b'2', b'3', b'4', b'5', b'6'] {
+        let tar = first().member(kind, "s", "first", b"content").end();
+        assert_eq!(problem(tar), HeaderProblem::HasContent { kind, size: 7 });
+    }
+    for name in ["../x", "a/../../x", ".."] {
+        assert!(
+            matches!(
+                problem(first().file(name, b"").end()),
+                HeaderProblem::Name { .. }
+            ),
+            "{name}"
+        );
+        assert!(
+            matches!(
+                problem(first().hardlink("h", name).end()),
+                HeaderProblem::Name { .. }
+            ),
+            "{name}"
+        );
+    }
+    let lone = Tar::new().raw(&[0; 512]).file("hidden", b"").end();
+    assert_eq!(problem(lone), HeaderProblem::LoneZeroBlock);
+}
+
+/// What readers of tar have disagreed about: CVE-2025-62518, GHSA-3pv8-6f4r-ffg2 and the like.
+#[test]
+fn refused_extensions() {
+    let x = |records: &[(&str, &str)]| Tar::new().member(b'x', "pax", "", &pax(records));
+    let conflict = |tar: Tar| {
+        let problem = problem(tar.file("x", b"").end());
+        assert!(
+            matches!(problem, HeaderProblem::Conflict { .. }),
+            "{problem:?}"
+        );
+    };
+    conflict(x(&[("path", "a")]).member(b'x', "pax", "", &pax(&[("path", "b")])));
+    conflict(x(&[("path", "a"), ("path", "b")]));
+    conflict(
+        Tar::new()
+            .member(b'L', "l", "", b"a\0")
+            .member(b'L', "l", "", b"b\0"),
+    );
+    conflict(x(&[("path", "a")]).member(b'L', "l", "", b"b\0"));
+    conflict(x(&[("linkpath", "a")]).member(b'K', "l", "", b"b\0"));
+    for key in ["path", "linkpath", "GNU.sparse.name"] {
+        conflict(Tar::new().member(b'g', "g", "", &pax(&[(key, "a")])));
+    }
+    conflict(Tar::new().member(b'g', "g", "", &pax(&[("size", "0")])));
+    assert_eq!(problem(x(&[("path", "a")]).end()), HeaderProblem::Dangling);
+    assert_eq!(
+        problem(Tar::new().member(b'K', "l", "", b"a\0").end()),
+        HeaderProblem::Dangling
+    );
+    for records in [&b"9 path=x"[..], b"path=x\n", b"99 path=x\n", b"8 path=\n"] {
+        assert_eq!(
+            problem(
+                Tar::new()
+                    .member(b'x', "p", "", records)
+                    .file("x", b"")
+                    .end()
+            ),
+            HeaderProblem::Pax
+        );
+    }
+    let nul = x(&[("path", "a\0b")]).file("x", b"").end();
+    assert!(matches!(problem(nul), HeaderProblem::Name { .. }));
+    let big = Tar::new().raw(&header(b'x', "p", "", 2 << 20)).end();
+    assert!(matches!(
+        problem(big),
+        HeaderProblem::ExtensionTooLarge {
+            size: 2_097_152,
+            limit: 1_048_576
+        }
+    ));
+}
+
+/// The PAX size is the size, for the member and not for an extension between the two.
+#[test]
+fn pax_sizes() {
+    let inner = Tar::new().file("smuggled", b"evil").end();
+    let size = inner.len().to_string();
+    let mut tar = Tar::new().member(b'x', "p", "", &pax(&[("size", &size)]));
+    tar = tar
+        .raw(&header(b'0', "outer", "", 0))
+        .raw(&inner)
+        .file("after", b"");
+    let archive = index(tar.end()).unwrap();
+    assert_eq!(content(&archive, "outer"), inner);
+    assert!(archive.open_entry("smuggled").unwrap().is_none());
+    assert_eq!(archive.len(), 2);
+
+    let tar = Tar::new()
+        .member(b'x', "p", "", &pax(&[("size", "2048")]))
+        .member(b'L', "././@LongLink", "", b"long name\0")
+        .raw(&header(b'0', "short", "", 0))
+        .raw(&[b'c'; 2048])
+        .end();
+    let archive = index(tar).unwrap();
+    assert_eq!(content(&archive, "long name"), [b'c'; 2048]);
+}
+
+#[test]
+fn entry_limit() {
+    let tar = (0..20)
+        .fold(Tar::new(), |tar, i| tar.file(&format!("{i}"), b""))
+        .end();
+    let mut limits = Limits::default();
+    limits.archive_entries = 20;
+    assert!(Archive::from_bytes(tar.clone(), &limits).is_ok());
+    limits.archive_entries = 19;
+    assert!(matches!(
+        Archive::from_bytes(tar.clone(), &limits),
+        Err(Error::TooManyEntries { limit: 19 })
+    ));
+    limits = Limits::default();
+    limits.archive_names = 29;
+    assert!(matches!(
+        Archive::from_bytes(tar, &limits),
+        Err(Error::TooManyNames { limit: 29 })
+    ));
+    let long = |n: usize| {
+        let name = "n".repeat(n);
+        Tar::new()
+            .member(b'x', "p", "", &pax(&[("path", &name)]))
+            .file("x", b"")
+            .end()
+    };
+    assert!(index(long(4096)).is_ok());
+    assert_eq!(
+        problem(long(4097)),
+        HeaderProblem::NameTooLong { found: 4097 }
+    );
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn open_bytes(bytes: &[u8], limits: &Limits) -> Result<Archive, Error> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    Archive::open(file.path(), limits)
+}
+
+#[test]
+fn compressed_archives() {
+    let tar = Tar::new().file("a", &[b'a'; 100_000]).file("b", b"b").end();
+    let zstd = zstd::encode_all(tar.as_slice(), 3).unwrap();
+    let (head, tail) = tar.split_at(70_000);
+    let members = [gzip(head), gzip(tail)].concat();
+    let frames = [
+        zstd::encode_all(head, 1).unwrap(),
+        zstd::encode_all(tail, 1).unwrap(),
+    ]
+    .concat();
+    let skippable = [&[0x52, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd].concat();
+    let limits = Limits::default();
+    for bytes in [&tar, &gzip(&tar), &zstd, &members, &frames, &skippable] {
+        let archive = open_bytes(bytes, &limits).unwrap();
+        assert_eq!(content(&archive, "a"), [b'a'; 100_000]);
+        assert_eq!(content(&archive, "b"), b"b");
+    }
+    for bytes in [&gzip(&tar), &zstd] {
+        let mut small = limits.clone();
+        small.spool_bytes = 50_000;
+        assert!(matches!(
+            open_bytes(bytes, &small),
+            Err(Error::TooLarge { limit: 50_000 })
+        ));
+        let cut = &bytes[..bytes.len() - 5];
+        assert!(matches!(
+            open_bytes(cut, &limits),
+            Err(Error::Decompress { .. })
+        ));
+        let mut corrupt = bytes.clone();
+        let middle = corrupt.len() / 2;
+        corrupt[middle] ^= 0xff;
+        assert!(open_bytes(&corrupt, &limits).is_err());
+    }
+    for (magic, format) in [
+        (&b"\xfd7zXZ\0"[..], "xz"),
+        (b"BZh9", "bzip2"),
+        (b"PK\x03\x04", "zip"),
+    ] {
+        let error = open_bytes(magic, &limits).unwrap_err();
+        assert!(
+            matches!(error, Error::Compression { format: found } if found == format),
+            "{error:?}"
+        );
+    }
+    assert!(matches!(
+        open_bytes(b"", &limits),
+        Err(Error::Truncated { .. })
+    ));
+    assert!(matches!(open_bytes(b"hello", &limits), Err(Error::NotTar)));
+    assert!(matches!(
+        open_bytes(&gzip(b"hello"), &limits),
+        Err(Error::NotTar)
+    ));
+    // A tar whose first name is a magic number.
+    let archive = open_bytes(&Tar::new().file("BZh9", b"x").end(), &limits).unwrap();
+    assert_eq!(content(&archive, "BZh9"), b"x");
+}
+
+#[test]
+fn wrong_kinds_of_file() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Archive::open(dir.path(), &Limits::default()),
+        Err(Error::IsDirectory)
+    ));
+    assert!(matches!(
+        Archive::open(&dir.path().join("x"), &Limits::default()),
+        Err(Error::Io { .. })
+    ));
+}
+
+/// `docker save … | gzip` into a pipe that a program reads by name.
+#[test]
+#[cfg(unix)]
+fn pipes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let tar = Tar::new().file("a", &[b'a'; 300_000]).end();
+    for bytes in [tar.clone(), gzip(&tar)] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| fs::write(&path, &bytes).unwrap());
+            let archive = Archive::open(&path, &Limits::default()).unwrap();
+            assert_eq!(content(&archive, "a").len(), 300_000);
+        });
+    }
+}
+
+/// Names, offsets and sizes as Python's `tarfile` sees them.
+fn python_listing(path: &Path) -> Option<Vec<(Vec<u8>, u64, u64)>> {
+    let script = "
+import sys, tarfile
+for m in tarfile.open(sys.argv[1], errors='surrogateescape'):
+    if m.isreg():
+        name = m.name.encode('utf-8', 'surrogateescape').hex()
+        print(name, m.offset_data, m.size)
+";
+    let output = tool("python3", &["-c", script, path.to_str().unwrap()])?;
+    let mut listing: Vec<_> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let [name, offset, size] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            let name = (0..name.len())
+                .step_by(2)
+                .map(|i| u8::from_str_radix(&name[i..i + 2], 16).unwrap());
+            (
+                name.collect(),
+                offset.parse().unwrap(),
+                size.parse().unwrap(),
+            )
+        })
+        .collect();
+    listing.sort();
+    Some(listing)
+}
+
+/// Archives of GNU tar in all its formats, and of Python, are indexed as Python reads them.
+#[test]
+fn agrees_with_gnu_tar_and_python() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    let deep = tree.join("d".repeat(90)).join("e".repeat(90));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(tree.join("empty"), b"").unwrap();
+    fs::write(tree.join("odd"), vec![b'o'; 513]).unwrap();
+    fs::write(tree.join("even"), vec![b'e'; 1024]).unwrap();
+    fs::write(tree.join("ümläut"), b"u").unwrap();
+    fs::write(deep.join("f".repeat(60)), b"deep").unwrap();
+    for format in ["v7", "oldgnu", "gnu", "ustar", "posix"] {
+        // v7 has no room for these names.
+        if format != "v7" {
+            fs::write(tree.join("n".repeat(99)), b"99").unwrap();
+        }
+        let path = dir.path().join(format!("{format}.tar"));
+        let (path_str, tree_str) = (path.to_str().unwrap(), tree.to_str().unwrap());
+        let exclude = match format {
+            "v7" => "--exclude=d*",
+            "ustar" => "--exclude=f*",
+            _ => "--exclude=nothing",
+        };
+        let args = [
+            "--format", format, exclude, "-cf", path_str, "-C", tree_str, ".",
+        ];
+        let Some(_) = tool("tar", &args) else { return };
+        let Some(mut expected) = python_listing(&path) else {
+            return;
+        };
+        for (name, ..) in &mut expected {
+            *name = name.strip_prefix(b"./").unwrap_or(name).to_vec();
+        }
+        expected.sort();
+        let archive = Archive::open(&path, &Limits::default()).unwrap();
+        assert_eq!(archive.files(), expected, "{format}");
+        assert!(!expected.is_empty());
+    }
+    let script = "
+import sys, tarfile, io
+fmt = getattr(tarfile, sys.argv[2] + '_FORMAT')
+with tarfile.open(sys.argv[1], 'w', format=fmt, pax_headers={'comment': 'global'} if fmt == tarfile.PAX_FORMAT else None) as t:
+    def add(name, data, **kw):
+        i = tarfile.TarInfo(name); i.size = len(data)
+        for k, v in kw.items(): setattr(i, k, v)
+        t.addfile(i, io.BytesIO(data))
+    add('plain', b'p' * 600)
+    add('x' * 90 + '/' + 'y' * 90, b'long', mtime=1.5 if fmt == tarfile.PAX_FORMAT else 1)
+    if fmt != tarfile.USTAR_FORMAT:
+        add('z/' * 200 + 'end', b'longer', uid=1 << 40)
+";
+    for format in ["USTAR", "GNU", "PAX"] {
+        let path = dir.path().join(format!("{format}.tar"));
+        let Some(_) = tool("python3", &["-c", script, path.to_str().unwrap(), format]) else {
+            return;
+        };
+        let archive = Archive::open(&path, &Limits::default()).unwrap();
+        assert_eq!(archive.files(), python_listing(&path).unwrap(), "{format}");
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests of `lithify-oci` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod archive;
+mod docker_archive;
+mod layout;
+mod properties;
+mod support;
+mod tools;

@@ -1,0 +1,13 @@
+//! The client against registries on loopback: Debian's, and one whose answers are bent.
+//!
+//! One program, because what every test may not do is print a secret, and there is one logger in a process.
+
+mod faults; // answers that go wrong
+mod mirrors; // other places
+mod proxies; // other ways
+mod pull; // reading, as it should be
+mod push; // writing
+mod redirects; // being sent elsewhere
+mod resume; // broken downloads
+mod sign_in; // passwords, tokens, certificates
+mod support;

@@ -1,0 +1,300 @@
+//! What refers to a manifest: by the API and by the tag, with registries that have either, and with hostile ones.
+
+use std::io::{self, Read};
+
+use lithify_digest::{Algorithm, Digest};
+use lithify_oci::manifest::{Descriptor, media_type};
+use lithify_registry::config::{Config, Environment};
+use lithify_registry::{Client, ClientOptions, Error, ManifestName, Repository};
+use lithify_testkit::registry::{Action, Answer, Faulty, Kind, On, Real};
+use lithify_testkit::require;
+use serde_json::{Value, json};
+
+const TYPE: &str = "application/vnd.example.note+json";
+const OTHER: &str = "application/vnd.example.other";
+
+struct Bytes(&'static [u8]);
+
+impl lithify_registry::Content for Bytes {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(&self.0[usize::try_from(offset).unwrap()..]))
+    }
+}
+
+fn repository(address: &str) -> Repository {
+    let config = Config::load(Environment::empty(), None).unwrap();
+    let mut options = ClientOptions::new(config);
+    options.retry.retries = 0;
+    let client = Client::new(options).unwrap();
+    let reference = format!("{address}/a/b:v1").parse().unwrap();
+    client.repository(&reference).unwrap()
+}
+
+fn described(media_type: &str, bytes: &[u8]) -> Descriptor {
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    Descriptor::new(media_type, digest, bytes.len() as u64)
+}
+
+fn value(descriptor: &Descriptor) -> Value {
+    serde_json::to_value(descriptor).unwrap()
+}
+
+/// An artifact's manifest and its entry in lists.
+fn artifact(subject: &Descriptor, kind: &str, note: &str) -> (Descriptor, Vec<u8>) {
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "artifactType": kind,
+        "config": value(&described(media_type::OCI_EMPTY, b"{}")),
+        "layers": [value(&described(media_type::OCI_EMPTY, b"{}"))],
+        "subject": value(subject),
+        "annotations": { "note": note },
+    });
+    let bytes = manifest.to_string().into_bytes();
+    let mut descriptor = described(media_type::OCI_MANIFEST, &bytes);
+    descriptor.artifact_type = Some(kind.into());
+    descriptor.annotations = [("note".into(), note.into())].into();
+    (descriptor, bytes)
+}
+
+/// Puts an image, and what is needed by all artifacts.
+fn subject(repository: &Repository) -> Descriptor {
+    let empty = described(media_type::OCI_EMPTY, b"{}");
+    let content = Bytes(b"{}");
+    let options = lithify_registry::PushOptions::default();
+    repository
+        .upload_blob(&empty.digest, empty.size, &content, &options)
+        .unwrap();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": value(&empty),
+        "layers": [],
+    });
+    let bytes = manifest.to_string().into_bytes();
+    let descriptor = described(media_type::OCI_MANIFEST, &bytes);
+    repository
+        .put_manifest(&ManifestName::Tag("v1".into()), &descriptor, &bytes)
+        .unwrap();
+    descriptor
+}
+
+/// Puts an artifact as a client has to.
+fn put(repository: &Repository, subject: &Descriptor, (descriptor, bytes): &(Descriptor, Vec<u8>)) {
+    let name = ManifestName::Digest(descriptor.digest);
+    let stored = repository.put_manifest(&name, descriptor, bytes).unwrap();
+    if !stored.lists_referrers {
+        repository
+            .list_referrer(&subject.digest, descriptor)
+            .unwrap();
+    }
+}
+
+fn sorted(mut list: Vec<Descriptor>) -> Vec<Descriptor> {
+    list.sort_by_key(|d| d.digest.to_string());
+    list
+}
+
+fn both_ways(repository: &Repository) -> Descriptor {
+    let image = subject(repository);
+    let list = |kind| repository.referrers(&image.digest, kind).unwrap();
+    assert!(list(None).is_empty());
+    let (one, two) = (artifact(&image, TYPE, "1"), artifact(&image, OTHER, "2"));
+    put(repository, &image, &one);
+    put(repository, &image, &two);
+    put(repository, &image, &two);
+    assert_eq!(
+        sorted(list(None)),
+        sorted(vec![one.0.clone(), two.0.clone()])
+    );
+    assert_eq!(list(Some(TYPE)), [one.0]);
+    assert_eq!(list(Some("application/none")), []);
+    // Of what does not exist too.
+    let nothing = Digest::of(Algorithm::Sha256, b"nothing");
+    assert!(repository.referrers(&nothing, None).unwrap().is_empty());
+    image
+}
+
+#[test]
+fn a_registry_with_the_api() {
+    let registry = Faulty::start();
+    let repository = repository(&registry.address());
+    both_ways(&repository);
+    assert_eq!(registry.tags("a/b"), ["v1"]);
+    // A registry that does not filter.
+    let digest = registry.requests_on(&On::kind(Kind::Referrers)).len();
+    assert!(digest > 0);
+}
+
+#[test]
+fn a_registry_without_it() {
+    let registry = Faulty::start();
+    registry.set_referrers(false);
+    let repository = repository(&registry.address());
+    let image = both_ways(&repository);
+    let tag = image.digest.to_string().replace(':', "-");
+    assert_eq!(registry.tags("a/b"), [tag.clone(), "v1".to_owned()]);
+    let (kind, bytes) = registry.manifest("a/b", &tag).unwrap();
+    assert_eq!(kind, media_type::OCI_INDEX);
+    let list: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(list["manifests"][0]["artifactType"], TYPE);
+    assert_eq!(list["manifests"][0]["annotations"]["note"], "1");
+}
+
+#[test]
+fn docker_registry_has_no_api() {
+    if !require::tool("docker-registry") {
+        return;
+    }
+    let registry = Real::start();
+    both_ways(&repository(registry.address()));
+}
+
+#[test]
+fn other_ways_to_say_that_there_is_none() {
+    for answer in [
+        Answer::status(405),
+        Answer::status(400).body("what?"),
+        Answer::status(501),
+        Answer::status(200)
+            .header("Content-Type", "text/html")
+            .body("<html>hello</html>"),
+    ] {
+        let registry = Faulty::start();
+        registry.set_referrers(false);
+        registry.rule(On::kind(Kind::Referrers), Action::Answer(answer));
+        both_ways(&repository(&registry.address()));
+    }
+}
+
+fn page(entries: &[Descriptor]) -> Answer {
+    let list: Vec<_> = entries.iter().map(value).collect();
+    let index =
+        json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": list });
+    Answer::status(200)
+        .header("Content-Type", media_type::OCI_INDEX)
+        .body(index.to_string())
+}
+
+#[test]
+fn pages_are_joined_and_filtered_here_where_they_are_not_there() {
+    let registry = Faulty::start();
+    let repository = repository(&registry.address());
+    let image = described(media_type::OCI_MANIFEST, b"image");
+    let entries: Vec<_> = (0..4)
+        .map(|n| {
+            artifact(
+                &image,
+                if n % 2 == 0 { TYPE } else { OTHER },
+                &n.to_string(),
+            )
+            .0
+        })
+        .collect();
+    let next = |n: u8| {
+        format!(
+            "</v2/a/b/referrers/{}?page={n}>; rel=\"next\"",
+            image.digest
+        )
+    };
+    let on = |text: &str| On::kind(Kind::Referrers).path(text);
+    let first = page(&entries[..2]).header("Link", next(2));
+    registry.rule(on("?page=2"), Action::Answer(page(&entries[1..])));
+    registry.rule(on("artifactType"), Action::Answer(first.clone()));
+    let found = repository.referrers(&image.digest, Some(TYPE)).unwrap();
+    assert_eq!(found, [entries[0].clone(), entries[2].clone()]);
+    let asked = &registry.requests_on(&on("artifactType"))[0].target;
+    assert!(
+        asked.ends_with("?artifactType=application%2Fvnd.example.note%2Bjson"),
+        "{asked}"
+    );
+
+    registry.clear_rules();
+    registry.rule(on("?page=2"), Action::Answer(page(&entries[1..])));
+    registry.rule(
+        on(&image.digest.to_string()).times(1),
+        Action::Answer(first),
+    );
+    assert_eq!(repository.referrers(&image.digest, None).unwrap(), entries);
+}
+
+#[test]
+fn hostile_answers_are_errors() {
+    let image = described(media_type::OCI_MANIFEST, b"image");
+    let index = || Answer::status(200).header("Content-Type", media_type::OCI_INDEX);
+    let fail = |answer: Answer| {
+        let registry = Faulty::start();
+        registry.rule(On::kind(Kind::Referrers), Action::Answer(answer));
+        let found = repository(&registry.address()).referrers(&image.digest, None);
+        found.unwrap_err()
+    };
+    for answer in [
+        index().body("no JSON"),
+        index().body("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"x\",\"digest\":\"../x\",\"size\":1}]}"),
+        index().body("{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"x\",\"digest\":\"sha256:00\",\"size\":-1}]}"),
+        index().body("{\"schemaVersion\":2,\"config\":{},\"layers\":[]}"),
+        // In a circle.
+        page(&[]).header("Link", format!("</v2/a/b/referrers/{}>; rel=next", image.digest)),
+        page(&(0..10_001_u32).map(|n| described(TYPE, &n.to_le_bytes())).collect::<Vec<_>>()),
+    ] {
+        let error = fail(answer);
+        assert!(matches!(error, Error::Answer { .. }), "{error}");
+    }
+    let elsewhere = page(&[]).header("Link", "<file:///etc/passwd>; rel=next");
+    assert!(matches!(fail(elsewhere), Error::Location { .. }));
+    let huge = index().body(vec![b' '; 17 << 20]);
+    assert!(matches!(fail(huge), Error::TooLarge { .. }));
+    let denied = fail(Answer::error(403, "DENIED", "no"));
+    assert!(
+        matches!(denied, Error::Status { status: 403, .. }),
+        "{denied}"
+    );
+}
+
+#[test]
+fn a_tag_that_is_no_list_is_not_replaced() {
+    let registry = Faulty::start();
+    registry.set_referrers(false);
+    let repository = repository(&registry.address());
+    let image = subject(&repository);
+    let tag = image.digest.to_string().replace(':', "-");
+    let (_, bytes) = registry.manifest("a/b", "v1").unwrap();
+    registry.add_manifest("a/b", Some(&tag), media_type::OCI_MANIFEST, bytes.clone());
+    let (descriptor, _) = artifact(&image, TYPE, "1");
+    let put = repository.list_referrer(&image.digest, &descriptor);
+    assert!(matches!(put, Err(Error::Answer { .. })), "{put:?}");
+    let listed = repository.referrers(&image.digest, None);
+    assert!(matches!(listed, Err(Error::Answer { .. })), "{listed:?}");
+    assert_eq!(registry.manifest("a/b", &tag).unwrap().1, bytes);
+}
+
+#[test]
+fn a_lost_race_is_run_again() {
+    let registry = Faulty::start();
+    registry.set_referrers(false);
+    let repository = repository(&registry.address());
+    let image = subject(&repository);
+    let tag = image.digest.to_string().replace(':', "-");
+    let (descriptor, _) = artifact(&image, TYPE, "1");
+    // The put is answered, and another one's list stands there afterwards.
+    let digest = descriptor.digest.to_string();
+    let put = || On::kind(Kind::Manifest).method("PUT").path(&tag);
+    let lost = registry.rule(put().times(1), Action::Answer(Answer::status(201)));
+    let name = ManifestName::Digest(descriptor.digest);
+    let (_, bytes) = artifact(&image, TYPE, "1");
+    repository.put_manifest(&name, &descriptor, &bytes).unwrap();
+    repository
+        .list_referrer(&image.digest, &descriptor)
+        .unwrap();
+    assert_eq!(lost.count(), 1);
+    let found = repository.referrers(&image.digest, None).unwrap();
+    assert_eq!(found[0].digest.to_string(), digest);
+
+    registry.clear_rules();
+    registry.rule(put(), Action::Answer(Answer::status(201)));
+    let (second, _) = artifact(&image, TYPE, "2");
+    let error = repository
+        .list_referrer(&image.digest, &second)
+        .unwrap_err();
+    assert!(matches!(error, Error::Answer { .. }), "{error}");
+}

@@ -1,0 +1,13 @@
+//! Tests of `lithify-squashfs` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod common;
+mod data;
+mod peers;
+mod reader;
+mod roundtrip;
+mod writer;

@@ -1,0 +1,10 @@
+//! Tests of `lithify-verity` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod damage;
+mod kernel;
+mod veritysetup;
