@@ -41,4 +41,4 @@ pub use limits::{Limit, LimitExceeded, Limits};
 pub use options::{Options, Threading};
 pub use reader::{LayerReader, Summary};
 pub use tar::{SparseFault, TarError, TarFault};
-pub use write::{TarWriter, WriteError};
+pub use write::{Holes, TarWriter, WriteError};

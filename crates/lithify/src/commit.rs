@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
-use lithify_layer::TarWriter;
+use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
 use lithify_oci::source::{Selector, Source};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
-use crate::{Error, Image, ReadOptions};
+use crate::{CancelToken, Error, Image, ReadOptions};
 
 /// How the layer is made, and what the image says about it.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +103,7 @@ pub fn commit(
     let base = base.and_then(Image::oci).ok_or_else(refused)?;
 
     let scratch = scratch_file(Some(&path)).map_err(Error::Scratch)?;
-    let layer = Layer::make(&upper_of(upper), &scratch, options)?;
+    let layer = Layer::make(&upper_of(upper), &scratch, options, read)?;
     let layout = |source| Error::Layout(Box::new(source));
     let mut writer = match layout_exists {
         true => Writer::append(&path),
@@ -171,7 +171,12 @@ struct Layer {
 }
 
 impl Layer {
-    fn make(upper: &Path, scratch: &File, options: &CommitOptions) -> Result<Self, Error> {
+    fn make(
+        upper: &Path,
+        scratch: &File,
+        options: &CommitOptions,
+        read: &ReadOptions,
+    ) -> Result<Self, Error> {
         let mut scan = UpperOptions::default();
         scan.view.clone_from(&options.view);
         scan.attributes = match options.user_attributes {
@@ -180,16 +185,31 @@ impl Layer {
             Some(false) => OverlayAttributes::Trusted,
         };
         let mut scanner = UpperScanner::open(upper, scan)?;
-        let out = io::BufWriter::with_capacity(1 << 20, scratch);
-        let mut tar =
-            TarWriter::new(Encoder::new(out, options.compression).map_err(Error::Scratch)?);
+        let out = Cancellable {
+            inner: io::BufWriter::with_capacity(1 << 20, scratch),
+            cancel: &read.cancel,
+        };
+        let failed = |e: WriteError| match e {
+            WriteError::Write(_) if read.cancel.is_cancelled() => Error::Cancelled,
+            WriteError::Write(e) => Error::Scratch(e),
+            e => Error::tar(
+                e,
+                "remove or shorten the file in the overlay, or raise the limit tar_bytes",
+            ),
+        };
+        // Layers have no sparse members: image-spec, `layer.md`.
+        let holes = Holes::Zeros {
+            bytes_max: read.limits.layer.tar_bytes,
+        };
+        let encoder = Encoder::new(out, options.compression).map_err(Error::Scratch)?;
+        let mut tar = TarWriter::new(encoder).holes(holes);
         while let Some(entry) = scanner.next_entry()? {
-            tar.append(&entry).map_err(Error::Tar)?;
+            tar.append(&entry).map_err(failed)?;
             if matches!(entry.kind, EntryKind::File { .. }) {
                 scanner
                     .copy_into(&mut Data(&mut tar))
                     .map_err(|e| match e {
-                        lithify_hostfs::CopyError::Sink(e) => Error::Tar(e),
+                        lithify_hostfs::CopyError::Sink(e) => failed(e),
                         lithify_hostfs::CopyError::Scan(e) => Error::Scan(e),
                         _ => Error::Cancelled,
                     })?;
@@ -198,7 +218,7 @@ impl Layer {
         let summary = scanner.finish()?;
         let (diff_id, mut out) = tar
             .finish()
-            .map_err(Error::Tar)?
+            .map_err(failed)?
             .finish()
             .map_err(Error::Scratch)?;
         out.flush().map_err(Error::Scratch)?;
@@ -207,6 +227,25 @@ impl Layer {
             diff_id,
             summary,
         })
+    }
+}
+
+/// An output that fails once the work is cancelled.
+struct Cancellable<'a, W> {
+    inner: W,
+    cancel: &'a CancelToken,
+}
+
+impl<W: Write> Write for Cancellable<'_, W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self.cancel.is_cancelled() {
+            true => Err(io::Error::other("cancelled")),
+            false => self.inner.write(data),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

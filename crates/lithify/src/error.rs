@@ -481,6 +481,20 @@ pub enum Error {
     /// The tar cannot be written.
     #[error(transparent)]
     Tar(lithify_layer::WriteError),
+    /// A file whose holes, written as zeros, make a tar too large.
+    #[error(
+        "`{path}` has holes of {holes} bytes, which a tar holds as zeros, at most {limit} of them: {hint}"
+    )]
+    TarHoles {
+        /// The file.
+        path: lithify_tree::TreePath,
+        /// Bytes of its holes.
+        holes: u64,
+        /// The limit `tar_bytes`.
+        limit: u64,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A merged path cannot stand in a tar: its way led through symbolic links and got longer than names may be.
     #[error(transparent)]
     TarPath(lithify_tree::PathError),
@@ -597,6 +611,19 @@ impl Error {
                 Self::output(Operation::Write, path, source)
             }
             e => Self::Fsmeta(Box::new(e)),
+        }
+    }
+
+    /// What happened while a tar was written; `hint` says what to do about holes.
+    pub(crate) fn tar(error: lithify_layer::WriteError, hint: &'static str) -> Self {
+        match error {
+            lithify_layer::WriteError::Holes { path, holes, limit } => Self::TarHoles {
+                path,
+                holes,
+                limit,
+                hint,
+            },
+            e => Self::Tar(e),
         }
     }
 

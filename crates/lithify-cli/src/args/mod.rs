@@ -206,6 +206,9 @@ pub(crate) struct BuildArgs {
     /// Leave out extended attributes squashfs cannot hold, such as ACLs, and count them; without, they are an error
     #[arg(long)]
     pub(crate) drop_xattrs: bool,
+    /// Write sparse files into a tar as such: it is smaller, but few programs besides GNU tar, bsdtar, Go and Python read it
+    #[arg(long)]
+    pub(crate) sparse: bool,
     /// Disks to make of erofs-layers, unless compressed: vmdk (refers to the image files), raw (one file), gpt (a partition
     /// per image)
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_values_t = [lithify::DiskKind::Vmdk])]

@@ -46,6 +46,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     };
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
+    options.sparse = args.sparse;
     options.disks = args.disk;
     options.alignment = args.align;
     options.artifacts = args.artifacts;

@@ -8,7 +8,7 @@ mod number; // octal, base-256, decimal
 mod parser; // blocks to members
 pub(crate) mod pax; // extended headers
 mod sparse; // maps of sparse files
-mod xattr; // extended attributes in PAX records
+pub(crate) mod xattr; // extended attributes in PAX records
 
 pub use error::{SparseFault, TarError, TarFault};
 pub(crate) use kind::MemberKind;

@@ -1,6 +1,7 @@
 //! Extended attributes in PAX records.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use lithify_tree::Xattrs;
 
@@ -8,10 +9,48 @@ use super::error::TarFault;
 use super::pax::XattrRecord;
 use crate::limits::{Limit, LimitExceeded, Limits};
 
+/// What the keyword of an attribute begins with in the form everyone reads.
+const SCHILY: &[u8] = b"SCHILY.xattr.";
+
+/// The keyword of an attribute. A keyword ends at the first equals sign, so those of the name are `%3D`, and percent signs
+/// `%25`: GNU tar's spelling (since 1.29; tried with 1.34).
+pub(crate) fn key(name: &[u8]) -> Vec<u8> {
+    let mut key = SCHILY.to_vec();
+    for &byte in name {
+        match byte {
+            b'=' => key.extend_from_slice(b"%3D"),
+            b'%' => key.extend_from_slice(b"%25"),
+            _ => key.push(byte),
+        }
+    }
+    key
+}
+
+/// The name in a `SCHILY` keyword: as GNU tar reads it, `%3D` and `%25` stand for what they replace and everything else for
+/// itself.
+fn name(mut text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    while let Some((&first, rest)) = text.split_first() {
+        let (byte, length) = match text.get(..3) {
+            Some(b"%3D") => (b'=', 3),
+            Some(b"%25") => (b'%', 3),
+            _ => (first, 1),
+        };
+        out.push(byte);
+        text = text.get(length..).unwrap_or(rest);
+    }
+    Cow::Owned(out)
+}
+
 /// The attributes of one entry.
 ///
 /// libarchive writes each attribute both ways; where the two differ, the `SCHILY` one counts, being the one every
-/// reader knows. POSIX lets an empty value delete a key, but an empty attribute is an attribute.
+/// reader knows. But libarchive encodes the name the same way in both, so where a `LIBARCHIVE` record has the same
+/// encoded name, that is what the `SCHILY` one means (bsdtar 3.6.2). POSIX lets an empty value delete a key, but an
+/// empty attribute is an attribute.
 pub(crate) fn collect(
     body: &[u8],
     records: &[XattrRecord],
@@ -19,20 +58,29 @@ pub(crate) fn collect(
 ) -> Result<Xattrs, TarFault> {
     let mut pairs = Vec::with_capacity(records.len());
     let mut bytes = 0u64;
+    let text = |record: &XattrRecord| &body[record.name.clone()];
+    let encoded_names: HashSet<&[u8]> = records
+        .iter()
+        .filter(|record| record.encoded && text(record).contains(&b'%'))
+        .map(text)
+        .collect();
     for record in records {
-        let (name, value) = (&body[record.name.clone()], &body[record.value.clone()]);
+        let (name, value) = (text(record), &body[record.value.clone()]);
         bytes += (name.len() + value.len()) as u64;
         LimitExceeded::check(Limit::XattrBytes, limits.xattr_bytes, bytes)?;
+        let encoding = || TarFault::XattrEncoding {
+            key: body[record.key.clone()].to_vec(),
+        };
         let pair = if record.encoded {
-            let encoding = || TarFault::XattrEncoding {
-                key: body[record.key.clone()].to_vec(),
-            };
             (
                 Cow::Owned(url_decode(name).ok_or_else(encoding)?),
                 Cow::Owned(base64_decode(value).ok_or_else(encoding)?),
             )
+        } else if encoded_names.contains(name) {
+            let name = url_decode(name).ok_or_else(encoding)?;
+            (Cow::Owned(name), Cow::Borrowed(value))
         } else {
-            (Cow::Borrowed(name), Cow::Borrowed(value))
+            (self::name(name), Cow::Borrowed(value))
         };
         pairs.push((record.encoded, pair));
     }
@@ -169,6 +217,51 @@ mod tests {
             (b"user.twice", b"2"),
         ];
         assert_eq!(found, expected);
+    }
+
+    /// Names of files that GNU tar 1.34 and bsdtar 3.6.2 archived, as they wrote them.
+    #[test]
+    fn names_with_equals_and_percent_signs() {
+        for (written, name) in [
+            (&b"user.a%3Db"[..], &b"user.a=b"[..]),
+            (b"user.a%25b", b"user.a%b"),
+            (b"user.a%253Db", b"user.a%3Db"),
+            (b"user.a%2525b", b"user.a%25b"),
+            (b"user.a%253db", b"user.a%3db"),
+            (b"user.p%3D", b"user.p="),
+            (b"user.new\nline", b"user.new\nline"),
+            (b"user.\xff", b"user.\xff"),
+        ] {
+            assert_eq!(key(name), [b"SCHILY.xattr.", written].concat());
+            let key = [b"SCHILY.xattr.", written].concat();
+            let xattrs = attributes(&[(&key, b"v=1")], &Limits::default()).unwrap();
+            let found: Vec<_> = xattrs.iter().collect();
+            assert_eq!(found, [(name, &b"v=1"[..])]);
+        }
+        // What no one escapes stays what it is.
+        for name in [
+            &b"user.a%b"[..],
+            b"user.a%3db",
+            b"user.a%",
+            b"user.%2",
+            b"user.%41",
+        ] {
+            let key = [b"SCHILY.xattr.", name].concat();
+            let xattrs = attributes(&[(&key, b"")], &Limits::default()).unwrap();
+            assert_eq!(xattrs.iter().collect::<Vec<_>>(), [(name, &b""[..])]);
+        }
+        for (written, name) in [
+            (&b"user.new%0Aline"[..], &b"user.new\nline"[..]),
+            (b"user.%FF", b"user.\xff"),
+            (b"user.a%3Db", b"user.a=b"),
+            (b"user.a%253Db", b"user.a%3Db"),
+        ] {
+            let schily = [b"SCHILY.xattr.", written].concat();
+            let libarchive = [b"LIBARCHIVE.xattr.", written].concat();
+            let records: [(&[u8], &[u8]); 2] = [(&libarchive, b"dj0x"), (&schily, b"v=1")];
+            let xattrs = attributes(&records, &Limits::default()).unwrap();
+            assert_eq!(xattrs.iter().collect::<Vec<_>>(), [(name, &b"v=1"[..])]);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::oracles::{self, members};
 use crate::support::{Bytes, read};
-use lithify_layer::{TarWriter, WriteError};
+use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_tree::{DataSegment, Device, Entry, EntryKind, Metadata, Timestamp, TreePath, Xattrs};
 use proptest::prelude::*;
 
@@ -33,8 +33,13 @@ fn file(path: &[u8], size: u64) -> Entry {
     )
 }
 
+/// With maps of sparse files, so that everything reads back as it is.
 fn write(entries: &[(Entry, Bytes)]) -> Vec<u8> {
-    let mut writer = TarWriter::new(Vec::new());
+    write_with(Holes::Map, entries)
+}
+
+fn write_with(holes: Holes, entries: &[(Entry, Bytes)]) -> Vec<u8> {
+    let mut writer = TarWriter::new(Vec::new()).holes(holes);
     for (entry, data) in entries {
         writer.append(entry).unwrap();
         for piece in data.chunks(1000) {
@@ -42,6 +47,14 @@ fn write(entries: &[(Entry, Bytes)]) -> Vec<u8> {
         }
     }
     writer.finish().unwrap()
+}
+
+fn sparse(path: &[u8], size: u64, segments: &[(u64, u64)]) -> Entry {
+    let segments = segments
+        .iter()
+        .map(|&(offset, length)| DataSegment { offset, length });
+    let segments = Some(segments.collect());
+    entry(path, EntryKind::File { size, segments })
 }
 
 /// One of everything a tar can hold, at the edges of its fields.
@@ -146,21 +159,8 @@ fn samples() -> Vec<(Entry, Bytes)> {
         ("sparse", 1 << 20, &[(0, 512), (4096, 5120), (1 << 19, 1)]),
         ("sparse-end", 9000, &[(8192, 808)]),
     ] {
-        let segments: Vec<_> = segments
-            .iter()
-            .map(|&(offset, length)| DataSegment { offset, length })
-            .collect();
-        let data = crate::support::noise(segments.iter().map(|s| s.length as usize).sum(), 7);
-        samples.push((
-            entry(
-                name.as_bytes(),
-                EntryKind::File {
-                    size,
-                    segments: Some(segments),
-                },
-            ),
-            Bytes(data),
-        ));
+        let data = crate::support::noise(segments.iter().map(|s| s.1 as usize).sum(), 7);
+        samples.push((sparse(name.as_bytes(), size, segments), Bytes(data)));
     }
     samples
 }
@@ -247,21 +247,17 @@ fn what_no_tar_can_hold_leaves_the_writer_as_it_was() {
         &[(u64::MAX, 5)],
         &[(0, 5), (6, 4)],
     ] {
-        let segments = segments
-            .iter()
-            .map(|&(offset, length)| DataSegment { offset, length })
-            .collect();
-        let sparse = entry(
-            b"s",
-            EntryKind::File {
-                size: 10,
-                segments: Some(segments),
-            },
-        );
-        assert!(matches!(
-            writer.append(&sparse),
-            Err(WriteError::Segments { .. })
-        ));
+        for holes in [Holes::Map, Holes::default()] {
+            writer = writer.holes(holes);
+            // What a map cannot say, zeros can.
+            if holes != Holes::Map && segments == [(0, 5), (6, 4)] {
+                continue;
+            }
+            assert!(matches!(
+                writer.append(&sparse(b"s", 10, segments)),
+                Err(WriteError::Segments { .. })
+            ));
+        }
     }
     writer.append(&file(b"f", 5)).unwrap();
     assert!(matches!(
@@ -307,6 +303,180 @@ fn files_of_eight_gibibytes() {
         .unwrap();
         assert_eq!(layer.next_entry().unwrap(), Some(file(b"big", size)));
     }
+}
+
+/// A sparse member is `GNUSparseFile.0/NAME` to whoever does not know the format: the `tar` crate, busybox, cpio.
+#[test]
+fn sparse_files_are_written_whole_unless_a_map_is_asked_for() {
+    let samples: Vec<(Entry, Bytes)> = [
+        ("hole", 1 << 20, &[][..]),
+        ("sparse", 1 << 20, &[(0, 512), (4096, 5120), (1 << 19, 1)]),
+        ("odd", 9000, &[(3, 5), (9, 1), (8191, 808)]),
+        ("end", 9000, &[(8192, 808)]),
+        ("no-hole", 700, &[(0, 300), (300, 400)]),
+        ("nothing", 0, &[]),
+        ("empty-segment", 600, &[(100, 0), (600, 0)]),
+    ]
+    .map(|(name, size, segments)| {
+        let data = crate::support::noise(segments.iter().map(|s| s.1 as usize).sum(), 7);
+        (sparse(name.as_bytes(), size, segments), Bytes(data))
+    })
+    .into();
+    let tar = write_with(Holes::default(), &samples);
+    let whole: Vec<(Entry, Bytes)> = samples
+        .iter()
+        .map(|(sparse, data)| {
+            let data = crate::support::expand(sparse, data);
+            (file(sparse.path.as_bytes(), data.len() as u64), Bytes(data))
+        })
+        .collect();
+    // Not a byte differs from the tar of files without holes.
+    assert!(tar == write(&whole));
+    assert_eq!(read(&tar).unwrap(), whole);
+    assert_eq!(oracles::tar_crate(&tar), Ok(members(&whole)));
+    if let Some(found) = oracles::python(&tar) {
+        assert_eq!(found, Some(members(&whole)));
+    }
+    let listing = ["-t", "-f", "-"];
+    let names = "hole\nsparse\nodd\nend\nno-hole\nnothing\nempty-segment\n";
+    for (program, arguments) in [
+        ("busybox", &[&["tar"][..], &listing].concat()[..]),
+        ("tar", &listing[..]),
+    ] {
+        if let Some((output, errors, success)) = crate::support::run(program, arguments, &tar) {
+            let errors = String::from_utf8_lossy(&errors);
+            assert!(success, "{program}: {errors}");
+            assert_eq!(String::from_utf8_lossy(&output), names, "{program}");
+        }
+    }
+}
+
+/// Written whole, a file of one byte behind a hole of a tebibyte would fill a disk.
+#[test]
+fn holes_over_the_limit_are_refused_by_name() {
+    let writer = TarWriter::new(Vec::new());
+    let mut writer = writer.holes(Holes::Zeros { bytes_max: 5000 });
+    writer.append(&sparse(b"a", 4001, &[(0, 1)])).unwrap();
+    writer.data(b"a").unwrap();
+    let error = writer
+        .append(&sparse(b"var/log/lastlog", 1 << 40, &[]))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`/var/log/lastlog` has holes of 1099511627776 bytes, which would be written as zeros, and a tar may have 5000 of \
+         those"
+    );
+    assert!(matches!(
+        writer.append(&sparse(b"b", 1001, &[])),
+        Err(WriteError::Holes {
+            holes: 1001,
+            limit: 5000,
+            ..
+        })
+    ));
+    // Files without holes are not meant, and what was refused does not count.
+    writer.append(&sparse(b"c", 1000, &[])).unwrap();
+    writer.append(&sparse(b"d", 9000, &[(0, 9000)])).unwrap();
+    writer.data(&[1; 9000]).unwrap();
+    assert_eq!(read(&writer.finish().unwrap()).unwrap().len(), 3);
+    assert!(matches!(
+        TarWriter::new(Vec::new()).append(&sparse(b"x", 1 << 40, &[])),
+        Err(WriteError::Holes {
+            limit: 0x10_0000_0000,
+            ..
+        })
+    ));
+}
+
+/// Attributes set in the kernel, archived by one program and read by the other, in both directions.
+#[test]
+fn names_of_attributes_survive_gnu_tar_and_bsdtar() {
+    use lithify_testkit::require;
+    if !["setfattr", "getfattr", "tar", "bsdtar"]
+        .iter()
+        .all(|t| require::tool(t))
+    {
+        return;
+    }
+    let names: [&[u8]; 9] = [
+        b"user.a=b",
+        b"user.a%b",
+        b"user.a%3Db",
+        b"user.a%25b",
+        b"user.a%3db",
+        b"user.p=",
+        b"user.=",
+        b"user.new\nline",
+        b"user.caf\xe9",
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("f");
+    fs::write(&path, "").unwrap();
+    let mut xattrs = Xattrs::new();
+    for (number, name) in names.iter().enumerate() {
+        let value = format!("{number}=%3D");
+        let set = Command::new("setfattr")
+            .arg("-n")
+            .arg(std::ffi::OsStr::from_bytes(name))
+            .args(["-v", &value])
+            .arg(&path)
+            .status()
+            .unwrap();
+        if !require::met(set.success(), "a filesystem with user attributes") {
+            return;
+        }
+        xattrs.set(name, value.as_bytes()).unwrap();
+    }
+    let dump = |path: &std::path::Path| {
+        let output = Command::new("getfattr")
+            .args(["-d", "-m", "^user", "-e", "hex", "--absolute-names"])
+            .arg(path)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout.escape_ascii().to_string().into_bytes())
+            .unwrap()
+            .split_once("\\n")
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let expected = dump(&path);
+    let gnu = [
+        "--xattrs",
+        "--xattrs-include=*",
+        "--format=pax",
+        "-cf",
+        "-",
+        "f",
+    ];
+    for (program, arguments) in [
+        ("tar", &gnu[..]),
+        ("bsdtar", &["--xattrs", "--format", "pax", "-cf", "-", "f"]),
+    ] {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{program}");
+        let found = read(&output.stdout).unwrap();
+        assert_eq!(found.len(), 1, "{program}");
+        assert_eq!(found[0].0.metadata.xattrs, xattrs, "{program}");
+    }
+    let mut ours = file(b"f", 0);
+    ours.metadata.xattrs = xattrs.clone();
+    let tar = write(&[(ours.clone(), Bytes(Vec::new()))]);
+    assert_eq!(read(&tar).unwrap()[0].0.metadata.xattrs, xattrs);
+    fs::remove_file(&path).unwrap();
+    let extract = ["--xattrs", "--xattrs-include=*", "-x", "-C"];
+    let arguments = [
+        &extract[..],
+        &[directory.path().to_str().unwrap(), "-f", "-"],
+    ]
+    .concat();
+    let (_, errors, success) = crate::support::run("tar", &arguments, &tar).unwrap();
+    assert!(success, "{}", String::from_utf8_lossy(&errors));
+    assert_eq!(dump(&path), expected);
 }
 
 #[test]
@@ -464,8 +634,6 @@ fn any_metadata() -> impl Strategy<Value = Metadata> {
         |(mode, uid, gid, time, list)| {
             let mut xattrs = Xattrs::new();
             for (name, value) in list {
-                // The first equals sign ends a PAX key.
-                let name: Vec<_> = name.into_iter().filter(|&b| b != b'=').collect();
                 xattrs.set(&name, &value).ok()?;
             }
             let mtime = Timestamp {

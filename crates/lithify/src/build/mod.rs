@@ -95,6 +95,9 @@ pub struct BuildOptions {
     /// Leave out extended attributes the filesystem cannot hold, and count them; without, they are an error. squashfs
     /// has no room for POSIX ACLs.
     pub drop_xattrs: bool,
+    /// Write sparse files into a tar as such, which few programs read; without, their holes are zeros, which take space and
+    /// count for the limit `tar_bytes`.
+    pub sparse: bool,
     /// Disks to make of an EROFS image per layer. Default: a VMDK.
     pub disks: Vec<DiskKind>,
     /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
@@ -117,6 +120,7 @@ impl Default for BuildOptions {
             block_size: None,
             verity: false,
             drop_xattrs: false,
+            sparse: false,
             disks: vec![DiskKind::Vmdk],
             alignment: lithify_erofs::BLOCK_SIZE as u64,
             artifacts: Artifacts::default(),
@@ -147,6 +151,9 @@ impl BuildOptions {
         if self.drop_xattrs {
             add("drop_xattrs".to_owned());
         }
+        if self.sparse {
+            add("sparse".to_owned());
+        }
         if self.alignment != Self::default().alignment {
             add(format!("alignment={}", self.alignment));
         }
@@ -164,6 +171,7 @@ impl BuildOptions {
             ("a block size", self.block_size.is_some() && !is_image),
             ("verity", self.verity && !is_image),
             ("dropping attributes", self.drop_xattrs && !is_image),
+            ("sparse", self.sparse && self.format != Format::Tar),
             (
                 "an alignment",
                 self.alignment != default.alignment && !has_disks,

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use lithify_digest::{Algorithm, Hasher};
-use lithify_layer::{TarWriter, WriteError};
+use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, TreePath};
 
 use super::{BuildOptions, Built, Format, Output, artifact};
@@ -33,23 +33,20 @@ pub(super) fn build(
     let spooled = spool.finish().map_err(Error::Scratch)?;
     read.progress.event(Event::Finishing);
     let shown = path.unwrap_or(Path::new("standard output"));
+    let emission = Emission {
+        holes: match options.sparse {
+            true => Holes::Map,
+            false => Holes::Zeros {
+                bytes_max: read.limits.layer.tar_bytes,
+            },
+        },
+        digest: options.digest,
+        cancel: &read.cancel,
+        path: shown,
+    };
     let (size, sha256, sockets) = match &pending {
-        Some(pending) => emit(
-            &tree,
-            &spooled,
-            &**pending.file(),
-            options.digest,
-            &read.cancel,
-            shown,
-        )?,
-        None => emit(
-            &tree,
-            &spooled,
-            io::stdout().lock(),
-            options.digest,
-            &read.cancel,
-            shown,
-        )?,
+        Some(pending) => emit(&tree, &spooled, &**pending.file(), &emission)?,
+        None => emit(&tree, &spooled, io::stdout().lock(), &emission)?,
     };
     if let Some(pending) = pending {
         pending.commit(options.durable)?;
@@ -68,15 +65,29 @@ pub(super) fn build(
     Ok((artifact, summaries).into())
 }
 
-/// Counts and, if wanted, hashes what goes through.
-struct Measured<W> {
+/// How a tar is written.
+struct Emission<'a> {
+    holes: Holes,
+    digest: bool,
+    cancel: &'a CancelToken,
+    /// Where it goes, in messages.
+    path: &'a Path,
+}
+
+/// Counts and, if wanted, hashes what goes through, until it is cancelled.
+struct Measured<'a, W> {
     inner: W,
     size: u64,
     hasher: Option<Hasher>,
+    cancel: &'a CancelToken,
 }
 
-impl<W: Write> Write for Measured<W> {
+impl<W: Write> Write for Measured<'_, W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        // One file's holes can be many seconds of zeros.
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
         let written = self.inner.write(data)?;
         self.size += written as u64;
         if let Some(hasher) = &mut self.hasher {
@@ -95,21 +106,26 @@ fn emit(
     tree: &Tree,
     spooled: &Spooled,
     out: impl Write,
-    digest: bool,
-    cancel: &CancelToken,
-    path: &Path,
+    emission: &Emission<'_>,
 ) -> Result<(u64, Option<String>, u64), Error> {
-    let hasher = digest.then(|| Hasher::new(Algorithm::Sha256));
+    let Emission { cancel, path, .. } = *emission;
+    let hasher = emission.digest.then(|| Hasher::new(Algorithm::Sha256));
     let measured = Measured {
         inner: out,
         size: 0,
         hasher,
+        cancel,
     };
     let failed = |e: WriteError| match e {
+        WriteError::Write(_) if cancel.is_cancelled() => Error::Cancelled,
         WriteError::Write(e) => Error::output(Operation::Write, path, e),
-        e => Error::Tar(e),
+        e => Error::tar(
+            e,
+            "use --sparse to write them as holes, which not every program reads, or raise the limit tar_bytes",
+        ),
     };
-    let mut writer = TarWriter::new(BufWriter::with_capacity(1 << 20, measured));
+    let out = BufWriter::with_capacity(1 << 20, measured);
+    let mut writer = TarWriter::new(out).holes(emission.holes);
     let mut first_names: Vec<Option<NodeId>> = vec![None; tree.inode_count()];
     let mut buffer = vec![0; 256 << 10];
     let mut sockets = 0;

@@ -1,8 +1,10 @@
 //! Entries to a tar: the same entries always become the same bytes.
 //!
 //! Headers are POSIX `ustar`; a PAX header goes before one only for what `ustar` cannot hold: long names, large
-//! numbers, fractions of a second, times before 1970, extended attributes, sparse files. No clock, user name, group name
-//! or process number gets in.
+//! numbers, fractions of a second, times before 1970, extended attributes and, where they are wanted, sparse files. No clock,
+//! user name, group name or process number gets in.
+
+mod holes; // sparse files written whole
 
 use std::io::{self, Write};
 
@@ -14,7 +16,10 @@ use lithify_tree::{
 use crate::tar::header::{
     BLOCK, Fields, LINK_NAME_LEN, NAME_LEN, OCTAL_8_MAX, OCTAL_12_MAX, PREFIX_LEN,
 };
-use crate::tar::pax;
+use crate::tar::{pax, xattr};
+
+use holes::Filler;
+pub use holes::Holes;
 
 /// Name of the block before a PAX header's records. It means nothing to anyone, so it is always the same.
 const PAX_NAME: &[u8] = b"PaxHeader";
@@ -52,8 +57,9 @@ pub enum WriteError {
         /// The entry's path.
         path: TreePath,
     },
-    /// Segments out of order, overlapping, beyond the file's end, or behind one whose length is no multiple of 512, where
-    /// tar readers look for data in different places ([`crate::SparseFault::Unaligned`]). The writer is as before.
+    /// Segments out of order, overlapping, beyond the file's end, or, in a map ([`Holes::Map`]), behind one whose length is no
+    /// multiple of 512, where tar readers look for data in different places ([`crate::SparseFault::Unaligned`]). The
+    /// writer is as before.
     #[error(
         "`{path}` has a data segment at {offset} that a sparse map cannot hold after the one before it"
     )]
@@ -62,6 +68,18 @@ pub enum WriteError {
         path: TreePath,
         /// Where the segment starts.
         offset: u64,
+    },
+    /// More zeros for holes than allowed. The writer is as before.
+    #[error(
+        "`{path}` has holes of {holes} bytes, which would be written as zeros, and a tar may have {limit} of those"
+    )]
+    Holes {
+        /// The entry's path.
+        path: TreePath,
+        /// Bytes of its holes.
+        holes: u64,
+        /// Bytes for holes in the whole tar ([`Holes::Zeros`]).
+        limit: u64,
     },
     /// Fewer data bytes than the entry announced.
     #[error("{missing} more data bytes were announced for the last entry")]
@@ -81,24 +99,41 @@ pub enum WriteError {
 ///
 /// Each entry is appended, then its data if it is a file: exactly the bytes announced, in pieces of any length; of a
 /// sparse file, the bytes of its segments. Whiteouts become the empty files that image layers express them with.
+///
+/// The holes of sparse files are written as zeros unless [`holes`](Self::holes) says otherwise.
 #[derive(Debug)]
 pub struct TarWriter<W: Write> {
     output: W,
+    holes: Holes,
+    /// Bytes that were written for holes.
+    zeros: u64,
     /// Data bytes still to come, and what fills up their last block.
     left: u64,
     padding: usize,
+    /// Where that data belongs, in a file whose holes are written.
+    filler: Option<Filler>,
 }
 
 const ZEROS: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 impl<W: Write> TarWriter<W> {
     /// Starts a tar.
-    pub const fn new(output: W) -> Self {
+    pub fn new(output: W) -> Self {
         Self {
             output,
+            holes: Holes::default(),
+            zeros: 0,
             left: 0,
             padding: 0,
+            filler: None,
         }
+    }
+
+    /// Chooses how the holes of sparse files are written from here on.
+    #[must_use]
+    pub fn holes(mut self, holes: Holes) -> Self {
+        self.holes = holes;
+        self
     }
 
     /// Writes an entry's headers. Its data, if it has any, comes next.
@@ -109,13 +144,44 @@ impl<W: Write> TarWriter<W> {
         if self.left > 0 {
             return Err(WriteError::MissingData { missing: self.left });
         }
-        let member = Member::of(entry)?;
-        let (data, padding) = (member.archived, member.padding());
+        let mut member = Member::of(entry)?;
+        let mut filler = None;
+        let data = match (&entry.kind, self.holes) {
+            (
+                EntryKind::File {
+                    size,
+                    segments: Some(segments),
+                },
+                holes,
+            ) => {
+                let data = check_segments(entry, *size, segments, holes)?;
+                match holes {
+                    Holes::Map => member.sparse(*size, segments, data),
+                    Holes::Zeros { bytes_max } => {
+                        let holes = size - data;
+                        self.zeros = match self.zeros.checked_add(holes) {
+                            Some(zeros) if zeros <= bytes_max || holes == 0 => zeros,
+                            _ => {
+                                return Err(WriteError::Holes {
+                                    path: entry.path.clone(),
+                                    holes,
+                                    limit: bytes_max,
+                                });
+                            }
+                        };
+                        filler = Some(Filler::new(*size, segments));
+                    }
+                }
+                data
+            }
+            _ => member.archived,
+        };
         self.output
             .write_all(&member.encode())
             .map_err(WriteError::Write)?;
         self.left = data;
-        self.padding = padding;
+        self.padding = member.padding();
+        self.filler = filler;
         self.end_of_data()
     }
 
@@ -133,7 +199,11 @@ impl<W: Write> TarWriter<W> {
                 });
             }
         };
-        self.output.write_all(data).map_err(WriteError::Write)?;
+        match &mut self.filler {
+            Some(filler) => filler.data(data, &mut self.output),
+            None => self.output.write_all(data),
+        }
+        .map_err(WriteError::Write)?;
         self.end_of_data()
     }
 
@@ -151,7 +221,13 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn end_of_data(&mut self) -> Result<(), WriteError> {
-        if self.left > 0 || self.padding == 0 {
+        if self.left > 0 {
+            return Ok(());
+        }
+        if let Some(filler) = self.filler.take() {
+            filler.finish(&mut self.output).map_err(WriteError::Write)?;
+        }
+        if self.padding == 0 {
             return Ok(());
         }
         let padding = std::mem::take(&mut self.padding);
@@ -205,20 +281,7 @@ impl Member {
             _ if !matches!(Convention::of(path()), Ok(Convention::Ordinary(_))) => {
                 return Err(WriteError::ReservedName { path: path() });
             }
-            EntryKind::File {
-                size,
-                segments: None,
-            } => member.archived = *size,
-            EntryKind::File {
-                size,
-                segments: Some(segments),
-            } => {
-                member.archived = check_segments(entry, *size, segments)?;
-                member.sparse = Some(Sparse {
-                    size: *size,
-                    map: sparse_map(*size, segments),
-                });
-            }
+            EntryKind::File { size, .. } => member.archived = *size,
             EntryKind::Directory => {
                 member.typeflag = b'5';
                 if member.path.is_empty() {
@@ -253,13 +316,18 @@ impl Member {
             _ => return Err(WriteError::Kind { path: path() }),
         }
         for (name, value) in entry.metadata.xattrs.iter() {
-            pax::push(
-                &mut member.xattrs,
-                &[b"SCHILY.xattr.", name].concat(),
-                value,
-            );
+            pax::push(&mut member.xattrs, &xattr::key(name), value);
         }
         Ok(member)
+    }
+
+    /// Makes it a sparse member.
+    fn sparse(&mut self, size: u64, segments: &[DataSegment], data: u64) {
+        self.archived = data;
+        self.sparse = Some(Sparse {
+            size,
+            map: sparse_map(size, segments),
+        });
     }
 
     /// An empty file whose name says it all (image-spec, `layer.md`, "Whiteouts"); nothing else of it counts.
@@ -455,7 +523,12 @@ fn decimal_time(time: Timestamp) -> Vec<u8> {
 }
 
 /// The sum of the segments.
-fn check_segments(entry: &Entry, size: u64, segments: &[DataSegment]) -> Result<u64, WriteError> {
+fn check_segments(
+    entry: &Entry,
+    size: u64,
+    segments: &[DataSegment],
+    holes: Holes,
+) -> Result<u64, WriteError> {
     let mut end = 0;
     let mut sum = 0u64;
     for segment in segments {
@@ -467,7 +540,8 @@ fn check_segments(entry: &Entry, size: u64, segments: &[DataSegment]) -> Result<
             .offset
             .checked_add(segment.length)
             .ok_or_else(fault)?;
-        if segment.offset < end || segment_end > size || !sum.is_multiple_of(BLOCK as u64) {
+        let splits_a_block = holes == Holes::Map && !sum.is_multiple_of(BLOCK as u64);
+        if segment.offset < end || segment_end > size || splits_a_block {
             return Err(fault());
         }
         end = segment_end;
