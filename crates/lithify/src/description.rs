@@ -36,6 +36,9 @@ pub struct Description {
     /// What a build wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// Layers a containerd cache did not get, which containerd converts itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// How the files of a layered build become one filesystem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stack: Option<Stack>,
@@ -137,6 +140,34 @@ pub struct ArtifactSource {
     pub manifest: String,
     /// Its type.
     pub artifact_type: String,
+}
+
+/// A layer that is not in a containerd cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// Its position in the image, 0 is the bottom.
+    pub layer: u64,
+    /// What containerd asks for it by.
+    pub diff_id: String,
+    /// What it is an image of: itself over the lower layers of this image.
+    pub chain_id: String,
+    /// Why it was not put there.
+    pub reason: LeftOutReason,
+    /// An image of it that was in the cache before, from another build or tool, and stays: containerd takes that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+/// The reason a layer is not in a containerd cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LeftOutReason {
+    /// It means something else on other lower layers, and the cache is for all images.
+    DependsOnLowerLayers,
+    /// The image has it more than once, and it does not mean the same each time.
+    DiffersInThisImage,
 }
 
 /// A manifest that refers to an image.

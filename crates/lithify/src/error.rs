@@ -346,10 +346,10 @@ pub enum Error {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// A layer means something else on other lower layers, and the cache has it over others.
+    /// A layer means something else on other lower layers, and the cache has another image of it.
     #[error(
-        "layer {index} ({name}) depends on the layers below it, and `{}` is an image of it over other layers; \
-         name another directory", .path.display()
+        "layer {index} ({name}) depends on the layers below it, and `{}` is another image of it; name another directory, \
+         or leave out such layers, as is done unless the cache is said to be for one image", .path.display()
     )]
     CacheConflict {
         /// Its position in the image, 0 is the bottom.

@@ -67,8 +67,8 @@ pub use build::{
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use depot::StoreChoice;
 pub use description::{
-    Artifact, ArtifactSource, Description, LayerDescription, PlatformDescription,
-    ReferrerDescription, Stack, Verity,
+    Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,
+    PlatformDescription, ReferrerDescription, Stack, Verity,
 };
 pub use encode::LayerCompression;
 pub use error::{Error, Operation};

@@ -216,6 +216,10 @@ pub(crate) struct BuildArgs {
     /// Where images start on such a disk: multiples of this, 4K to 1G
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4K")]
     pub(crate) align: u64,
+    /// Put layers into a containerd-cache too that are right only over the lower layers of this image. containerd gives
+    /// a layer to every image that has it: for a node that runs no other image
+    #[arg(long)]
+    pub(crate) one_image: bool,
     /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
     /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
     #[arg(long, value_name = "WHEN", default_value = "ignore")]

@@ -102,6 +102,7 @@ pub(crate) struct PullArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PushForm {
     /// The image, and beside it the same image with EROFS layers, which containerd 2.3 and later mount as they are
+    /// (with --only, these alone)
     Erofs,
     /// One EROFS image with the merged filesystem, as an artifact beside the image
     ErofsImage,
@@ -121,6 +122,10 @@ pub(crate) struct PushArgs {
     /// As what; without, the image as it is
     #[arg(long = "as", value_enum, value_name = "FORM")]
     pub(crate) form: Option<PushForm>,
+    /// With --as erofs, the image with EROFS layers alone, without the tars: containerd takes it natively however it is
+    /// asked, and what knows no EROFS finds nothing to run
+    #[arg(long)]
+    pub(crate) only: bool,
     /// Compress each EROFS layer as a whole with zstd for the way (`+zstd`)
     #[arg(long)]
     pub(crate) erofs_zstd: bool,

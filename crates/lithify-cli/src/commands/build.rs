@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use lithify::{BuildOptions, Image, Output};
+use lithify::{BuildOptions, Description, Image, LeftOutReason, Output};
 
 use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{BuildArgs, Format};
@@ -49,6 +49,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.sparse = args.sparse;
     options.disks = args.disk;
     options.alignment = args.align;
+    options.one_image = args.one_image;
     options.artifacts = args.artifacts;
     options.store = args.read.store.choice();
     options.durable = !args.no_fsync;
@@ -61,6 +62,8 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     if args.json {
         return print_json(&description);
     }
+    // What a cache lacks, or must not be used for, is said to the quiet too.
+    notes(&description, options.format);
     if !quiet {
         let seconds = started.elapsed().as_secs_f64();
         let tar: u64 = description.layers.iter().filter_map(|l| l.tar_size).sum();
@@ -85,7 +88,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             if let Some(verity) = &artifact.verity {
                 say(&format!("  root hash {}", verity.root_hash));
             }
-            if artifact.chain_id.is_some() {
+            if artifact.chain_id.is_some() && options.format != lithify::Format::ContainerdCache {
                 say("  right only over the lower layers of this image");
             }
             for (name, count) in artifact
@@ -102,6 +105,42 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Says which layers are not in a containerd cache, and which make it one for this image only.
+fn notes(description: &Description, format: lithify::Format) {
+    for layer in &description.left_out {
+        let reason = match layer.reason {
+            LeftOutReason::DependsOnLowerLayers => {
+                "it is right only over the lower layers of this image, and any image may ask for it; containerd converts it \
+                 (--one-image puts it in, for a node that runs no other image)"
+            }
+            _ => {
+                "the image has it more than once and it is not the same each time; containerd converts it"
+            }
+        };
+        say(&format!(
+            "layer {} ({}) is left out: {reason}",
+            layer.layer, layer.diff_id
+        ));
+        if let Some(found) = &layer.found {
+            say(&format!(
+                "  but {found} is there, not from this build: containerd takes it"
+            ));
+        }
+    }
+    if format == lithify::Format::ContainerdCache {
+        for artifact in description
+            .artifacts
+            .iter()
+            .filter(|a| a.chain_id.is_some())
+        {
+            say(&format!(
+                "{}: right only over the lower layers of this image: no other image may use this cache",
+                artifact.path
+            ));
+        }
+    }
 }
 
 /// A line for the person who waits: nobody listening is no reason to fail.

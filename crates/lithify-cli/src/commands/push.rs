@@ -13,6 +13,7 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     let (read, renderer) = read_options(&args.read, quiet)?;
     let Some(form) = args.form else {
         let published = [
+            ("--only", args.only),
             ("--erofs-zstd", args.erofs_zstd),
             ("--compress", args.compress.is_some()),
             ("--verity", args.verity),
@@ -35,12 +36,18 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
             "--erofs-zstd is for layers: --as erofs; compress an image with --compress".into(),
         ));
     }
+    if form != PushForm::Erofs && args.only {
+        return Err(Failure::Usage(
+            "--only is for layers: --as erofs; a whole filesystem is an artifact of the image it is made of".into(),
+        ));
+    }
     let mut options = PublishOptions::default();
     options.form = match form {
         PushForm::Erofs => PublishForm::ErofsLayers,
         PushForm::ErofsImage => PublishForm::ErofsImage,
         PushForm::Squashfs => PublishForm::Squashfs,
     };
+    options.only = args.only;
     options.spec = args.erofs_spec;
     options.zstd = args.erofs_zstd;
     options.compression = args.compress;

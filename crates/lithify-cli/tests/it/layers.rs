@@ -497,9 +497,32 @@ fn verity_is_what_veritysetup_expects() {
         command.arg(facts["roothash"].as_str().unwrap());
         run::ok(command.arg(format!("--hash-offset={}", facts["hashoffset"])));
     };
-    let directory = layered(&source, "erofs-layers", tmp.path(), &["--verity"]);
-    for image in stack(&directory, "devices") {
-        check(&image);
+    // Every image of a layered build has a tree: the layers', the merged one, and that of the root directory alone.
+    for format in ["erofs-layers", "squashfs-layers"] {
+        let directory = layered(&source, format, tmp.path(), &["--verity"]);
+        let described = description(&directory);
+        let mut images = 0;
+        for artifact in described["artifacts"].as_array().unwrap() {
+            let path = directory.join(artifact["path"].as_str().unwrap());
+            if artifact["format"] == "vmdk" {
+                assert!(artifact.get("verity").is_none());
+                continue;
+            }
+            check(&path);
+            assert_eq!(artifact["options"]["verity"], "sha256", "{artifact}");
+            let sidecar = fs::read(path.with_extension(format!(
+                "{}.dmverity",
+                path.extension().unwrap().to_str().unwrap()
+            )));
+            let sidecar: Value = serde_json::from_slice(&sidecar.unwrap()).unwrap();
+            assert_eq!(artifact["verity"], sidecar);
+            images += 1;
+        }
+        let stacked = described["stack"]["overlay"].as_array().unwrap().len();
+        let merged = usize::from(format == "erofs-layers");
+        // Three layers and the root directory's.
+        assert_eq!((images, stacked), (4 + merged, 4), "{format}");
+        run::ok(lithify().arg("verify").arg(&directory));
     }
     for format in ["erofs", "squashfs"] {
         let flat = tmp.path().join("flat");
@@ -559,6 +582,219 @@ fn a_cache_for_containerd() {
     let gc: Value = serde_json::from_slice(&run::ok(command.args(["gc", "--json"]))).unwrap();
     assert_eq!(gc["removed"].as_array().unwrap().len(), 0);
     assert_eq!(gc["kept"], 3);
+}
+
+/// The trees stand behind the images, and the merged image points at what would stand elsewhere if they were counted.
+#[test]
+fn hash_trees_are_not_on_the_disks() {
+    let tmp = temp_dir();
+    let source = awkward(&tmp.path().join("image"));
+    let disks = ["--disk", "vmdk,raw,gpt"];
+    let mut raw = Vec::new();
+    for (name, verity) in [("plain", &[][..]), ("trees", &["--verity"])] {
+        let dir = tmp.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        let directory = layered(&source, "erofs-layers", &dir, &[&disks, verity].concat());
+        let disk = fs::read(directory.join("disk.raw")).unwrap();
+        if require::tool("qemu-img") {
+            let converted = dir.join("converted");
+            let mut qemu = run::command("qemu-img");
+            qemu.args(["convert", "-f", "vmdk", "-O", "raw"]);
+            run::ok(qemu.arg(directory.join("disk.vmdk")).arg(&converted));
+            assert!(fs::read(converted).unwrap() == disk, "{name}");
+        }
+        if require::root() && require::kernel_erofs() {
+            let expected = Snapshot::of(merged(&directory).path());
+            let on_disk = Mount::erofs(&directory.join("disk.raw"));
+            Snapshot::of(on_disk.path()).assert_same(&expected, &Allow::nothing());
+        }
+        raw.push(disk);
+    }
+    // The device table names the layers' files by their digests, trees included; else all is the same.
+    assert_eq!(raw[0].len(), raw[1].len());
+}
+
+/// Which layers a cache has, by the number of each in the image.
+fn cached(cache: &Path, source: &str) -> Vec<bool> {
+    let layout: Value =
+        serde_json::from_slice(&run::ok(lithify().args(["inspect", source, "--json"]))).unwrap();
+    let layers = layout["layers"].as_array().unwrap();
+    let has = |layer: &Value| {
+        let hex = &layer["diff_id"].as_str().unwrap()["sha256:".len()..];
+        let file = format!("sha256/{}/{hex}.erofs", &hex[..2]);
+        cache.join(file).is_file()
+    };
+    layers.iter().map(has).collect()
+}
+
+/// containerd asks for a layer by its diff_id, whatever image it is part of: built for one image, such a layer gave
+/// another one the first one's files and took away a directory's permissions.
+#[test]
+fn a_cache_has_no_layer_that_depends_on_lower_ones() {
+    let tmp = temp_dir();
+    let dependent = layer([TarEntry::file("d/x", "x")]);
+    let top = layer([TarEntry::directory("e"), TarEntry::file("e/y", "y")]);
+    let of = |name: &str, mode: u32| {
+        let base = layer([
+            TarEntry::directory("d").mode(mode),
+            TarEntry::file("d/own", name.as_bytes()),
+        ]);
+        image(
+            &tmp.path().join(name),
+            [base, dependent.clone(), top.clone()],
+        )
+    };
+    let (one, two) = (of("one", 0o700), of("two", 0o755));
+    let build = |source: &str, cache: &str, extra: &[&str]| {
+        let mut command = with_store(tmp.path());
+        command.args(["-q", "build", source, "-f", "containerd-cache", "-o"]);
+        run::output(command.arg(tmp.path().join(cache)).args(extra))
+    };
+    let json = |source: &str, cache: &str, extra: &[&str]| -> Value {
+        let output = build(source, cache, &[&["--json"], extra].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    for source in [&one, &two] {
+        // The quiet are told too.
+        let output = build(source, "shared", &[]);
+        assert_eq!(output.status.code(), Some(0));
+        let said = stderr(&output);
+        assert!(said.contains("layer 1 (sha256:"), "{said}");
+        assert!(
+            said.contains("left out") && said.contains("--one-image"),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let described = json(source, "shared", &[]);
+        let left_out = described["left_out"].as_array().unwrap();
+        assert_eq!(left_out.len(), 1);
+        assert_eq!(left_out[0]["layer"], 1);
+        assert_eq!(left_out[0]["diff_id"], described["layers"][1]["diff_id"]);
+        assert_eq!(left_out[0]["reason"], "depends-on-lower-layers");
+        assert!(left_out[0].get("found").is_none());
+        assert_eq!(described["artifacts"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            cached(&tmp.path().join("shared"), source),
+            [true, false, true]
+        );
+        // It is not made again for that.
+        assert_eq!(
+            (&described["built"], &described["reused"]),
+            (&0.into(), &3.into())
+        );
+    }
+    // What it was made of is kept as long as the images are.
+    let gc: Value =
+        serde_json::from_slice(&run::ok(with_store(tmp.path()).args(["gc", "--json"]))).unwrap();
+    assert_eq!(
+        (&gc["removed"], &gc["kept"]),
+        (&serde_json::json!([]), &5.into())
+    );
+
+    // For a node that runs no other image.
+    let described = json(&one, "own", &["--one-image"]);
+    assert!(described.get("left_out").is_none());
+    assert!(described["artifacts"][1]["chain_id"].is_string());
+    assert_eq!(cached(&tmp.path().join("own"), &one), [true; 3]);
+    let output = build(&one, "own", &["--one-image"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        stderr(&output).contains("no other image"),
+        "{}",
+        stderr(&output)
+    );
+    // Another image's version does not take its place, and nothing else of that image comes.
+    let before = tree(&tmp.path().join("own"));
+    let output = build(&two, "own", &["--one-image"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("another image of it"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(tree(&tmp.path().join("own")) == before);
+    // What is there for others is named.
+    let described = json(&two, "own", &[]);
+    let found = described["left_out"][0]["found"].as_str().unwrap();
+    assert!(Path::new(found).is_file());
+
+    let mut command = with_store(tmp.path());
+    command.args(["build", &one, "-f", "erofs-layers", "--one-image", "-o"]);
+    let output = run::output(command.arg(tmp.path().join("usage")));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// All files with their bytes.
+fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = crate::common::stores::files(directory).into_iter();
+    files
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn an_image_that_repeats_a_layer_can_be_cached() {
+    let tmp = temp_dir();
+    let twice = layer([TarEntry::file("d/x", "x")]);
+    let base = layer([TarEntry::directory("d").mode(0o700)]);
+    let between = layer([TarEntry::directory("d").mode(0o711)]);
+    let source = image(
+        &tmp.path().join("image"),
+        [base, twice.clone(), between, twice],
+    );
+    for (number, (extra, reason)) in [
+        (&[][..], "depends-on-lower-layers"),
+        (&["--one-image"], "differs-in-this-image"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let cache = tmp.path().join(number.to_string());
+        let mut command = with_store(tmp.path());
+        command.args(["build", &source, "-f", "containerd-cache", "--json", "-o"]);
+        let described: Value =
+            serde_json::from_slice(&run::ok(command.arg(&cache).args(extra))).unwrap();
+        let left_out: Vec<_> = described["left_out"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|l| (l["layer"].as_u64().unwrap(), l["reason"].as_str().unwrap()))
+            .collect();
+        assert_eq!(left_out, [(1, reason), (3, reason)]);
+        assert_eq!(cached(&cache, &source), [true, false, true, false]);
+    }
+    // One that means the same each time is one file.
+    let twice = layer([TarEntry::directory("d"), TarEntry::file("d/x", "x")]);
+    let source = image(
+        &tmp.path().join("other"),
+        [twice.clone(), layer([TarEntry::whiteout("d")]), twice],
+    );
+    let cache = tmp.path().join("same");
+    let mut command = with_store(tmp.path());
+    command.args(["build", &source, "-f", "containerd-cache", "--json", "-o"]);
+    let described: Value = serde_json::from_slice(&run::ok(command.arg(&cache))).unwrap();
+    assert!(described.get("left_out").is_none());
+    assert_eq!(described["artifacts"].as_array().unwrap().len(), 2);
+    assert_eq!(cached(&cache, &source), [true; 3]);
+}
+
+#[test]
+fn a_cache_without_trees_keeps_no_root_hash_of_an_earlier_one() {
+    let tmp = temp_dir();
+    let source = image(
+        &tmp.path().join("image"),
+        [layer([TarEntry::directory("d")])],
+    );
+    let sidecars = |extra: &[&str]| {
+        let out = layered(&source, "containerd-cache", tmp.path(), extra);
+        let files = crate::common::stores::files(&out);
+        let is_sidecar = |f: &&PathBuf| f.extension().is_some_and(|e| e == "dmverity");
+        (files.iter().filter(is_sidecar).count(), files.len())
+    };
+    assert_eq!(sidecars(&["--verity"]), (1, 2));
+    assert_eq!(sidecars(&[]), (0, 1));
+    assert_eq!(sidecars(&["--verity"]), (1, 2));
 }
 
 #[test]

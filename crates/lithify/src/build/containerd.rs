@@ -1,17 +1,22 @@
 //! `-f containerd-cache`: the images of layers where containerd's EROFS snapshotter looks for them
 //! (`layer_content_caches`): `sha256/XX/DIFF_ID.erofs`, with `.dmverity` beside it.
+//!
+//! containerd asks for a layer by its diff_id, whatever image it is part of. So only layers that mean the same on any
+//! lower layers go there; the others are left out, and containerd converts them itself. A node that runs one image only
+//! may have them too, where that was asked for.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lithify_store::ExportOptions;
 
 use super::filesystem::{Filesystem, Kind};
-use super::layers::{self, IMAGE, LayerOptions};
+use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use super::{
     BuildOptions, BuildResult, Built, artifact, file_sha256, layered, output_path, verity,
 };
 use crate::depot::Depot;
+use crate::description::{Artifact, LeftOut, LeftOutReason};
 use crate::error::Operation;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
 
@@ -27,55 +32,45 @@ pub(super) fn build(
         verity: options.verity,
         durable: options.durable,
     };
-    let make = |directory: &Path| {
-        fs::create_dir_all(directory).map_err(|e| Error::output(Operation::Create, directory, e))
-    };
     // A cache is added to: what is in it already stays.
-    make(path)?;
+    make_directory(path)?;
     let depot = Depot::open(&options.store, path)?;
     let layers = layers::build(image, &depot, &layer_options, read)?;
     read.progress.event(Event::Finishing);
     layered::remember(image, &depot, &layers, std::iter::empty(), options)?;
-    let mut artifacts = Vec::new();
+    let mut left_out = Vec::new();
+    let mut taken = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
-        let hex = layer.id.diff_id.hex();
-        let directory = path
-            .join(layer.id.diff_id.algorithm().name())
-            .join(&hex[..2]);
-        make(&directory)?;
-        let place = directory.join(format!("{hex}.erofs"));
-        // containerd looks a layer up by its diff_id only, whatever lies below: one that depends on that must not take
-        // the place of another.
-        if !layer.shared && differs(&place, layer)? {
-            return Err(Error::CacheConflict {
-                index,
-                name: image.layer_name(index),
-                path: place,
-            });
+        match reason_against(&layers, layer, options.one_image) {
+            Some(reason) => left_out.push(LeftOut {
+                layer: index as u64,
+                diff_id: layer.id.diff_id.to_string(),
+                chain_id: layer.id.chain_id.to_string(),
+                reason,
+                found: found(&place(path, layer)),
+            }),
+            None => {
+                let place = place(path, layer);
+                if !layer.shared && differs(&place, layer)? {
+                    return Err(Error::CacheConflict {
+                        index,
+                        name: image.layer_name(index),
+                        path: place,
+                    });
+                }
+                taken.push((layer, place));
+            }
         }
-        let export = ExportOptions::new().durable(options.durable);
-        layer.entry.export(IMAGE, &place, export)?;
-        if let Some(facts) = &layer.facts.verity {
-            let sidecar = verity::from_facts(facts)?;
-            verity::sidecar(&place, &sidecar, options.durable)?.commit(options.durable)?;
-        }
-        let file = layer.entry.file(IMAGE)?;
-        let mut written = artifact(Format::ContainerdCache, &place.to_string_lossy());
-        written.format = "erofs-layer".to_owned();
-        written.size = file.size;
-        written.sha256 = Some(file.sha256.hex());
-        written.options = layer_options.named();
-        written.verity.clone_from(&layer.facts.verity);
-        written.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
-        written.diff_id = Some(layer.id.diff_id.to_string());
+    }
+    let mut artifacts = Vec::new();
+    for (layer, place) in taken {
+        let written = put(layer, &place, &layer_options)?;
         if !artifacts.contains(&written) {
             artifacts.push(written);
         }
     }
     if options.durable {
-        File::open(path)
-            .and_then(|d| d.sync_all())
-            .map_err(|e| Error::output(Operation::Sync, path, e))?;
+        sync(path)?;
     }
     let reused = layers.iter().filter(|l| l.reused).count() as u64;
     Ok(BuildResult {
@@ -83,11 +78,89 @@ pub(super) fn build(
         summaries: layered::summaries(&layers),
         stack: None,
         counts: Some((layers.len() as u64 - reused, reused)),
+        left_out,
     })
 }
 
+/// The reason a layer must not be in the cache, if there is one.
+fn reason_against(
+    layers: &[BuiltLayer],
+    layer: &BuiltLayer,
+    one_image: bool,
+) -> Option<LeftOutReason> {
+    let mut same = layers
+        .iter()
+        .filter(|other| other.id.diff_id == layer.id.diff_id);
+    if layer.shared || same.clone().any(|other| other.shared) {
+        return None;
+    }
+    if !one_image {
+        return Some(LeftOutReason::DependsOnLowerLayers);
+    }
+    same.any(|other| other.entry.id() != layer.entry.id())
+        .then_some(LeftOutReason::DiffersInThisImage)
+}
+
+/// Where containerd looks for a layer.
+fn place(cache: &Path, layer: &BuiltLayer) -> PathBuf {
+    let hex = layer.id.diff_id.hex();
+    cache
+        .join(layer.id.diff_id.algorithm().name())
+        .join(&hex[..2])
+        .join(format!("{hex}.erofs"))
+}
+
+/// Puts a layer's image, and its root hash, where containerd looks for them.
+fn put(layer: &BuiltLayer, place: &Path, options: &LayerOptions) -> Result<Artifact, Error> {
+    if let Some(directory) = place.parent() {
+        make_directory(directory)?;
+    }
+    if layer.facts.verity.is_none() {
+        // Another build's root hash is none of this image.
+        let stale = verity::sidecar_path(place);
+        match fs::remove_file(&stale) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::output(Operation::Write, &stale, e));
+            }
+            _ => {}
+        }
+    }
+    let export = ExportOptions::new().durable(options.durable);
+    layer.entry.export(IMAGE, place, export)?;
+    if let Some(facts) = &layer.facts.verity {
+        let sidecar = verity::from_facts(facts)?;
+        verity::sidecar(place, &sidecar, options.durable)?.commit(options.durable)?;
+    }
+    let file = layer.entry.file(IMAGE)?;
+    let mut written = artifact(Format::ContainerdCache, &place.to_string_lossy());
+    written.format = "erofs-layer".to_owned();
+    written.size = file.size;
+    written.sha256 = Some(file.sha256.hex());
+    written.options = options.named();
+    written.verity.clone_from(&layer.facts.verity);
+    written.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
+    written.diff_id = Some(layer.id.diff_id.to_string());
+    Ok(written)
+}
+
+fn make_directory(directory: &Path) -> Result<(), Error> {
+    fs::create_dir_all(directory).map_err(|e| Error::output(Operation::Create, directory, e))
+}
+
+fn sync(directory: &Path) -> Result<(), Error> {
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| Error::output(Operation::Sync, directory, e))
+}
+
+/// The path of an image that is there already.
+fn found(place: &Path) -> Option<String> {
+    let there = fs::symlink_metadata(place).is_ok();
+    there.then(|| place.to_string_lossy().into_owned())
+}
+
 /// Whether a file is there with other bytes than the layer's image.
-fn differs(path: &Path, layer: &layers::BuiltLayer) -> Result<bool, Error> {
+fn differs(path: &Path, layer: &BuiltLayer) -> Result<bool, Error> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),

@@ -142,7 +142,7 @@ impl Parts<'_> {
         let merged = self.merged.entry.file(IMAGE)?;
         let mut parts = vec![Part {
             path: self.fsmeta.into(),
-            size: merged.size,
+            size: self.merged.facts.image_size,
             name: "fsmeta".to_owned(),
             identity: merged.sha256.as_bytes().to_vec(),
         }];

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use lithify_erofs::{FsmetaOptions, LayerImage, device_tag, write_fsmeta};
 use lithify_store::{Entry, InputKind};
+use lithify_verity::Sidecar;
 use serde::{Deserialize, Serialize};
 
-use super::BuildOptions;
 use super::layers::{BuiltLayer, IMAGE, LayerOptions};
-use crate::Error;
+use super::{BuildOptions, verity};
 use crate::depot::{self, Depot};
+use crate::description::Verity;
+use crate::{Error, ReadOptions};
 
 /// What is kept about a merged image besides its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,11 @@ pub(crate) struct FsmetaFacts {
     pub(crate) removed: u64,
     /// Where each layer's image stands when all are one disk, in blocks.
     pub(crate) mapped_blocks: Vec<u32>,
+    /// Bytes of the filesystem, without what is appended to it.
+    pub(crate) image_size: u64,
+    /// Its hash tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verity: Option<Verity>,
 }
 
 impl FsmetaFacts {
@@ -45,6 +52,7 @@ pub(crate) fn build(
     depot: &Depot,
     layer_options: &LayerOptions,
     options: &BuildOptions,
+    read: &ReadOptions,
 ) -> Result<Merged, Error> {
     let top = layers.last().map(|l| l.id.chain_id);
     let top = top.ok_or(Error::NoLayers)?;
@@ -54,7 +62,7 @@ pub(crate) fn build(
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }
-    let mut locks = depot.lock_all(std::slice::from_ref(&key), &crate::CancelToken::new())?;
+    let mut locks = depot.lock_all(std::slice::from_ref(&key), &read.cancel)?;
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }
@@ -82,12 +90,19 @@ pub(crate) fn build(
     let pending = depot.store().begin()?;
     let file = pending.create(IMAGE)?;
     let place = pending.path(IMAGE)?;
-    let (_, report) = write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
-    let facts = FsmetaFacts {
+    let (file, report) =
+        write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
+    let mut facts = FsmetaFacts {
         inodes: u64::from(report.image.compact_inodes) + u64::from(report.image.extended_inodes),
         removed: report.removed,
         mapped_blocks: report.devices.iter().map(|d| d.mapped_block).collect(),
+        image_size: report.image.size,
+        verity: None,
     };
+    if layer_options.verity {
+        let report = verity::append(&file, report.image.size, &place, read)?;
+        facts.verity = Some(Verity::from(&Sidecar::from(&report)));
+    }
     let entry = pending.commit_as(lock, depot::to_facts(&facts))?;
     Ok(Merged {
         reused: false,

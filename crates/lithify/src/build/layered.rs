@@ -7,13 +7,14 @@ use std::path::Path;
 use lithify_erofs::FsmetaError;
 use lithify_store::{ExportOptions, ImageRecord, Target};
 use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
+use lithify_verity::Sidecar;
 
 use super::filesystem::{Filesystem, FsWriter, Kind};
 use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use super::{BuildOptions, Built, artifact, disks, fsmeta, output_path, verity};
 use crate::decode::LayerSummary;
 use crate::depot::Depot;
-use crate::description::{Artifact, Description, Stack};
+use crate::description::{Artifact, Description, Stack, Verity};
 use crate::error::Operation;
 use crate::fs_image::FsImage;
 use crate::output::PendingFile;
@@ -58,7 +59,7 @@ pub(crate) fn make(
         layer_options.filesystem.compression,
     ) {
         (Kind::Erofs, None) if !layers.is_empty() => {
-            match fsmeta::build(&layers, depot, layer_options, options) {
+            match fsmeta::build(&layers, depot, layer_options, options, read) {
                 Ok(merged) => Some(merged),
                 // Images made elsewhere may be such that others cannot refer to their data.
                 Err(Error::Fsmeta(e)) if cannot_be_referred_to(&e, &layers) => None,
@@ -156,6 +157,7 @@ pub(super) fn build(
         summaries,
         stack: Some(stack),
         counts: Some((built, reused)),
+        ..super::BuildResult::default()
     })
 }
 
@@ -203,10 +205,10 @@ impl Place<'_> {
         if let Some(merged) = &layered.merged {
             let name = format!("fsmeta.{extension}");
             let file = self.export(&merged.entry, &name)?;
-            self.artifacts.push(Artifact {
-                statistics: merged.facts.statistics(),
-                ..self.describe("erofs-fsmeta", &name, file)
-            });
+            let mut described = self.describe("erofs-fsmeta", &name, file);
+            described.statistics = merged.facts.statistics();
+            self.put_tree(&mut described, &name, merged.facts.verity.as_ref())?;
+            self.artifacts.push(described);
             let disk = disks::Parts {
                 directory: self.directory.path(),
                 fsmeta: &name,
@@ -248,16 +250,28 @@ impl Place<'_> {
         let file = self.export(&layer.entry, name)?;
         let mut described = self.describe(&format!("{}-layer", self.kind.name()), name, file);
         described.options = self.layer_options.named();
-        described.verity.clone_from(&layer.facts.verity);
         described.diff_id = Some(layer.id.diff_id.to_string());
         described.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
+        self.put_tree(&mut described, name, layer.facts.verity.as_ref())?;
         self.artifacts.push(described);
-        if let Some(facts) = &layer.facts.verity {
-            let sidecar = verity::from_facts(facts)?;
-            let path = self.directory.path().join(name);
-            verity::sidecar(&path, &sidecar, self.options.durable)?.commit(self.options.durable)?;
-        }
         Ok(())
+    }
+
+    /// Says what hash tree a file has, and writes its root hash beside it.
+    fn put_tree(
+        &self,
+        described: &mut Artifact,
+        name: &str,
+        facts: Option<&Verity>,
+    ) -> Result<(), Error> {
+        let Some(facts) = facts else {
+            return Ok(());
+        };
+        let sidecar = verity::from_facts(facts)?;
+        let size = described.size;
+        verity::describe(described, &sidecar, size);
+        let path = self.directory.path().join(name);
+        verity::sidecar(&path, &sidecar, self.options.durable)?.commit(self.options.durable)
     }
 
     /// An overlay's root directory looks as its topmost layer says. If that says nothing, a layer that does goes on top.
@@ -268,12 +282,14 @@ impl Place<'_> {
     ) -> Result<Option<String>, Error> {
         let name = format!("root.{}", self.kind.name());
         let path = self.directory.path().join(&name);
-        let Some(size) = write_root(layers, self.kind, &path, self.options.durable, read)? else {
+        let (verity, durable) = (self.options.verity, self.options.durable);
+        let Some(written) = write_root(layers, self.kind, &path, verity, durable, read)? else {
             return Ok(None);
         };
         let mut artifact = artifact(self.options.format, &name);
         artifact.format = format!("{}-root", self.kind.name());
-        artifact.size = size;
+        artifact.size = written.size;
+        self.put_tree(&mut artifact, &name, written.verity.as_ref())?;
         let file = fs::File::open(&path).map_err(|e| Error::input(&path, e))?;
         artifact.sha256 = Some(super::file_sha256(&path, &file)?);
         self.artifacts.push(artifact);
@@ -311,15 +327,25 @@ fn layer_name(layers: &[BuiltLayer], index: usize, extension: &str) -> String {
     }
 }
 
+/// The image of the root directory alone.
+#[derive(Debug)]
+pub(crate) struct RootImage {
+    /// Bytes of the file.
+    pub(crate) size: u64,
+    /// Its hash tree.
+    pub(crate) verity: Option<Verity>,
+}
+
 /// Writes the image of a layer with nothing but the root directory, if the topmost layer does not describe it and a
-/// lower one does. Gives its size.
+/// lower one does.
 pub(crate) fn write_root(
     layers: &[BuiltLayer],
     kind: Kind,
     path: &Path,
+    verity: bool,
     durable: bool,
     read: &ReadOptions,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<RootImage>, Error> {
     let describing = layers.iter().rposition(|l| l.facts.describes_root);
     let Some(describing) = describing.filter(|&n| n + 1 != layers.len()) else {
         return Ok(None);
@@ -327,9 +353,17 @@ pub(crate) fn write_root(
     let (image_path, file) = crate::depot::open_file(&layers[describing].entry, IMAGE)?;
     let metadata = FsImage::open(&image_path, file, kind)?.root_metadata()?;
     let pending = PendingFile::create(path, durable)?;
-    let size = write_root_image(metadata, kind, &pending, path, read)?;
+    let mut written = RootImage {
+        size: write_root_image(metadata, kind, &pending, path, read)?,
+        verity: None,
+    };
+    if verity {
+        let report = verity::append(pending.file(), written.size, path, read)?;
+        written.size = report.size;
+        written.verity = Some(Verity::from(&Sidecar::from(&report)));
+    }
     pending.commit(durable)?;
-    Ok(Some(size))
+    Ok(Some(written))
 }
 
 fn write_root_image(

@@ -22,7 +22,7 @@ use lithify_digest::{Algorithm, Hasher};
 
 use crate::decode::LayerSummary;
 use crate::depot::{StoreChoice, WRITER_VERSION};
-use crate::description::{Artifact, Description, Stack};
+use crate::description::{Artifact, Description, LeftOut, Stack};
 use crate::{Error, Image, ReadOptions};
 use filesystem::{Filesystem, Kind};
 
@@ -102,6 +102,9 @@ pub struct BuildOptions {
     pub disks: Vec<DiskKind>,
     /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
     pub alignment: u64,
+    /// Put layers into a containerd cache too that are right only over the lower layers of this image: for a node that
+    /// runs no other image, since containerd gives them to every image that has them. Default false.
+    pub one_image: bool,
     /// Whether to take the image file where someone published it, beside the image. Only for one image file.
     pub artifacts: Artifacts,
     /// Where images of layers are kept and looked for.
@@ -123,6 +126,7 @@ impl Default for BuildOptions {
             sparse: false,
             disks: vec![DiskKind::Vmdk],
             alignment: lithify_erofs::BLOCK_SIZE as u64,
+            one_image: false,
             artifacts: Artifacts::default(),
             store: StoreChoice::default(),
             durable: true,
@@ -181,6 +185,10 @@ impl BuildOptions {
                 self.artifacts != Artifacts::Ignore && !is_flat,
             ),
             ("disks", self.disks != default.disks && !has_disks),
+            (
+                "being for one image",
+                self.one_image && self.format != Format::ContainerdCache,
+            ),
         ];
         if let Some((option, _)) = unused.into_iter().find(|(_, unused)| *unused) {
             return Err(Error::UnusedOption {
@@ -205,6 +213,8 @@ pub(crate) struct BuildResult {
     pub(crate) stack: Option<Stack>,
     /// How many artifacts were made, and how many found in the store.
     pub(crate) counts: Option<(u64, u64)>,
+    /// Layers that were not put where the others are.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 impl From<(Artifact, Vec<LayerSummary>)> for BuildResult {
@@ -252,6 +262,7 @@ pub fn build(
     describe_layers(&mut description, &result.summaries);
     description.artifacts = result.artifacts;
     description.stack = result.stack;
+    description.left_out = result.left_out;
     if let Some((built, reused)) = result.counts {
         description.built = Some(built);
         description.reused = Some(reused);

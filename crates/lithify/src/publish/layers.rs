@@ -141,22 +141,12 @@ type LayerFile = (Arc<File>, Digest, u64, Option<Verity>);
 fn root(publisher: &Publisher<'_>, built: &[BuiltLayer]) -> Result<Option<LayerFile>, Error> {
     let scratch = ScratchDirectory::create(&publisher.beside)?;
     let path = scratch.path().join("root.erofs");
-    let Some(mut size) = layered::write_root(built, Kind::Erofs, &path, false, publisher.read)?
-    else {
+    let verity = publisher.options.verity;
+    let root = layered::write_root(built, Kind::Erofs, &path, verity, false, publisher.read)?;
+    let Some(root) = root else {
         return Ok(None);
     };
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Error::input(&path, e))?;
-    let mut verity = None;
-    if publisher.options.verity {
-        let report = crate::build::verity::append(&file, size, &path, publisher.read)?;
-        size = report.size;
-        verity = Some(Verity::from(&lithify_verity::Sidecar::from(&report)));
-    }
-    let file = Arc::new(file);
+    let file = Arc::new(File::open(&path).map_err(|e| Error::input(&path, e))?);
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let blob = FileBlob(Arc::clone(&file));
     let mut reader = blob.open(0)?;
@@ -165,7 +155,7 @@ fn root(publisher: &Publisher<'_>, built: &[BuiltLayer]) -> Result<Option<LayerF
         .read_to_end(&mut bytes)
         .map_err(|e| Error::input(&path, e))?;
     hasher.update(&bytes);
-    Ok(Some((file, hasher.finish(), size, verity)))
+    Ok(Some((file, hasher.finish(), root.size, root.verity)))
 }
 
 /// The draft format's bottom layer has no whiteouts: there is nothing to hide (erofs-image-spec 3.6).

@@ -33,7 +33,7 @@ pub use spec::{ErofsSpec, UnknownErofsSpec};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishForm {
-    /// An index of the image and of the same image with EROFS layers.
+    /// An index of the image and of the same image with EROFS layers, or these [alone](PublishOptions::only).
     #[default]
     ErofsLayers,
     /// One EROFS image with the merged filesystem, as an artifact.
@@ -48,6 +48,9 @@ pub enum PublishForm {
 pub struct PublishOptions {
     /// As what.
     pub form: PublishForm,
+    /// Publish the image with EROFS layers alone, without the one it is made of: a manifest for one platform, an index of
+    /// such manifests for several. What knows nothing of EROFS then finds nothing to run. Only for EROFS layers.
+    pub only: bool,
     /// By which convention EROFS layers are described.
     pub spec: ErofsSpec,
     /// Compress each EROFS layer as a whole with zstd, for the way. Whoever uses it decompresses it.
@@ -66,6 +69,7 @@ impl Default for PublishOptions {
     fn default() -> Self {
         Self {
             form: PublishForm::default(),
+            only: false,
             spec: ErofsSpec::default(),
             zstd: false,
             compression: None,
@@ -161,6 +165,7 @@ pub(crate) fn publish_to(
     };
     let mut report = PublishReport::default();
     let root = match options.form {
+        PublishForm::ErofsLayers if options.only => publisher.only(images, &mut report)?,
         PublishForm::ErofsLayers => publisher.index(images, &mut report)?,
         PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs, &mut report)?,
         PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs, &mut report)?,
@@ -202,6 +207,28 @@ impl Publisher<'_> {
             }
         }
         self.document(media_type::OCI_INDEX, &Index::new(entries))
+    }
+
+    /// Puts the EROFS forms of images: a manifest for one, an index for several.
+    fn only(&self, images: &[Image], report: &mut PublishReport) -> Result<Descriptor, Error> {
+        let mut entries = Vec::new();
+        for image in images {
+            if source(image)?.platform().os() == "linux" {
+                entries.push(self.erofs(image, report)?);
+            }
+        }
+        match entries.len() {
+            0 => Err(Error::PublishSource {
+                name: images
+                    .first()
+                    .map(|i| i.name().to_owned())
+                    .unwrap_or_default(),
+                reason: "only Linux mounts EROFS layers, and it is for another system",
+            }),
+            // A client asks for the tag and gets the manifest: nothing is left to choose, for which many look for tars.
+            1 => Ok(entries.remove(0)),
+            _ => self.document(media_type::OCI_INDEX, &Index::new(entries)),
+        }
     }
 
     /// Puts an image as it is. `None` if it has no manifest: one of `docker save`.

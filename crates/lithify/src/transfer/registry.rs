@@ -1,8 +1,10 @@
 //! A registry as a destination.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
+use lithify_digest::Digest;
 use lithify_oci::Reference;
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
@@ -17,8 +19,8 @@ pub(crate) struct RegistryDestination {
     repository: Repository,
     reference: Reference,
     options: PushOptions,
-    /// What was put last: the root, in the end.
-    last: Mutex<Option<(Descriptor, Vec<u8>)>>,
+    /// What was put. One of them is the root; what refers to it may come after it.
+    documents: Mutex<HashMap<Digest, (Descriptor, Vec<u8>)>>,
 }
 
 impl RegistryDestination {
@@ -27,7 +29,7 @@ impl RegistryDestination {
             repository,
             reference,
             options,
-            last: Mutex::new(None),
+            documents: Mutex::default(),
         }
     }
 }
@@ -64,8 +66,10 @@ impl Destination for RegistryDestination {
         {
             self.repository.list_referrer(&subject, &referrer)?;
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((manifest.clone(), bytes.to_vec()));
+        let documents = self.documents.lock();
+        documents
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(manifest.digest, (manifest.clone(), bytes.to_vec()));
         Ok(())
     }
 
@@ -79,8 +83,9 @@ impl Destination for RegistryDestination {
                 }),
             };
         }
-        let last = self.last.into_inner();
-        let Some((descriptor, bytes)) = last.unwrap_or_else(PoisonError::into_inner) else {
+        let documents = self.documents.into_inner();
+        let mut documents = documents.unwrap_or_else(PoisonError::into_inner);
+        let Some((descriptor, bytes)) = documents.remove(&root.digest) else {
             return Ok(());
         };
         let tag = self.reference.tag().unwrap_or(DEFAULT_TAG).to_owned();

@@ -100,7 +100,10 @@ impl DockerArchive {
                     return Err(self.refused("a layer of it is only distributed by its vendor"));
                 }
                 LayerMediaType::Erofs { .. } | LayerMediaType::ErofsChunkIndex => {
-                    return Err(self.refused("its layers are EROFS images, not tars"));
+                    return Err(self.refused(
+                        "its layers are EROFS images, and it takes tars only: copy the image they were made of, \
+                         or make one tar with `lithify build -f tar`",
+                    ));
                 }
                 _ => return Err(self.refused("it has layers that are no tars")),
             }
