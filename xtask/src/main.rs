@@ -1,61 +1,46 @@
 //! The workspace's own commands: `cargo xtask --help`.
+//!
+//! This program runs the checks and has no dependencies, so that it says something at once. The other commands are
+//! those of the package `workbench`, which it starts.
 
-mod bench;
-mod error;
-mod example_image;
-mod fixtures;
-mod fuzz;
-mod layout; // image layouts too large for memory
-mod sh; // other programs
 mod test;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use xtask::{error, sh};
 
-/// The workspace's own commands.
-#[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
+const HELP: &str = "\
+The workspace's own commands.
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run all checks: format, lints, tests, documentation, fuzz targets.
-    Test(test::Args),
-    /// Write examples/hello anew.
-    ExampleImage,
-    /// Make real images for tests and benchmarks under target/fixtures (needs root, debootstrap and a Debian mirror).
-    Fixtures(fixtures::Args),
-    /// Measure builds, and other programs at the same jobs.
-    Bench(bench::Args),
-    /// Run fuzz targets, from seeds made here.
-    Fuzz(fuzz::Args),
-    /// One step of a build, for `bench` to measure.
-    #[command(hide = true)]
-    Speed(bench::speed::Args),
-    /// A large archive on standard output, for `bench` to read.
-    #[command(hide = true)]
-    Generate(bench::synthetic::Args),
-}
+Usage: cargo xtask COMMAND
+
+Commands:
+  test           Run all checks: format, lints, tests, documentation, fuzz targets
+  fixtures       Make real images for tests and benchmarks under target/fixtures
+  example-image  Write examples/hello anew
+  bench          Measure builds, and other programs at the same jobs
+  fuzz           Run fuzz targets, from seeds made here
+
+`cargo xtask COMMAND --help` has the options of each.";
 
 fn main() -> ExitCode {
-    let result = match Args::parse().command {
-        Command::Test(args) => test::run(&args),
-        Command::ExampleImage => example_image::run(),
-        Command::Fixtures(args) => fixtures::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Fuzz(args) => fuzz::run(&args),
-        Command::Speed(args) => bench::speed::run(&args),
-        Command::Generate(args) => bench::synthetic::run(&args),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        eprintln!("{HELP}");
+        return ExitCode::from(2);
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", error::chain(&error));
-            ExitCode::FAILURE
+    match command.as_str() {
+        "test" => match test::Args::parse(rest) {
+            Ok(args) => error::exit_code(&test::run(&args)),
+            Err(asked) => asked.answer(),
+        },
+        "help" | "-h" | "--help" => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let mut workbench = sh::cargo(["run", "--package", "workbench", "--"]);
+            error::exit_code(&sh::run(workbench.args(&arguments)))
         }
     }
 }

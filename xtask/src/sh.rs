@@ -2,42 +2,59 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-use lithify_testkit::run;
 
 use crate::error::Error;
 
 /// The workspace's root directory.
-pub(crate) fn root() -> PathBuf {
-    lithify_testkit::require::workspace()
+#[must_use]
+pub fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().unwrap_or(&package).into()
+}
+
+/// The path of a program on `PATH` or in the system directories users without root often lack.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }
 
 /// The directory cargo builds into.
-pub(crate) fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// A command in the C locale and UTC, run in the workspace's root.
-pub(crate) fn command<I: AsRef<OsStr>>(
-    program: &str,
-    args: impl IntoIterator<Item = I>,
-) -> Command {
-    let mut command = run::command(program);
-    command.args(args).current_dir(root());
+pub fn command<I: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = I>) -> Command {
+    let found = find_program(program);
+    let mut command = Command::new(found.as_deref().unwrap_or(Path::new(program)));
+    command
+        .args(args)
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .current_dir(root());
     command
 }
 
 /// The `cargo` that runs this task.
-pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
+pub fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
     command
 }
 
 /// Shows the command, runs it with our own output, and fails if it fails.
-pub(crate) fn run(command: &mut Command) -> Result<(), Error> {
+///
+/// # Errors
+/// When it cannot be started or does not succeed.
+pub fn run(command: &mut Command) -> Result<(), Error> {
     let shown = show(command);
     eprintln!("$ {shown}");
     let status = command.status().map_err(|source| Error::Start {
@@ -54,14 +71,17 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Error> {
     }
 }
 
-/// What of a program's output to show.
-pub(crate) trait Filter {
+/// A choice of the lines to show.
+pub trait Filter {
     /// Takes note of a line; whether to show it.
     fn shows(&mut self, line: &str) -> bool;
 }
 
 /// As [`run()`], with lines of the command's standard error left out.
-pub(crate) fn run_filtered(command: &mut Command, mut filter: impl Filter) -> Result<(), Error> {
+///
+/// # Errors
+/// As [`run()`].
+pub fn run_filtered(command: &mut Command, mut filter: impl Filter) -> Result<(), Error> {
     let shown = show(command);
     eprintln!("$ {shown}");
     let start = |source| Error::Start {
@@ -93,7 +113,10 @@ pub(crate) fn run_filtered(command: &mut Command, mut filter: impl Filter) -> Re
 }
 
 /// Runs the command for its standard output.
-pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
+///
+/// # Errors
+/// As [`run()`].
+pub fn output(command: &mut Command) -> Result<String, Error> {
     let shown = show(command);
     let output = command
         .stderr(Stdio::inherit())
@@ -113,7 +136,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
 }
 
 /// The command as one would type it.
-pub(crate) fn show(command: &Command) -> String {
+#[must_use]
+pub fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words
         .map(|word| {

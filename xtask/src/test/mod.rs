@@ -1,36 +1,32 @@
 //! `cargo xtask test`: all that has to hold before a change is accepted.
 
+mod args;
+mod listing; // tests that failed or could not run
 mod packages; // the referees, installed where that is possible
-mod skips; // tests that could not run
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
 
-use crate::error::Error;
-use crate::{fixtures, sh};
-
-/// Arguments of `cargo xtask test`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Format, lints and unit tests only: no referees, no fixtures.
-    #[arg(long)]
-    quick: bool,
-    /// Succeed although tests were skipped, also where everything can be installed (as root on Debian).
-    #[arg(long)]
-    allow_skips: bool,
-}
+pub(crate) use args::Args;
+use listing::Outcome;
+use xtask::error::{self, At as _, Error};
+use xtask::sh;
 
 /// Runs every step, whatever became of the one before, and says at the end which failed.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let can_install = packages::can_install();
+    plan(args, can_install);
     let mut steps = Steps::default();
+    let mut fixtures = None;
     if !args.quick {
         steps.step("referees", || packages::install(can_install));
-        // Without them the tests that want them skip, which is what the end reports.
-        let made = fixtures::small();
-        if let Err(error) = &made {
-            eprintln!("no fixtures: {}", crate::error::chain(error));
-        }
+        steps.step("workbench", || {
+            sh::run(&mut sh::cargo(["build", "--package", "workbench"]))
+        });
+        fixtures = Some(std::thread::spawn(make_fixtures));
     }
     steps.step("format", || {
         sh::run(&mut sh::cargo(["fmt", "--all", "--check"]))
@@ -38,7 +34,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     steps.step("lints", || {
         sh::run(&mut sh::cargo([
             "clippy",
-            "--quiet",
             "--workspace",
             "--all-targets",
             "--",
@@ -46,39 +41,102 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
             "warnings",
         ]))
     });
-    let mut skipped = Vec::new();
-    steps.step("tests", || {
+    let test = || {
         let mut cargo = sh::cargo(["test", "--workspace", "--no-fail-fast"]);
         if args.quick {
             cargo.args(["--lib", "--bins"]);
         }
-        skips::collect(&mut cargo, &mut skipped)
-    });
+        if args.full {
+            more_cases(&mut cargo);
+        }
+        cargo
+    };
+    steps.step("test programs", || sh::run(test().arg("--no-run")));
+    if let Some(making) = fixtures {
+        // Without them the tests that want them skip, which is what the end reports.
+        steps.step("fixtures", || wait_for_fixtures(making));
+    }
+    let mut outcome = Outcome::default();
+    steps.step("tests", || listing::collect(&mut test(), &mut outcome));
     if !args.quick {
         steps.step("documentation", || {
-            let mut doc = sh::cargo(["doc", "--quiet", "--workspace", "--no-deps"]);
+            let mut doc = sh::cargo(["doc", "--workspace", "--no-deps"]);
             sh::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         });
         steps.step("fuzz targets", fuzz_targets);
     }
     steps.report();
-    for line in &skipped {
-        println!("{line}");
-    }
     let skips_count = !args.quick && can_install && !args.allow_skips;
-    if skips_count && !skipped.is_empty() {
-        return Err(Error::Skipped {
-            count: skipped.len(),
-        });
+    conclude(steps, &outcome, skips_count)
+}
+
+/// Says what will be done and what it takes, before it is done.
+fn plan(args: &Args, can_install: bool) {
+    if args.quick {
+        println!("Format, lints and unit tests: about 3 minutes on two processors the first time.");
+        return;
     }
-    steps.result()
+    println!(
+        "All checks and tests: 12 to 20 minutes and 6 GB under target/ on two processors the first time, 5 minutes afterwards.\n\
+         In this order: install the programs tests compare with, compile, make real images (while compiling), test, document."
+    );
+    let missing = packages::missing();
+    match (missing.is_empty(), can_install) {
+        (true, _) => println!("Every program tests compare with is installed."),
+        (false, true) => println!("To be installed with apt: {}", missing.join(" ")),
+        (false, false) => println!(
+            "Missing, and not to be installed without root and apt (tests that need them are skipped): {}",
+            missing.join(" ")
+        ),
+    }
+}
+
+/// Ten times as many random inputs, and other ones than in the run before.
+fn more_cases(cargo: &mut Command) {
+    let seed = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    println!("random inputs of this run again: PROPTEST_RNG_SEED={seed} cargo test …");
+    cargo
+        .env("PROPTEST_RNG_SEED", seed.to_string())
+        .env("PROPTEST_CASES", "2560")
+        .env("LITHIFY_UMOCI_CASES", "1500");
+}
+
+/// The fixtures' own output, which would mix with the compiler's.
+fn fixtures_log() -> PathBuf {
+    sh::target().join("fixtures.log")
+}
+
+/// Makes the fixtures while the compiler works.
+fn make_fixtures() -> Result<(), Error> {
+    let path = fixtures_log();
+    let log = File::create(&path).at("create", &path)?;
+    let program = sh::target().join("debug/workbench");
+    let mut workbench = Command::new(program);
+    workbench
+        .arg("fixtures")
+        .current_dir(sh::root())
+        .stdout(log.try_clone().at("write", &path)?)
+        .stderr(log);
+    sh::run(&mut workbench)
+}
+
+fn wait_for_fixtures(making: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
+    let made = making
+        .join()
+        .unwrap_or(Err(Error::Panicked { task: "fixtures" }));
+    if made.is_err() {
+        let path = fixtures_log();
+        println!("{}", std::fs::read_to_string(&path).at("read", &path)?);
+    }
+    made
 }
 
 /// The fuzz crate is no member of the workspace; that its targets compile needs no fuzzer.
 fn fuzz_targets() -> Result<(), Error> {
     let mut check = sh::cargo([
         "check",
-        "--quiet",
         "--manifest-path",
         "fuzz/Cargo.toml",
         "--target-dir",
@@ -86,7 +144,24 @@ fn fuzz_targets() -> Result<(), Error> {
     sh::run(check.arg(sh::target().join("fuzz")))
 }
 
-/// What ran, and how it went.
+/// Names what was skipped, then what failed: the last lines are those a reader needs.
+fn conclude(steps: Steps, outcome: &Outcome, skips_count: bool) -> Result<(), Error> {
+    for line in &outcome.skipped {
+        println!("{line}");
+    }
+    for test in &outcome.failed {
+        println!("failed: {test}");
+    }
+    steps.result()?;
+    if skips_count && !outcome.skipped.is_empty() {
+        return Err(Error::Skipped {
+            count: outcome.skipped.len(),
+        });
+    }
+    Ok(())
+}
+
+/// Steps that ran, and how they went.
 #[derive(Default)]
 struct Steps {
     done: Vec<(&'static str, f64, Result<(), Error>)>,
@@ -98,7 +173,7 @@ impl Steps {
         let start = Instant::now();
         let result = work();
         if let Err(error) = &result {
-            eprintln!("{name}: {}", crate::error::chain(error));
+            eprintln!("{name}: {}", error::chain(error));
         }
         self.done
             .push((name, start.elapsed().as_secs_f64(), result));
@@ -110,8 +185,11 @@ impl Steps {
             let word = if result.is_ok() { "ok" } else { "FAILED" };
             println!("{name:14} {word:6} {seconds:6.1} s");
         }
+        let total: f64 = self.done.iter().map(|(_, seconds, _)| seconds).sum();
+        println!("{:14} {:6} {total:6.1} s", "all", "");
     }
 
+    /// Success, or the names of all steps that failed behind the first error.
     fn result(self) -> Result<(), Error> {
         self.done.into_iter().try_for_each(|(_, _, result)| result)
     }

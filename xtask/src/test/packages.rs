@@ -1,12 +1,13 @@
 //! The programs tests ask for a second opinion, by the Debian package that has each.
 
-use lithify_testkit::require;
+use std::path::Path;
+
+use xtask::error::Error;
+use xtask::sh;
 
 use super::succeeds;
-use crate::error::Error;
-use crate::sh;
 
-/// Program and package.
+/// Program and package. A program here is one that some test starts.
 const REFEREES: &[(&str, &str)] = &[
     ("mkfs.erofs", "erofs-utils"),
     ("fsck.erofs", "erofs-utils"),
@@ -52,12 +53,13 @@ const REFEREES: &[(&str, &str)] = &[
     ("gzip", "gzip"),
     ("git", "git"),
     ("c++", "g++"),
+    ("bzip2", "bzip2"),
 ];
 
 /// Root, with apt: where every referee can be had and nothing may be skipped.
 pub(super) fn can_install() -> bool {
     let id = sh::output(&mut sh::command("id", ["-u"]));
-    id.is_ok_and(|id| id.trim() == "0") && require::find_tool("apt-get").is_some()
+    id.is_ok_and(|id| id.trim() == "0") && sh::find_program("apt-get").is_some()
 }
 
 /// Installs what is missing.
@@ -74,8 +76,8 @@ pub(super) fn install(can_install: bool) -> Result<(), Error> {
         return Ok(());
     }
     sh::run(&mut apt(&["update"]))?;
-    // Installing one package may remove another that is wanted too: a second round brings that back.
-    for _ in 0..2 {
+    // Installing one package may remove another that is wanted too, or show what else is: the next round brings that.
+    for _ in 0..3 {
         install_packages(&wanted)?;
         wanted = missing();
         if wanted.is_empty() {
@@ -89,9 +91,9 @@ pub(super) fn install(can_install: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn install_packages(packages: &[&str]) -> Result<(), Error> {
-    let all = [&["install", "--no-install-recommends"], packages].concat();
-    if sh::run(&mut apt(&all)).is_ok() {
+fn install_packages(packages: &[String]) -> Result<(), Error> {
+    let mut all = apt(&["install", "--no-install-recommends"]);
+    if sh::run(all.args(packages)).is_ok() {
         return Ok(());
     }
     // One package this release does not have makes apt refuse all: one by one, then.
@@ -103,14 +105,29 @@ fn install_packages(packages: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
-fn missing() -> Vec<&'static str> {
+/// The packages of what is not installed.
+pub(super) fn missing() -> Vec<String> {
     let mut packages: Vec<_> = REFEREES
         .iter()
-        .filter(|(program, _)| require::find_tool(program).is_none())
-        .map(|(_, package)| *package)
+        .filter(|(program, _)| sh::find_program(program).is_none())
+        .map(|(_, package)| (*package).to_owned())
         .collect();
+    packages.extend(pythons_archive());
     packages.dedup();
     packages
+}
+
+/// The package of the archive Python's own tests read, if it is not there. It is called after Python's version, so it is
+/// known once Python is installed.
+fn pythons_archive() -> Option<String> {
+    // Debian's own Python: another one on `PATH` may come with its tests, or not.
+    let python = std::fs::read_link("/usr/bin/python3").ok()?;
+    let python = python.file_name()?.to_str()?;
+    let tests = Path::new("/usr/lib").join(python).join("test");
+    let there = ["testtar.tar", "archivetestdata/testtar.tar"]
+        .iter()
+        .any(|name| tests.join(name).is_file());
+    (!there).then(|| format!("lib{python}-testsuite"))
 }
 
 fn apt(args: &[&str]) -> std::process::Command {

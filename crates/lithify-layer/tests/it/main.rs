@@ -7,6 +7,7 @@
 
 mod blob;
 mod content;
+mod corpus;
 mod differential;
 mod integrity;
 mod producers;

@@ -418,6 +418,10 @@ fn known_differences_are_as_stated() {
             }
             Err(e) => vec![format!("only umoci refuses: {e}")],
         };
+        if found.is_empty() {
+            // A version that reads it as `layer.md` says.
+            continue;
+        }
         assert_eq!(
             found.len(),
             known.umoci.len(),
