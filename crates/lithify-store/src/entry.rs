@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Context as _, Error};
+use crate::locked::Locked;
 use crate::record::{EntryRecord, FileRecord};
 use crate::stamp::{Stamp, Stamps, Verdict};
 use crate::temp::publish;
@@ -23,11 +24,11 @@ struct Inner {
     id: EntryId,
     record: EntryRecord,
     /// The entry's directory. Holds the shared lock.
-    directory: File,
+    directory: Locked,
 }
 
 impl Entry {
-    pub(crate) fn new(store: &Store, id: EntryId, record: EntryRecord, directory: File) -> Self {
+    pub(crate) fn new(store: &Store, id: EntryId, record: EntryRecord, directory: Locked) -> Self {
         Self(Arc::new(Inner {
             store: store.clone(),
             id,

@@ -1,11 +1,12 @@
 //! Collection of what nobody needs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Context as _, Error};
+use crate::locked::Locked;
 use crate::scan::{Bytes, EntryInfo};
 use crate::store::{LOCKS, QUARANTINE, TEMP};
 use crate::temp::{leftovers, remove_leftover, unique_name};
@@ -203,9 +204,9 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Taken::Gone),
             Err(e) => return Err(Error::io("open", &path, e)),
         };
-        if !sys::try_lock(&held).context("lock", &path)? {
+        let Ok(held) = Locked::try_exclusive(held).context("lock", &path)? else {
             return Ok(Taken::InUse);
-        }
+        };
         if !sys::is_at(&held, &path).context("look at", &path)? {
             return Ok(Taken::Gone);
         }
@@ -332,7 +333,7 @@ enum Taken {
 struct Trash {
     path: PathBuf,
     /// The exclusive lock: to others it is not a leftover yet.
-    held: File,
+    held: Locked,
 }
 
 /// Bytes of all files below a path; what vanishes meanwhile does not count.

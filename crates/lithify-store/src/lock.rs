@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use lithify_digest::Digest;
 
 use crate::error::{Context as _, Error};
+use crate::locked::Locked;
 use crate::{EntryId, Key, sys};
 
 /// The lock of the whole store. Never removed.
@@ -92,7 +93,7 @@ impl BlobLock {
 struct FileLock {
     path: PathBuf,
     /// Holds the lock.
-    _file: File,
+    _file: Locked,
 }
 
 impl FileLock {
@@ -104,10 +105,10 @@ impl FileLock {
         let start = Instant::now();
         loop {
             let file = open_lock(&path)?;
-            match &mut wait {
-                None => sys::lock(&file).context("lock", &path)?,
-                Some(wait) => lock_polling(&file, &path, abandoned, start, *wait)?,
-            }
+            let file = match &mut wait {
+                None => Locked::exclusive(file).context("lock", &path)?,
+                Some(wait) => lock_polling(file, &path, abandoned, start, *wait)?,
+            };
             if sys::is_at(&file, &path).context("look at", &path)? {
                 return Ok(Self { path, _file: file });
             }
@@ -124,16 +125,20 @@ impl Drop for FileLock {
 
 /// Asks for the lock again and again, so that the caller can give up in between.
 fn lock_polling(
-    file: &File,
+    mut file: File,
     path: &Path,
     abandoned: &dyn Fn() -> Error,
     start: Instant,
     wait: OnWait<'_>,
-) -> Result<(), Error> {
+) -> Result<Locked, Error> {
     let mut pause = Duration::from_millis(1);
-    while !sys::try_lock(file).context("lock", path)? {
+    loop {
+        file = match Locked::try_exclusive(file).context("lock", path)? {
+            Ok(locked) => return Ok(locked),
+            Err(file) => file,
+        };
         let waiting = Waiting {
-            process: holder(file),
+            process: holder(&file),
             elapsed: start.elapsed(),
         };
         if wait(&waiting).is_break() {
@@ -142,7 +147,6 @@ fn lock_polling(
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
-    Ok(())
 }
 
 fn open_lock(path: &Path) -> Result<File, Error> {
@@ -219,14 +223,13 @@ fn holder(file: &File) -> Option<u32> {
 /// The lock of everything that removes or renames what is published, and of image records.
 #[derive(Debug)]
 pub(crate) struct StoreLock {
-    _file: File,
+    _file: Locked,
 }
 
 impl StoreLock {
     pub(crate) fn acquire(locks: &Path) -> Result<Self, Error> {
         let path = locks.join(STORE_LOCK);
-        let file = open_lock(&path)?;
-        sys::lock(&file).context("lock", &path)?;
+        let file = Locked::exclusive(open_lock(&path)?).context("lock", &path)?;
         Ok(Self { _file: file })
     }
 }
@@ -235,19 +238,19 @@ impl StoreLock {
 /// for who takes blobs away. Held for moments only.
 #[derive(Debug)]
 pub(crate) struct BlobsLock {
-    _file: File,
+    _file: Locked,
 }
 
 impl BlobsLock {
     pub(crate) fn shared(blobs: &Path) -> Result<Self, Error> {
         let file = sys::open_dir(blobs).context("open", blobs)?;
-        sys::lock_shared(&file).context("lock", blobs)?;
+        let file = Locked::shared(file).context("lock", blobs)?;
         Ok(Self { _file: file })
     }
 
     pub(crate) fn exclusive(blobs: &Path) -> Result<Self, Error> {
         let file = sys::open_dir(blobs).context("open", blobs)?;
-        sys::lock(&file).context("lock", blobs)?;
+        let file = Locked::exclusive(file).context("lock", blobs)?;
         Ok(Self { _file: file })
     }
 }
@@ -267,7 +270,7 @@ pub(crate) fn collect(locks: &Path, dry_run: bool) -> Result<u64, Error> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             other => other.context("open", &path)?,
         };
-        if sys::try_lock(&file).context("lock", &path)?
+        if let Ok(file) = Locked::try_exclusive(file).context("lock", &path)?
             && sys::is_at(&file, &path).context("look at", &path)?
         {
             removed += 1;

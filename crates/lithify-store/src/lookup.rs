@@ -9,6 +9,7 @@ use lithify_digest::Digest;
 
 use crate::entry::{read_stamps, write_stamps};
 use crate::error::{Context as _, Error};
+use crate::locked::Locked;
 use crate::quarantine::quarantine;
 use crate::record::{self, EntryRecord, FileRecord};
 use crate::seal::{self, RecordError};
@@ -180,7 +181,7 @@ impl Store {
                     },
                 };
                 if !self.read_only() {
-                    rustix::fs::futimens(&directory, &now).ok();
+                    rustix::fs::futimens(&*directory, &now).ok();
                 }
                 Ok(Lookup::Hit(Entry::new(self, id, record, directory)))
             }
@@ -212,7 +213,7 @@ impl Store {
     }
 
     /// Opens an entry's directory and takes a shared lock of it, which keeps it from being collected.
-    pub(crate) fn lease_entry(&self, id: EntryId) -> Result<Option<File>, Error> {
+    pub(crate) fn lease_entry(&self, id: EntryId) -> Result<Option<Locked>, Error> {
         let path = self.entry_path(id);
         loop {
             let directory = match sys::open_dir(&path) {
@@ -220,10 +221,14 @@ impl Store {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(Error::io("open", &path, e)),
             };
-            let locked = sys::try_lock_shared(&directory).context("lock", &path)?;
-            if sys::is_at(&directory, &path).context("look at", &path)? {
-                if locked {
-                    return Ok(Some(directory));
+            let locked = Locked::try_shared(directory).context("lock", &path)?;
+            let directory: &File = match &locked {
+                Ok(locked) => locked,
+                Err(file) => file,
+            };
+            if sys::is_at(directory, &path).context("look at", &path)? {
+                if let Ok(locked) = locked {
+                    return Ok(Some(locked));
                 }
                 // Whoever has it exclusively is about to move it away, or only looks whether it could.
                 std::thread::sleep(std::time::Duration::from_millis(1));

@@ -263,7 +263,7 @@ impl Pending {
         }
         sys::sync_dir(&artifacts).context("sync", &artifacts)?;
         // The shared lock of the directory goes over to the entry: it never was without.
-        let directory = self.directory.into_handle().context("open", &path)?;
+        let directory = self.directory.into_handle();
         Ok(Entry::new(&self.store, id, record, directory))
     }
 

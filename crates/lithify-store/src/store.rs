@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error};
 use crate::lock::StoreLock;
+use crate::locked::Locked;
 use crate::record::unseal_version;
 use crate::seal::{self, RecordError};
 use crate::temp::{publish, publish_as};
@@ -251,7 +252,7 @@ impl Store {
             other => other.context("create", root)?,
         }
         let handle = File::open(root).context("open", root)?;
-        sys::lock(&handle).context("lock", root)?;
+        let _held = Locked::exclusive(handle).context("lock", root)?;
         match self.check_version() {
             // Another process made it while this one waited.
             Ok(()) => return Ok(()),

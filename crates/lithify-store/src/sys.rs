@@ -1,6 +1,6 @@
 //! System calls with the flags the store needs.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
@@ -62,26 +62,6 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Waits for the exclusive lock of an open file or directory.
-pub(crate) fn lock(file: &File) -> io::Result<()> {
-    loop {
-        match file.lock() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-/// Waits for a shared lock of an open file or directory.
-pub(crate) fn lock_shared(file: &File) -> io::Result<()> {
-    loop {
-        match file.lock_shared() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
 /// Opens a file for reading and writing, and makes it if it is not there.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR
@@ -92,24 +72,6 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
         | OFlags::NOCTTY;
     let file: File = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?.into();
     Ok(file)
-}
-
-/// Takes the exclusive lock if nobody has any.
-pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
-    tried(file.try_lock())
-}
-
-/// Takes a shared lock if nobody has the exclusive one.
-pub(crate) fn try_lock_shared(file: &File) -> io::Result<bool> {
-    tried(file.try_lock_shared())
-}
-
-fn tried(result: Result<(), TryLockError>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(e)) => Err(e),
-    }
 }
 
 /// Sets the permissions of an open file.

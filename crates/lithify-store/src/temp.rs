@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Context as _, Error};
+use crate::locked::Locked;
 use crate::sys;
 
 /// A name nothing has: the process, a number that counts up, the time.
@@ -24,8 +25,15 @@ pub(crate) fn unique_name() -> String {
 /// A directory under construction. Dropping it removes it with all in it, unless it was moved away.
 #[derive(Debug)]
 pub(crate) struct TempDir {
+    // Goes first: what is removed is locked until it is gone.
+    removal: Removal,
+    handle: Locked,
+}
+
+/// Removes a directory when dropped.
+#[derive(Debug)]
+struct Removal {
     path: PathBuf,
-    handle: File,
     /// Whether `path` is still ours to remove.
     armed: bool,
 }
@@ -45,14 +53,11 @@ impl TempDir {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other.context("open", &path)?,
             };
-            if sys::try_lock_shared(&handle).context("lock", &path)?
+            if let Ok(handle) = Locked::try_shared(handle).context("lock", &path)?
                 && sys::is_at(&handle, &path).context("look at", &path)?
             {
-                return Ok(Self {
-                    path,
-                    handle,
-                    armed: true,
-                });
+                let removal = Removal { path, armed: true };
+                return Ok(Self { removal, handle });
             }
             // Someone who looks for leftovers has it; it is empty.
             fs::remove_dir(&path).ok();
@@ -60,7 +65,7 @@ impl TempDir {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.removal.path
     }
 
     pub(crate) fn handle(&self) -> &File {
@@ -69,23 +74,19 @@ impl TempDir {
 
     /// Moves the directory, lock and all, to its place. On failure it stays, to be tried again or dropped.
     pub(crate) fn rename(&mut self, to: &Path) -> io::Result<()> {
-        fs::rename(&self.path, to)?;
-        self.armed = false;
+        fs::rename(&self.removal.path, to)?;
+        self.removal.armed = false;
         Ok(())
     }
 
     /// The open directory, with its lock.
-    pub(crate) fn into_handle(mut self) -> io::Result<File> {
-        let handle = self.handle.try_clone();
-        // The clone shares the lock, which lasts until both are closed.
-        if handle.is_ok() {
-            self.armed = false;
-        }
-        handle
+    pub(crate) fn into_handle(mut self) -> Locked {
+        self.removal.armed = false;
+        self.handle
     }
 }
 
-impl Drop for TempDir {
+impl Drop for Removal {
     fn drop(&mut self) {
         if self.armed {
             // What cannot be removed here is found as a leftover.
@@ -112,13 +113,13 @@ pub(crate) fn publish_as(
     mode: u32,
     durable: bool,
 ) -> Result<(), Error> {
-    let (path, mut file) = loop {
+    let (path, file) = loop {
         let path = temp.join(unique_name());
         let file = match File::options().write(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
             other => other.context("create", &path)?,
         };
-        if sys::try_lock_shared(&file).context("lock", &path)?
+        if let Ok(file) = Locked::try_shared(file).context("lock", &path)?
             && sys::is_at(&file, &path).context("look at", &path)?
         {
             break (path, file);
@@ -126,7 +127,7 @@ pub(crate) fn publish_as(
         fs::remove_file(&path).ok();
     };
     let write = || -> io::Result<()> {
-        file.write_all(bytes)?;
+        (&*file).write_all(bytes)?;
         sys::set_mode(&file, mode)?;
         if durable {
             file.sync_all()?;
@@ -144,13 +145,17 @@ pub(crate) fn publish_as(
 }
 
 /// Locks a leftover, so that nobody else takes it; `None` when its maker lives or it is gone.
-pub(crate) fn claim(path: &Path) -> io::Result<Option<File>> {
+pub(crate) fn claim(path: &Path) -> io::Result<Option<Locked>> {
     let file = match sys::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    Ok((sys::try_lock(&file)? && sys::is_at(&file, path)?).then_some(file))
+    let locked = Locked::try_exclusive(file)?.ok();
+    match locked {
+        Some(file) if sys::is_at(&file, path)? => Ok(Some(file)),
+        _ => Ok(None),
+    }
 }
 
 /// The leftovers of processes that are gone.

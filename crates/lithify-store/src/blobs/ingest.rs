@@ -10,6 +10,7 @@ use lithify_digest::{Digest, Hasher};
 use super::{Lease, partial};
 use crate::error::{Context as _, Error};
 use crate::lock::BlobLock;
+use crate::locked::Locked;
 use crate::sys;
 
 /// What became of the wish to write a blob.
@@ -37,7 +38,7 @@ pub struct Ingest {
     hasher: Option<Hasher>,
     path: PathBuf,
     /// Holds the shared lock, which goes over to the blob.
-    file: File,
+    file: Locked,
     durable: bool,
     /// Whether the file is ours to leave where it is.
     finished: bool,

@@ -17,6 +17,7 @@ use lithify_digest::Digest;
 use super::ingest::{Begun, Ingest};
 use crate::error::{Context as _, Error};
 use crate::lock::{BlobLock, BlobsLock, LEASE_PREFIX, OnWait, is_lease_name};
+use crate::locked::Locked;
 use crate::store::{BLOBS, LOCKS, TEMP};
 use crate::temp::{publish, unique_name};
 use crate::{Store, sys};
@@ -67,7 +68,7 @@ struct Inner {
 #[derive(Debug)]
 struct Pins {
     /// The locked list and where it is; none where it could not be written.
-    list: Option<(File, PathBuf)>,
+    list: Option<(Locked, PathBuf)>,
     entered: BTreeSet<Digest>,
 }
 
@@ -98,7 +99,7 @@ impl Store {
         })
     }
 
-    fn new_lease(&self) -> Result<(File, PathBuf), Error> {
+    fn new_lease(&self) -> Result<(Locked, PathBuf), Error> {
         loop {
             let name = format!("{LEASE_PREFIX}{}.lock", unique_name());
             let path = self.at(LOCKS).join(name);
@@ -109,7 +110,7 @@ impl Store {
             // Whatever the umask: collection reads it.
             sys::ensure_mode(&file, 0o600).context("set the mode of", &path)?;
             // A collection may have taken it for a leftover already.
-            if sys::try_lock_shared(&file).context("lock", &path)?
+            if let Ok(file) = Locked::try_shared(file).context("lock", &path)?
                 && sys::is_at(&file, &path).context("look at", &path)?
             {
                 return Ok((file, path));
@@ -133,9 +134,9 @@ impl Store {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other.context("open", &path)?,
             };
-            if sys::try_lock(&file).context("lock", &path)? {
+            let Err(file) = Locked::try_exclusive(file).context("lock", &path)? else {
                 continue;
-            }
+            };
             let Some(list) = sys::read_limited(file, MAX_LEASE).context("read", &path)? else {
                 return Ok(None);
             };
@@ -269,7 +270,7 @@ impl Lease {
         }
         let _lock = BlobsLock::shared(&self.store().at(BLOBS))?;
         let before = file.metadata().context("look at", path)?.len();
-        if let Err(e) = file.write_all(format!("{digest}\n").as_bytes()) {
+        if let Err(e) = (&**file).write_all(format!("{digest}\n").as_bytes()) {
             // Half a line would be taken for nonsense.
             file.set_len(before).context("write", path)?;
             return Err(Error::io("write", path, e));

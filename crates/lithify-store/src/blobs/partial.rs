@@ -3,7 +3,7 @@
 //! Whoever writes to one holds a shared lock of it, from before its first byte until after it became a blob, so that
 //! no one takes it for abandoned. That only one writes is the matter of another lock, [`BlobLock`](crate::lock::BlobLock).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use lithify_digest::Digest;
 use super::make_dir_once;
 use crate::error::{Context as _, Error};
 use crate::lock::{flat_name, from_flat_name};
+use crate::locked::Locked;
 use crate::lookup::is_odd;
 use crate::scan::Bytes;
 use crate::store::PARTIAL;
@@ -25,7 +26,7 @@ pub(crate) fn is_partial_name(name: &str) -> bool {
 }
 
 /// Opens or makes the file, with the shared lock. The caller holds the blob's lock.
-pub(super) fn open(store: &Store, digest: &Digest) -> Result<(File, PathBuf), Error> {
+pub(super) fn open(store: &Store, digest: &Digest) -> Result<(Locked, PathBuf), Error> {
     let directory = store.at(PARTIAL);
     let path = directory.join(flat_name(digest));
     loop {
@@ -53,7 +54,7 @@ pub(super) fn open(store: &Store, digest: &Digest) -> Result<(File, PathBuf), Er
             continue;
         }
         sys::set_mode(&file, 0o600).context("set the mode of", &path)?;
-        if sys::try_lock_shared(&file).context("lock", &path)?
+        if let Ok(file) = Locked::try_shared(file).context("lock", &path)?
             && sys::is_at(&file, &path).context("look at", &path)?
         {
             return Ok((file, path));
@@ -102,9 +103,10 @@ pub(super) fn collect(
         if !metadata.is_file() || older_than.is_some_and(|limit| age < limit) {
             continue;
         }
-        if !sys::try_lock(&file).context("lock", &path)?
-            || !sys::is_at(&file, &path).context("look at", &path)?
-        {
+        let Ok(file) = Locked::try_exclusive(file).context("lock", &path)? else {
+            continue;
+        };
+        if !sys::is_at(&file, &path).context("look at", &path)? {
             continue;
         }
         removed += 1;
