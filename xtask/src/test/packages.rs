@@ -107,13 +107,16 @@ fn install_packages(packages: &[String]) -> Result<(), Error> {
 
 /// The packages of what is not installed.
 pub(super) fn missing() -> Vec<String> {
-    let mut packages: Vec<_> = REFEREES
+    let programs = REFEREES
         .iter()
         .filter(|(program, _)| sh::find_program(program).is_none())
-        .map(|(_, package)| (*package).to_owned())
-        .collect();
-    packages.extend(pythons_archive());
-    packages.dedup();
+        .map(|(_, package)| (*package).to_owned());
+    let mut packages: Vec<String> = Vec::new();
+    for package in programs.chain(pythons_archive()) {
+        if !packages.contains(&package) {
+            packages.push(package);
+        }
+    }
     packages
 }
 
