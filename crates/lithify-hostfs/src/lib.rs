@@ -44,6 +44,7 @@ mod dirs; // a way down a directory tree with few open descriptors
 mod manifest; // what a directory holds, comparable
 mod materialise; // tree to directory
 mod scan; // directory to entries
+mod sidecar; // what a directory lacks, in a file beside it
 mod sys; // what differs between Linux and other systems
 mod text; // bytes as safe ASCII
 mod upper; // an overlay's changes to entries
@@ -51,7 +52,7 @@ mod upper; // an overlay's changes to entries
 pub use manifest::{Line, LineKind, snapshot, snapshot_with};
 pub use materialise::{
     DirSink, DirTarget, MaterialiseError, MaterialiseOptions, MaterialiseReport, NotSet, Ownership,
-    SIDECAR_SUFFIX,
 };
 pub use scan::{Change, CopyError, ScanError, ScanOptions, Scanner, Summary, WhiteoutNames};
+pub use sidecar::{RecordedSummary, SIDECAR_SUFFIX, SidecarError, SidecarFault, check_sidecar};
 pub use upper::{OverlayAttributes, UpperError, UpperOptions, UpperScanner, UpperSummary};

@@ -103,7 +103,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// The manifest of a directory: every name below it, `.wh.` names too, in the order of [`Scanner`].
+/// The manifest of a directory: every name below it, `.wh.` names too, in the order of [`Scanner`]. What a file beside it says
+/// is no part of it.
 ///
 /// Two directories with equal manifests cannot be told apart by reading them, except by change and access times,
 /// inode numbers and where sparse files have their holes.
@@ -113,6 +114,7 @@ impl fmt::Display for Line {
 pub fn snapshot(directory: impl AsRef<Path>) -> Result<Vec<Line>, ScanError> {
     let options = ScanOptions {
         whiteouts: WhiteoutNames::Literal,
+        sidecar: false,
         ..ScanOptions::default()
     };
     snapshot_with(directory, options)

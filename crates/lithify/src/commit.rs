@@ -14,6 +14,8 @@ use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::decode::warn_of_changes;
+use crate::description::RecordedDescription;
 use crate::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
 use crate::{CancelToken, Error, Image, ReadOptions};
@@ -61,6 +63,9 @@ pub struct CommitReport {
     pub opaque: u64,
     /// Sockets, which a layer cannot hold: the names are removed.
     pub sockets: u64,
+    /// Of a directory that a build wrote: what became of what was written beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<RecordedDescription>,
 }
 
 /// Turns the upper directory of an overlay into a layer and appends it to an image in an OCI layout.
@@ -151,6 +156,7 @@ pub fn commit(
         whiteouts: layer.summary.whiteouts,
         opaque: layer.summary.opaque,
         sockets: layer.summary.sockets,
+        recorded: layer.summary.recorded.as_ref().map(Into::into),
     })
 }
 
@@ -216,6 +222,7 @@ impl Layer {
             }
         }
         let summary = scanner.finish()?;
+        warn_of_changes(&upper.to_string_lossy(), summary.recorded.as_ref());
         let (diff_id, mut out) = tar
             .finish()
             .map_err(failed)?

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_digest::Digest;
-use lithify_hostfs::{ScanOptions, Scanner};
+use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner};
 use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
 use lithify_tree::{ContentId, ContentSink, EntryKind, LayerEntries, Merge, Tree};
 
@@ -32,6 +32,8 @@ pub(crate) struct LayerSummary {
     pub(crate) diff_id: Digest,
     pub(crate) tar_bytes: u64,
     pub(crate) entries: u64,
+    /// Of a host directory that `-f dir` wrote: what became of what it wrote beside it.
+    pub(crate) recorded: Option<RecordedSummary>,
 }
 
 /// A layer being read.
@@ -153,6 +155,7 @@ where
             native.read(sink, options, failed, sink_error)?
         }
     };
+    warn_of_changes(&image.layer_name(index), summary.recorded.as_ref());
     options.progress.event(Event::LayerDone {
         index,
         tar_bytes: summary.tar_bytes,
@@ -207,6 +210,26 @@ where
     }
     let summary = reader.finish(&entries).map_err(|e| e.into_error(failed))?;
     Ok((entries, summary))
+}
+
+/// Warns of files that a directory's sidecar was not written about.
+pub(crate) fn warn_of_changes(directory: &str, recorded: Option<&RecordedSummary>) {
+    let Some(recorded) = recorded.filter(|r| r.changed > 0) else {
+        return;
+    };
+    let shown: Vec<String> = recorded.examples.iter().map(ToString::to_string).collect();
+    log::warn!(
+        "{directory}: {} files have changed since {} was written beside the directory and keep the owner, mode and attributes \
+         they have here: {}{}",
+        recorded.changed,
+        lithify_hostfs::SIDECAR_SUFFIX,
+        shown.join(", "),
+        if recorded.changed > shown.len() as u64 {
+            ", …"
+        } else {
+            ""
+        }
+    );
 }
 
 /// What is wrong with a layer that is an EROFS image.
@@ -323,6 +346,7 @@ impl Stream {
                     diff_id: summary.diff_id,
                     tar_bytes: summary.tar_size,
                     entries: count,
+                    recorded: None,
                 })
             }
             Self::Directory(scanner) => {
@@ -331,6 +355,7 @@ impl Stream {
                     diff_id: summary.digest,
                     tar_bytes: summary.bytes,
                     entries: count,
+                    recorded: summary.recorded,
                 })
             }
         }

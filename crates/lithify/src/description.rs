@@ -109,6 +109,31 @@ pub struct LayerDescription {
     /// Entries of the tar, once it was decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
+    /// Of a host directory that a build wrote: what became of what was written beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<RecordedDescription>,
+}
+
+/// How a host directory compares with what was written about it when a build made it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RecordedDescription {
+    /// Files that got back what the directory could not hold.
+    pub restored: u64,
+    /// Files that are others now, and keep what they have in the directory.
+    pub changed: u64,
+    /// Files that are no longer there.
+    pub gone: u64,
+}
+
+impl From<&lithify_hostfs::RecordedSummary> for RecordedDescription {
+    fn from(summary: &lithify_hostfs::RecordedSummary) -> Self {
+        Self {
+            restored: summary.restored,
+            changed: summary.changed,
+            gone: summary.gone,
+        }
+    }
 }
 
 /// The dm-verity tree in an image file.

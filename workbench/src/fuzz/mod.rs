@@ -14,7 +14,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "inflate",
     "decoder",
     "tar",
@@ -23,6 +23,7 @@ const TARGETS: [&str; 12] = [
     "erofs",
     "squashfs",
     "verity",
+    "dir_sidecar",
     "disk",
     "store",
     "challenge",

@@ -29,6 +29,7 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "squashfs" => built::squashfs()?,
         "store" => built::records()?,
         "verity" => trees(),
+        "dir_sidecar" => sidecars(),
         "disk" => disks(),
         _ => Vec::new(),
     };
@@ -41,6 +42,19 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         std::fs::write(&path, seed).at("write", &path)?;
     }
     Ok(())
+}
+
+/// Lines as `-f dir` writes them without privileges.
+fn sidecars() -> Vec<Vec<u8>> {
+    let header = "{\"format\":\"lithify-metadata\",\"version\":2}\n";
+    let lines = [
+        r#"{"path":"dev/null","type":"char","major":1,"minor":3,"uid":0,"gid":0,"is":"file","size":0,"at":[1,5]}"#,
+        r#"{"path":"a%20b","mtime":[-100000000000,5],"is":"symlink","size":1,"at":[-2147483648,0]}"#,
+        r#"{"path":"su","uid":0,"gid":0,"mode":"4755","xattrs":{"security.x":"00ff","user.a%3D":""},"is":"file","size":1,"at":[1,2],"sha256":"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}"#,
+        r#"{"path":"","uid":4294967295,"gid":0,"is":"dir"}"#,
+    ];
+    let all = format!("{header}{}\n", lines.join("\n"));
+    [header.to_owned(), all].map(String::into_bytes).into()
 }
 
 /// A tar with one of each kind of entry.

@@ -11,6 +11,7 @@ mod common;
 mod contract;
 mod daemon;
 mod debian;
+mod dir_roundtrip;
 mod layer_tars;
 mod layers;
 mod layers_mount;

@@ -7,15 +7,16 @@
 use std::io;
 
 use lithify_tree::{Inode, InodeKind, Timestamp, Xattrs};
-use rustix::fd::{AsFd as _, BorrowedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, RawMode, Stat, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown,
-    fstat, futimens, statat, utimensat,
+    AtFlags, Gid, Mode, OFlags, RawMode, Stat, Timespec, Timestamps, Uid, chmodat, chownat, fchmod,
+    fchown, fstat, futimens, openat, statat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::work::Workspace;
 use super::{MaterialiseOptions, Ownership};
+use crate::sidecar::mtime;
 use crate::sys;
 
 /// What the host makes of files it creates.
@@ -165,12 +166,16 @@ impl Host {
         }
     }
 
-    /// The mode for a file whose owner could not be set: it must not run as someone the image did not mean.
+    /// The mode for a file whose owner could not be set: it must not run as someone the image did not mean, and its owner
+    /// here must be able to read it back.
     fn harmless_mode(&self, inode: &Inode<'_>) -> u16 {
         if inode.kind.is_directory() {
-            return inode.mode;
+            return inode.mode | if self.set_owners { 0 } else { 0o500 };
         }
         let mut mode = inode.mode;
+        if !self.set_owners && matches!(inode.kind, InodeKind::File { .. }) {
+            mode |= 0o400;
+        }
         if inode.uid != self.uid {
             mode &= !0o4000;
         }
@@ -262,7 +267,16 @@ impl Made<'_> {
         }
     }
 
-    fn stat(self) -> Result<Stat, Errno> {
+    /// Opens a regular file for reading.
+    pub(super) fn open(self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match self {
+            Self::Name(directory, name) => openat(directory, name, flags, Mode::empty()),
+            Self::Directory(_) => Err(Errno::ISDIR),
+        }
+    }
+
+    pub(super) fn stat(self) -> Result<Stat, Errno> {
         match self {
             Self::Name(directory, name) => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW),
             Self::Directory(fd) => fstat(fd),
@@ -280,17 +294,6 @@ fn timestamps(time: Timestamp) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,
-    }
-}
-
-#[allow(
-    clippy::unnecessary_cast,
-    reason = "the fields' types differ between systems"
-)]
-fn mtime(stat: &Stat) -> Timestamp {
-    Timestamp {
-        seconds: stat.st_mtime as i64,
-        nanoseconds: stat.st_mtime_nsec as u32,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use lithify_tree::{Escaped, Inode, NodeId, Tree};
+use lithify_tree::{Escaped, Inode, InodeKind, NodeId, Tree};
 use rustix::fd::BorrowedFd;
 
 use super::attributes::{Failure, Host, Made, Refusal};
 use super::place::Creation;
-use super::sidecar::{Line, Sidecar};
+
 use super::{MaterialiseError, NotSet};
+use crate::sidecar::{Found, Line, SidecarWriter, sha256};
 
 /// Sets the metadata of one file after the other.
 pub(super) struct Dresser<'a> {
@@ -17,7 +18,7 @@ pub(super) struct Dresser<'a> {
     pub(super) strict: bool,
     /// Where the sidecar is written.
     work: BorrowedFd<'a>,
-    pub(super) sidecar: Sidecar,
+    pub(super) sidecar: SidecarWriter,
     pub(super) not_set: NotSet,
 }
 
@@ -28,7 +29,7 @@ impl<'a> Dresser<'a> {
             host,
             strict,
             work,
-            sidecar: Sidecar::default(),
+            sidecar: SidecarWriter::default(),
             not_set: NotSet::default(),
         }
     }
@@ -46,6 +47,16 @@ impl<'a> Dresser<'a> {
             ..Line::default()
         };
         self.not_set.devices += u64::from(creation.stands_for.is_some());
+        // Opened while it can be. What it holds is written down only if it lends somebody's rights, which few files do.
+        let xattrs = self.tree.xattrs(inode.xattrs);
+        let lends = inode.mode & 0o6000 != 0 || !xattrs.is_empty();
+        let content = match lends && matches!(inode.kind, InodeKind::File { .. }) {
+            true => Some(
+                made.open()
+                    .map_err(|e| self.failed("open", node, e.into()))?,
+            ),
+            false => None,
+        };
         let mut refused = |refusal: Refusal<'_>, source| {
             if self.strict {
                 let what = refusal.to_string();
@@ -66,10 +77,20 @@ impl<'a> Dresser<'a> {
             .dress(made, creation.mode, inode, xattrs, &mut refused);
         match dressed {
             Ok(()) if line.is_empty() => Ok(()),
-            Ok(()) => self
-                .sidecar
-                .add(self.work, &self.tree.path(node), &line)
-                .map_err(|e| self.failed("record the metadata of", node, e)),
+            Ok(()) => {
+                let found = || -> io::Result<Found> {
+                    Ok(Found {
+                        stat: made.stat()?,
+                        sha256: content.as_ref().map(sha256).transpose()?,
+                    })
+                };
+                found()
+                    .and_then(|found| {
+                        let path = self.tree.path(node);
+                        self.sidecar.add(self.work, &path, &line, &found)
+                    })
+                    .map_err(|e| self.failed("record the metadata of", node, e))
+            }
             Err(Failure::Refused { what, source }) => Err(MaterialiseError::NotSettable {
                 what,
                 path: self.tree.path(node),

@@ -11,7 +11,6 @@ mod dress;
 mod error;
 mod place;
 mod remove;
-mod sidecar;
 mod sink;
 mod work;
 
@@ -20,9 +19,11 @@ use std::sync::Arc;
 
 use lithify_tree::Tree;
 
+#[cfg(doc)]
+use crate::SIDECAR_SUFFIX;
+
 use attributes::Host;
 pub use error::MaterialiseError;
-pub use sidecar::SIDECAR_SUFFIX;
 pub use sink::DirSink;
 use sink::Staging;
 use work::Workspace;
@@ -109,7 +110,7 @@ impl NotSet {
 /// - Devices are empty regular files, so that no name of the image is missing. (Overlay whiteouts, character devices
 ///   0:0, are real: anyone may make those.)
 /// - A regular file that would run as its owner or group (setuid, setgid) and now belongs to another loses that bit.
-/// - Directories without write permission and files without any are as in the image.
+/// - Files and directories their owner may not read in the image can be read here, or the directory could not be read back.
 ///
 /// The same happens one by one to root where a filesystem or user namespace refuses something:
 /// `user.*` attributes of anything but files and directories, owners that are not mapped.

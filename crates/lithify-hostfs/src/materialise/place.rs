@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use super::attributes::{Host, Made};
 use super::dress::Dresser;
 use super::remove::remove_tree;
-use super::sidecar::Special;
 use super::sink::{STAGED_MODE, staged_path};
 use super::work::{LINKS, STAGING, Workspace};
 use super::{MaterialiseError, MaterialiseOptions, MaterialiseReport};
 use crate::dirs::{DIRECTORY, DirStack, PopError};
+use crate::sidecar::Special;
 use crate::sys::{self, Node};
 
 /// Fills the root of the work directory with the tree and makes it the target.

@@ -23,7 +23,6 @@ use crate::sys;
 /// Names of what is inside.
 const ROOT: &str = "root";
 pub(super) const STAGING: &str = "staging";
-pub(super) const SIDECAR: &str = "metadata";
 /// In the staging directory, for files without data that have several names; shards have five digits.
 pub(super) const LINKS: &str = "links";
 

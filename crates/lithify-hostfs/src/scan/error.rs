@@ -90,6 +90,9 @@ pub enum ScanError {
         /// [`ScanOptions::entries_max`](crate::ScanOptions::entries_max).
         limit: u64,
     },
+    /// The file beside the directory cannot be used.
+    #[error(transparent)]
+    Sidecar(Box<crate::SidecarError>),
     /// `/proc` is not mounted.
     #[error(
         "/proc is not mounted here: it is needed to read files safely (mount -t proc proc /proc)"

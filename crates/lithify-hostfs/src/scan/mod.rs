@@ -23,6 +23,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawMode, Stat, fstat, major, minor
 use rustix::io::Errno;
 
 use crate::dirs::{DirStack, FileId, PopError};
+use crate::sidecar::{RecordedSummary, RestoreError, Restored, Sidecar};
 use crate::sys::{self, Handle};
 
 pub use error::{Change, CopyError, ScanError};
@@ -68,7 +69,12 @@ pub struct Scanner {
     fingerprint: Fingerprint,
     started: bool,
     summary: Counts,
+    /// What was written about files when the directory was made, and what became of that.
+    recorded: Option<(Sidecar, RecordedSummary)>,
 }
+
+/// Files named in a [`RecordedSummary`].
+const EXAMPLES: usize = 8;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -116,7 +122,15 @@ impl Scanner {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &root, flags, Mode::empty()).map_err(|e| fail("open", &root, e))?;
-        Self::of_directory(fd, root, options)
+        let stat = fstat(&fd).map_err(|e| fail("stat", &root, e))?;
+        let mut scanner = Self::of_directory(fd, root, options)?;
+        if scanner.options.sidecar {
+            let lines_max = scanner.options.entries_max;
+            scanner.recorded = Sidecar::beside(&scanner.root, &stat, lines_max)
+                .map_err(|e| ScanError::Sidecar(Box::new(e)))?
+                .map(|sidecar| (sidecar, RecordedSummary::default()));
+        }
+        Ok(scanner)
     }
 
     /// Walks a directory that is open; `root` is its path in messages.
@@ -144,6 +158,7 @@ impl Scanner {
             fingerprint: Fingerprint::new(),
             started: false,
             summary: Counts::default(),
+            recorded: None,
         })
     }
 
@@ -254,12 +269,55 @@ impl Scanner {
     /// [`ScanError`] while walking.
     pub fn finish(mut self) -> Result<Summary, ScanError> {
         while self.next_entry()?.is_some() {}
+        let recorded = self.recorded();
         Ok(Summary {
             digest: self.fingerprint.finish(),
             entries: self.summary.entries,
             bytes: self.summary.bytes,
             foreign_xattrs: self.summary.foreign_xattrs,
+            recorded,
         })
+    }
+
+    /// What became of the file beside the directory.
+    pub(crate) fn recorded(&self) -> Option<RecordedSummary> {
+        let (sidecar, summary) = self.recorded.as_ref()?;
+        Some(RecordedSummary {
+            gone: sidecar.lines.len() as u64,
+            ..summary.clone()
+        })
+    }
+
+    /// Gives a file what was written about it.
+    fn restore(&mut self, stat: &Stat, entry: &mut Entry) -> Result<(), ScanError> {
+        let Some((sidecar, summary)) = &mut self.recorded else {
+            return Ok(());
+        };
+        let path = &entry.path;
+        let file = self.file.as_ref().map(|file| &file.fd);
+        let restored = sidecar.restore(path, stat, &mut entry.metadata, &mut entry.kind, file);
+        match restored {
+            Ok(Restored::Unknown) => {}
+            Ok(Restored::Done) => summary.restored += 1,
+            Ok(Restored::Changed) => {
+                summary.changed += 1;
+                if summary.examples.len() < EXAMPLES {
+                    summary.examples.push(path.clone());
+                }
+            }
+            Err(RestoreError::Io(source)) => return Err(self.error("read", path, source)),
+            Err(RestoreError::Xattr(source)) => {
+                return Err(ScanError::XattrInvalid {
+                    path: self.host_path(path.as_bytes()),
+                    source,
+                });
+            }
+        }
+        // A device that an empty file stood for has no data.
+        if !matches!(entry.kind, EntryKind::File { .. }) {
+            self.file = None;
+        }
+        Ok(())
     }
 
     fn root_entry(&mut self) -> Result<Entry, ScanError> {
@@ -268,11 +326,13 @@ impl Scanner {
             .map_err(|source| self.error("open", &path, source))?;
         let metadata = self.metadata(&path, &handle, &stat)?;
         self.list(&path, 0)?;
-        Ok(Entry {
+        let mut entry = Entry {
             path,
             metadata,
             kind: EntryKind::Directory,
-        })
+        };
+        self.restore(&stat, &mut entry)?;
+        Ok(entry)
     }
 
     /// Lists the directory just pushed.
@@ -442,11 +502,13 @@ impl Scanner {
                 });
             }
         };
-        Ok(Entry {
+        let mut entry = Entry {
             path,
             metadata,
             kind,
-        })
+        };
+        self.restore(stat, &mut entry)?;
+        Ok(entry)
     }
 
     fn file(

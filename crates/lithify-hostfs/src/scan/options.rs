@@ -4,6 +4,7 @@ use lithify_digest::Digest;
 #[cfg(doc)]
 use lithify_tree::Convention;
 
+use crate::RecordedSummary;
 #[cfg(doc)]
 use crate::Scanner;
 
@@ -20,6 +21,9 @@ pub struct ScanOptions {
     /// Full names of extended attributes to leave out, such as `security.selinux` for the labels of the scanning
     /// host. None by default.
     pub exclude_xattrs: Vec<Vec<u8>>,
+    /// Whether to read the file that [`DirTarget`](crate::DirTarget) wrote beside the directory, and to give files what it says
+    /// they lack of their image, as long as they are those it was written about. On by default.
+    pub sidecar: bool,
     /// Entries after which the scan gives up. Default 8 388 608.
     pub entries_max: u64,
 }
@@ -30,6 +34,7 @@ impl Default for ScanOptions {
             one_file_system: false,
             whiteouts: WhiteoutNames::Layer,
             exclude_xattrs: Vec::new(),
+            sidecar: true,
             entries_max: 8 << 20,
         }
     }
@@ -49,7 +54,7 @@ pub enum WhiteoutNames {
 }
 
 /// What a finished scan amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
     /// SHA-256 over every entry and all data: equal digests mean equal directories. It depends on nothing else, not
@@ -61,4 +66,6 @@ pub struct Summary {
     pub bytes: u64,
     /// Attributes left out because the host's filesystem computes them (`system.nfs4_acl`, `btrfs.compression`, …).
     pub foreign_xattrs: u64,
+    /// What became of the file beside the directory, if there was one.
+    pub recorded: Option<RecordedSummary>,
 }

@@ -161,6 +161,7 @@ impl UpperScanner {
     /// [`UpperError`] while walking.
     pub fn finish(mut self) -> Result<UpperSummary, UpperError> {
         while self.next_entry()?.is_some() {}
+        self.summary.recorded = self.scanner.recorded();
         Ok(self.summary)
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::RecordedSummary;
+
 /// How an upper directory is to be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,7 +46,7 @@ pub enum OverlayAttributes {
 }
 
 /// What a finished scan amounts to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpperSummary {
     /// Entries yielded, those below included.
@@ -59,4 +61,6 @@ pub struct UpperSummary {
     pub redirected: u64,
     /// Files whose data was read from the mounted overlay because the upper directory has only their metadata.
     pub metacopies: u64,
+    /// What became of the file beside the directory, if there was one ([`ScanOptions::sidecar`](crate::ScanOptions::sidecar)).
+    pub recorded: Option<RecordedSummary>,
 }

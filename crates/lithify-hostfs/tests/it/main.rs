@@ -12,4 +12,5 @@ mod materialise;
 mod rootless;
 mod roundtrip;
 mod scan;
+mod sidecar;
 mod upper;

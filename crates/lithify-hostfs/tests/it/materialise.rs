@@ -522,10 +522,10 @@ fn what_root_cannot_set_is_recorded_or_an_error_if_strict() {
     let text = fs::read_to_string(&sidecar).unwrap();
     assert_eq!(
         text,
-        r#"{"format":"lithify-metadata","version":1}
-{"path":"link","xattrs":{"user.a":"01"}}
-{"path":"made-up","xattrs":{"os2.ea":"ff"}}
-{"path":"nobody","uid":4294967295,"gid":0,"mode":"4755"}
+        r#"{"format":"lithify-metadata","version":2}
+{"path":"link","xattrs":{"user.a":"01"},"is":"symlink","size":1,"at":[1000000000,123456789]}
+{"path":"made-up","xattrs":{"os2.ea":"ff"},"is":"file","size":0,"at":[1000000000,123456789],"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+{"path":"nobody","uid":4294967295,"gid":0,"mode":"4755","is":"file","size":0,"at":[1000000000,123456789],"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
 "#
     );
     let mut strict = options();
@@ -560,7 +560,9 @@ fn times_a_filesystem_cannot_hold_are_recorded() {
         assert_eq!(report.not_set.times, 1);
         let text = fs::read_to_string(report.sidecar.unwrap()).unwrap();
         assert!(
-            text.contains(r#"{"path":"ancient","mtime":[-100000000000,5]}"#),
+            text.contains(
+                r#"{"path":"ancient","mtime":[-100000000000,5],"is":"file","size":0,"at":["#
+            ),
             "{text}"
         );
     }

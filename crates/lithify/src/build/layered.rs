@@ -169,6 +169,7 @@ pub(crate) fn summaries(layers: &[BuiltLayer]) -> Vec<LayerSummary> {
             diff_id: layer.id.diff_id,
             tar_bytes: layer.facts.tar_size,
             entries: layer.facts.entries,
+            recorded: None,
         })
         .collect()
 }

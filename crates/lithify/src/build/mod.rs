@@ -278,6 +278,7 @@ fn describe_layers(description: &mut Description, summaries: &[LayerSummary]) {
             .get_or_insert_with(|| summary.diff_id.to_string());
         layer.tar_size = Some(summary.tar_bytes);
         layer.entries = Some(summary.entries);
+        layer.recorded = summary.recorded.as_ref().map(Into::into);
     }
 }
 

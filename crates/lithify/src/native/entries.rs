@@ -48,6 +48,7 @@ impl NativeReader {
             diff_id,
             tar_bytes: verified.size,
             entries: 0,
+            recorded: None,
         };
         if kind == LayerKind::ErofsChunkIndex {
             return Ok((layer, summary));

@@ -1,45 +1,42 @@
-//! The file that says what a directory lacks of its image.
+//! The file that says what a directory lacks of its image, written.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use lithify_tree::{Device, Timestamp};
+use lithify_digest::Digest;
+use lithify_tree::Timestamp;
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Stat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::work::SIDECAR;
+use super::{FORMAT, SIDECAR_SUFFIX, Special, VERSION, mtime};
 use crate::text::{Hex, Percent};
 
-/// What the target's path is followed by to name the file that says what could not be set.
-pub const SIDECAR_SUFFIX: &str = ".lithify-metadata.jsonl";
-
-/// First line of the file.
-const HEADER: &str = r#"{"format":"lithify-metadata","version":1}"#;
+/// Its name in the work directory.
+const NAME: &str = "metadata";
 
 /// What one file of the directory lacks.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    pub(super) node: Option<Special>,
-    pub(super) owner: Option<(u32, u32)>,
-    pub(super) mode: Option<u16>,
-    pub(super) mtime: Option<Timestamp>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+pub(crate) struct Line {
+    pub(crate) node: Option<Special>,
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) mode: Option<u16>,
+    pub(crate) mtime: Option<Timestamp>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What an empty regular file stands for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Special {
-    CharDevice(Device),
-    BlockDevice(Device),
-    Fifo,
-    Socket,
+/// What a file was when its line was written.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) stat: Stat,
+    /// Of regular files that lend somebody's rights to their content.
+    pub(crate) sha256: Option<Digest>,
 }
 
 impl Line {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.node.is_none()
             && self.owner.is_none()
             && self.mode.is_none()
@@ -47,7 +44,7 @@ impl Line {
             && self.xattrs.is_empty()
     }
 
-    fn write(&self, out: &mut impl io::Write, path: &[u8]) -> io::Result<()> {
+    fn write(&self, out: &mut impl io::Write, path: &[u8], found: &Found) -> io::Result<()> {
         write!(out, r#"{{"path":"{}""#, Percent(path))?;
         match self.node {
             Some(Special::CharDevice(d)) => {
@@ -85,33 +82,64 @@ impl Line {
             }
             write!(out, "}}")?;
         }
+        found.write(out)?;
         writeln!(out, "}}")
+    }
+}
+
+impl Found {
+    fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let is = match FileType::from_raw_mode(self.stat.st_mode as RawMode) {
+            FileType::Directory => return write!(out, r#","is":"dir""#),
+            FileType::Symlink => "symlink",
+            FileType::CharacterDevice => "char",
+            FileType::BlockDevice => "block",
+            FileType::Fifo => "fifo",
+            FileType::Socket => "socket",
+            _ => "file",
+        };
+        let (size, at) = (self.stat.st_size, mtime(&self.stat));
+        write!(
+            out,
+            r#","is":"{is}","size":{size},"at":[{},{}]"#,
+            at.seconds, at.nanoseconds
+        )?;
+        match &self.sha256 {
+            Some(digest) => write!(out, r#","sha256":"{}""#, digest.hex()),
+            None => Ok(()),
+        }
     }
 }
 
 /// Writes the file in the work directory, once there is something to say.
 #[derive(Debug, Default)]
-pub(super) struct Sidecar {
+pub(crate) struct SidecarWriter {
     file: Option<BufWriter<File>>,
 }
 
-impl Sidecar {
-    pub(super) fn add(&mut self, work: BorrowedFd<'_>, path: &[u8], line: &Line) -> io::Result<()> {
+impl SidecarWriter {
+    pub(crate) fn add(
+        &mut self,
+        work: BorrowedFd<'_>,
+        path: &[u8],
+        line: &Line,
+        found: &Found,
+    ) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             slot => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let fd: OwnedFd = openat(work, SIDECAR, flags, Mode::from_raw_mode(0o644))?;
+                let fd: OwnedFd = openat(work, NAME, flags, Mode::from_raw_mode(0o644))?;
                 let file = slot.insert(BufWriter::with_capacity(1 << 16, fd.into()));
-                writeln!(file, "{HEADER}")?;
+                writeln!(file, r#"{{"format":"{FORMAT}","version":{VERSION}}}"#)?;
                 file
             }
         };
-        line.write(file, path)
+        line.write(file, path, found)
     }
 
     /// Puts the file next to the target, or removes that of an earlier target of the same name.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         self,
         work: BorrowedFd<'_>,
         parent: BorrowedFd<'_>,
@@ -126,7 +154,7 @@ impl Sidecar {
         match self.file {
             Some(mut file) => {
                 file.flush()?;
-                renameat(work, SIDECAR, parent, name)?;
+                renameat(work, NAME, parent, name)?;
                 Ok(Some(path))
             }
             None => match unlinkat(parent, name, AtFlags::empty()) {
