@@ -607,7 +607,10 @@ impl Error {
     /// What happened while a merged image was written at `path`.
     pub(crate) fn fsmeta(error: lithify_erofs::FsmetaError, path: &Path) -> Self {
         match error {
-            lithify_erofs::FsmetaError::Write(lithify_erofs::WriteError::Io { source, .. }) => {
+            lithify_erofs::FsmetaError::Write(lithify_erofs::WriteError::Io {
+                operation,
+                source,
+            }) if operation != lithify_erofs::Operation::ReadLayer => {
                 Self::output(Operation::Write, path, source)
             }
             e => Self::Fsmeta(Box::new(e)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lithify_mount::{ImageFile, Source};
 
 use crate::artifact_dir::LayersDirectory;
-use crate::build::filesystem::{Filesystem, Kind};
+use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::layered::{self, Layered};
 use crate::build::layers::{IMAGE, LayerOptions};
 use crate::build::write_flat;
@@ -102,7 +102,7 @@ fn mount_layers(
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, true, &options)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Merged, &options)?,
         verity: false,
         durable: false,
     };

@@ -614,6 +614,84 @@ fn hash_trees_are_not_on_the_disks() {
     assert_eq!(raw[0].len(), raw[1].len());
 }
 
+/// A file of one byte took 4096 in the image of its layer.
+#[test]
+fn small_files_do_not_take_a_block_each() {
+    let tmp = temp_dir();
+    let many = |range: std::ops::Range<usize>, data: &str| {
+        let files = range.map(|n| TarEntry::file(format!("d/{n}"), format!("{data}{n}")));
+        layer(std::iter::once(TarEntry::directory("d")).chain(files))
+    };
+    let large = layer([
+        TarEntry::directory("d"),
+        TarEntry::file("d/large", vec![7; 100_000]),
+        TarEntry::file("d/kilobyte", vec![8; 1024]),
+        TarEntry::file("d/longer", vec![9; 1025]),
+        TarEntry::hard_link("d/name", "d/kilobyte"),
+        TarEntry::whiteout("d/3"),
+    ]);
+    let source = image(
+        &tmp.path().join("image"),
+        [many(0..3000, "a"), many(1000..2000, "b"), large],
+    );
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    let directory = layered(
+        &source,
+        "erofs-layers",
+        tmp.path(),
+        &["--disk", "vmdk,raw,gpt"],
+    );
+    let layers: u64 = stack(&directory, "devices").iter().map(|p| size(p)).sum();
+    assert!(layers < 600_000, "{layers}");
+    let fsmeta = size(&directory.join("fsmeta.erofs"));
+    assert!(fsmeta < 400_000, "{fsmeta}");
+    run::ok(lithify().args(["-q", "verify"]).arg(&directory));
+    let flat = tmp.path().join("flat");
+    build(&source, "erofs", &flat);
+    let list = |what: &Path| run::text(lithify().args(["ls", "-l"]).arg(what));
+    assert!(list(&directory) == list(&flat));
+    for (path, text) in [("d/1999", "b1999"), ("d/2000", "a2000")] {
+        let mut cat = lithify();
+        assert_eq!(
+            run::text(cat.args(["-q", "cat"]).arg(&directory).arg(path)),
+            text
+        );
+    }
+    // Compressed layers have no merged image that would have to point at anything.
+    let compressed = tmp.path().join("compressed");
+    let mut command = with_store(tmp.path());
+    command.args(["build", &source, "-f", "erofs-layers", "--compress", "lz4"]);
+    run::ok(command.arg("-o").arg(&compressed));
+    let layers: u64 = stack(&compressed, "overlay").iter().map(|p| size(p)).sum();
+    assert!(layers < 600_000, "{layers}");
+    // What others merge has its data where it was: erofs-utils' merging knows no files behind inodes.
+    let cache = layered(&source, "containerd-cache", tmp.path(), &[]);
+    let cached: u64 = crate::common::stores::files(&cache)
+        .iter()
+        .map(|p| size(p))
+        .sum();
+    assert!(cached > 4000 * 4096, "{cached}");
+    if require::root() && require::kernel_erofs() {
+        let flat_mount = Mount::erofs(&flat);
+        let expected = Snapshot::of(flat_mount.path());
+        Snapshot::of(merged(&directory).path()).assert_same(&expected, &Allow::nothing());
+        let disk = Mount::erofs(&directory.join("disk.raw"));
+        Snapshot::of(disk.path()).assert_same(&expected, &Allow::nothing());
+        for directory in [&directory, &compressed] {
+            let (_lower, top) = overlay(directory, "erofs");
+            Snapshot::of(top.path()).assert_same(&expected, &overlay_differences());
+        }
+        let converted = tmp.path().join("converted");
+        if require::tool("qemu-img") {
+            let mut qemu = run::command("qemu-img");
+            qemu.args(["convert", "-f", "vmdk", "-O", "raw"]);
+            run::ok(qemu.arg(directory.join("disk.vmdk")).arg(&converted));
+            let disk = Mount::erofs(&converted);
+            Snapshot::of(disk.path()).assert_same(&expected, &Allow::nothing());
+        }
+    }
+}
+
 /// Which layers a cache has, by the number of each in the image.
 fn cached(cache: &Path, source: &str) -> Vec<bool> {
     let layout: Value =

@@ -926,6 +926,57 @@ fn images_of_mkfs_are_layers_too() {
     assert_eq!(text, "kept ".repeat(3000));
 }
 
+/// Files shorter than a block stand behind their inodes unless `mkfs.erofs` is told otherwise: a merged image has a copy.
+#[test]
+fn short_files_of_mkfs_are_merged() {
+    if !require::tool("mkfs.erofs") {
+        return;
+    }
+    let tmp = temp_dir();
+    let mut layout = Layout::new();
+    for (number, names) in [["d/a", "d/b"], ["d/b", "e/c"]].into_iter().enumerate() {
+        let tree = tmp.path().join(number.to_string());
+        for name in names {
+            let path = tree.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("{name} of {number}")).unwrap();
+        }
+        fs::write(tree.join("blocks"), vec![number as u8; 8192]).unwrap();
+        let file = tmp.path().join(format!("{number}.erofs"));
+        run::ok(run::command("mkfs.erofs").arg(&file).arg(&tree));
+        let bytes = fs::read(&file).unwrap();
+        let diff_id = digest(&bytes);
+        let media_type = "application/vnd.erofs.layer.v1".to_owned();
+        layout = layout.blob(Blob { media_type, bytes }, &diff_id);
+    }
+    let path = tmp.path().join("image");
+    layout.write(&path);
+    let source = format!("oci:{}:latest", path.display());
+    let layers = tmp.path().join("layers");
+    build(&source, "erofs-layers", &layers);
+    assert!(layers.join("fsmeta.erofs").is_file());
+    run::ok(lithify().args(["-q", "verify"]).arg(&layers));
+    for (path, text) in [
+        ("/d/a", "d/a of 0"),
+        ("/d/b", "d/b of 1"),
+        ("/e/c", "e/c of 1"),
+    ] {
+        let mut cat = lithify();
+        cat.args(["-q", "cat"]).arg(&layers).arg(path);
+        assert_eq!(run::text(&mut cat), text);
+    }
+    if require::root() && require::kernel_erofs() {
+        let flat = crate::common::erofs(&source, tmp.path());
+        let expected = Snapshot::of(Mount::erofs(&flat).path());
+        let point = tmp.path().join("point");
+        fs::create_dir(&point).unwrap();
+        run::ok(lithify().args(["-q", "mount"]).arg(&layers).arg(&point));
+        let seen = Snapshot::of(&point);
+        run::ok(lithify().arg("umount").arg(&point));
+        seen.assert_same(&expected, &Allow::nothing());
+    }
+}
+
 /// An image for two platforms, whose file `arch` says which it is.
 fn two_platforms(dir: &Path) -> String {
     let of = |arch: &str| {

@@ -29,17 +29,17 @@ const HELLO_FORMS: &[(&[&str], &str, &str)] = &[
     (
         &["-f", "erofs-layers", "--no-store"],
         "fsmeta.erofs",
-        "c1523768649bffb70e21ec3caf7b6818e8bacb48da357136b46a0a55edc8979d",
+        "f4e59c4c164e2ad225dbe8d055b3f1c6b3683c808e36c16b820f779ef7c1bf74",
     ),
     (
         &["-f", "erofs-layers", "--no-store"],
         "disk.vmdk",
-        "cd741e90626ec3541380caa7413a782fd617245e3937d0b54f3a0e9172439b56",
+        "9bc19522229d19bdc4d23ff6cb7df6aa63e0d4478f54a099ff7f49c0c8e21674",
     ),
     (
         &["-f", "erofs-layers", "--no-store"],
         "image.json",
-        "80e4ce093fd56cec5fa4124863c3e48cf7da974ed0866856d419c103596b8edc",
+        "b4b57708201282d35282411a2793a36c30ffc7815c97388c35e6162204609e6a",
     ),
 ];
 

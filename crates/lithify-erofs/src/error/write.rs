@@ -192,6 +192,8 @@ pub enum Operation {
     WriteSpill,
     /// Reading file tails back from their temporary file.
     ReadSpill,
+    /// Reading short files from a layer's image.
+    ReadLayer,
     /// Moving data over what later layers removed.
     MoveData,
     /// Writing inodes and directories.
@@ -209,6 +211,7 @@ impl std::fmt::Display for Operation {
             Self::CreateSpill => "create the temporary file for file tails",
             Self::WriteSpill => "write file tails to their temporary file",
             Self::ReadSpill => "read file tails from their temporary file",
+            Self::ReadLayer => "read short files from the image of a layer",
             Self::MoveData => "move file data inside the image",
             Self::WriteMetadata => "write the image's metadata",
             Self::SetLength => "set the length of the image",

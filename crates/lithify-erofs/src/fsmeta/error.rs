@@ -16,7 +16,8 @@ pub enum FsmetaError {
         /// What is wrong.
         source: ReadError,
     },
-    /// Data that chunks cannot point at, since it does not start with a block: ends of files behind their inodes.
+    /// Data that chunks cannot point at, since it does not start with a block: ends of files of more than a block, behind
+    /// their inodes.
     #[error(
         "`/{}` of layer {layer} does not start and end in blocks of its own: build the layer's image with block-aligned data",
         Escaped(.path)

@@ -1,11 +1,15 @@
 //! One tree over the images of many layers.
 //!
-//! The merged image has every name, inode, attribute, directory and link of the result, and no data of files: these
+//! The merged image has every name, inode, attribute, directory and link of the result, and little data of files: these
 //! are indexes of chunks in the layers' images, which are its further devices. So a stack of layers mounts as one
 //! EROFS filesystem, and every layer's image is there once however many stacks it is part of.
+//!
+//! A chunk starts with a block. Files shorter than one that stand behind their inodes in a layer, many to a block, are
+//! therefore copied, behind their inodes here.
 
 mod error; // why layers do not merge
 mod read; // what layers say, and where their data is
+mod small; // short files, copied
 
 use lithify_digest::Digest;
 use lithify_tree::{Merge, Timestamp};
@@ -17,6 +21,7 @@ use crate::write::over_devices;
 use crate::{FinishReport, Image, ImageOptions, ReadAt, Storage};
 
 pub use error::FsmetaError;
+use small::SmallFiles;
 
 /// Most layers: their numbers, from 1 on, have 16 bits.
 const LAYERS_MAX: usize = u16::MAX as usize;
@@ -25,7 +30,8 @@ const LAYERS_MAX: usize = u16::MAX as usize;
 const ALIGNMENT_MAX: u64 = 1 << 31;
 
 /// A layer to be merged: its image, made to be a layer of an overlay, with data in blocks of its own
-/// ([`DataOptions::block_aligned`](crate::DataOptions::block_aligned)).
+/// ([`DataOptions::block_aligned`](crate::DataOptions::block_aligned)), except that files shorter than a block may stand
+/// behind their inodes: these are copied.
 #[derive(Debug)]
 pub struct LayerImage<'a, R> {
     /// The image.
@@ -147,11 +153,12 @@ pub fn write_fsmeta<R: ReadAt, S: Storage>(
             limit: LAYERS_MAX,
         })?;
     let mut contents = Contents::default();
+    let mut small = SmallFiles::new(layers);
     let mut merge = Merge::with_implicit_mtime(options.implicit_mtime);
     let mut removed = 0;
     let mut image_options = options.image.clone();
     for ((layer, device), input) in (0..).zip(1..=u16::MAX).zip(layers) {
-        let entries = read::entries(layer, device, input, &mut contents)?;
+        let entries = read::entries(layer, device, input, &mut contents, &mut small)?;
         let report = merge
             .apply(entries)
             .map_err(|source| FsmetaError::Merge { layer, source })?;
@@ -175,6 +182,7 @@ pub fn write_fsmeta<R: ReadAt, S: Storage>(
         &mut storage,
         &merge.finish(),
         &contents,
+        &mut small,
         count,
         &image_options,
         |blocks| {

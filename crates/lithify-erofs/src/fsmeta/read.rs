@@ -2,6 +2,7 @@
 
 use lithify_tree::{ContentId, EntryKind, LayerEntries};
 
+use super::small::SmallFiles;
 use super::{FsmetaError, LayerImage};
 use crate::format::{BLOCK_BITS, BLOCK_SIZE};
 use crate::read::Inode;
@@ -15,6 +16,7 @@ pub(super) fn entries<R: ReadAt>(
     device: u16,
     input: &LayerImage<'_, R>,
     contents: &mut Contents,
+    small: &mut SmallFiles<'_, R>,
 ) -> Result<LayerEntries, FsmetaError> {
     let image = input.image;
     if image.block_size() != BLOCK_SIZE as u64 {
@@ -36,15 +38,11 @@ pub(super) fn entries<R: ReadAt>(
         let (entry, inode) = item.map_err(|source| FsmetaError::Read { layer, source })?;
         let content = if let EntryKind::File { size: 1.., .. } = entry.kind {
             let path = entry.path.as_bytes();
-            Some(content(
-                layer,
-                device,
-                image,
-                &inode,
-                path,
-                &mut stretches,
-                contents,
-            )?)
+            Some(match small.add(layer, image, &inode)? {
+                // Less than a block.
+                Some(at) => contents.push_tail(0, inode.size(), at)?,
+                None => content(layer, device, image, &inode, path, &mut stretches, contents)?,
+            })
         } else {
             None
         };
@@ -55,7 +53,7 @@ pub(super) fn entries<R: ReadAt>(
     Ok(entries)
 }
 
-/// Where the data of one file is.
+/// Where the data of one file is that has blocks.
 fn content<R: ReadAt>(
     layer: usize,
     device: u16,

@@ -135,6 +135,11 @@ impl<R: ReadAt> Image<R> {
         1 << self.superblock.block_bits
     }
 
+    /// What the image is read from.
+    pub(crate) fn source(&self) -> &R {
+        &self.source
+    }
+
     /// The source back.
     #[must_use]
     pub fn into_source(self) -> R {

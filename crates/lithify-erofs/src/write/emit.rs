@@ -11,7 +11,7 @@ use super::external::{Piece, encode_map};
 use super::layout::{Layout, Payload, Planner, Shape, directories_in_order};
 use super::packer::SLOTS;
 use super::sparse::{Run, chunk_count};
-use super::tails::TailStore;
+use super::tails::Tails;
 use super::{DATA_START, FinishReport, ImageOptions};
 use crate::error::Operation;
 use crate::format::chunk::ChunkFormat;
@@ -34,11 +34,11 @@ pub(crate) struct DeviceTable {
 }
 
 /// Writes metadata from block `meta_start` on and the superblock; cuts the storage to the image's length.
-pub(crate) fn emit<S: Storage>(
+pub(crate) fn emit<S: Storage, T: Tails>(
     storage: &mut S,
     planner: &Planner<'_>,
     layout: &Layout,
-    tails: &mut TailStore,
+    tails: &mut T,
     meta_start: u32,
     devices: DeviceTable,
     options: &ImageOptions,
@@ -76,11 +76,11 @@ pub(crate) fn emit<S: Storage>(
     emitter.finish(options)
 }
 
-struct Emitter<'a, 'p, S> {
+struct Emitter<'a, 'p, S, T> {
     storage: &'a mut S,
     planner: &'a Planner<'p>,
     layout: &'a Layout,
-    tails: &'a mut TailStore,
+    tails: &'a mut T,
     devices: DeviceTable,
     meta_start: u32,
     late_start: u32,
@@ -96,7 +96,7 @@ struct Emitter<'a, 'p, S> {
     has_inline_clusters: bool,
 }
 
-impl<S: Storage> Emitter<'_, '_, S> {
+impl<S: Storage, T: Tails> Emitter<'_, '_, S, T> {
     /// The UUID depends on what the caller says about the data, and on all metadata.
     fn hash_seed(&mut self, seed: &[u8]) {
         self.hasher.update(b"lithify-erofs image\0");

@@ -17,7 +17,7 @@ pub(crate) mod over_devices; // images without data of their own
 mod packer; // filling metadata blocks
 mod sink; // taking file data
 mod sparse; // chunk sizes and maps
-mod tails; // ends of files
+pub(crate) mod tails; // ends of files
 mod xattrs; // inline or shared
 
 use std::fmt;
@@ -33,8 +33,8 @@ use compress::Compressor;
 pub use compress::{Compression, CompressionMethod};
 use contents::Contents;
 use data::Appender;
-use sink::Open;
-use tails::TailStore;
+use sink::{Open, Placement};
+use tails::{TailStore, Tails as _};
 
 /// Longest target of a symbolic link Linux follows, in bytes (`PATH_MAX` less the NUL).
 pub(crate) const SYMLINK_TARGET_MAX: usize = 4095;
@@ -55,6 +55,10 @@ pub struct DataOptions {
     /// Whether all data of regular files starts and ends in blocks of its own, as DAX and images that refer to this
     /// one's blocks need it. Default no: ends of files share blocks with inodes.
     pub block_aligned: bool,
+    /// With [`block_aligned`](Self::block_aligned), the longest file, in bytes, that stands behind its inode all the same:
+    /// whole, since it is shorter than a block. An image that refers to this one's blocks has to have a copy of its data,
+    /// as those of [`write_fsmeta`](crate::write_fsmeta) do. Default 0: none.
+    pub small_file_max: u32,
     /// Whether and how data of regular files is compressed, where that takes less space. Default not. Files with holes
     /// of more than eight times their data stay as they are.
     pub compression: Option<Compression>,
@@ -66,6 +70,7 @@ impl Default for DataOptions {
             tail_memory: 16 << 20,
             spill: None,
             block_aligned: false,
+            small_file_max: 0,
             compression: None,
         }
     }
@@ -77,6 +82,7 @@ impl fmt::Debug for DataOptions {
             .field("tail_memory", &self.tail_memory)
             .field("spill", &self.spill.is_some())
             .field("block_aligned", &self.block_aligned)
+            .field("small_file_max", &self.small_file_max)
             .field("compression", &self.compression)
             .finish()
     }
@@ -166,7 +172,7 @@ pub struct Writer<S> {
     data: Appender,
     contents: Contents,
     tails: TailStore,
-    block_aligned: bool,
+    placement: Placement,
     compression: Option<Compression>,
     /// Made for the first file that may become smaller.
     compressor: Option<Compressor>,
@@ -185,8 +191,8 @@ impl<S: Storage> Writer<S> {
                 Operation::WriteData,
             ),
             contents: Contents::new(options.compression.map(|c| c.settings())),
+            placement: Placement::new(&options),
             tails: TailStore::new(options.tail_memory, options.spill),
-            block_aligned: options.block_aligned,
             compression: options.compression,
             compressor: None,
             open: None,

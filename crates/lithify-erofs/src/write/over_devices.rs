@@ -1,10 +1,10 @@
-//! Images without data of their own: blocks 1 and following hold the device table, inodes follow.
+//! Images whose files' blocks are on further devices: blocks 1 and following hold the device table, inodes follow.
 
 use lithify_tree::Tree;
 
 use super::contents::Contents;
 use super::emit::{self, DeviceTable};
-use super::tails::TailStore;
+use super::tails::Tails;
 use super::{DATA_START, FinishReport, ImageOptions, layout, xattrs};
 use crate::error::Operation;
 use crate::format::BLOCK_SIZE;
@@ -17,6 +17,7 @@ pub(crate) fn write<S: Storage, E: From<WriteError>>(
     storage: &mut S,
     tree: &Tree,
     contents: &Contents,
+    tails: &mut impl Tails,
     count: u16,
     options: &ImageOptions,
     map: impl FnOnce(u32) -> Result<Vec<DeviceSlot>, E>,
@@ -55,9 +56,8 @@ pub(crate) fn write<S: Storage, E: From<WriteError>>(
         // Block 1.
         table: (table_start / SLOT_LEN as u64) as u16,
     };
-    let mut tails = TailStore::new(0, None);
     let mut report = emit::emit(
-        storage, &planner, &layout, &mut tails, meta_start, devices, options,
+        storage, &planner, &layout, tails, meta_start, devices, options,
     )?;
     report.metadata_bytes += report.data_bytes;
     report.data_bytes = 0;

@@ -5,7 +5,7 @@ use lithify_tree::{ContentId, ContentSink, DataSegment};
 use super::compress::{self, Compressor, Piece};
 use super::data::ZEROS;
 use super::sparse::{self, Cursor, Plan};
-use super::{Compression, Writer};
+use super::{Compression, DataOptions, Writer};
 use crate::format::inode::{COMPACT_LEN, EXTENDED_LEN};
 use crate::format::{BLOCK_SIZE, NULL_BLOCK};
 use crate::{Storage, WriteError};
@@ -25,13 +25,35 @@ const fn tail_max(size: u64) -> u64 {
     (BLOCK_SIZE - inode) as u64
 }
 
-/// Bytes of a file that go to blocks; the rest is its tail.
-pub(super) const fn in_blocks(size: u64, block_aligned: bool) -> u64 {
-    let tail = size % BLOCK_SIZE as u64;
-    if block_aligned || tail > tail_max(size) {
-        size
-    } else {
-        size - tail
+/// Which bytes of a file go to blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placement {
+    /// Files over this many bytes are in blocks of their own, all of them.
+    aligned_over: Option<u64>,
+}
+
+impl Placement {
+    pub(super) fn new(options: &DataOptions) -> Self {
+        let small = u64::from(options.small_file_max).min(BLOCK_SIZE as u64 - 1);
+        Self {
+            aligned_over: options.block_aligned.then_some(small),
+        }
+    }
+
+    /// Whether ends of files are in blocks of their own, as those of compressed ones.
+    pub(super) const fn is_aligned(self) -> bool {
+        self.aligned_over.is_some()
+    }
+
+    /// Bytes of a file that go to blocks; the rest is its tail.
+    pub(super) fn in_blocks(self, size: u64) -> u64 {
+        let tail = size % BLOCK_SIZE as u64;
+        let aligned = self.aligned_over.is_some_and(|small| size > small);
+        if aligned || tail > tail_max(size) {
+            size
+        } else {
+            size - tail
+        }
     }
 }
 
@@ -213,12 +235,14 @@ impl<S: Storage> ContentSink for Writer<S> {
         let announced = segments.map_or(Ok(size), |s| sparse::check(size, s))?;
         let block_size = BLOCK_SIZE as u64;
         // A file without blocks of its own starts nowhere.
-        let in_blocks = in_blocks(size, self.block_aligned);
+        let in_blocks = self.placement.in_blocks(size);
         let store = |writer: &mut Self| match writer.compression {
             // A file without blocks has no place that depends on the order of things.
             Some(options)
                 if in_blocks > 0
-                    || size >= compress::FILE_MIN && options.inline && !writer.block_aligned =>
+                    || size >= compress::FILE_MIN
+                        && options.inline
+                        && !writer.placement.is_aligned() =>
             {
                 writer.store_compressed(options, size)
             }
@@ -341,7 +365,7 @@ impl<S: Storage> Writer<S> {
             Some(compressor) => compressor.begin(),
             none => {
                 options.check()?;
-                let inline = options.inline && !self.block_aligned;
+                let inline = options.inline && !self.placement.is_aligned();
                 *none = Some(Compressor::new(options, inline));
             }
         }

@@ -18,6 +18,12 @@ const WINDOWS: usize = 64;
 /// Most memory reserved before it is needed.
 const RESERVE_MAX: usize = 64 << 20;
 
+/// Ends of files, by what [`Form::Tail`](super::contents::Form::Tail) says of each.
+pub(crate) trait Tails {
+    /// Reads a tail.
+    fn read(&mut self, at: u64, length: usize) -> Result<&[u8], WriteError>;
+}
+
 /// A log of tails: the first in memory, the rest in a temporary file.
 pub(crate) struct TailStore {
     memory: Vec<u8>,
@@ -95,9 +101,11 @@ impl TailStore {
     pub(crate) fn seal(&mut self) -> Result<(), WriteError> {
         self.spill.as_mut().map_or(Ok(()), Spill::flush)
     }
+}
 
+impl Tails for TailStore {
     /// Reads a tail back, after [`seal`](Self::seal).
-    pub(crate) fn read(&mut self, at: u64, length: usize) -> Result<&[u8], WriteError> {
+    fn read(&mut self, at: u64, length: usize) -> Result<&[u8], WriteError> {
         let in_memory = self.memory.len() as u64;
         if at < in_memory {
             return Ok(&self.memory[at as usize..][..length]);

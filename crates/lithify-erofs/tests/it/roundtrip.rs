@@ -206,10 +206,13 @@ proptest! {
         crate::common::check_with_reader(&bytes, &expected);
         // The same input gives the same bytes, wherever tails were kept.
         prop_assert!(build(&layers, spilling()).0 == bytes);
-        let mut aligned = DataOptions::default();
-        aligned.block_aligned = true;
-        let (bytes, expected) = build(&layers, aligned);
-        crate::common::check_with_reader(&bytes, &expected);
+        for small_file_max in [0, 1024] {
+            let mut aligned = DataOptions::default();
+            aligned.block_aligned = true;
+            aligned.small_file_max = small_file_max;
+            let (bytes, expected) = build(&layers, aligned);
+            crate::common::check_with_reader(&bytes, &expected);
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::common::{Content, check_image, check_mounted, metadata, pattern, with_xattrs};
-use crate::layers::{Layer, What, build, flat, layer_image, merge};
+use crate::layers::{
+    Layer, What, aligned, build, build_with, flat, layer_image_with, merge, small_inline,
+};
 use lithify_erofs::{FsmetaOptions, Image};
 use lithify_testkit::{Allow, Field, Mount, Snapshot, require};
 use lithify_tree::{Device, EntryKind, Metadata, overlay};
@@ -124,11 +126,13 @@ proptest! {
     #[test]
     fn merged_is_flat(stack in prop::collection::vec(layer(), 1..5)) {
         let (_, expected) = flat(&stack, Vec::new());
-        let images: Vec<_> =
-            stack.iter().map(|layer| Image::open(layer_image(layer, Vec::new())).unwrap()).collect();
-        let (fsmeta, _) = merge(&stack, &images, Vec::new(), &FsmetaOptions::default());
-        let devices = images.into_iter().map(Image::into_source).collect();
-        check_image(&Image::open_with_devices(fsmeta, devices).unwrap(), &expected);
+        for data in [aligned, small_inline] {
+            let image = |layer| Image::open(layer_image_with(layer, Vec::new(), data())).unwrap();
+            let images: Vec<_> = stack.iter().map(image).collect();
+            let (fsmeta, _) = merge(&stack, &images, Vec::new(), &FsmetaOptions::default());
+            let devices = images.into_iter().map(Image::into_source).collect();
+            check_image(&Image::open_with_devices(fsmeta, devices).unwrap(), &expected);
+        }
     }
 }
 
@@ -140,7 +144,7 @@ proptest! {
         if !require::kernel_erofs() || !require::kernel_filesystem("overlay") {
             return Ok(());
         }
-        let files = build(&stack, &FsmetaOptions::default());
+        let files = build_with(&stack, small_inline, &FsmetaOptions::default());
         let merged = Mount::erofs_with_devices(&files.fsmeta, &files.devices()).unwrap();
         check_mounted(merged.path(), &files.expected);
 

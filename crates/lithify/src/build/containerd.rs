@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_store::ExportOptions;
 
-use super::filesystem::{Filesystem, Kind};
+use super::filesystem::{Filesystem, Kind, Placement};
 use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use super::{
     BuildOptions, BuildResult, Built, artifact, file_sha256, layered, output_path, verity,
@@ -28,7 +28,7 @@ pub(super) fn build(
 ) -> Built {
     let path = output_path(output, options.format)?;
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, true, options)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, options)?,
         verity: options.verity,
         durable: options.durable,
     };

@@ -30,6 +30,24 @@ impl Kind {
     }
 }
 
+/// Where data of files may stand in an EROFS image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Ends of files share blocks with inodes.
+    Packed,
+    /// As a merged image over this one can refer to it or, of short files, copy it. Compressed data cannot be
+    /// referred to at all.
+    Merged,
+    /// In blocks of its own, as programs of others need it that merge images (erofs-utils, `lib/rebuild.c`: nothing behind
+    /// inodes).
+    Aligned,
+}
+
+/// The longest file, in bytes, that a layer's image has behind its inode where a merged image has a copy. Alone it would
+/// take a block: so up to three merged images over a layer, and many more of files of usual lengths, take less than that
+/// together, and what they do not share stays small.
+const SMALL_FILE_MAX: u32 = 1024;
+
 /// How an image file is written: everything its bytes depend on, besides what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filesystem {
@@ -37,15 +55,19 @@ pub(crate) struct Filesystem {
     pub(crate) compression: Option<Compression>,
     /// Bytes compressed together at most.
     pub(crate) block_size: Option<u32>,
-    /// Whether another image refers to this one's data by its blocks.
-    pub(crate) block_aligned: bool,
+    /// Where data may stand.
+    pub(crate) placement: Placement,
     /// Whether attributes the filesystem cannot hold are left out.
     pub(crate) drop_xattrs: bool,
 }
 
 impl Filesystem {
     /// What the options ask for; combinations that do not exist are refused.
-    pub(crate) fn new(kind: Kind, layered: bool, options: &BuildOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        kind: Kind,
+        placement: Placement,
+        options: &BuildOptions,
+    ) -> Result<Self, Error> {
         let compression = options
             .compression
             .filter(|c| kind != Kind::Erofs || c.algorithm != CompressionAlgorithm::None);
@@ -65,7 +87,10 @@ impl Filesystem {
             kind,
             compression,
             block_size: options.block_size,
-            block_aligned: kind == Kind::Erofs && layered,
+            placement: match kind {
+                Kind::Erofs => placement,
+                Kind::Squashfs => Placement::Packed,
+            },
             drop_xattrs: options.drop_xattrs && kind == Kind::Squashfs,
         })
     }
@@ -76,7 +101,7 @@ impl Filesystem {
             kind,
             compression: None,
             block_size: None,
-            block_aligned: false,
+            placement: Placement::Packed,
             drop_xattrs: false,
         }
     }
@@ -85,10 +110,12 @@ impl Filesystem {
     pub(crate) fn options(&self) -> std::collections::BTreeMap<String, String> {
         let compression = self.compression.map(|c| c.to_string());
         let block_size = self.block_size.map(|n| n.to_string());
+        let small = (self.placement == Placement::Merged).then(|| "inline".to_owned());
         let xattrs = self.drop_xattrs.then(|| "drop".to_owned());
         artifact_options([
             ("compression", compression),
             ("block_size", block_size),
+            ("small_files", small),
             ("unsupported_xattrs", xattrs),
         ])
     }
@@ -146,10 +173,20 @@ impl FsWriter {
             Kind::Erofs => {
                 let mut data = lithify_erofs::DataOptions::default();
                 data.spill = Some(spill(beside.to_path_buf()));
-                data.block_aligned = filesystem.block_aligned;
+                let is_compressed = filesystem.compression.is_some();
+                data.block_aligned = match filesystem.placement {
+                    Placement::Packed => false,
+                    Placement::Merged => !is_compressed,
+                    Placement::Aligned => true,
+                };
+                if filesystem.placement == Placement::Merged {
+                    data.small_file_max = SMALL_FILE_MAX;
+                }
                 if let Some(compression) = filesystem.compression {
                     let mut compression = compression.erofs()?;
                     compression.threads = read.threads();
+                    // Layers mount on the kernels they mounted on.
+                    compression.inline = filesystem.placement == Placement::Packed;
                     if let Some(size) = filesystem.block_size {
                         compression.cluster_size = size;
                     }

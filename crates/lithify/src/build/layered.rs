@@ -9,7 +9,7 @@ use lithify_store::{ExportOptions, ImageRecord, Target};
 use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::Sidecar;
 
-use super::filesystem::{Filesystem, FsWriter, Kind};
+use super::filesystem::{Filesystem, FsWriter, Kind, Placement};
 use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use super::{BuildOptions, Built, artifact, disks, fsmeta, output_path, verity};
 use crate::decode::LayerSummary;
@@ -123,7 +123,7 @@ pub(super) fn build(
 ) -> Built {
     let path = output_path(output, options.format)?;
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(kind, true, options)?,
+        filesystem: Filesystem::new(kind, Placement::Merged, options)?,
         verity: options.verity,
         durable: options.durable,
     };

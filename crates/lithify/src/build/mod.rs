@@ -24,7 +24,7 @@ use crate::decode::LayerSummary;
 use crate::depot::{StoreChoice, WRITER_VERSION};
 use crate::description::{Artifact, Description, LeftOut, Stack};
 use crate::{Error, Image, ReadOptions};
-use filesystem::{Filesystem, Kind};
+use filesystem::{Filesystem, Kind, Placement};
 
 pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
 pub use disks::{DiskKind, UnknownDisk};
@@ -243,7 +243,7 @@ pub fn build(
 ) -> Result<Description, Error> {
     options.check()?;
     let flat = |kind| {
-        let filesystem = Filesystem::new(kind, false, options)?;
+        let filesystem = Filesystem::new(kind, Placement::Packed, options)?;
         if let Some(taken) = published::take(image, kind, output, options, read)? {
             return Ok(taken);
         }

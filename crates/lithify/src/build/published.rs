@@ -15,7 +15,7 @@ use lithify_oci::manifest::{Descriptor, ImageManifest};
 use lithify_oci::{Content, Located};
 use lithify_verity::Sidecar;
 
-use super::filesystem::{Filesystem, Kind};
+use super::filesystem::{Filesystem, Kind, Placement};
 use super::{BuildOptions, BuildResult, artifact, output_path, verity};
 use crate::description::ArtifactSource;
 use crate::error::Operation;
@@ -218,7 +218,7 @@ impl Found<'_> {
         let mut artifact = artifact(options.format, &path.to_string_lossy());
         let digest = &self.filesystem.digest;
         artifact.size = self.filesystem.size;
-        artifact.options = Filesystem::new(kind, false, options)?.options();
+        artifact.options = Filesystem::new(kind, Placement::Packed, options)?.options();
         artifact.statistics = [("inodes".to_owned(), report.entries)].into();
         if let Some(version) = self.writer_version.clone() {
             artifact.writer_version = version;

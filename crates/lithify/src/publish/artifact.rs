@@ -10,7 +10,7 @@ use lithify_verity::Sidecar;
 use super::blob::{Bytes, FileBlob};
 use super::facts::Facts;
 use super::{Publisher, described_bytes};
-use crate::build::filesystem::{Filesystem, Kind};
+use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::{file_sha256, verity, write_flat};
 use crate::description::Verity;
 use crate::output::PendingFile;
@@ -70,7 +70,7 @@ pub(super) fn flat(
         .beside
         .with_file_name(format!("image.{}", kind.name()));
     let pending = PendingFile::create(&place, false)?;
-    let filesystem = Filesystem::new(kind, false, &build)?;
+    let filesystem = Filesystem::new(kind, Placement::Packed, &build)?;
     let (artifact, _) = write_flat(image, &filesystem, &pending, &place, read)?;
     let mut size = artifact.size;
     let mut sidecar = None;

@@ -10,7 +10,7 @@ use lithify_tree::EntryKind;
 
 use super::blob::FileBlob;
 use super::{ErofsSpec, Publisher};
-use crate::build::filesystem::{Filesystem, Kind};
+use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::layered;
 use crate::build::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use crate::depot::{self, Depot};
@@ -65,7 +65,7 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, true, &build)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, &build)?,
         verity: options.verity,
         durable: options.durable,
     };

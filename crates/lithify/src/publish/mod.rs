@@ -1,6 +1,6 @@
 //! Images as filesystems, published the way images are.
 //!
-//! `erofs`: every layer becomes an EROFS image, byte for byte the one `-f erofs-layers` makes, and is the layer of a second
+//! `erofs`: every layer becomes an EROFS image, byte for byte the one `-f containerd-cache` makes, and is the layer of a second
 //! manifest. An index names the image's own manifest first: whoever knows nothing of EROFS takes the first that
 //! suits the platform. The second one's configuration has the digests of the EROFS images as `rootfs.diff_ids` and
 //! `erofs` among its `os.features`, like its entry in the index.

@@ -12,7 +12,6 @@ use crate::format::BLOCK_SIZE;
 use crate::format::compressed::Extent;
 use crate::format::inode::EXTENDED_LEN;
 use crate::write::Writer;
-use crate::write::sink::in_blocks;
 use crate::{Storage, WriteError};
 
 /// The file data belongs to.
@@ -259,7 +258,7 @@ impl<S: Storage> Writer<S> {
         } else if segment.is_last && !placing.is_compressed {
             // Nothing of the file is compressed.
             self.contents.truncate_extents(placing.first_extent);
-            let in_blocks = in_blocks(size, self.block_aligned);
+            let in_blocks = self.placement.in_blocks(size);
             let before = size - raw.len() as u64;
             let (blocks, tail) = raw.split_at((in_blocks - before) as usize);
             self.data.append(&mut self.storage, blocks)?;
@@ -293,7 +292,7 @@ impl<S: Storage> Writer<S> {
 
     /// Whether a file takes less space compressed to `length` bytes, index and all.
     fn is_smaller(&self, size: u64, length: u64) -> bool {
-        let in_blocks = in_blocks(size, self.block_aligned);
+        let in_blocks = self.placement.in_blocks(size);
         let flat = in_blocks.next_multiple_of(BLOCK_SIZE as u64) + (size - in_blocks);
         length + index_len(EXTENDED_LEN as u64, size) < flat
     }

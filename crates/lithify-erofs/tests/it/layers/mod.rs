@@ -160,6 +160,13 @@ pub fn aligned() -> DataOptions {
     options
 }
 
+/// Like [`aligned`], but files of up to 1024 bytes are behind their inodes.
+pub fn small_inline() -> DataOptions {
+    let mut options = aligned();
+    options.small_file_max = 1024;
+    options
+}
+
 /// The flat image of layers, and what it is.
 pub fn flat<S: Storage>(layers: &[Layer], storage: S) -> (S, Expected) {
     let mut builder = Builder::new(storage);
@@ -175,7 +182,12 @@ pub fn flat<S: Storage>(layers: &[Layer], storage: S) -> (S, Expected) {
 
 /// The overlay-ready image of a layer.
 pub fn layer_image<S: Storage>(layer: &Layer, storage: S) -> S {
-    let mut builder = Builder::with(storage, aligned());
+    layer_image_with(layer, storage, aligned())
+}
+
+/// The same, its data placed in some way.
+pub fn layer_image_with<S: Storage>(layer: &Layer, storage: S, data: DataOptions) -> S {
+    let mut builder = Builder::with(storage, data);
     layer.describe_overlay(&mut builder);
     builder.finish().0
 }
@@ -226,6 +238,10 @@ pub fn create(path: &Path) -> File {
 }
 
 pub fn build(layers: &[Layer], options: &FsmetaOptions) -> Files {
+    build_with(layers, aligned, options)
+}
+
+pub fn build_with(layers: &[Layer], data: fn() -> DataOptions, options: &FsmetaOptions) -> Files {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let (_, expected) = flat(layers, create(&at("flat")));
@@ -233,7 +249,7 @@ pub fn build(layers: &[Layer], options: &FsmetaOptions) -> Files {
     let images: Vec<_> = layers
         .iter()
         .zip(&paths)
-        .map(|(layer, path)| Image::open(layer_image(layer, create(path))).unwrap())
+        .map(|(layer, path)| Image::open(layer_image_with(layer, create(path), data())).unwrap())
         .collect();
     let (_, report) = merge(layers, &images, create(&at("fsmeta")), options);
     Files {
