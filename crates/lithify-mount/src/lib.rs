@@ -199,3 +199,18 @@ pub fn umount(directory: &Path) -> Result<(), MountError> {
 pub fn umount(_: &Path) -> Result<(), MountError> {
     Err(MountError::Unsupported)
 }
+
+/// Whether a directory is what [`MountOptions::writable`] was given, or the upper directory in it, so that attributes in
+/// `user.overlay.` and of other programs are known to be data.
+#[must_use]
+#[cfg(target_os = "linux")]
+pub fn keeps_changes(directory: &Path) -> bool {
+    overlay::keeps_changes(directory)
+}
+
+/// Whether a directory is what [`MountOptions::writable`] was given.
+#[must_use]
+#[cfg(not(target_os = "linux"))]
+pub fn keeps_changes(_: &Path) -> bool {
+    false
+}

@@ -242,6 +242,7 @@ impl Changes {
         let (work, _) = open("work")?;
         in_use(&path)?;
         if new {
+            mark(&path);
             // The top of the overlay is this directory: it must look like the image's.
             copy_metadata(image, &upper)
                 .map_err(|e| failed("set the metadata of", &path.join("upper"))(e.into()))?;
@@ -312,6 +313,30 @@ fn in_use(path: &Path) -> Result<(), MountError> {
         }),
         None => Ok(()),
     }
+}
+
+/// On a directory changes are kept in: the overlay's own attributes are those in `trusted.overlay.`, and everything else is what
+/// the image or its user set. Only root can set it.
+const CHANGES: &str = "trusted.lithify.changes";
+const CHANGES_VALUE: &[u8] = b"trusted.overlay";
+
+fn mark(path: &Path) {
+    // Where it cannot be set, `commit` has to be told what it says.
+    rustix::fs::setxattr(path, CHANGES, CHANGES_VALUE, XattrFlags::empty()).ok();
+}
+
+/// Whether a directory has the mark, or is the upper directory in one that does.
+pub(crate) fn keeps_changes(directory: &Path) -> bool {
+    let Ok(directory) = directory.canonicalize() else {
+        return false;
+    };
+    let marked = |path: &Path| {
+        let mut value = [0; 32];
+        let read = rustix::fs::getxattr(path, CHANGES, &mut value[..]);
+        read.is_ok_and(|length| &value[..length] == CHANGES_VALUE)
+    };
+    let is_upper = directory.file_name() == Some(OsStr::new("upper"));
+    marked(&directory) || is_upper && directory.parent().is_some_and(marked)
 }
 
 /// Owner, attributes, mode and time of one directory for another.

@@ -29,8 +29,11 @@ pub struct CommitOptions {
     /// Where the overlay is mounted, if it still is: renamed directories and files of which only metadata was changed are
     /// read from there. Without, they are errors.
     pub view: Option<PathBuf>,
-    /// Whether the overlay kept its own attributes in `user.overlay.` (`userxattr`). Default: found out.
+    /// Whether the overlay kept its own attributes in `user.overlay.` (`userxattr`). Default: found out; of what
+    /// [`MountOptions::writable`](crate::MountOptions::writable) was given it is known that it did not.
     pub user_attributes: Option<bool>,
+    /// Whether fuse-overlayfs made the directory. Default: its marks are errors.
+    pub fuse_overlayfs: Option<bool>,
     /// When, as the image will say (RFC 3339). Default: what the base image says, for the same bytes every time.
     pub created: Option<String>,
     /// What the image's history says made the layer. Default `lithify commit`.
@@ -185,7 +188,13 @@ impl Layer {
     ) -> Result<Self, Error> {
         let mut scan = UpperOptions::default();
         scan.view.clone_from(&options.view);
+        scan.fuse_overlayfs = options.fuse_overlayfs;
         scan.attributes = match options.user_attributes {
+            // A mount of ours is never one of either: what else looks like a mark is the image's.
+            None if options.fuse_overlayfs != Some(true) && lithify_mount::keeps_changes(upper) => {
+                scan.fuse_overlayfs = Some(false);
+                OverlayAttributes::Trusted
+            }
             None => OverlayAttributes::Found,
             Some(true) => OverlayAttributes::User,
             Some(false) => OverlayAttributes::Trusted,

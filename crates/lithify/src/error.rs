@@ -498,6 +498,17 @@ pub enum Error {
     /// A merged path cannot stand in a tar: its way led through symbolic links and got longer than names may be.
     #[error(transparent)]
     TarPath(lithify_tree::PathError),
+    /// What overlayfs would take for a mark of its own.
+    #[error(
+        "`/{path}` {mark}, which means something else to the overlay a writable mount is: mount the image read-only, or build \
+         it with -f dir and change that"
+    )]
+    OverlayMark {
+        /// The file, escaped.
+        path: String,
+        /// What it is.
+        mark: String,
+    },
     /// The mount, or its end, did not work.
     #[error(transparent)]
     Mount(#[from] lithify_mount::MountError),

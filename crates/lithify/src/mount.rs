@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use lithify_mount::{ImageFile, Source};
+use lithify_tree::overlay::{XATTR_ESCAPE, XATTR_PREFIX};
+use lithify_tree::{Device, EntryKind, Escaped, Tree};
 
 use crate::artifact_dir::LayersDirectory;
 use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::layered::{self, Layered};
-use crate::build::layers::{IMAGE, LayerOptions};
+use crate::build::layers::{BuiltLayer, IMAGE, LayerOptions};
 use crate::build::write_flat;
 use crate::depot::Depot;
+use crate::fs_image::FsImage;
 use crate::output::PendingFile;
 use crate::{BuildOptions, Error, Format, Image, ReadOptions, StoreChoice, Subject};
 
@@ -49,9 +52,14 @@ impl Subject {
         mount.setuid = options.setuid;
         mount.devices = options.devices;
         match self {
-            Self::File(file) => Ok(lithify_mount::mount(file.path(), directory, &mount)?),
+            Self::File(file) => {
+                if mount.writable.is_some() {
+                    refuse_marks(&file.image)?;
+                }
+                Ok(lithify_mount::mount(file.path(), directory, &mount)?)
+            }
             Self::Layers(layers) => Ok(lithify_mount::mount_source(
-                &source(layers)?,
+                &source(layers, mount.writable.is_some())?,
                 directory,
                 Some(layers.path()),
                 &mount,
@@ -86,7 +94,45 @@ fn mount_flat(
         &place,
         read,
     )?;
+    if mount.writable.is_some() {
+        let file = pending.file().try_clone().map_err(Error::Scratch)?;
+        refuse_marks(&FsImage::open(&place, file, Kind::Erofs)?)?;
+    }
     Ok(lithify_mount::mount_file(pending.file(), directory, mount)?)
+}
+
+/// Under a writable mount lies an overlay, to which a device 0:0 is a removed name, and attributes in `trusted.overlay.` are its
+/// own: another filesystem than the image's would be shown (docs/semantics.md, "Writable mounts").
+fn refuse_marks(image: &FsImage) -> Result<(), Error> {
+    image.for_each_entry(|entry| {
+        let marked = |mark: String| Error::OverlayMark {
+            path: Escaped(entry.path.as_bytes()).to_string(),
+            mark,
+        };
+        if matches!(&entry.kind, EntryKind::CharDevice(device) if *device == Device::default()) {
+            return Err(marked("is a character device 0:0".to_owned()));
+        }
+        let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
+        match names.find(|name| name.starts_with(XATTR_PREFIX)) {
+            Some(name) => Err(marked(format!(
+                "has the extended attribute `{}`",
+                Escaped(name)
+            ))),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Whether a layer has attributes of the image that are escaped for an overlay. A merged image has them as they are.
+fn has_escaped(layer: &BuiltLayer) -> Result<bool, Error> {
+    let (path, file) = crate::depot::open_file(&layer.entry, IMAGE)?;
+    let mut found = false;
+    FsImage::open(&path, file, Kind::Erofs)?.for_each_entry(|entry| {
+        let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
+        found |= names.any(|name| name.starts_with(XATTR_ESCAPE));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Mounts the merged image of the store over the images of the layers.
@@ -120,21 +166,39 @@ fn mount_layers(
     let open = |entry: &lithify_store::Entry| -> Result<ImageFile, Error> {
         Ok(ImageFile::open(&entry.path(IMAGE)?)?)
     };
-    let devices: Result<Vec<_>, Error> = layers.iter().map(|l| open(&l.entry)).collect();
-    let source = Source::Merged {
-        image: open(&merged.entry)?,
-        devices: devices?,
+    let images: Result<Vec<_>, Error> = layers.iter().map(|l| open(&l.entry)).collect();
+    let images = images?;
+    let mut escaped = false;
+    if mount.writable.is_some() {
+        for layer in &layers {
+            escaped = escaped || has_escaped(layer)?;
+        }
+    }
+    let source = match escaped {
+        true => Source::Layers {
+            images,
+            root: layers.iter().rposition(|l| l.facts.describes_root),
+        },
+        false => Source::Merged {
+            image: open(&merged.entry)?,
+            devices: images,
+        },
     };
     Ok(lithify_mount::mount_source(
         &source, directory, None, mount,
     )?)
 }
 
-/// The files of a layered build as the kernel takes them.
-fn source(layers: &LayersDirectory) -> Result<Source, Error> {
+/// The files of a layered build as the kernel takes them. A merged image has attributes of the image that mean something
+/// to an overlay as they are, so it cannot lie under one then.
+fn source(layers: &LayersDirectory, writable: bool) -> Result<Source, Error> {
     let open = |name: &String| ImageFile::open(&layers.path().join(name));
     let stack = layers.stack();
-    Ok(match &stack.fsmeta {
+    let merged = match &stack.fsmeta {
+        Some(_) if writable && has_marks(&layers.tree()?) => None,
+        merged => merged.as_ref(),
+    };
+    Ok(match merged {
         Some(fsmeta) => Source::Merged {
             image: open(fsmeta)?,
             devices: stack.devices.iter().map(open).collect::<Result<_, _>>()?,
@@ -149,6 +213,15 @@ fn source(layers: &LayersDirectory) -> Result<Source, Error> {
             root: None,
         },
     })
+}
+
+fn has_marks(tree: &Tree) -> bool {
+    let marked = |id| {
+        let xattrs = tree.xattrs(tree.inode(id).xattrs);
+        let mut names = xattrs.iter().map(|(name, _)| name);
+        names.any(|name| name.starts_with(XATTR_PREFIX))
+    };
+    tree.inode_ids().any(marked)
 }
 
 /// What lithify has mounted, in the order of mounting.

@@ -343,6 +343,9 @@ pub(crate) struct CommitArgs {
     /// Whether the overlay was mounted with `userxattr`; default is to find out
     #[arg(long, value_name = "BOOL")]
     pub(crate) userxattr: Option<bool>,
+    /// Whether fuse-overlayfs made the directory, which marks removals in its own ways; default is to refuse its marks
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) fuse_overlayfs: Option<bool>,
     /// When the image was made, as RFC 3339; default is what the base image says
     #[arg(long, value_name = "TIME")]
     pub(crate) created: Option<String>,

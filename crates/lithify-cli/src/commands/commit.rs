@@ -18,6 +18,7 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
     };
     options.view = args.view;
     options.user_attributes = args.userxattr;
+    options.fuse_overlayfs = args.fuse_overlayfs;
     options.created = args.created;
     options.comment = args.message;
     options.durable = !args.no_fsync;

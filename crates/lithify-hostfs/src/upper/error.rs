@@ -27,9 +27,28 @@ pub enum UpperError {
         /// Its full name.
         name: Vec<u8>,
     },
+    /// A mark of fuse-overlayfs in a directory not said to be made by it.
+    #[error(
+        "`{path}` {mark}, as fuse-overlayfs does it: say whether that made the directory (--fuse-overlayfs true or false)"
+    )]
+    FuseOverlayfs {
+        /// The file.
+        path: TreePath,
+        /// What was found.
+        mark: String,
+    },
+    /// An owner and mode that cannot be understood, or not of such a file.
+    #[error("`{path}` should have owner, mode and type `{}`, which cannot be of this file", Escaped(.text))]
+    OverrideStat {
+        /// The file.
+        path: TreePath,
+        /// `UID:GID:MODE[:TYPE…]`.
+        text: Vec<u8>,
+    },
     /// A name that would be a whiteout in a layer.
     #[error(
-        "`{path}` has a name that layers reserve for whiteouts: rename or remove it in the overlay"
+        "`{path}` has a name that layers reserve for whiteouts: rename or remove it in the overlay. If fuse-overlayfs made the \
+         directory it is a whiteout: say --fuse-overlayfs true"
     )]
     ReservedName {
         /// The file.

@@ -2,6 +2,7 @@
 
 mod attributes; // the overlay's own attributes
 mod error;
+mod fuse; // fuse-overlayfs' ways
 mod options;
 mod view; // the overlay as it is mounted
 
@@ -10,7 +11,8 @@ use std::io;
 use std::path::Path;
 
 use lithify_tree::{
-    ContentId, ContentSink, Device, Entry, EntryKind, Metadata, TreePath, WHITEOUT_PREFIX,
+    ContentId, ContentSink, Convention, Device, Entry, EntryKind, Escaped, Metadata, TreePath,
+    WHITEOUT_PREFIX,
 };
 
 use crate::{CopyError, ScanOptions, Scanner, WhiteoutNames, sys};
@@ -35,7 +37,8 @@ const USER: &[u8] = b"user.overlay.";
 /// - A renamed directory, and a file without its data, is read from the mounted overlay
 ///   ([`UpperOptions::view`]): the directory as an opaque one with all it shows. Hard links between it and the rest become
 ///   files of their own.
-/// - A name that begins with `.wh.` is an error.
+/// - A name that begins with `.wh.` is an error. Where fuse-overlayfs made the directory
+///   ([`UpperOptions::fuse_overlayfs`]) it is a whiteout or an opaque marker, and owners and modes come from its attributes.
 ///
 /// Entries come in one order for one content, as from a [`Scanner`], and are to be taken like its.
 ///
@@ -70,6 +73,10 @@ pub struct UpperScanner {
     sockets: HashSet<TreePath>,
     /// Directories whose whiteouts may be files.
     file_whiteouts: HashSet<TreePath>,
+    /// Directories with an opaque marker, which fuse-overlayfs says twice.
+    opaque: HashSet<TreePath>,
+    /// The attribute in which fuse-overlayfs keeps owners and modes, if it does.
+    override_name: Option<&'static [u8]>,
     summary: UpperSummary,
 }
 
@@ -90,6 +97,8 @@ impl UpperScanner {
     pub fn open(directory: impl AsRef<Path>, options: UpperOptions) -> Result<Self, UpperError> {
         let sees_trusted = sys::sees_trusted_xattrs();
         let prefix = match options.attributes {
+            // Opaque directories have a file too.
+            _ if options.fuse_overlayfs == Some(true) => USER,
             OverlayAttributes::Trusted if !sees_trusted => return Err(UpperError::Unprivileged),
             OverlayAttributes::Trusted => TRUSTED,
             OverlayAttributes::Found if sees_trusted => TRUSTED,
@@ -115,6 +124,8 @@ impl UpperScanner {
             whiteouts: HashSet::new(),
             sockets: HashSet::new(),
             file_whiteouts: HashSet::new(),
+            opaque: HashSet::new(),
+            override_name: None,
             summary: UpperSummary::default(),
         })
     }
@@ -190,12 +201,127 @@ impl UpperScanner {
             }
             self.skip = None;
             self.last = Source::Upper;
+            if self.options.fuse_overlayfs == Some(true) {
+                if let Some(entry) = self.entry_of_fuse(entry)? {
+                    return Ok(Some(entry));
+                }
+                continue;
+            }
             return self.entry(entry).map(Some);
+        }
+    }
+
+    /// What an entry of an upper directory of fuse-overlayfs says; `None` if nothing new.
+    fn entry_of_fuse(&mut self, mut entry: Entry) -> Result<Option<Entry>, UpperError> {
+        let reserved = || UpperError::ReservedName {
+            path: entry.path.clone(),
+        };
+        let is_marker = !matches!(entry.kind, EntryKind::Directory | EntryKind::Symlink { .. });
+        match Convention::of(entry.path.clone()).map_err(|_| reserved())? {
+            Convention::Ordinary(_) => {}
+            Convention::Whiteout(path) if is_marker => {
+                self.scanner.skip_data();
+                return Ok(Some(whiteout(path)));
+            }
+            Convention::Opaque(path) if is_marker => {
+                self.scanner.skip_data();
+                return Ok(self.opaque(&path));
+            }
+            _ => return Err(reserved()),
+        }
+        let nothing = Device { major: 0, minor: 0 };
+        match &entry.kind {
+            EntryKind::CharDevice(device) if *device == nothing => {
+                self.whiteouts.insert(entry.path.clone());
+                return Ok(Some(whiteout(entry.path)));
+            }
+            EntryKind::HardLink { target } if self.whiteouts.contains(target) => {
+                return Ok(Some(whiteout(entry.path)));
+            }
+            EntryKind::HardLink { target } if self.sockets.contains(target) => {
+                self.summary.sockets += 1;
+                return Ok(Some(whiteout(entry.path)));
+            }
+            EntryKind::HardLink { .. } => return Ok(Some(entry)),
+            _ => {}
+        }
+        if entry.path.is_root() {
+            self.override_name = fuse::override_name(&entry.metadata.xattrs);
+        }
+        let path = entry.path.clone();
+        let (said, stat) =
+            fuse::take(&mut entry.metadata.xattrs, self.override_name).map_err(|source| {
+                UpperError::Xattr {
+                    path: path.clone(),
+                    source,
+                }
+            })?;
+        if let Some(from) = said.redirect {
+            return Err(UpperError::Redirect { path, from });
+        }
+        if said.metacopy {
+            return Err(UpperError::Metacopy { path });
+        }
+        if let Some(text) = stat
+            && fuse::override_stat(&mut entry, &text).is_none()
+        {
+            return Err(UpperError::OverrideStat { path, text });
+        }
+        if entry.kind == EntryKind::Socket {
+            self.scanner.skip_data();
+            self.sockets.insert(entry.path.clone());
+            self.summary.sockets += 1;
+            return Ok(Some(whiteout(entry.path)));
+        }
+        if !matches!(entry.kind, EntryKind::File { .. }) {
+            self.scanner.skip_data();
+        }
+        if said.opaque && !path.is_root() {
+            let marker = self.opaque(&path);
+            self.pending.extend(marker);
+        }
+        Ok(Some(entry))
+    }
+
+    /// The marker of an opaque directory, unless it had one.
+    fn opaque(&mut self, path: &TreePath) -> Option<Entry> {
+        self.opaque.insert(path.clone()).then(|| Entry {
+            path: path.clone(),
+            metadata: Metadata::default(),
+            kind: EntryKind::Opaque,
+        })
+    }
+
+    /// Refuses what fuse-overlayfs writes, unless it is said to be the image's.
+    fn refuse_fuse(&self, entry: &Entry) -> Result<(), UpperError> {
+        if self.options.fuse_overlayfs.is_some() {
+            return Ok(());
+        }
+        let found = |mark: String| UpperError::FuseOverlayfs {
+            path: entry.path.clone(),
+            mark,
+        };
+        if matches!(
+            Convention::of(entry.path.clone()),
+            Ok(Convention::Opaque(_))
+        ) {
+            return Err(found(
+                "hides what lower layers have in its directory".to_owned(),
+            ));
+        }
+        let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
+        match names.find(|name| fuse::is_mark(name)) {
+            Some(name) => Err(found(format!(
+                "has the extended attribute `{}`",
+                Escaped(name)
+            ))),
+            None => Ok(()),
         }
     }
 
     /// What an entry of the upper directory says.
     fn entry(&mut self, mut entry: Entry) -> Result<Entry, UpperError> {
+        self.refuse_fuse(&entry)?;
         refuse_reserved(&entry.path)?;
         let nothing = Device { major: 0, minor: 0 };
         let parent_has_file_whiteouts = self.file_whiteouts.contains(&entry.path.parent());

@@ -10,6 +10,9 @@ use crate::RecordedSummary;
 pub struct UpperOptions {
     /// Where the overlay kept its own attributes.
     pub attributes: OverlayAttributes,
+    /// Whether fuse-overlayfs made the directory, which marks removals in its own ways. Default: not known, and its marks are
+    /// errors; with `false` its attributes are the image's.
+    pub fuse_overlayfs: Option<bool>,
     /// Where the overlay is mounted, if it still is. Directories that were renamed and files of which only metadata
     /// was changed (mount options `redirect_dir`, `metacopy`) are then read from there; without, they are errors. Nothing may
     /// write to the overlay meanwhile. Default none.
@@ -24,6 +27,7 @@ impl Default for UpperOptions {
     fn default() -> Self {
         Self {
             attributes: OverlayAttributes::Found,
+            fuse_overlayfs: None,
             view: None,
             exclude_xattrs: Vec::new(),
             entries_max: 8 << 20,

@@ -415,7 +415,8 @@ fn names_that_would_be_whiteouts() {
         let dir = temp_dir();
         std::fs::create_dir(dir.path().join("d")).unwrap();
         std::fs::write(dir.path().join("d").join(name), "").unwrap();
-        let Err(UpperError::ReservedName { path }) = commit(dir.path(), UpperOptions::default())
+        let (Err(UpperError::ReservedName { path }) | Err(UpperError::FuseOverlayfs { path, .. })) =
+            commit(dir.path(), UpperOptions::default())
         else {
             panic!("{name} is not for a layer to say");
         };
@@ -440,4 +441,180 @@ fn a_view_that_is_another_directory() {
     std::os::unix::fs::symlink(overlay.view(), other.path().join("elsewhere")).unwrap();
     let error = commit(&overlay.upper(), options).unwrap_err();
     assert!(matches!(error, UpperError::View { .. }), "{error}");
+}
+
+/// What a scan yields, as lines: kind, path, owner, mode, attributes.
+fn yielded(upper: &Path, fuse: Option<bool>) -> Result<Vec<String>, UpperError> {
+    let mut options = UpperOptions::default();
+    options.fuse_overlayfs = fuse;
+    let mut scanner = UpperScanner::open(upper, options)?;
+    let mut lines = Vec::new();
+    while let Some(entry) = scanner.next_entry()? {
+        let kind = match &entry.kind {
+            EntryKind::File { size, .. } => format!("file:{size}"),
+            EntryKind::Directory => "dir".to_owned(),
+            EntryKind::Whiteout => "gone".to_owned(),
+            EntryKind::Opaque => "opaque".to_owned(),
+            EntryKind::CharDevice(d) => format!("char:{}:{}", d.major, d.minor),
+            other => format!("{other:?}"),
+        };
+        let m = &entry.metadata;
+        let mut line = format!("{kind} {}", String::from_utf8_lossy(entry.path.as_bytes()));
+        if !matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque) {
+            line.push_str(&format!(" {}:{} {:o}", m.uid, m.gid, m.mode));
+        }
+        for (name, value) in m.xattrs.iter() {
+            let (name, value) = (
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(value),
+            );
+            line.push_str(&format!(" {name}={value}"));
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+fn set(path: &Path, name: &str, value: &str) {
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(path, name, value.as_bytes(), flags).unwrap();
+}
+
+/// An upper directory as fuse-overlayfs 1.10 left it after files and directories were removed, replaced and given owners,
+/// with devices for removed names.
+fn fuse_upper(dir: &Path) -> PathBuf {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let upper = dir.join("upper");
+    let whiteout = |name: &str| {
+        mknodat(
+            CWD,
+            upper.join(name),
+            FileType::CharacterDevice,
+            Mode::empty(),
+            0,
+        )
+        .unwrap();
+    };
+    for name in ["", "d", "keep"] {
+        std::fs::create_dir(upper.join(name)).unwrap();
+    }
+    whiteout("d/.wh..opq");
+    whiteout("gone");
+    std::fs::write(upper.join("d/.wh..wh..opq"), "").unwrap();
+    std::fs::write(upper.join("d/n"), "n\n").unwrap();
+    std::fs::write(upper.join("keep/x"), "3\n").unwrap();
+    std::fs::write(upper.join("keep/.wh.y"), "").unwrap();
+    std::fs::write(upper.join("null"), "").unwrap();
+    set(&upper.join("d"), "trusted.overlay.opaque", "y");
+    set(&upper.join("keep/x"), "user.fuseoverlayfs.origin", "keep/x");
+    for name in ["", "d", "d/n", "keep", "keep/x", "null"] {
+        let path = upper.join(name);
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
+    }
+    upper
+}
+
+/// Following the hint to rename `.wh.` files brought deleted files back.
+#[test]
+fn an_upper_directory_of_fuse_overlayfs_is_understood_or_refused() {
+    if !require::root() {
+        return;
+    }
+    let dir = temp_dir();
+    let upper = fuse_upper(dir.path());
+    for entry in ["keep", "null"] {
+        // Without those, the first mark in the way is each time another.
+        let found = yielded(&upper, None).unwrap_err().to_string();
+        assert!(found.contains("--fuse-overlayfs true"), "{entry}: {found}");
+    }
+    assert!(matches!(
+        yielded(&upper, Some(false)),
+        Err(UpperError::ReservedName { .. })
+    ));
+    let expected = [
+        "dir  0:0 755",
+        "dir d 0:0 755",
+        "opaque d",
+        "gone d/.opq",
+        "file:2 d/n 0:0 644",
+        "gone gone",
+        "dir keep 0:0 755",
+        "gone keep/y",
+        "file:2 keep/x 0:0 644",
+        "file:0 null 0:0 644",
+    ];
+    assert_eq!(yielded(&upper, Some(true)).unwrap(), expected);
+
+    // Owners and modes in attributes, where the top directory has one too; an attribute of a user's with such a name.
+    set(
+        &upper.join("d/n"),
+        "user.containers.override_stat",
+        "5:6:104711",
+    );
+    set(
+        &upper.join("null"),
+        "user.containers.override_stat",
+        "0:0:0666:char-1-3",
+    );
+    set(
+        &upper.join("keep/x"),
+        "user.containers.override_user.overlay.x",
+        "own",
+    );
+    let expected = |lines: &[String], line: &str| {
+        assert!(lines.iter().any(|l| l == line), "{line} in {lines:#?}");
+    };
+    let lines = yielded(&upper, Some(true)).unwrap();
+    expected(
+        &lines,
+        "file:2 d/n 0:0 644 user.containers.override_stat=5:6:104711",
+    );
+    expected(&lines, "file:2 keep/x 0:0 644 user.overlay.x=own");
+    set(&upper, "user.containers.override_stat", "7:8:0700:dir");
+    let lines = yielded(&upper, Some(true)).unwrap();
+    expected(&lines, "dir  7:8 700");
+    expected(&lines, "file:2 d/n 5:6 4711");
+    expected(&lines, "char:1:3 null 0:0 666");
+    set(
+        &upper.join("d/n"),
+        "user.containers.override_stat",
+        "0:0:0666:char-1-3",
+    );
+    assert!(matches!(
+        yielded(&upper, Some(true)),
+        Err(UpperError::OverrideStat { .. })
+    ));
+    set(
+        &upper.join("d/n"),
+        "user.containers.override_stat",
+        "0:0:0666",
+    );
+    set(&upper.join("d"), "user.fuseoverlayfs.redirect", "/else");
+    assert!(matches!(
+        yielded(&upper, Some(true)),
+        Err(UpperError::Redirect { .. })
+    ));
+}
+
+#[test]
+fn attributes_of_fuse_overlayfs_are_not_taken_for_the_images() {
+    let dir = temp_dir();
+    for (name, value) in [
+        ("user.fuseoverlayfs.opaque", "y"),
+        ("user.fuseoverlayfs.origin", "x"),
+        ("user.containers.override_stat", "0:0:4755"),
+    ] {
+        let upper = dir.path().join(name);
+        std::fs::create_dir_all(upper.join("d")).unwrap();
+        set(&upper.join("d"), name, value);
+        match yielded(&upper, None) {
+            Err(UpperError::FuseOverlayfs { mark, .. }) => assert!(mark.contains(name), "{mark}"),
+            other => panic!("{name}: {other:?}"),
+        }
+        // Said to be data, it is.
+        let lines = yielded(&upper, Some(false)).unwrap();
+        assert!(lines[1].ends_with(&format!("{name}={value}")), "{lines:?}");
+    }
 }

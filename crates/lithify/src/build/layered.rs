@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lithify_erofs::FsmetaError;
 use lithify_store::{ExportOptions, ImageRecord, Target};
-use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
+use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, Timestamp, TreePath};
 use lithify_verity::Sidecar;
 
 use super::filesystem::{Filesystem, FsWriter, Kind, Placement};
@@ -338,7 +338,7 @@ pub(crate) struct RootImage {
 }
 
 /// Writes the image of a layer with nothing but the root directory, if the topmost layer does not describe it and a
-/// lower one does.
+/// lower one does, or if there are no layers: an overlay needs one.
 pub(crate) fn write_root(
     layers: &[BuiltLayer],
     kind: Kind,
@@ -348,11 +348,15 @@ pub(crate) fn write_root(
     read: &ReadOptions,
 ) -> Result<Option<RootImage>, Error> {
     let describing = layers.iter().rposition(|l| l.facts.describes_root);
-    let Some(describing) = describing.filter(|&n| n + 1 != layers.len()) else {
-        return Ok(None);
+    let metadata = match describing.filter(|&n| n + 1 != layers.len()) {
+        Some(describing) => {
+            let (image_path, file) = crate::depot::open_file(&layers[describing].entry, IMAGE)?;
+            FsImage::open(&image_path, file, kind)?.root_metadata()?
+        }
+        // Of no layers there is only the root directory, as nobody describes it.
+        None if layers.is_empty() => Metadata::implicit_directory(Timestamp::default()),
+        None => return Ok(None),
     };
-    let (image_path, file) = crate::depot::open_file(&layers[describing].entry, IMAGE)?;
-    let metadata = FsImage::open(&image_path, file, kind)?.root_metadata()?;
     let pending = PendingFile::create(path, durable)?;
     let mut written = RootImage {
         size: write_root_image(metadata, kind, &pending, path, read)?,
