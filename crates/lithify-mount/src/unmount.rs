@@ -29,14 +29,7 @@ pub(crate) fn unmount(directory: &Path) -> Result<(), MountError> {
         let filesystem = top.filesystem.clone();
         return Err(MountError::Foreign { path, filesystem });
     }
-    let mut outcome = umount2(&path, UnmountFlags::NOFOLLOW);
-    for wait in PATIENCE {
-        if outcome != Err(Errno::BUSY) {
-            break;
-        }
-        thread::sleep(Duration::from_millis(wait));
-        outcome = umount2(&path, UnmountFlags::NOFOLLOW);
-    }
+    let outcome = patiently(|| umount2(&path, UnmountFlags::NOFOLLOW), thread::sleep);
     match outcome {
         Ok(()) => Ok(()),
         Err(Errno::PERM) => Err(MountError::Permission),
@@ -45,5 +38,52 @@ pub(crate) fn unmount(directory: &Path) -> Result<(), MountError> {
             Err(MountError::Busy { path, users })
         }
         Err(e) => Err(failed(e.into())),
+    }
+}
+
+/// Tries again, after each wait, while the answer is "busy".
+fn patiently(
+    mut attempt: impl FnMut() -> Result<(), Errno>,
+    mut pause: impl FnMut(Duration),
+) -> Result<(), Errno> {
+    let mut outcome = attempt();
+    for wait in PATIENCE {
+        if outcome != Err(Errno::BUSY) {
+            break;
+        }
+        pause(Duration::from_millis(wait));
+        outcome = attempt();
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often something busy is asked that becomes free after so many waits, the outcome, and the time waited.
+    fn asked(waits: usize, then: Result<(), Errno>) -> (usize, Result<(), Errno>, Duration) {
+        let (mut attempts, mut waited) = (0, Duration::ZERO);
+        let attempt = || {
+            attempts += 1;
+            if attempts <= waits {
+                Err(Errno::BUSY)
+            } else {
+                then
+            }
+        };
+        let outcome = patiently(attempt, |wait| waited += wait);
+        (attempts, outcome, waited)
+    }
+
+    #[test]
+    fn a_mount_that_is_busy_for_a_moment_goes_away() {
+        assert_eq!(asked(0, Ok(())), (1, Ok(()), Duration::ZERO));
+        assert_eq!(asked(3, Ok(())), (4, Ok(()), Duration::from_millis(20)));
+        let (attempts, outcome, waited) = asked(100, Ok(()));
+        assert_eq!((attempts, outcome), (9, Err(Errno::BUSY)));
+        assert_eq!(waited, Duration::from_millis(500));
+        // Any other answer is one.
+        assert_eq!(asked(1, Err(Errno::PERM)).0, 2);
     }
 }

@@ -40,6 +40,14 @@ fn start(store: &Path, source: &str, output: &Path) -> Child {
     command.spawn().unwrap()
 }
 
+/// Waits until something is being made in the store, or the build has ended.
+fn until_something_is_made(build: &mut Child, store: &Path) {
+    let making = || fs::read_dir(store.join("tmp")).is_ok_and(|mut items| items.next().is_some());
+    while !making() && build.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
 /// Waits for builds that must all succeed; what they say of built and reused.
 #[track_caller]
 fn all_succeed(children: Vec<Child>) -> Vec<(u64, u64)> {
@@ -81,8 +89,12 @@ fn killed_builds_leave_a_store_that_works() {
             let mut running: Vec<Child> = (0..TOGETHER)
                 .map(|n| start(&store, &source, &outputs.join(n.to_string())))
                 .collect();
+            // Half of them while they make something, which on a loaded machine no time from the start says.
+            if random.below(2) == 0 {
+                until_something_is_made(&mut running[0], &store);
+            }
             for child in &mut running {
-                std::thread::sleep(Duration::from_micros(random.below(30_000)));
+                std::thread::sleep(Duration::from_micros(random.below(10_000)));
                 child.kill().unwrap();
             }
             for child in running {

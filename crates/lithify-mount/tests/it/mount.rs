@@ -283,26 +283,6 @@ fn a_busy_mount_says_by_whom() {
 }
 
 #[test]
-fn a_mount_that_is_busy_for_a_moment_goes_away() {
-    if skip() {
-        return;
-    }
-    let place = place_with_image();
-    mount(&place.image(), &place.target(), &MountOptions::default()).unwrap();
-    let open = File::open(place.target().join("file")).unwrap();
-    let (started, start) = std::sync::mpsc::channel();
-    let user = std::thread::spawn(move || {
-        started.send(()).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        drop(open);
-    });
-    start.recv().unwrap();
-    umount(&place.target()).unwrap();
-    user.join().unwrap();
-    place.assert_clean();
-}
-
-#[test]
 fn what_cannot_be_mounted_is_said_and_leaves_nothing() {
     if skip() {
         return;

@@ -278,7 +278,10 @@ fn ten_threads_write_one_blob_once() {
                     Begun::Complete => {}
                     Begun::Partial(mut ingest) => {
                         written.fetch_add(1, Ordering::Relaxed);
-                        std::thread::sleep(Duration::from_millis(50));
+                        // The others come, and find it being written.
+                        while waited.load(Ordering::Relaxed) == 0 {
+                            std::thread::yield_now();
+                        }
                         ingest.append(&data).unwrap();
                         ingest.finish().unwrap();
                     }

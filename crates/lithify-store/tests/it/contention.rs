@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{
     Random, assert_clean, assert_success, build, bytes, key, names, open, process, task,
+    until_at_work,
 };
 use lithify_digest::{Algorithm, Digest};
 use lithify_store::{
@@ -81,7 +82,11 @@ fn killed_at_any_moment() {
                     .unwrap()
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(5 + random.below(60)));
+        if round % 4 > 0 {
+            let tmp = path.join("tmp");
+            until_at_work(&mut children[0], || tmp.is_dir() && !names(&tmp).is_empty());
+        }
+        std::thread::sleep(Duration::from_millis(random.below(20)));
         for child in &mut children {
             child.kill().unwrap();
             child.wait().unwrap();

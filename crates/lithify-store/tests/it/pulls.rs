@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{
     Random, assert_clean, assert_success, bytes, image, names, open, process, store_parts, task,
+    until_at_work,
 };
 use lithify_digest::{Algorithm, Digest};
 use lithify_store::{Begun, FsckOptions, GcOptions, Store};
@@ -24,12 +25,16 @@ fn killed_writers_are_gone_on_from() {
     let mut random = Random(7);
     let (mut before, mut resumed) = (0, 0);
     for round in 0..100 {
+        let partial = path.join("partial").join(format!("sha256-{}", name.hex()));
         let mut child = process(CHILD, "write 1", &path).spawn().unwrap();
-        // Most of it is the start of the process.
-        std::thread::sleep(Duration::from_millis(random.below(40)));
+        if round % 4 > 0 {
+            until_at_work(&mut child, || {
+                fs::metadata(&partial).is_ok_and(|m| m.len() > before)
+            });
+        }
+        std::thread::sleep(Duration::from_millis(random.below(10)));
         child.kill().unwrap();
         child.wait().unwrap();
-        let partial = path.join("partial").join(format!("sha256-{}", name.hex()));
         if store.has_blob(&name, LENGTH as u64).unwrap() {
             assert!(!partial.exists());
             // Another one, from the start.
@@ -94,7 +99,10 @@ fn killed_pulls_leave_only_whole_images() {
                 .spawn()
                 .unwrap()
         });
-        std::thread::sleep(Duration::from_millis(5 + random.below(60)));
+        if round % 4 > 0 {
+            until_at_work(&mut children[0], || names(&path.join("locks")).len() > 1);
+        }
+        std::thread::sleep(Duration::from_millis(random.below(20)));
         for child in &mut children {
             child.kill().unwrap();
             child.wait().unwrap();

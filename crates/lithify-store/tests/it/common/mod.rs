@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use lithify_digest::{Algorithm, Digest};
 use lithify_oci::Platform;
@@ -113,6 +114,14 @@ pub(crate) fn process(child: &str, task: &str, store: &Path) -> Command {
         .env("LITHIFY_STORE_TEST_DIR", store)
         .stdout(std::process::Stdio::null());
     command
+}
+
+/// Waits until a child shows that it is at work, or until it has ended. On a loaded machine a start takes longer than any
+/// fixed time, and a kill after that time would hit nothing.
+pub(crate) fn until_at_work(child: &mut Child, sign: impl Fn() -> bool) {
+    while !sign() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
 }
 
 /// The task of this process and its store, when it is a child.
