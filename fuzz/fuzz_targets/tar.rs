@@ -109,6 +109,10 @@ fn theirs(tar: &[u8]) -> Option<Vec<Member>> {
         if data.len() as u64 != entry.size() {
             return None;
         }
+        // The crate takes the size of a directory for that of data; Go, Python, libarchive and GNU tar do not.
+        if !data.is_empty() && !matches!(kind.as_byte(), 0 | b'0' | b'7' | b'S') {
+            return None;
+        }
         members.push(Member {
             path: path.as_bytes().to_vec(),
             data,

@@ -57,6 +57,7 @@ impl Decoded {
             limits,
             threading,
             cancel,
+            names: _,
         } = options;
         let pipeline = Pipeline::new(Box::new(blob), expected, limits, threading, cancel)?;
         Ok(Self {

@@ -10,13 +10,14 @@
 //! |---|---|---|
 //! | compression | gzip of any number of members, zeros behind them; zstd of any number of frames, skippable ones too; plain | anything else behind either, dictionaries, windows over the limit, other formats |
 //! | headers | v7, POSIX (any version), GNU; unsigned and signed checksums; octal and base-256 numbers | other magics, numbers behind a NUL, other lead bytes of base-256 |
-//! | members | files, links, directories, devices, pipes; `/` at the end of an old file's name for a directory | a size on anything but a file, multi-volume and incremental archives, vendor types |
+//! | members | files, links, directories, devices, pipes; `/` at the end of an old file's name for a directory | a PAX size on anything but a file, multi-volume and incremental archives, vendor types |
 //! | extended headers | PAX local and global, GNU long names, Solaris `X` | two of a kind, none of a kind after them, a name in two kinds that differ |
 //! | sparse files | old GNU, PAX 0.0, 0.1, 1.0 | maps that overlap, leave the file, or whose segments do not end with blocks |
-//! | end | two zero blocks, one, or none between two members | data behind one zero block, an end anywhere else |
+//! | end | two zero blocks, one, or none between two members; any number of zeros behind them | anything else behind them, an end anywhere else |
 //!
-//! Volume labels, AUFS bookkeeping (`.wh..wh.plnk`), unknown PAX keys and whatever follows the end mark are read over;
-//! the last counts for the digests and is noted in the [`Summary`]. Global PAX records apply as POSIX says, though Go's reader
+//! Volume labels, AUFS bookkeeping (`.wh..wh.plnk`, but for the files hard links lead to), unknown PAX keys and zeros behind
+//! the end mark are read over; the last count for the digests. A size in the header of what has no data means nothing. A
+//! filesystem image or another archive in place of a tar is named in the error ([`ForeignFormat`]). Global PAX records apply as POSIX says, though Go's reader
 //! ignores them; those that no archive can mean (a name for every entry) are refused.
 //!
 //! [`TarWriter`] is the way back: the same entries always become the same bytes.
@@ -31,14 +32,14 @@ mod reader; // blob to entries
 mod tar; // the tar format
 mod write; // entries to tar
 
-pub use blob::{BlobError, CancelToken, Compression, Expected, Mismatch, ZstdFault};
+pub use blob::{BlobError, CancelToken, Compression, Expected, ForeignFormat, Mismatch, ZstdFault};
 /// What can be wrong with a gzip stream, as the decoder has it.
 pub use lithify_inflate::GzipError;
 
 pub use decoded::{Decoded, DecodedSummary};
 pub use error::{CopyError, Error};
 pub use limits::{Limit, LimitExceeded, Limits};
-pub use options::{Options, Threading};
+pub use options::{Names, Options, Threading};
 pub use reader::{LayerReader, Summary};
 pub use tar::{SparseFault, TarError, TarFault};
 pub use write::{Holes, TarWriter, WriteError};

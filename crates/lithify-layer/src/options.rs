@@ -11,6 +11,19 @@ pub struct Options {
     pub threading: Threading,
     /// Stops it early.
     pub cancel: CancelToken,
+    /// What `.wh.` names mean.
+    pub names: Names,
+}
+
+/// What names that begin with `.wh.` mean in a tar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Names {
+    /// What they mean in a layer: whiteouts, opaque markers, AUFS' own.
+    #[default]
+    Layer,
+    /// Nothing, as in the tar of a root filesystem. No image can hold such names, so they are errors.
+    Plain,
 }
 
 /// Who decompresses and hashes a layer. Results, errors included, are the same either way.

@@ -10,7 +10,7 @@ use lithify_tree::{
 use crate::blob::{Chunk, Pipeline};
 use crate::error::CopyError;
 use crate::tar::{Event, MemberKind, Parser};
-use crate::{Compression, Error, Expected, Options, TarError, TarFault};
+use crate::{Compression, Error, Expected, Names, Options, TarError, TarFault};
 
 /// Reads a layer: verifies its blob, decompresses it, and gives out its entries and their data.
 ///
@@ -52,7 +52,7 @@ pub struct LayerReader {
     file: Option<File>,
     state: State,
     expected: Expected,
-    trailing_data: bool,
+    names: Names,
     pipeline: Pipeline,
 }
 
@@ -86,9 +86,6 @@ pub struct Summary {
     pub compression: Compression,
     /// Members of the tar, skipped ones included.
     pub entries: u64,
-    /// Whether something other than zeros follows the end-of-archive mark. It counts for the digests and is otherwise
-    /// ignored, as by every tar reader.
-    pub trailing_data: bool,
 }
 
 impl LayerReader {
@@ -105,6 +102,7 @@ impl LayerReader {
             limits,
             threading,
             cancel,
+            names,
         } = options;
         let pipeline = Pipeline::new(Box::new(blob), expected, limits, threading, cancel)?;
         Ok(Self {
@@ -114,7 +112,7 @@ impl LayerReader {
             file: None,
             state: State::Reading,
             expected,
-            trailing_data: false,
+            names,
             pipeline,
         })
     }
@@ -223,13 +221,22 @@ impl LayerReader {
     /// As [`Self::next_entry`].
     pub fn finish(mut self) -> Result<Summary, Error> {
         while self.next_entry()?.is_some() {}
+        // Zeros fill up records, as many as a tool likes. Whatever else there is, that this is another blob is the better
+        // news.
+        let (mut beyond, mut data) = (0, None);
         loop {
-            if let Some(chunk) = &self.chunk {
-                self.trailing_data |= chunk[self.at..].iter().any(|&b| b != 0);
+            let rest = self.chunk.as_deref().map_or(&[][..], |c| &c[self.at..]);
+            if data.is_none() {
+                data = rest.iter().position(|&b| b != 0);
+                beyond += data.unwrap_or(rest.len()) as u64;
             }
             if !self.next_chunk()? {
                 break;
             }
+        }
+        if data.is_some() {
+            let error = self.parser.data_after_end(beyond);
+            return Err(self.failed(error.into()));
         }
         let verified = self.pipeline.verified().ok_or(Error::Failed)?;
         Ok(Summary {
@@ -239,7 +246,6 @@ impl LayerReader {
             tar_size: verified.tar_size,
             compression: verified.compression,
             entries: self.parser.entries(),
-            trailing_data: self.trailing_data,
         })
     }
 
@@ -291,11 +297,16 @@ impl LayerReader {
         let member = self.parser.member();
         self.file = None;
         let path = TreePath::clean(&member.path).map_err(TarFault::Path)?;
+        if self.names == Names::Plain && path.has_reserved_name() {
+            return Err(TarFault::ReservedName);
+        }
         let path = match Convention::of(path)? {
             Convention::Ordinary(path) => path,
             Convention::Whiteout(path) => return Ok(Some(marker(path, EntryKind::Whiteout))),
             Convention::Opaque(path) => return Ok(Some(marker(path, EntryKind::Opaque))),
-            Convention::AufsLeftover => return Ok(None),
+            // Hard links lead to these.
+            Convention::AufsFile(path) if member.kind == MemberKind::File => path,
+            Convention::AufsFile(_) | Convention::AufsLeftover => return Ok(None),
         };
         if path.is_root() && member.kind != MemberKind::Directory {
             return Err(TarFault::RootNotDirectory {

@@ -165,6 +165,10 @@ impl Content for RepositoryContent {
             .map_err(|e| failed(BlobName::Manifest(Box::new(*digest)), e))
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn distrust(&self) -> bool {
         self.repository.distrust()
     }

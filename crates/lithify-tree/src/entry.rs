@@ -69,6 +69,9 @@ pub const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
 /// Prefix of names AUFS kept for itself (`.wh..wh.plnk`, `.wh..wh.aufs`, `.wh..wh.orph`): not part of the image.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
+/// Where AUFS kept files with several names.
+pub(crate) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
+
 /// What a layer's naming convention makes of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Convention {
@@ -80,6 +83,9 @@ pub enum Convention {
     Opaque(TreePath),
     /// AUFS bookkeeping, or something below it: to be skipped.
     AufsLeftover,
+    /// Something in AUFS' directory of files that have several names, `.wh..wh.plnk` in the root. It is no part of the
+    /// image, but what hard links of the same layer lead to, if it is a regular file.
+    AufsFile(TreePath),
 }
 
 /// A name with the whiteout prefix that cannot be a whiteout.
@@ -133,7 +139,13 @@ impl Convention {
         let above = components(directory).find(|c| c.starts_with(WHITEOUT_PREFIX));
         if let Some(component) = above {
             if is_aufs(component) {
-                return Ok(Self::AufsLeftover);
+                return Ok(
+                    if directory == AUFS_LINKS && !name.starts_with(WHITEOUT_PREFIX) {
+                        Self::AufsFile(path)
+                    } else {
+                        Self::AufsLeftover
+                    },
+                );
             }
             let component = component.to_vec();
             return Err(WhiteoutError::BelowWhiteout { path, component });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::entry::AUFS_LINKS;
 use crate::xattr_table::XattrTable;
 use crate::{ContentId, Device, Entry, EntryKind, Timestamp, XattrSetId, Xattrs};
 
@@ -26,6 +27,7 @@ pub struct LayerEntries {
     last: Vec<u8>,
     markers: usize,
     content_count: u32,
+    aufs_files: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,7 @@ impl LayerEntries {
             last: Vec::new(),
             markers: 0,
             content_count: 0,
+            aufs_files: false,
         }
     }
 
@@ -168,6 +171,7 @@ impl LayerEntries {
             EntryKind::Whiteout => Kind::Whiteout,
             EntryKind::Opaque => Kind::Opaque,
         };
+        self.aufs_files |= path.starts_with(AUFS_LINKS);
         let m = &entry.metadata;
         self.markers += usize::from(kind.is_marker());
         self.records.push(Record {
@@ -221,6 +225,11 @@ impl LayerEntries {
     /// Number of whiteouts and opaque markers.
     pub(crate) fn markers(&self) -> usize {
         self.markers
+    }
+
+    /// Whether it has files that only hard links may name.
+    pub(crate) fn has_aufs_files(&self) -> bool {
+        self.aufs_files
     }
 
     /// Number of distinct attribute sets, the empty one included.

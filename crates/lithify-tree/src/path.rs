@@ -125,6 +125,14 @@ impl TreePath {
         split_last(&self.0)
     }
 
+    /// Whether a component begins with `.wh.`, so that the path means something else in a layer: see
+    /// [`Convention`](crate::Convention).
+    #[must_use]
+    pub fn has_reserved_name(&self) -> bool {
+        self.components()
+            .any(|component| component.starts_with(crate::WHITEOUT_PREFIX))
+    }
+
     /// This path with its last component replaced. The root stays the root.
     pub(crate) fn with_file_name(&self, name: &[u8]) -> Self {
         let Some((parent, _)) = self.split_last() else {

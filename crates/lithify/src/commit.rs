@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
 use lithify_layer::{Holes, TarWriter, WriteError};
+use lithify_oci::LayerKind;
 use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
 use lithify_oci::source::{Selector, Source};
@@ -18,6 +19,7 @@ use crate::decode::warn_of_changes;
 use crate::description::RecordedDescription;
 use crate::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
+use crate::read_back::read_back;
 use crate::{CancelToken, Error, Image, ReadOptions};
 
 /// How the layer is made, and what the image says about it.
@@ -131,16 +133,18 @@ pub fn commit(
         .map_err(layout)?;
     layers.push(descriptor.clone());
     let count = layers.len();
-    let config = config(base.raw_config(), &layer.diff_id, options)?;
+    let config_bytes = config(base, &layer.diff_id, options)?;
     let config = writer
-        .put(media_type::OCI_CONFIG, &config)
+        .put(media_type::OCI_CONFIG, &config_bytes)
         .map_err(layout)?;
     let mut manifest = ImageManifest::new(config, layers);
     if let Some(annotations) = base.annotations() {
         manifest.annotations.clone_from(annotations);
     }
+    let manifest = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
+    read_back(&manifest, &config_bytes, count, read)?;
     let mut entry = writer
-        .put_json(media_type::OCI_MANIFEST, &manifest)
+        .put(media_type::OCI_MANIFEST, &manifest)
         .map_err(layout)?;
     entry.platform = Some(base.platform().clone());
     if let Some(tag) = tag {
@@ -293,6 +297,15 @@ fn copy_layer(
     let layer = &base.layers()[index];
     let kind = layer.media_type.as_deref().map(LayerMediaType::of);
     let media_type = match kind {
+        // An EROFS image that is called a tar, or has no type.
+        Some(LayerMediaType::Tar { .. }) | None if layer.kind == LayerKind::Erofs => {
+            match layer.compression {
+                Some(lithify_oci::manifest::Compression::None) | None => media_type::EROFS_LAYER,
+                Some(lithify_oci::manifest::Compression::Zstd) => media_type::EROFS_LAYER_ZSTD,
+                // There is no type for it, so that its content has to tell.
+                _ => oci_media_type(layer.compression),
+            }
+        }
         Some(LayerMediaType::Tar { .. }) | None => oci_media_type(layer.compression),
         // What this version does not know stays what it is.
         Some(_) => layer.media_type.as_deref().unwrap_or(media_type::OCI_LAYER),
@@ -353,21 +366,29 @@ impl Read for Hashed {
 }
 
 /// The base image's configuration with one more layer, all else as it stands.
-fn config(base: &[u8], diff_id: &Digest, options: &CommitOptions) -> Result<Vec<u8>, Error> {
+fn config(
+    base: &lithify_oci::Image,
+    diff_id: &Digest,
+    options: &CommitOptions,
+) -> Result<Vec<u8>, Error> {
     let broken = |source| Error::BaseConfig { source };
     let mut config: serde_json::Map<String, Value> =
-        serde_json::from_slice(base).map_err(broken)?;
-    let rootfs = config
-        .entry("rootfs")
-        .or_insert_with(|| json!({ "type": "layers", "diff_ids": [] }));
-    if let Some(Value::Array(ids)) = rootfs.get_mut("diff_ids") {
-        ids.push(Value::String(diff_id.to_string()));
-    }
+        serde_json::from_slice(base.raw_config()).map_err(broken)?;
+    // As the layers were read, however the base says it: `null`, no key, or in the manifest alone.
+    let mut rootfs = match config.remove("rootfs") {
+        Some(Value::Object(rootfs)) => rootfs,
+        _ => serde_json::Map::new(),
+    };
+    let below = base.layers().iter().map(|layer| &layer.diff_id);
+    let diff_ids: Vec<String> = below.chain([diff_id]).map(Digest::to_string).collect();
+    rootfs.insert("type".into(), "layers".into());
+    rootfs.insert("diff_ids".into(), json!(diff_ids));
+    config.insert("rootfs".into(), Value::Object(rootfs));
     let created = options
         .created
         .clone()
         .map(Value::String)
-        .or_else(|| config.get("created").cloned());
+        .or_else(|| config.get("created").filter(|c| !c.is_null()).cloned());
     let mut history = serde_json::Map::new();
     if let Some(created) = created {
         history.insert("created".into(), created.clone());
@@ -378,9 +399,16 @@ fn config(base: &[u8], diff_id: &Digest, options: &CommitOptions) -> Result<Vec<
     if let Some(comment) = &options.comment {
         history.insert("comment".into(), comment.as_str().into());
     }
-    // An image without any history stays without: a history must speak of every layer.
-    if let Some(Value::Array(entries)) = config.get_mut("history") {
-        entries.push(Value::Object(history));
+    // An image of layers without any history stays without: a history must speak of every layer.
+    match config.remove("history") {
+        Some(Value::Array(mut entries)) if !entries.is_empty() || base.layers().is_empty() => {
+            entries.push(Value::Object(history));
+            config.insert("history".into(), Value::Array(entries));
+        }
+        _ if base.layers().is_empty() => {
+            config.insert("history".into(), json!([history]));
+        }
+        _ => {}
     }
     serde_json::to_vec(&config).map_err(broken)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_digest::Digest;
-use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner};
+use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
 use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
 use lithify_tree::{ContentId, ContentSink, EntryKind, LayerEntries, Merge, Tree};
 
@@ -261,7 +261,7 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
             blob.reader = Box::new(counting(blob.reader));
             Reader::Native(Box::new(NativeReader(blob)))
         }
-        LayerInput::Blob(inner, expected) => {
+        LayerInput::Blob(inner, expected, names) => {
             let blob = counting(inner);
             let threading = if options.threads() > 1 {
                 Threading::Pipelined
@@ -272,6 +272,7 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
                 limits: options.limits.layer,
                 threading,
                 cancel: options.cancel.clone(),
+                names,
             };
             let reader = LayerReader::new(Box::new(blob), expected, decode).map_err(|source| {
                 Error::Layer {
@@ -287,7 +288,10 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
 }
 
 fn scan(path: &Path) -> Result<Scanner, Error> {
-    Ok(Scanner::open(path, ScanOptions::default())?)
+    let mut options = ScanOptions::default();
+    // A directory is no layer: nothing lies below it that could be removed.
+    options.whiteouts = WhiteoutNames::Refused;
+    Ok(Scanner::open(path, options)?)
 }
 
 /// What reading a layer can fail with.

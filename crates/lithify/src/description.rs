@@ -100,6 +100,9 @@ pub struct LayerDescription {
     /// Media type of the blob.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// The filesystem it is an image of, if it is no tar: `erofs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<String>,
     /// Size of the blob in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,

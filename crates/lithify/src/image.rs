@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use lithify_layer::Names;
 use lithify_oci::LayerKind;
+use lithify_oci::manifest::Compression;
 use lithify_oci::platform::EROFS_FEATURE;
 use lithify_oci::source::{Selector, Source, TarInput};
 
 use crate::description::{Description, LayerDescription, PlatformDescription, ReferrerDescription};
-use crate::native::NativeBlob;
+use crate::native::{NativeBlob, Sniffed, sniff};
 use crate::{Error, ReadOptions};
 
 /// An image: some layers and, unless it is a bare root filesystem, a configuration.
@@ -33,12 +35,32 @@ pub(crate) enum Origin {
 
 /// What a layer is read from.
 pub(crate) enum LayerInput {
-    /// A blob, and what is known about it.
-    Blob(Box<dyn Read + Send>, lithify_layer::Expected),
+    /// A blob, what is known about it, and what its names mean.
+    Blob(Box<dyn Read + Send>, lithify_layer::Expected, Names),
     /// An EROFS image.
     Native(NativeBlob),
     /// A host directory.
     Directory(PathBuf),
+}
+
+impl Origin {
+    /// An image, and what its layers really are: where no media type says so, or a wrong one, the blobs do. Those that are
+    /// not at hand are looked at when they are read.
+    fn of(mut image: lithify_oci::Image) -> Self {
+        let remote = image.content().is_some_and(|content| content.is_remote());
+        for index in 0..image.layers().len() {
+            if remote || image.layers()[index].kind != LayerKind::Tar {
+                continue;
+            }
+            // What cannot be opened is an error for who reads it.
+            if let Ok(blob) = image.open_layer(index)
+                && let Some(compression) = sniff(blob.into_reader()).erofs
+            {
+                image.set_layer_kind(index, LayerKind::Erofs, compression);
+            }
+        }
+        Self::Oci(Box::new(image))
+    }
 }
 
 impl Image {
@@ -63,7 +85,7 @@ impl Image {
                     name: name.to_owned(),
                     source: Box::new(e),
                 })?;
-                Origin::Oci(Box::new(image))
+                Origin::of(image)
             }
             Source::Rootfs(path) => {
                 let metadata = std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
@@ -82,8 +104,7 @@ impl Image {
                 let mut open =
                     lithify_oci::OpenOptions::default().with_limits(options.limits.image.clone());
                 open.platform.clone_from(&options.platform);
-                let image = crate::daemon::open(name, image, &open, options)?;
-                Origin::Oci(Box::new(image))
+                Origin::of(crate::daemon::open(name, image, &open, options)?)
             }
             Source::Docker(reference) => {
                 let located = options
@@ -150,7 +171,7 @@ impl Image {
             let image = lithify_oci::Image::from_content(content, manifest.clone(), names, &open);
             images.push(Self {
                 name: name.to_owned(),
-                origin: Origin::Oci(Box::new(image.map_err(failed)?)),
+                origin: Origin::of(image.map_err(failed)?),
             });
         }
         if images.is_empty() {
@@ -175,10 +196,10 @@ impl Image {
         let image = lithify_oci::Image::from_content(content, root, names, &open);
         Ok(Self {
             name: name.to_owned(),
-            origin: Origin::Oci(Box::new(image.map_err(|e| Error::Open {
+            origin: Origin::of(image.map_err(|e| Error::Open {
                 name: name.to_owned(),
                 source: Box::new(e),
-            })?)),
+            })?),
         })
     }
 
@@ -279,8 +300,16 @@ impl Image {
                     name: self.name.clone(),
                     source: Box::new(e),
                 })?;
+                let at = blob.random_access();
+                let Sniffed { reader, erofs } = sniff(blob.into_reader());
+                if let Some(compression) = erofs {
+                    let native = NativeBlob::new(reader, at, compression, layer);
+                    return Ok(LayerInput::Native(native));
+                }
                 if layer.kind != LayerKind::Tar {
-                    return Ok(LayerInput::Native(NativeBlob::new(blob, layer)));
+                    let compression = layer.compression.unwrap_or(Compression::None);
+                    let native = NativeBlob::new(reader, at, compression, layer);
+                    return Ok(LayerInput::Native(native));
                 }
                 let expected = lithify_layer::Expected {
                     digest: layer.digest,
@@ -288,13 +317,20 @@ impl Image {
                     diff_id: Some(layer.diff_id),
                     compression: layer.compression.and_then(compression),
                 };
-                LayerInput::Blob(blob.into_reader(), expected)
+                LayerInput::Blob(reader, expected, Names::Layer)
             }
             Origin::Rootfs(path) => LayerInput::Directory(path.clone()),
-            Origin::Tar(TarInput::File(path)) => {
-                LayerInput::Blob(Box::new(open_file(path)?), unknown)
+            Origin::Tar(input) => {
+                let tar: Box<dyn Read + Send> = match input {
+                    TarInput::File(path) => Box::new(open_file(path)?),
+                    _ => Box::new(std::io::stdin()),
+                };
+                let Sniffed { reader, erofs } = sniff(tar);
+                match erofs {
+                    Some(compression) => LayerInput::Native(NativeBlob::root(reader, compression)),
+                    None => LayerInput::Blob(reader, unknown, Names::Plain),
+                }
             }
-            Origin::Tar(_) => LayerInput::Blob(Box::new(std::io::stdin()), unknown),
         })
     }
 
@@ -367,6 +403,7 @@ impl Image {
                 digest: layer.digest.map(|d| d.to_string()),
                 diff_id: Some(layer.diff_id.to_string()),
                 media_type: layer.media_type.clone(),
+                filesystem: (layer.kind != LayerKind::Tar).then(|| "erofs".to_owned()),
                 size: layer.size,
                 ..LayerDescription::default()
             })

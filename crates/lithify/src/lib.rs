@@ -54,6 +54,7 @@ mod output; // files that are complete or not there
 mod output_dir; // and directories
 mod progress; // how far things are
 mod publish; // filesystems as images and artifacts
+mod read_back; // what was made, before anyone else reads it
 mod registries; // images of registries
 mod spool; // data that waits
 mod subject; // image or artifact

@@ -56,6 +56,12 @@ pub enum ScanError {
         /// Why.
         source: WhiteoutError,
     },
+    /// A `.wh.` name where it means nothing; see [`WhiteoutNames::Refused`](crate::WhiteoutNames::Refused).
+    #[error("`{}` has a name that would be a whiteout in an image, and no image can hold such a file: rename it or leave it out", shown(.path))]
+    ReservedName {
+        /// The host path.
+        path: PathBuf,
+    },
     /// An attribute is listed but cannot be read.
     #[error("cannot read extended attribute `{}` of `{}`: scan as the owner or as root, or exclude it", Escaped(.name), shown(.path))]
     Xattr {

@@ -446,13 +446,21 @@ impl Scanner {
         if self.options.whiteouts == WhiteoutNames::Literal {
             return Ok(Marker::None);
         }
+        if self.options.whiteouts == WhiteoutNames::Refused {
+            return match path.has_reserved_name() {
+                false => Ok(Marker::None),
+                true => Err(ScanError::ReservedName {
+                    path: self.host_path(path.as_bytes()),
+                }),
+            };
+        }
         let found = Convention::of(path.clone()).map_err(|source| ScanError::Whiteout {
             path: self.host_path(path.as_bytes()),
             source,
         })?;
         let (path, kind) = match found {
             Convention::Ordinary(_) => return Ok(Marker::None),
-            Convention::AufsLeftover => return Ok(Marker::Skip),
+            Convention::AufsFile(_) | Convention::AufsLeftover => return Ok(Marker::Skip),
             Convention::Whiteout(path) => (path, EntryKind::Whiteout),
             Convention::Opaque(path) => (path, EntryKind::Opaque),
         };

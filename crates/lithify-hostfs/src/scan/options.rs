@@ -51,6 +51,8 @@ pub enum WhiteoutNames {
     Layer,
     /// Nothing: they are names like any other.
     Literal,
+    /// Nothing, and no image can hold them: an error.
+    Refused,
 }
 
 /// What a finished scan amounts to.

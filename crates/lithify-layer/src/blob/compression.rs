@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::BlobError;
+use super::{BlobError, ForeignFormat};
 use crate::tar::header::{self, BLOCK};
 
 /// How a layer is compressed.
@@ -52,9 +52,15 @@ pub(crate) fn sniff(start: &[u8], hint: Option<Compression>) -> Result<Compressi
             Some(compression) => Err(BlobError::Empty { compression }),
         };
     }
+    let foreign = || match ForeignFormat::of(start) {
+        Some(format) => Err(BlobError::Foreign { format }),
+        None => Ok(()),
+    };
     if let Some(block) = start.first_chunk::<BLOCK>()
         && (header::looks_like_header(block) || header::is_zero(block))
     {
+        // An end of an archive, and many a filesystem, begin with zeros.
+        foreign()?;
         return Ok(Compression::None);
     }
     if start.starts_with(b"\x1f\x8b") {
@@ -63,6 +69,7 @@ pub(crate) fn sniff(start: &[u8], hint: Option<Compression>) -> Result<Compressi
     if let Some([0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]) = start.first_chunk() {
         return Ok(Compression::Zstd);
     }
+    foreign()?;
     if let Some((_, name)) = OTHERS.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Err(BlobError::UnsupportedCompression { name });
     }

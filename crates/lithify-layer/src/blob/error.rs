@@ -6,6 +6,7 @@ use lithify_digest::Digest;
 use lithify_inflate::GzipError;
 use lithify_tree::Escaped;
 
+use super::ForeignFormat;
 use crate::Compression;
 use crate::limits::LimitExceeded;
 
@@ -66,6 +67,12 @@ pub enum BlobError {
     NotATar {
         /// Its first bytes, at most 16.
         start: Vec<u8>,
+    },
+    /// A filesystem image, a disk or another archive.
+    #[error("the layer is {format}, not a tar{}", hint(*.format))]
+    Foreign {
+        /// What it is.
+        format: ForeignFormat,
     },
     /// Nothing at all where a compressed stream should be.
     #[error("the layer has no bytes, not even those of an empty {compression} stream")]
@@ -133,6 +140,16 @@ pub enum ZstdFault {
     },
 }
 
+/// The advice that follows the name of a format.
+const fn hint(format: ForeignFormat) -> &'static str {
+    match format {
+        ForeignFormat::Squashfs => {
+            ": only tars and EROFS images can be layers; unpack it and use rootfs:DIR"
+        }
+        _ => "",
+    }
+}
+
 impl BlobError {
     /// Whether the blob is not what it should be: wrong digest or size, or not intact by its own checksums and structure.
     ///
@@ -157,6 +174,7 @@ impl BlobError {
             self,
             Self::UnsupportedCompression { .. }
                 | Self::NotATar { .. }
+                | Self::Foreign { .. }
                 | Self::Empty { .. }
                 | Self::Gzip(_)
                 | Self::Zstd { .. }

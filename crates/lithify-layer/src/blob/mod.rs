@@ -13,6 +13,7 @@ mod buffer; // chunks and their pools
 mod cancel; // stopping early
 mod compression; // which compression, by magic
 mod error; // what can be wrong
+mod foreign; // what is no tar
 mod gzip; // RFC 1952 members
 mod input; // the blob's bytes, read ahead
 mod lane; // hashing the tar's chunks as they pass
@@ -25,6 +26,7 @@ pub(crate) use buffer::Chunk;
 pub use cancel::CancelToken;
 pub use compression::Compression;
 pub use error::{BlobError, Mismatch, ZstdFault};
+pub use foreign::ForeignFormat;
 pub(crate) use pipeline::Pipeline;
 
 use lithify_digest::Digest;

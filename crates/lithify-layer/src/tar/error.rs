@@ -89,7 +89,11 @@ pub enum TarFault {
         /// The format, by its magic.
         format: &'static str,
     },
-    /// A link, directory, device or pipe of non-zero size. Some readers skip that many bytes, some read headers there.
+    /// A link, directory, device or pipe with data, by a PAX record; or a file whose name makes it a directory, with data.
+    /// Some readers skip that many bytes, some read headers there.
+    ///
+    /// The size field of the header alone is accepted on what has no data, and means nothing: Go, Python, libarchive
+    /// and GNU tar, when it extracts, all look for the next header right behind.
     #[error("a {kind} has no data, its size is {size}")]
     SizeWithoutData {
         /// The kind of entry.
@@ -139,6 +143,22 @@ pub enum TarFault {
     /// One zero block, then more: the end to some readers, not to others.
     #[error("a single zero block stands before more data: the archive's end is ambiguous")]
     StrayZeroBlock,
+    /// Something other than zeros behind the end of the archive: nothing to most readers, further entries to those that
+    /// read on over zero blocks, and perhaps the filesystem somebody else mounts.
+    #[error(
+        "data follows the end of the archive (its first byte that is not zero is byte {at}): only zeros may, as some readers ignore the rest and others read on"
+    )]
+    DataAfterEnd {
+        /// Where in the decompressed tar.
+        at: u64,
+    },
+    /// A name that is a whiteout, an opaque marker or AUFS' own in a layer, in a tar that is no layer
+    /// ([`Names::Plain`](crate::Names::Plain)).
+    #[error(
+        "the name begins with `{}`, which makes it a whiteout in a layer: this tar is a root filesystem, with nothing below it to remove, and no image can hold such a file; rename it or leave it out",
+        Escaped(lithify_tree::WHITEOUT_PREFIX)
+    )]
+    ReservedName,
     /// The tar ends too early.
     #[error("the tar ends within {what}: {missing} more bytes were expected")]
     Truncated {

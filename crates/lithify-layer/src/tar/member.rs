@@ -114,6 +114,7 @@ impl Member {
         self.device = Device::default();
         self.link_target.clear();
         self.segments = None;
+        let announced = kind;
         self.kind = self.resolve_kind(from, kind)?;
         let in_header = numbers.size()?;
         let size = from.records.size.as_set().copied().unwrap_or(in_header);
@@ -126,8 +127,15 @@ impl Member {
         if from.sparse {
             return Err(NOT_REGULAR.into());
         }
-        // Readers disagree on whether data follows, and on which of the two sizes counts.
-        if let Some(size) = [size, in_header].into_iter().find(|&s| s != 0) {
+        // A size in the header alone is the size of what a link leads to, or of a directory on the disk it came from: no
+        // data follows (see `TarFault::SizeWithoutData`). Data that follows after all is no header, which is an error.
+        let recorded = from.records.size.as_set().copied();
+        let promised = match announced {
+            // To some readers a file.
+            MemberKind::File => recorded.into_iter().chain([in_header]).find(|&s| s != 0),
+            _ => recorded.filter(|&s| s != 0),
+        };
+        if let Some(size) = promised {
             return Err(TarFault::SizeWithoutData {
                 kind: self.kind.name(),
                 size,

@@ -129,6 +129,17 @@ impl Parser {
         &mut self.member
     }
 
+    /// An error about a byte behind the end of the archive, `beyond` bytes behind what was taken.
+    pub(crate) fn data_after_end(&self, beyond: u64) -> TarError {
+        let at = self.offset + beyond;
+        TarError {
+            entry: self.entries,
+            offset: at - at % BLOCK as u64,
+            path: None,
+            fault: TarFault::DataAfterEnd { at },
+        }
+    }
+
     /// Members so far, ignored ones included.
     pub(crate) fn entries(&self) -> u64 {
         self.entries

@@ -226,19 +226,6 @@ for name in ['testtar.tar', 'archivetestdata/testtar.tar']:
         eprintln!("skipped: needs Python's test archive");
         return;
     };
-    let with_size = TarFault::SizeWithoutData {
-        kind: "directory",
-        size: 255,
-    };
-    let found = ours(&tar).unwrap_err();
-    assert!(
-        matches!(&found, Error::Tar(e) if e.fault == with_size),
-        "{found}"
-    );
-    // That one is made to be odd: Python reads no data there, GNU tar does.
-    let Error::Tar(error) = found else { return };
-    let mut tar = tar;
-    tar.drain(error.offset as usize..error.offset as usize + BLOCK);
     let ours = ours(&tar).unwrap();
     let python = oracles::python(&tar).unwrap().expect("Python reads it");
     assert!(ours.len() >= 30);
@@ -340,6 +327,8 @@ fn check_damaged(tar: &[u8], name: &str) -> Result<(), TestCaseError> {
     let Ok(ours) = ours else { return Ok(()) };
     if tar_crate_knows(tar)
         && let Ok(theirs) = oracles::tar_crate(tar)
+        // It takes the size of a directory for that of data, which Go, Python, libarchive and GNU tar do not.
+        && !theirs.iter().any(|m| m.kind != 'f' && !m.data.is_empty())
     {
         agree(tar, Oracle::TarCrate, &ours, &theirs)
             .map_err(|e| TestCaseError::fail(format!("{name}, tar crate: {e}")))?;

@@ -3,7 +3,9 @@
 use std::io::Cursor;
 
 use crate::support::{Header, Tar, decode, decode_with, gzip, noise, sha256, zstd};
-use lithify_layer::{BlobError, Error, Expected, LayerReader, Limits, Options, Threading};
+use lithify_layer::{
+    BlobError, Error, Expected, LayerReader, Limits, Options, TarFault, Threading,
+};
 
 fn tar() -> Vec<u8> {
     Tar::new()
@@ -159,15 +161,24 @@ fn every_byte_counts_for_the_digests() {
             "{error:?}"
         );
     }
+    // As the image has it, and no tar.
     let right = Expected {
         diff_id: Some(sha256(&longer)),
         ..Expected::nothing()
     };
-    let (entries, summary) = inline(gzip(&longer), right).unwrap();
-    assert_eq!(
-        (entries.len(), summary.trailing_data, summary.tar_size),
-        (4, true, longer.len() as u64)
+    let error = inline(gzip(&longer), right).unwrap_err();
+    let at = blob.len() as u64;
+    assert!(
+        matches!(&error, Error::Tar(e) if e.fault == TarFault::DataAfterEnd { at }),
+        "{error:?}"
     );
+    let padded = [&blob[..], &[0; 10_240]].concat();
+    let right = Expected {
+        diff_id: Some(sha256(&padded)),
+        ..Expected::nothing()
+    };
+    let (entries, summary) = inline(gzip(&padded), right).unwrap();
+    assert_eq!((entries.len(), summary.tar_size), (4, padded.len() as u64));
 }
 
 /// Whoever reads no entry gets the same verdict.

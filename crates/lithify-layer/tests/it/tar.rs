@@ -1,7 +1,11 @@
 //! The tar rules, one by one, on tars made byte by byte.
 
+use std::io::Cursor;
+
 use crate::support::{BLOCK, Header, Tar, decode, fault, fault_within, only, paths, read};
-use lithify_layer::{Error, Expected, Limit, LimitExceeded, Limits, TarFault};
+use lithify_layer::{
+    BlobError, Error, Expected, LayerReader, Limit, LimitExceeded, Limits, Names, Options, TarFault,
+};
 use lithify_tree::{Device, EntryKind, PathError, Timestamp};
 
 fn kind_of(header: Header) -> EntryKind {
@@ -314,9 +318,33 @@ fn a_pax_size_is_not_for_a_long_name_between() {
     assert_eq!(read(&tar).unwrap()[0].1.len(), 2048);
 }
 
-/// Go and Python skip no data after these, others do: an archive in which it matters has two meanings.
+/// The size field of what has no data is that of a link's target or of the directory on its disk. Go, Python, libarchive and,
+/// when it extracts, GNU tar read the next header right behind.
 #[test]
-fn members_without_data_have_no_size() {
+fn sizes_of_what_has_no_data_mean_nothing() {
+    for typeflag in *b"123456" {
+        let header = || Header::new(typeflag, b"n").link(b"target");
+        for records in [&[][..], &[("size", &b"0"[..])]] {
+            let tar = Tar::new().file("target", b"x");
+            let tar = if records.is_empty() {
+                tar
+            } else {
+                tar.pax(records)
+            };
+            let tar = tar.raw(header().size(5), b"").file("z", b"zz").end();
+            assert_eq!(paths(&tar), ["target", "n", "z"]);
+        }
+        // Data that does follow is no header.
+        assert!(matches!(
+            fault(&Tar::new().member(header(), b"hello").end()),
+            TarFault::Checksum { .. }
+        ));
+    }
+}
+
+/// With a PAX size libarchive and GNU tar, when it lists, skip data that Go and Python do not.
+#[test]
+fn pax_sizes_promise_data() {
     for (typeflag, kind) in [
         (b'1', "hard link"),
         (b'2', "symbolic link"),
@@ -327,28 +355,14 @@ fn members_without_data_have_no_size() {
     ] {
         let header = Header::new(typeflag, b"n").link(b"target");
         let expected = TarFault::SizeWithoutData { kind, size: 5 };
-        assert_eq!(
-            fault(&Tar::new().member(header.clone(), b"hello").end()),
-            expected
-        );
-        assert_eq!(
-            fault(
-                &Tar::new()
-                    .pax(&[("size", b"5")])
-                    .raw(header.clone(), b"hello")
-                    .end()
-            ),
-            expected
-        );
-        assert_eq!(
-            fault(
-                &Tar::new()
-                    .pax(&[("size", b"0")])
-                    .raw(header.size(5), b"")
-                    .end()
-            ),
-            expected
-        );
+        for tar in [
+            Tar::new()
+                .pax(&[("size", b"5")])
+                .raw(header.clone(), b"hello"),
+            Tar::new().pax(&[("size", b"5")]).raw(header.size(5), b""),
+        ] {
+            assert_eq!(fault(&tar.end()), expected);
+        }
     }
 }
 
@@ -552,27 +566,85 @@ fn ends_of_archives() {
     ));
 }
 
-/// Counted for the digests, ignored as archive: what GNU tar, Go and Python do.
+/// Zeros fill up the records of a tape, as many as a tool likes (GNU tar's `--blocking-factor`). Anything else is nothing to
+/// Go and Python, entries to `tar --ignore-zeros`, and a filesystem to whoever mounts it.
 #[test]
-fn what_follows_the_end_is_noted() {
-    let tar = [
-        Tar::new().file("a", b"").end(),
-        Tar::new().file("hidden", b"").end(),
-    ]
-    .concat();
+fn only_zeros_follow_the_end() {
+    let first = Tar::new().file("a", b"").end();
+    let tar = [first.clone(), vec![0; 100_001]].concat();
     let (entries, summary) = decode(&tar, Expected::nothing(), Limits::default()).unwrap();
-    assert_eq!(
-        (entries.len(), summary.entries, summary.trailing_data),
-        (1, 1, true)
-    );
+    assert_eq!((entries.len(), summary.tar_size), (1, tar.len() as u64));
     assert_eq!(summary.diff_id, crate::support::sha256(&tar));
-    assert_eq!(summary.tar_size, tar.len() as u64);
-    let tar = [Tar::new().file("a", b"").end(), vec![0; 100_001]].concat();
-    let (_, summary) = decode(&tar, Expected::nothing(), Limits::default()).unwrap();
+
+    let after = |at| TarFault::DataAfterEnd { at };
+    let end = first.len() as u64;
+    let second = Tar::new().file("hidden", b"").end();
+    assert_eq!(fault(&[first.clone(), second].concat()), after(end));
+    // As far behind as one likes, across the decoder's chunks, in a part of a block, and in front of nothing.
+    for zeros in [1, 511, 512, 9_000, 300_000, 1_000_003] {
+        let tar = [&first[..], &vec![0; zeros], b"x"].concat();
+        assert_eq!(fault(&tar), after(end + zeros as u64));
+    }
     assert_eq!(
-        (summary.trailing_data, summary.tar_size),
-        (false, tar.len() as u64)
+        fault(&[&[0; 2 * BLOCK][..], b"no entries at all"].concat()),
+        after(2 * BLOCK as u64)
     );
+}
+
+/// Filesystems that begin with zeros were tars without entries; one without the name of what it is helps nobody.
+#[test]
+fn other_formats_are_named() {
+    let with = |at: usize, magic: &[u8]| {
+        let mut blob = vec![0; 40_960];
+        blob[at..at + magic.len()].copy_from_slice(magic);
+        blob
+    };
+    for (blob, format) in [
+        (with(1024, b"\xe2\xe1\xf5\xe0"), "an EROFS image"),
+        (with(0, b"hsqs"), "a squashfs image"),
+        (with(1080, b"\x53\xef"), "an ext2, ext3 or ext4 filesystem"),
+        (with(32_769, b"CD001"), "an ISO 9660 image"),
+        (with(0, b"070701"), "a cpio archive"),
+    ] {
+        let compressed = [
+            blob.clone(),
+            crate::support::gzip(&blob),
+            crate::support::zstd(&blob),
+        ];
+        for blob in compressed {
+            let error = decode(&blob, Expected::nothing(), Limits::default()).unwrap_err();
+            let Error::Blob(BlobError::Foreign { format: found }) = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(found.to_string(), format);
+            assert!(error.to_string().contains(format), "{error}");
+        }
+    }
+}
+
+/// In the tar of a root filesystem nothing lies below that could be removed: left out, a file was lost without a word.
+#[test]
+fn reserved_names_are_errors_where_they_mean_nothing() {
+    for name in [
+        "d/.wh.x",
+        ".wh..wh..opq",
+        ".wh..wh.aufs",
+        ".wh..wh.plnk/1.2",
+        ".wh.d/x",
+    ] {
+        let tar = Tar::new().file("a", b"").file(name, b"real").end();
+        let plain = Options {
+            names: Names::Plain,
+            ..Options::default()
+        };
+        let mut layer = LayerReader::new(Cursor::new(tar), Expected::nothing(), plain).unwrap();
+        layer.next_entry().unwrap().unwrap();
+        let Error::Tar(error) = layer.next_entry().unwrap_err() else {
+            panic!("{name}");
+        };
+        assert_eq!(error.fault, TarFault::ReservedName);
+        assert_eq!(error.path.as_deref(), Some(name.as_bytes()));
+    }
 }
 
 /// supermachine kept whatever came before the first error and called it the layer.
@@ -964,6 +1036,14 @@ fn whiteouts_and_opaque_markers() {
         ("/linked", EntryKind::Whiteout),
         ("/d", EntryKind::Opaque),
         ("/", EntryKind::Opaque),
+        // Where hard links lead to; it gets no name.
+        (
+            "/.wh..wh.plnk/123.456",
+            EntryKind::File {
+                size: 1,
+                segments: None,
+            },
+        ),
         (
             "/kept",
             EntryKind::File {

@@ -68,6 +68,14 @@ pub enum Error {
         /// Bytes of the archive.
         len: u64,
     },
+    /// Something other than zeros behind the end mark: nothing to some readers, further entries to others.
+    #[error(
+        "data follows the end of the archive at byte {offset}: only zeros may, as some readers ignore the rest and others read on"
+    )]
+    DataAfterEnd {
+        /// Where the first such byte is, once decompressed.
+        offset: u64,
+    },
     /// A header that breaks the format or contradicts another.
     #[error("header at byte {offset}: {problem}")]
     Header {
@@ -139,8 +147,8 @@ pub enum HeaderProblem {
     /// A sparse member: what it holds is not stored in one piece.
     #[error("sparse members are not supported here: pack the archive without `--sparse`")]
     Sparse,
-    /// A link, directory or device with content.
-    #[error("member type `{}` cannot have content, but its size is {size}", .kind.escape_ascii())]
+    /// A link, directory or device with content, by a PAX record. A size in the header alone means nothing there.
+    #[error("member type `{}` cannot have content, but its PAX size is {size}", .kind.escape_ascii())]
     HasContent {
         /// The type byte.
         kind: u8,

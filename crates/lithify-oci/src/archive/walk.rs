@@ -58,10 +58,12 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits) -> Result<Entries, Error>
             }
             // Two zero blocks end an archive. Some writers leave it at one; nothing may follow it then.
             let ended = !fill(data, &mut block, next).map_err(io)? || block == [0; BLOCK];
-            return if ended {
-                Ok(entries)
-            } else {
-                Err(problem(HeaderProblem::LoneZeroBlock))
+            if !ended {
+                return Err(problem(HeaderProblem::LoneZeroBlock));
+            }
+            return match first_data(data, next, len).map_err(io)? {
+                None => Ok(entries),
+                Some(offset) => Err(Error::DataAfterEnd { offset }),
             };
         }
         let header =
@@ -101,7 +103,12 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits) -> Result<Entries, Error>
         if pax.sparse {
             return Err(problem(HeaderProblem::Sparse));
         }
-        size = pax.size.unwrap_or(size);
+        // The size field of what has no data means nothing; a PAX record would promise data (`HasContent`).
+        let content = match header.kind() {
+            b'1'..=b'6' => pax.size.unwrap_or(0),
+            _ => pax.size.unwrap_or(size),
+        };
+        size = content;
         let name = agreed(pax.path, long_name, "name")
             .map_err(problem)?
             .unwrap_or_else(|| header.name());
@@ -153,6 +160,24 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits) -> Result<Entries, Error>
             entries.insert(clean_name, entry);
         }
     }
+}
+
+/// The first byte from `start` on that is not zero.
+fn first_data(data: &dyn ReadAt, start: u64, len: u64) -> std::io::Result<Option<u64>> {
+    let mut at = start;
+    let mut buffer = vec![0; 64 << 10];
+    while at < len {
+        let count = usize::try_from(len - at).unwrap_or(usize::MAX);
+        let piece = &mut buffer[..count.min(64 << 10)];
+        if !fill(data, piece, at)? {
+            return Ok(None);
+        }
+        if let Some(found) = piece.iter().position(|&b| b != 0) {
+            return Ok(Some(at + found as u64));
+        }
+        at += piece.len() as u64;
+    }
+    Ok(None)
 }
 
 /// Where the block after `size` bytes from `start` begins, unless those bytes go past `len`.

@@ -97,6 +97,11 @@ pub trait Content: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
+    /// Whether opening a blob asks another machine for it, so that nothing should be opened only to look at it.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Called when content was not what its digest says: whether it can be had from elsewhere, from where it is
     /// read next.
     fn distrust(&self) -> bool {

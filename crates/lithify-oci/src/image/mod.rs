@@ -112,7 +112,7 @@ pub struct LayerDescriptor {
     pub digest: Option<Digest>,
     /// Bytes of the blob, by the manifest or the archive.
     pub size: Option<u64>,
-    /// What it is. Tars by default.
+    /// What it is, by its media type; tars by default.
     pub kind: LayerKind,
     /// Media type in the manifest. `None` in a docker-archive.
     pub media_type: Option<String>,
@@ -323,6 +323,14 @@ impl Image {
     #[must_use]
     pub fn layers(&self) -> &[LayerDescriptor] {
         &self.layers
+    }
+
+    /// Says what the blob of a layer turned out to be, whatever its media type says. The manifest stays as it is.
+    pub fn set_layer_kind(&mut self, index: usize, kind: LayerKind, compression: Compression) {
+        if let Some(layer) = self.layers.get_mut(index) {
+            layer.kind = kind;
+            layer.compression = Some(compression);
+        }
     }
 
     /// Opens the blob of a layer, from its start. Any number may be open at once.

@@ -117,9 +117,12 @@ fn load(
         read_config(&*content, &manifest.config, limits)?.ok_or_else(|| blob::Error::Missing {
             name: config_name.clone(),
         })?;
-    let config = ImageConfig::parse(&raw_config).map_err(|source| Error::Manifest {
-        name: config_name,
-        source,
+    let config = manifest.parse_config(&raw_config).map_err(|source| {
+        let name = match source {
+            manifest::Error::NotAnImage { .. } => name.clone(),
+            _ => config_name,
+        };
+        Error::Manifest { name, source }
     })?;
     let config = with_diff_ids(&manifest, config).map_err(refused)?;
     manifest.check_config(&config).map_err(refused)?;

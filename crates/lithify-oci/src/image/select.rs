@@ -15,7 +15,7 @@ use crate::blob::{self, BlobName};
 use crate::image::LayerKind;
 use crate::layout::{CONTAINERD_NAME, REF_NAME};
 use crate::manifest::media_type::{self, Kind};
-use crate::manifest::{self, Descriptor, Document, ImageConfig, ImageManifest, Index};
+use crate::manifest::{self, Descriptor, Document, ImageManifest, Index};
 use crate::platform::{EROFS_FEATURE, Platform};
 use crate::reference::Reference;
 use crate::source::Selector;
@@ -263,12 +263,14 @@ impl<'a> Selection<'a> {
         let Some(config) = read_config(self.content, &manifest.config, self.limits)? else {
             return Ok(Ok(None));
         };
-        let name = || BlobName::Config(Box::new(manifest.config.digest));
-        let config = ImageConfig::parse(&config).map_err(|source| Error::Manifest {
-            name: name(),
-            source,
-        })?;
-        Ok(Ok(Some(config.platform())))
+        match manifest.parse_config(&config) {
+            Ok(config) => Ok(Ok(Some(config.platform()))),
+            Err(error @ manifest::Error::NotAnImage { .. }) => Ok(Err(error)),
+            Err(source) => Err(Error::Manifest {
+                name: BlobName::Config(Box::new(manifest.config.digest)),
+                source,
+            }),
+        }
     }
 
     fn document(&mut self, descriptor: &Descriptor) -> Result<Option<Document>, Error> {

@@ -9,7 +9,7 @@ use super::descriptor::check_platform;
 use super::error::Error;
 use super::field::{as_key_set, key_set, null_default, string_map, words};
 use super::scan::{self, Role};
-use crate::platform::{EROFS_FEATURE, Platform};
+use crate::platform::Platform;
 
 /// What an image says of itself: platform, how to run it, which layers make it up
 /// (image-spec, `config.md`; Docker's config has the same form).
@@ -237,9 +237,9 @@ struct RawConfig {
     history: Vec<History>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct RawRootfs {
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type", deserialize_with = "null_default")]
     kind: String,
     #[serde(default, deserialize_with = "null_default")]
     diff_ids: Vec<String>,
@@ -249,8 +249,8 @@ impl ImageConfig {
     /// Parses a config.
     ///
     /// # Errors
-    /// [`Error`] for invalid JSON, a key given twice, a `rootfs` that is not of layers, a diff id
-    /// that is no digest.
+    /// [`Error`] for invalid JSON, a key given twice, a `rootfs` of another type than `layers`, a diff id
+    /// that is no digest. Every way to say nothing is one: `null`, an empty list, no key at all.
     ///
     /// ```
     /// use lithify_oci::manifest::ImageConfig;
@@ -267,19 +267,10 @@ impl ImageConfig {
         scan::keys(json, Role::Config, WHAT)?;
         let raw: RawConfig =
             serde_json::from_slice(json).map_err(|source| Error::Json { what: WHAT, source })?;
-        let rootfs = match raw.rootfs {
-            Some(rootfs) => rootfs,
-            // The manifest of EROFS layers may be all that says their diff ids (erofs-image-spec 5).
-            None if raw.os_features.iter().any(|f| f == EROFS_FEATURE) => RawRootfs {
-                kind: "layers".to_owned(),
-                diff_ids: Vec::new(),
-            },
-            None => {
-                let source = serde::de::Error::missing_field("rootfs");
-                return Err(Error::Json { what: WHAT, source });
-            }
-        };
-        if rootfs.kind != "layers" {
+        // Without one there are no layers, or the manifest says their diff ids alone (erofs-image-spec 5).
+        let rootfs = raw.rootfs.unwrap_or_default();
+        // Published images leave the type out, and there is only one.
+        if !matches!(rootfs.kind.as_str(), "" | "layers") {
             return Err(Error::RootfsType { found: rootfs.kind });
         }
         let words = [&raw.architecture, &raw.os].into_iter();
@@ -386,9 +377,30 @@ mod tests {
         assert_eq!(again, config);
     }
 
+    /// Published images without `rootfs.type`, and what Go writes for an image of nothing.
+    #[test]
+    fn nothing_is_said_in_many_ways() {
+        let empty = ImageConfig::default();
+        for json in [
+            "{}",
+            r#"{"rootfs":null,"history":null,"config":null}"#,
+            r#"{"rootfs":{}}"#,
+            r#"{"rootfs":{"type":null,"diff_ids":null}}"#,
+            r#"{"rootfs":{"type":"","diff_ids":[]}}"#,
+            r#"{"rootfs":{"type":"layers"}}"#,
+            r#"{"architecture":null,"os":"","os.features":null,"variant":null,"created":null,"author":""}"#,
+            r#"{"config":{"Env":null,"Cmd":null,"Labels":null,"Volumes":null,"ExposedPorts":null,"OnBuild":null}}"#,
+        ] {
+            assert_eq!(parse(json).unwrap(), empty, "{json}");
+        }
+        let id = format!("sha256:{}", "a".repeat(64));
+        let untyped = format!(r#"{{"rootfs":{{"diff_ids":["{id}"]}}}}"#);
+        assert_eq!(parse(&untyped).unwrap().diff_ids, [id.parse().unwrap()]);
+    }
+
     #[test]
     fn refuses() {
-        assert!(matches!(parse("{}"), Err(Error::Json { .. })));
+        assert!(matches!(parse("[]"), Err(Error::Json { .. })));
         let windows = r#"{"rootfs":{"type":"layers+base","diff_ids":[]}}"#;
         assert!(matches!(parse(windows), Err(Error::RootfsType { .. })));
         let short = r#"{"rootfs":{"type":"layers","diff_ids":["sha256:12"]}}"#;

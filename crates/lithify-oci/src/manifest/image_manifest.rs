@@ -123,18 +123,8 @@ impl ImageManifest {
     /// [`Error::NotAnImage`] for artifacts, [`Error::TooMany`] layers, [`Error::EncryptedLayer`],
     /// [`Error::LayerMediaType`], [`Error::LayerRole`].
     pub fn check_image(&self, limits: &Limits) -> Result<(), Error> {
-        if !media_type::is_image_config(&self.config.media_type) {
-            // The artifact type says more than the empty config artifacts have.
-            return Err(match &self.artifact_type {
-                Some(found) => Error::NotAnImage {
-                    found: found.clone(),
-                    artifact: true,
-                },
-                None => Error::NotAnImage {
-                    found: self.config.media_type.clone(),
-                    artifact: false,
-                },
-            });
+        if self.has_odd_config_type() && !self.may_be_an_image() {
+            return Err(self.not_an_image());
         }
         if self.layers.len() > limits.layers {
             let (found, limit) = (self.layers.len(), limits.layers);
@@ -167,12 +157,63 @@ impl ImageManifest {
         Ok(())
     }
 
+    /// Parses `json` as the config of this manifest, and checks that it describes as many layers as there are.
+    ///
+    /// A config whose media type is not that of an image config is one if it says so itself: it parses as such, and has
+    /// a diff id for each layer.
+    ///
+    /// # Errors
+    /// [`Error`] as [`ImageConfig::parse`]; [`Error::NotAnImage`].
+    pub fn parse_config(&self, json: &[u8]) -> Result<ImageConfig, Error> {
+        let parsed = ImageConfig::parse(json);
+        if !self.has_odd_config_type() {
+            return parsed;
+        }
+        match parsed {
+            Ok(config) if self.check_config(&config).is_ok() => Ok(config),
+            _ => Err(self.not_an_image()),
+        }
+    }
+
     /// Checks that `config` describes as many layers as there are.
     ///
     /// # Errors
     /// [`Error::LayerCount`].
     pub fn check_config(&self, config: &ImageConfig) -> Result<(), Error> {
         check_layer_count(self.layers.len(), config)
+    }
+
+    fn has_odd_config_type(&self) -> bool {
+        !media_type::is_image_config(&self.config.media_type)
+    }
+
+    /// Whether, by its layers, it may be an image in spite of its config's media type: that says nothing about the files
+    /// in it, and some builders write `application/json` or nothing.
+    fn may_be_an_image(&self) -> bool {
+        let is_layer = |layer: &Descriptor| {
+            !matches!(
+                LayerMediaType::of(&layer.media_type),
+                LayerMediaType::Encrypted | LayerMediaType::Unknown
+            )
+        };
+        self.artifact_type.is_none()
+            && self.config.media_type != media_type::OCI_EMPTY
+            && !self.layers.is_empty()
+            && self.layers.iter().all(is_layer)
+    }
+
+    /// The artifact type says more than the empty config artifacts have.
+    fn not_an_image(&self) -> Error {
+        match &self.artifact_type {
+            Some(found) => Error::NotAnImage {
+                found: found.clone(),
+                artifact: true,
+            },
+            None => Error::NotAnImage {
+                found: self.config.media_type.clone(),
+                artifact: false,
+            },
+        }
     }
 }
 

@@ -167,8 +167,19 @@ fn refused_headers() {
         );
     }
     for kind in [b'1', b'2', b'3', b'4', b'5', b'6'] {
-        let tar = first().member(kind, "s", "first", b"content").end();
+        // By a PAX record; a size in the header alone is that of something else, and no content follows.
+        let tar = first()
+            .member(b'x', "p", "", &pax(&[("size", "7")]))
+            .member(kind, "s", "first", b"content")
+            .end();
         assert_eq!(problem(tar), HeaderProblem::HasContent { kind, size: 7 });
+        let sized = first().raw(&header(kind, "s", "first", 7));
+        assert_eq!(index(sized.file("x", b"y").end()).unwrap().len(), 3);
+        let with_content = first().member(kind, "s", "first", b"content").end();
+        assert!(matches!(
+            problem(with_content),
+            HeaderProblem::Checksum { .. }
+        ));
     }
     for name in ["../x", "a/../../x", ".."] {
         assert!(
@@ -493,5 +504,19 @@ with tarfile.open(sys.argv[1], 'w', format=fmt, pax_headers={'comment': 'global'
         };
         let archive = Archive::open(&path, &Limits::default()).unwrap();
         assert_eq!(archive.files(), python_listing(&path).unwrap(), "{format}");
+    }
+}
+
+/// Nothing to some readers, further files to others: which image it is would depend on who reads it.
+#[test]
+fn only_zeros_follow_the_end() {
+    let tar = Tar::new().file("a", b"1").end();
+    let length = tar.len() as u64;
+    for zeros in [0, 1, 512, 70_000] {
+        let padded = [&tar[..], &vec![0; zeros]].concat();
+        assert_eq!(index(padded.clone()).unwrap().len(), 1);
+        let more = [padded, Tar::new().file("b", b"2").end()].concat();
+        let at = length + zeros as u64;
+        assert!(matches!(index(more), Err(Error::DataAfterEnd { offset }) if offset == at));
     }
 }

@@ -693,8 +693,18 @@ fn refused_manifests() {
         ),
         "{error:?}"
     );
+    // The type of a config alone says nothing of the files; that of the layers does.
+    for odd in [
+        "",
+        "application/json",
+        "application/vnd.cncf.helm.config.v1+json",
+    ] {
+        let layout = with_manifest(|m| m["config"]["mediaType"] = odd.into());
+        assert_eq!(text(&layout.open("", AMD64).unwrap()), "x");
+    }
     let error = refusal(&with_manifest(|m| {
-        m["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into()
+        m["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into();
+        m["layers"][0]["mediaType"] = "application/vnd.cncf.helm.chart.content.v1.tar+gzip".into();
     }));
     assert!(
         matches!(

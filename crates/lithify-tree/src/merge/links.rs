@@ -31,6 +31,10 @@ impl Pass<'_, '_> {
         slot: Slot,
         entry: &Stored<'_>,
     ) -> Result<(), MergeError> {
+        if let Some(inode) = self.aufs_file(entry.target) {
+            self.place(parent, name, slot, inode, entry.path)?;
+            return Ok(());
+        }
         let mut awaited = entry.target_range;
         if let Some(target) = self.link_target(entry.target, false) {
             match self.tree.record(target).payload() {

@@ -1,9 +1,12 @@
 //! The second step of applying a layer: what it adds.
 
+use std::collections::HashMap;
+
 use super::links::PendingLink;
 use super::walk::{Place, Walk};
 use super::{LayerReport, MergeError};
 use crate::builder::{Builder, InsertError, Removed, Slot};
+use crate::entry::AUFS_LINKS;
 use crate::inode::{Payload, Record, Type};
 use crate::layer::{Kind, Stored};
 use crate::path::{components, split_last};
@@ -40,6 +43,8 @@ pub(super) struct Pass<'t, 'l> {
     pub(super) replaced_directory: bool,
     /// Names that became directories after they had been something else of this layer; may have changed again since.
     pub(super) recreated: Vec<NodeId>,
+    /// Files without names of their own, by where AUFS kept them: see [`Convention::AufsFile`](crate::Convention).
+    aufs_files: HashMap<Vec<u8>, InodeId>,
     /// The tree's numbers of this layer's attribute sets.
     xattr_ids: Vec<Option<XattrSetId>>,
 }
@@ -77,6 +82,7 @@ impl<'t, 'l> Pass<'t, 'l> {
             cached_path: Vec::new(),
             replaced_directory: false,
             recreated: Vec::new(),
+            aufs_files: HashMap::new(),
             xattr_ids: vec![None; layer.xattr_set_count()],
         }
     }
@@ -84,13 +90,42 @@ impl<'t, 'l> Pass<'t, 'l> {
     pub(super) fn add_entries(&mut self) -> Result<(), MergeError> {
         self.tree
             .expect_names(self.layer.len() - self.layer.markers());
+        if self.layer.has_aufs_files() {
+            self.keep_aufs_files()?;
+        }
         let mut entries = self.layer.cursor();
         while let Some(entry) = entries.next() {
-            if !entry.kind.is_marker() {
+            if !entry.kind.is_marker() && !is_aufs_file(entry.path) {
                 self.add(&entry)?;
             }
         }
         Ok(())
+    }
+
+    /// Makes inodes of the files that only hard links name, wherever the layer has them; the last of one name counts.
+    fn keep_aufs_files(&mut self) -> Result<(), MergeError> {
+        let mut entries = self.layer.cursor();
+        while let Some(entry) = entries.next() {
+            if entry.kind != Kind::File || !is_aufs_file(entry.path) {
+                continue;
+            }
+            let payload = self.file(&entry)?;
+            let record = self.record(payload, &entry);
+            let inode = self.tree.add_inode(record).map_err(self.full(entry.path))?;
+            self.aufs_files.insert(entry.path.to_vec(), inode);
+        }
+        Ok(())
+    }
+
+    fn file(&self, entry: &Stored<'_>) -> Result<Payload, MergeError> {
+        let content = entry.content.map(|id| self.content(id)).transpose()?;
+        let size = entry.size;
+        Ok(Payload::File { size, content })
+    }
+
+    /// The file without a name of its own that a hard link leads to.
+    pub(super) fn aufs_file(&self, target: &[u8]) -> Option<InodeId> {
+        self.aufs_files.get(target).copied()
     }
 
     fn add(&mut self, entry: &Stored<'_>) -> Result<(), MergeError> {
@@ -104,13 +139,7 @@ impl<'t, 'l> Pass<'t, 'l> {
         let parent = self.directory(directory, entry.path)?;
         let slot = self.tree.slot(parent, name);
         let payload = match entry.kind {
-            Kind::File => Payload::File {
-                size: entry.size,
-                content: match entry.content {
-                    Some(id) => Some(self.content(id)?),
-                    None => None,
-                },
-            },
+            Kind::File => self.file(entry)?,
             Kind::Directory => Payload::Directory,
             Kind::Symlink => self.symlink(entry)?,
             Kind::CharDevice => Payload::CharDevice(entry.device),
@@ -328,6 +357,12 @@ impl<'t, 'l> Pass<'t, 'l> {
         let borrowed = borrow(self.tree, &mut self.marks, self.first_inode, node);
         self.report.borrowed_directories += u64::from(borrowed);
     }
+}
+
+/// Whether a path is where AUFS kept files that have several names.
+fn is_aufs_file(path: &[u8]) -> bool {
+    path.strip_prefix(AUFS_LINKS)
+        .is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// Marks a directory as needed; says whether it is of a lower layer, not described by this one, and not marked yet.

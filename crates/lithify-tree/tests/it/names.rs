@@ -68,7 +68,7 @@ fn impossible_names_are_refused() {
 
 #[test]
 fn the_whiteout_convention() {
-    use Convention::{AufsLeftover, Opaque, Ordinary, Whiteout};
+    use Convention::{AufsFile, AufsLeftover, Opaque, Ordinary, Whiteout};
     let of = |raw: &[u8]| Convention::of(clean(raw));
     for (raw, meaning) in [
         (&b"a/.wh.b"[..], Whiteout(clean(b"a/b"))),
@@ -84,7 +84,9 @@ fn the_whiteout_convention() {
         // AUFS kept its books under these names; image-spec knows nothing of them.
         (b".wh..wh.aufs", AufsLeftover),
         (b".wh..wh.plnk", AufsLeftover),
-        (b".wh..wh.plnk/1.2", AufsLeftover),
+        (b".wh..wh.plnk/1.2", AufsFile(clean(b".wh..wh.plnk/1.2"))),
+        (b".wh..wh.plnk/1/2", AufsLeftover),
+        (b"a/.wh..wh.plnk/1.2", AufsLeftover),
         (b".wh..wh.plnk/.wh.x/y", AufsLeftover),
         (b".wh..wh.orph/x", AufsLeftover),
         (b".wh..wh.", AufsLeftover),
@@ -328,4 +330,38 @@ proptest! {
     fn escaping_text_loses_nothing(text in "\\PC*|.*") {
         prop_assert_eq!(unescaped(&Escaped(text.as_bytes()).to_string()), text.as_bytes());
     }
+}
+
+/// What AUFS kept under `.wh..wh.plnk` are the files of hard links: leaving them out left the links without target.
+/// Docker's own reader resolves them (`pkg/archive/diff.go`, "aufsHardlinks").
+#[test]
+fn hard_links_to_what_aufs_kept_are_one_file() {
+    assert_tree!(
+        [[
+            "d .wh..wh.plnk 700",
+            "f .wh..wh.plnk/123.456=data 640 1:2",
+            "h a -> .wh..wh.plnk/123.456",
+            "d d",
+            "h d/b -> .wh..wh.plnk/123.456",
+            "f .wh..wh.plnk/7=nobody's",
+        ]],
+        ["f a=data 640 1:2", "d d", "h d/b -> a"]
+    );
+    // In whatever order, and in place of what a lower layer has.
+    assert_tree!(
+        [
+            ["f a=old", "f .wh..wh.plnk/1=lower"],
+            ["h a -> .wh..wh.plnk/1", "f .wh..wh.plnk/1=new", "h b -> a"],
+        ],
+        ["f a=new", "h b -> a"]
+    );
+    // The books of a lower layer are closed.
+    assert_refused!(
+        [["f .wh..wh.plnk/1=lower"], ["h a -> .wh..wh.plnk/1"]],
+        MergeError::LinkTargetMissing { .. }
+    );
+    assert_refused!(
+        [["d .wh..wh.plnk", "h a -> .wh..wh.plnk"]],
+        MergeError::LinkTargetMissing { .. }
+    );
 }

@@ -58,6 +58,13 @@ pub(crate) fn build(
     let top = top.ok_or(Error::NoLayers)?;
     let mut named = layer_options.named();
     named.insert("alignment".to_owned(), options.alignment.to_string());
+    // Layers used as they are have other images than the same ones converted, as where nothing said what they were before
+    // they were read.
+    let as_is = layers.iter().enumerate().filter(|(_, l)| l.id.as_is);
+    let as_is: Vec<_> = as_is.map(|(index, _)| index.to_string()).collect();
+    if !as_is.is_empty() {
+        named.insert("native".to_owned(), as_is.join(","));
+    }
     let key = depot::key(InputKind::ChainId, top, "erofs-fsmeta", named)?;
     if let Some(found) = found(depot, &key)? {
         return Ok(found);

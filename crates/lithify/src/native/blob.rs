@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use lithify_digest::{Digest, Hasher};
+use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_inflate::GzipReader;
 use lithify_oci::blob::RandomAccess;
 use lithify_oci::manifest::Compression;
 use lithify_oci::{LayerDescriptor, LayerKind};
@@ -24,9 +25,11 @@ pub(crate) struct NativeBlob {
     at: Option<RandomAccess>,
     digest: Option<Digest>,
     size: Option<u64>,
-    pub(super) diff_id: Digest,
+    diff_id: Option<Digest>,
     compression: Compression,
     pub(super) kind: LayerKind,
+    /// Whether it is a filesystem of its own, with nothing below it: no layer of an overlay.
+    pub(super) alone: bool,
 }
 
 /// An image whose bytes are those that were expected.
@@ -34,6 +37,8 @@ pub(super) struct Verified {
     pub(super) source: RandomAccess,
     /// Its size in bytes, without compression.
     pub(super) size: u64,
+    /// Its digest.
+    pub(super) diff_id: Digest,
 }
 
 /// Why reading to the end stopped before it.
@@ -43,15 +48,40 @@ enum Stopped {
 }
 
 impl NativeBlob {
-    pub(crate) fn new(blob: lithify_oci::Blob, layer: &LayerDescriptor) -> Self {
+    /// A layer, read by `reader` and, if it can be, by position.
+    pub(crate) fn new(
+        reader: Box<dyn Read + Send>,
+        at: Option<RandomAccess>,
+        compression: Compression,
+        layer: &LayerDescriptor,
+    ) -> Self {
         Self {
-            at: blob.random_access(),
-            reader: blob.into_reader(),
+            reader,
+            at,
             digest: layer.digest,
             size: layer.size,
-            diff_id: layer.diff_id,
-            compression: layer.compression.unwrap_or(Compression::None),
-            kind: layer.kind,
+            diff_id: Some(layer.diff_id),
+            compression,
+            kind: match layer.kind {
+                // By its media type.
+                LayerKind::Tar => LayerKind::Erofs,
+                kind => kind,
+            },
+            alone: false,
+        }
+    }
+
+    /// The image of a root filesystem, of which nothing is known.
+    pub(crate) fn root(reader: Box<dyn Read + Send>, compression: Compression) -> Self {
+        Self {
+            reader,
+            at: None,
+            digest: None,
+            size: None,
+            diff_id: None,
+            compression,
+            kind: LayerKind::Erofs,
+            alone: true,
         }
     }
 
@@ -77,20 +107,23 @@ impl NativeBlob {
                 (Some(Arc::clone(&scratch)), scratch)
             }
         };
-        let size = self.copy(file.as_deref(), read).map_err(|e| match e {
+        let (size, diff_id) = self.copy(file.as_deref(), read).map_err(|e| match e {
             Stopped::Cancelled => Error::Cancelled,
             Stopped::Failed(e) => failed(e),
         })?;
-        Ok(Verified { source, size })
+        Ok(Verified {
+            source,
+            size,
+            diff_id,
+        })
     }
 
-    fn copy(self, out: Option<&File>, read: &ReadOptions) -> Result<u64, Stopped> {
+    /// Returns the image's size and digest.
+    fn copy(self, out: Option<&File>, read: &ReadOptions) -> Result<(u64, Digest), Stopped> {
         let plain = self.compression == Compression::None;
+        let algorithm = self.diff_id.map_or(Algorithm::Sha256, |d| d.algorithm());
         // The blob of an image without compression is the image: one digest tells both.
-        let same = plain
-            && self
-                .digest
-                .is_none_or(|d| d.algorithm() == self.diff_id.algorithm());
+        let same = plain && self.digest.is_none_or(|d| d.algorithm() == algorithm);
         let mut blob = Blob {
             inner: self.reader,
             hasher: self
@@ -104,26 +137,27 @@ impl NativeBlob {
         };
         let mut image = Image {
             out,
-            hasher: Hasher::new(self.diff_id.algorithm()),
+            hasher: Hasher::new(algorithm),
             written: 0,
             limit: read.limits.layer.tar_bytes,
         };
-        let copied = if plain {
-            image.take(&mut blob)
-        } else {
-            let window = read.limits.layer.zstd_window_log;
-            match zstd::stream::read::Decoder::with_buffer(io::BufReader::with_capacity(
-                BUFFER, &mut blob,
-            )) {
-                Ok(mut decoder) => decoder
-                    .window_log_max(window)
-                    .map_err(NativeLayerError::Zstd)
-                    .and_then(|()| image.take(&mut decoder)),
-                Err(e) => Err(NativeLayerError::Zstd(e)),
+        let copied = match self.compression {
+            Compression::Gzip => image.take(&mut GzipReader::new(&mut blob)),
+            Compression::Zstd => {
+                let window = read.limits.layer.zstd_window_log;
+                let buffered = io::BufReader::with_capacity(BUFFER, &mut blob);
+                match zstd::stream::read::Decoder::with_buffer(buffered) {
+                    Ok(mut decoder) => decoder
+                        .window_log_max(window)
+                        .map_err(NativeLayerError::Decompress)
+                        .and_then(|()| image.take(&mut decoder)),
+                    Err(e) => Err(NativeLayerError::Decompress(e)),
+                }
             }
+            _ => image.take(&mut blob),
         };
         // Another blob explains whatever is wrong with its content.
-        if let Err(NativeLayerError::Zstd(_)) = &copied {
+        if let Err(NativeLayerError::Decompress(_)) = &copied {
             // What goes wrong here is kept by the blob.
             io::copy(&mut blob, &mut io::sink()).ok();
         }
@@ -170,13 +204,15 @@ impl NativeBlob {
                 found: Box::new(found),
             });
         }
-        if found != self.diff_id {
+        if let Some(expected) = self.diff_id
+            && expected != found
+        {
             return fail(NativeLayerError::DiffId {
-                expected: Box::new(self.diff_id),
+                expected: Box::new(expected),
                 found: Box::new(found),
             });
         }
-        Ok(image.written)
+        Ok((image.written, found))
     }
 }
 
@@ -255,7 +291,9 @@ impl Image<'_> {
         let mut buffer = vec![0; BUFFER];
         loop {
             // Of what is not compressed, faults of reading are known to the blob.
-            let n = source.read(&mut buffer).map_err(NativeLayerError::Zstd)?;
+            let n = source
+                .read(&mut buffer)
+                .map_err(NativeLayerError::Decompress)?;
             if n == 0 {
                 return Ok(());
             }

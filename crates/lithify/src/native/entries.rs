@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use lithify_digest::{Algorithm, Digest};
 use lithify_erofs::ReadAt;
 use lithify_oci::LayerKind;
 use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind, LayerEntries};
@@ -41,11 +42,18 @@ impl NativeReader {
         S: ContentSink,
         F: Fn(S::Error) -> Error,
     {
-        let (diff_id, kind) = (self.0.diff_id, self.0.kind);
+        let (kind, alone) = (self.0.kind, self.0.alone);
         let verified = self.0.verify(None, read, failed)?;
         let mut layer = LayerEntries::new();
         let mut summary = LayerSummary {
-            diff_id,
+            // As a layer of an overlay the same image says something else.
+            diff_id: match alone {
+                false => verified.diff_id,
+                true => {
+                    let name = format!("root filesystem {}", verified.diff_id);
+                    Digest::of(Algorithm::Sha256, name.as_bytes())
+                }
+            },
             tar_bytes: verified.size,
             entries: 0,
             recorded: None,
@@ -65,7 +73,13 @@ impl NativeReader {
         };
         let mut data = 0u64;
         let mut buffer = Vec::new();
-        for item in image.overlay_entries(true) {
+        let mut own = image.entries();
+        let mut overlay = image.overlay_entries(true);
+        let entries: &mut dyn Iterator<Item = _> = match alone {
+            true => &mut own,
+            false => &mut overlay,
+        };
+        for item in entries {
             if read.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }

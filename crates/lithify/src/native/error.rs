@@ -38,7 +38,7 @@ pub enum NativeLayerError {
     },
     /// It cannot be decompressed.
     #[error("cannot decompress the blob")]
-    Zstd(#[source] io::Error),
+    Decompress(#[source] io::Error),
     /// It asks for more than the limits allow.
     #[error("it has more than {limit} {what} (limit `{option}`)")]
     Limit {
@@ -84,7 +84,7 @@ impl NativeLayerError {
             Self::Size { .. }
             | Self::Digest { .. }
             | Self::DiffId { .. }
-            | Self::Zstd(_)
+            | Self::Decompress(_)
             | Self::Damaged { .. } => true,
             Self::Erofs(e) => crate::error::erofs_is_verification(e),
             _ => false,

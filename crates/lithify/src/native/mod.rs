@@ -7,7 +7,9 @@
 mod blob; // bytes that are verified
 mod entries; // its entries and data
 mod error; // what can be wrong
+mod sniff; // which blobs they are
 
 pub(crate) use blob::NativeBlob;
 pub(crate) use entries::{NativeReader, copy_data};
 pub use error::NativeLayerError;
+pub(crate) use sniff::{Sniffed, sniff};

@@ -23,6 +23,7 @@ use lithify_oci::{LayerKind, Platform};
 use serde::Serialize;
 
 use crate::build::filesystem::Kind;
+use crate::read_back::read_back;
 use crate::transfer::{self, BlobSource, CopyOptions, Destination};
 use crate::{Compression, Error, Image, ReadOptions, StoreChoice};
 use blob::{Bytes, LayerBlob};
@@ -279,12 +280,15 @@ impl Publisher<'_> {
         let diff_ids: Vec<_> = made.layers.iter().map(|l| l.diff_id).collect();
         let config = config::rewrite(oci.raw_config(), &diff_ids, made.has_root)?;
         let config_descriptor = described_bytes(media_type::OCI_CONFIG, &config);
+        let written = config.clone();
         self.put(&config_descriptor, &Bytes(config))?;
         let descriptors: Vec<_> = made.layers.iter().map(|l| l.descriptor.clone()).collect();
         let mut manifest = ImageManifest::new(config_descriptor, descriptors.clone());
         if let Some(annotations) = oci.annotations() {
             manifest.annotations.clone_from(annotations);
         }
+        let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
+        read_back(&bytes, &written, diff_ids.len(), self.read)?;
         let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
         let features = oci.platform().os_features().iter().cloned();
         let platform = oci

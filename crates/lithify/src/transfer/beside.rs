@@ -100,6 +100,10 @@ impl Content for BesideStore {
         self.remote.resume_blob(digest, size, offset)
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn distrust(&self) -> bool {
         self.remote.distrust()
     }

@@ -78,18 +78,17 @@ pub fn copy(
     options: &CopyOptions,
     read: &ReadOptions,
 ) -> Result<CopyReport, Error> {
-    let limits = &read.limits.image;
     let parsed: Source = source.parse()?;
     // Who is to get it is known to be able to before anything is read.
     let to = self::destination(destination, Some(&parsed), options, read)?;
     let plan = match options.all_platforms {
         true => {
             let located = locate(source, &parsed, read)?;
-            Plan::of_all(source, &located, options.referrers, limits)?
+            Plan::of_all(source, &located, options.referrers, &*to, read)?
         }
         false => {
             let image = Image::open(source, read)?;
-            Plan::of_image(&image, options.referrers, limits, to.takes_plain_layers())?
+            Plan::of_image(&image, options.referrers, &*to, read)?
         }
     };
     let referrers = plan.referrers();

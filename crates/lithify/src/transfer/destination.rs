@@ -42,6 +42,12 @@ pub(crate) trait Destination: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether it is a place for layers their vendor distributes, where the image says from where. They are carried
+    /// everywhere but to a registry, which would distribute them: that is what their licence does not allow.
+    fn takes_vendor_layers(&self) -> bool {
+        true
+    }
+
     /// Called with all there will be, where that is known before anything is put.
     fn begin(&mut self, _: &Plan) -> Result<(), Error> {
         Ok(())

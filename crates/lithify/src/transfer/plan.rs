@@ -9,8 +9,8 @@ use lithify_oci::blob::{self, BlobName};
 use lithify_oci::manifest::{Descriptor, Document, ImageManifest, LayerMediaType};
 use lithify_oci::{Content, Limits, Located};
 
-use super::BlobSource;
-use crate::{Error, Image};
+use super::{BlobSource, Destination};
+use crate::{Error, Image, ReadOptions};
 
 /// How far what refers to an image is followed: a signature of a list of parts of an artifact is three.
 const REFERRERS_DEPTH: usize = 4;
@@ -21,7 +21,7 @@ pub(crate) struct Plan {
     pub(crate) blobs: Vec<PlannedBlob>,
     /// Manifests and indexes, each after what it refers to; the root is last.
     pub(crate) documents: Vec<(Descriptor, Vec<u8>)>,
-    /// Layers that only their vendor distributes, and that are not transferred.
+    /// Layers that are got from their vendor, and that are not transferred.
     pub(crate) foreign: u64,
 }
 
@@ -32,13 +32,12 @@ pub(crate) struct PlannedBlob {
 }
 
 impl Plan {
-    /// One image, for one platform; with `referrers`, what refers to it too. Layers of an image without a manifest are
-    /// compressed, or left `plain`.
+    /// One image, for one platform, on its way to a place; with `referrers`, what refers to it too.
     pub(crate) fn of_image(
         image: &Image,
         referrers: bool,
-        limits: &Limits,
-        plain: bool,
+        to: &dyn Destination,
+        read: &ReadOptions,
     ) -> Result<Self, Error> {
         let not_an_image = || Error::NotTransferable {
             name: image.name().to_owned(),
@@ -47,7 +46,7 @@ impl Plan {
         let (Some(content), Some(digest), Some(raw)) =
             (oci.content(), oci.manifest_digest(), oci.raw_manifest())
         else {
-            return super::synthetic::plan(image, oci, plain);
+            return super::synthetic::plan(image, oci, to.takes_plain_layers(), read);
         };
         let mut root = Descriptor::new(
             oci.media_type().unwrap_or_default(),
@@ -56,7 +55,7 @@ impl Plan {
         );
         root.platform = Some(oci.platform().clone());
         let located = Located::new(Arc::clone(content), root.clone(), oci.names().to_vec());
-        let mut builder = Builder::new(image.name(), &located, limits);
+        let mut builder = Builder::new(image.name(), &located, to, &read.limits.image);
         builder.seen.insert(root.digest);
         builder.document(&root, raw.to_vec(), 1)?;
         if referrers {
@@ -70,14 +69,20 @@ impl Plan {
         name: &str,
         located: &Located,
         referrers: bool,
-        limits: &Limits,
+        to: &dyn Destination,
+        read: &ReadOptions,
     ) -> Result<Self, Error> {
-        let mut builder = Builder::new(name, located, limits);
+        let mut builder = Builder::new(name, located, to, &read.limits.image);
         builder.visit(&located.root, 1)?;
         if referrers {
             builder.referrers()?;
         }
         Ok(builder.finish())
+    }
+
+    /// Whether a blob is among the parts.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.blobs.iter().any(|b| b.descriptor.digest == *digest)
     }
 
     /// The digests of what refers to other manifests here.
@@ -101,6 +106,7 @@ impl Plan {
 struct Builder<'a> {
     name: &'a str,
     located: &'a Located,
+    takes_vendor_layers: bool,
     limits: &'a Limits,
     seen: HashSet<Digest>,
     bytes: u64,
@@ -108,7 +114,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(name: &'a str, located: &'a Located, limits: &'a Limits) -> Self {
+    fn new(name: &'a str, located: &'a Located, to: &dyn Destination, limits: &'a Limits) -> Self {
         let plan = Plan {
             blobs: Vec::new(),
             documents: Vec::new(),
@@ -117,6 +123,7 @@ impl<'a> Builder<'a> {
         Self {
             name,
             located,
+            takes_vendor_layers: to.takes_vendor_layers(),
             limits,
             seen: HashSet::new(),
             bytes: 0,
@@ -239,7 +246,7 @@ impl<'a> Builder<'a> {
                 );
             }
             Document::Manifest(manifest) => {
-                self.parts(&manifest);
+                self.parts(&manifest)?;
                 let default = lithify_oci::manifest::media_type::OCI_MANIFEST;
                 complete(&mut descriptor, manifest.media_type.clone(), default);
             }
@@ -252,9 +259,12 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn parts(&mut self, manifest: &ImageManifest) {
-        for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            if let LayerMediaType::Tar { foreign: true, .. } = LayerMediaType::of(&part.media_type)
+    fn parts(&mut self, manifest: &ImageManifest) -> Result<(), Error> {
+        let layers = manifest.layers.iter().enumerate();
+        let config = std::iter::once((None, &manifest.config));
+        for (index, part) in config.chain(layers.map(|(index, layer)| (Some(index), layer))) {
+            if let Some(index) = index
+                && self.is_left_to_its_vendor(index, part)?
             {
                 self.plan.foreign += 1;
                 continue;
@@ -271,6 +281,31 @@ impl<'a> Builder<'a> {
                     size: part.size,
                 }),
             });
+        }
+        Ok(())
+    }
+
+    /// Whether a layer stays where its vendor has it. One that nobody has is an error: the copy could not be used.
+    fn is_left_to_its_vendor(&self, index: usize, layer: &Descriptor) -> Result<bool, Error> {
+        let media_type = LayerMediaType::of(&layer.media_type);
+        if !matches!(media_type, LayerMediaType::Tar { foreign: true, .. }) {
+            return Ok(false);
+        }
+        if !layer.urls.is_empty() && !self.takes_vendor_layers {
+            return Ok(true);
+        }
+        let content = &self.located.content;
+        let there = content
+            .open_blob(&layer.digest, Some(layer.size))
+            .map_err(|e| self.failed(e))?
+            .is_some();
+        match (there, layer.urls.is_empty()) {
+            (true, _) => Ok(false),
+            (false, false) => Ok(true),
+            (false, true) => Err(self.failed(lithify_oci::Error::ForeignLayer {
+                index,
+                urls: Vec::new(),
+            })),
         }
     }
 }

@@ -175,12 +175,12 @@ fn pull_into(
         limits: limits.clone(),
     });
     let (plan, index, platform) = if options.all_platforms {
-        let plan = Plan::of_all(&name, &located, options.referrers, limits)?;
+        let plan = Plan::of_all(&name, &located, options.referrers, &destination, read)?;
         (plan, None, None)
     } else {
         let image = Image::of_located(&name, located.clone(), read)?;
         let platform = image.oci().map(|oci| oci.platform().to_string());
-        let plan = Plan::of_image(&image, options.referrers, limits, false)?;
+        let plan = Plan::of_image(&image, options.referrers, &destination, read)?;
         let index = root.digest;
         let chosen = plan.root().is_some_and(|manifest| manifest.digest != index);
         if chosen && let Some(bytes) = read_root(&name, &located, read)? {
@@ -252,7 +252,7 @@ fn is_whole(lease: &Lease, found: &Tagged, limits: &Limits) -> Result<bool, Erro
         return Ok(true);
     };
     for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
-        // Layers only their vendor distributes were not pulled.
+        // Layers their vendor distributes may not have been there.
         let foreign = matches!(
             LayerMediaType::of(&part.media_type),
             LayerMediaType::Tar { foreign: true, .. }

@@ -35,6 +35,10 @@ impl RegistryDestination {
 }
 
 impl Destination for RegistryDestination {
+    fn takes_vendor_layers(&self) -> bool {
+        false
+    }
+
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         Ok(self.repository.has_blob(&blob.digest, blob.size)?)
     }

@@ -27,7 +27,7 @@ pub struct TransferCounts {
     pub existed: u64,
     /// Blobs the registry took from another of its repositories.
     pub mounted: u64,
-    /// Layers only their vendor distributes; they are not transferred.
+    /// Layers that are got from their vendor: not transferred, because they are not there, or not to a registry.
     pub foreign: u64,
 }
 

@@ -6,18 +6,27 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_inflate::GzipReader;
 use lithify_layer::{Expected, LayerReader, Options, Threading};
-use lithify_oci::manifest::{Descriptor, ImageManifest, media_type};
+use lithify_oci::LayerKind;
+use lithify_oci::manifest::{Compression, Descriptor, ImageManifest, media_type};
 
 use super::BlobSource;
 use super::plan::{Bytes, Plan, PlannedBlob};
-use crate::decode::Discard;
+use crate::decode::{Discard, native_error};
 use crate::encode::{Encoder, LayerCompression};
+use crate::native::{NativeBlob, NativeLayerError, NativeReader};
 use crate::output::scratch_file;
-use crate::{Error, Image};
+use crate::read_back::read_back;
+use crate::{Error, Image, ReadOptions};
 
 /// Layers are compressed into files without names, since a manifest needs their digests; or copied there as they are.
-pub(super) fn plan(image: &Image, oci: &lithify_oci::Image, plain: bool) -> Result<Plan, Error> {
+pub(super) fn plan(
+    image: &Image,
+    oci: &lithify_oci::Image,
+    plain: bool,
+    read: &ReadOptions,
+) -> Result<Plan, Error> {
     let mut blobs = Vec::new();
     let mut layers: Vec<Descriptor> = Vec::new();
     for (index, layer) in oci.layers().iter().enumerate() {
@@ -29,7 +38,10 @@ pub(super) fn plan(image: &Image, oci: &lithify_oci::Image, plain: bool) -> Resu
             layers.push(layers[twin].clone());
             continue;
         }
-        let (descriptor, file) = compress(image, oci, index, plain)?;
+        let (descriptor, file) = match layer.kind {
+            LayerKind::Tar => compress(image, oci, index, plain)?,
+            _ => as_it_is(image, oci, index, read)?,
+        };
         layers.push(descriptor.clone());
         blobs.push(PlannedBlob {
             descriptor,
@@ -46,6 +58,7 @@ pub(super) fn plan(image: &Image, oci: &lithify_oci::Image, plain: bool) -> Resu
     });
     let manifest = ImageManifest::new(config_descriptor, layers);
     let bytes = serde_json::to_vec(&manifest).map_err(|e| Error::Scratch(e.into()))?;
+    read_back(&bytes, config, oci.layers().len(), read)?;
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let mut root = Descriptor::new(media_type::OCI_MANIFEST, digest, bytes.len() as u64);
     root.platform = Some(oci.platform().clone());
@@ -54,6 +67,62 @@ pub(super) fn plan(image: &Image, oci: &lithify_oci::Image, plain: bool) -> Resu
         documents: vec![(root, bytes)],
         foreign: 0,
     })
+}
+
+/// Copies a layer that is an EROFS image and verifies the copy. Of gzip around one no media type speaks; it is taken off.
+fn as_it_is(
+    image: &Image,
+    oci: &lithify_oci::Image,
+    index: usize,
+    read: &ReadOptions,
+) -> Result<(Descriptor, File), Error> {
+    let layer = &oci.layers()[index];
+    let opened = oci.open_layer(index).map_err(|source| Error::Open {
+        name: image.name().to_owned(),
+        source: Box::new(source),
+    })?;
+    let failed = |source| native_error(image, index, source);
+    let mut blob = opened.into_reader();
+    let (media_type, compression) = match layer.compression {
+        Some(Compression::Zstd) => (media_type::EROFS_LAYER_ZSTD, Compression::Zstd),
+        Some(Compression::Gzip) => {
+            blob = Box::new(GzipReader::new(blob));
+            (media_type::EROFS_LAYER, Compression::None)
+        }
+        _ => (media_type::EROFS_LAYER, Compression::None),
+    };
+    let mut out = Out {
+        file: scratch_file(None).map_err(Error::Scratch)?,
+        hasher: Hasher::new(Algorithm::Sha256),
+        size: 0,
+    };
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        if read.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match blob.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => out.write_all(&buffer[..n]).map_err(Error::Scratch)?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(failed(NativeLayerError::Read(e))),
+        }
+    }
+    let descriptor = Descriptor::new(media_type, out.hasher.finish(), out.size);
+    // What is sent is what was verified.
+    let file = Arc::new(out.file.try_clone().map_err(Error::Scratch)?);
+    let reader = Box::new(Copy {
+        file: Arc::clone(&file),
+        at: 0,
+    });
+    let mut expected = layer.clone();
+    expected.size = Some(out.size);
+    if layer.compression == Some(Compression::Gzip) {
+        expected.digest = None;
+    }
+    let native = NativeBlob::new(reader, Some(file), compression, &expected);
+    NativeReader(native).read(&mut Discard, read, failed, &|never| match never {})?;
+    Ok((descriptor, out.file))
 }
 
 /// Reads a layer once: it is verified and compressed on the way. One that is compressed stays as it is.
@@ -177,6 +246,20 @@ impl BlobSource for Spooled {
             file: &self.0,
             at: offset,
         }))
+    }
+}
+
+/// A file read from its start.
+struct Copy {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Copy {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the command's tests share.
 
+pub(crate) mod documents; // layouts that say things oddly
 pub(crate) mod stores; // stores and what is built with them
 
 use std::path::{Path, PathBuf};

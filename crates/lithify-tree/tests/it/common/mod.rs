@@ -120,7 +120,8 @@ pub(crate) fn entry(line: &str) -> Result<Option<(Entry, Option<ContentId>)>, Re
             Convention::Ordinary(path) => (path, kind),
             Convention::Whiteout(path) => (path, EntryKind::Whiteout),
             Convention::Opaque(path) => (path, EntryKind::Opaque),
-            Convention::AufsLeftover => return Ok(None),
+            Convention::AufsFile(path) if matches!(kind, EntryKind::File { .. }) => (path, kind),
+            Convention::AufsFile(_) | Convention::AufsLeftover => return Ok(None),
         }
     };
     let entry = Entry {

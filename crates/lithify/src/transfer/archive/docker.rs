@@ -1,6 +1,6 @@
 //! Archives as `docker save` of Docker before 25 and skopeo write them: `docker load` of every age takes these.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use lithify_digest::{Algorithm, Digest};
+use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_layer::{
-    BlobError, Compression, Decoded, DecodedSummary, Expected, Mismatch, Options, Threading,
+    BlobError, Compression, Decoded, DecodedSummary, Expected, ForeignFormat, Mismatch, Options,
+    Threading,
 };
 use lithify_oci::blob::BlobName;
 use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
@@ -27,6 +28,10 @@ use crate::{Error, ReadOptions};
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
 
+/// Why an archive cannot hold them.
+const EROFS: &str = "its layers are EROFS images, and it takes tars only: copy the image they were made of, \
+                         or make one tar with `lithify build -f tar`";
+
 /// An archive under construction: each layer's plain tar, once, in the order the image names them; its config; and
 /// `manifest.json`. The same image and names always become the same bytes.
 ///
@@ -39,6 +44,8 @@ pub(super) struct DockerArchive {
     /// What the user calls it.
     name: String,
     tags: Vec<String>,
+    /// Whether Docker itself is to load it.
+    for_docker: bool,
     read: ReadOptions,
     manifest: Option<ImageManifest>,
     state: Mutex<State>,
@@ -48,11 +55,21 @@ pub(super) struct DockerArchive {
 struct State {
     /// Bytes that are taken.
     end: u64,
-    /// Diff ids by the digests of the blobs.
-    layers: HashMap<Digest, Digest>,
-    /// Layers that are there, by their diff ids: several blobs may hold the same tar.
-    members: HashSet<Digest>,
+    /// Layers that are there, by the digests of the blobs.
+    layers: HashMap<Digest, Member>,
+    /// The same by the SHA-256 of their tars: several blobs may hold the same one.
+    members: HashMap<Digest, Member>,
     config: Option<Vec<u8>>,
+}
+
+/// A layer in the archive.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    /// SHA-256 of its tar, by which it is named.
+    sha256: Digest,
+    /// Where that is in the archive.
+    start: u64,
+    size: u64,
 }
 
 /// `manifest.json` (moby, `image/spec/v1.2.md`).
@@ -65,7 +82,7 @@ struct Entry {
 }
 
 impl DockerArchive {
-    /// An archive that is written to `file`, and the names the image has in it.
+    /// An archive that is written to `file`, and the names the image has in it. One without a path is for Docker to load.
     pub(super) fn new(
         file: Arc<File>,
         path: Option<PathBuf>,
@@ -75,9 +92,10 @@ impl DockerArchive {
     ) -> Self {
         Self {
             file,
-            path,
             name: name.to_owned(),
             tags,
+            for_docker: path.is_none(),
+            path,
             read: read.clone(),
             manifest: None,
             state: Mutex::default(),
@@ -96,14 +114,12 @@ impl DockerArchive {
         for layer in &manifest.layers {
             match LayerMediaType::of(&layer.media_type) {
                 LayerMediaType::Tar { foreign: false, .. } => {}
+                LayerMediaType::Tar { .. } if plan.has(&layer.digest) => {}
                 LayerMediaType::Tar { .. } => {
                     return Err(self.refused("a layer of it is only distributed by its vendor"));
                 }
                 LayerMediaType::Erofs { .. } | LayerMediaType::ErofsChunkIndex => {
-                    return Err(self.refused(
-                        "its layers are EROFS images, and it takes tars only: copy the image they were made of, \
-                         or make one tar with `lithify build -f tar`",
-                    ));
+                    return Err(self.refused(EROFS));
                 }
                 _ => return Err(self.refused("it has layers that are no tars")),
             }
@@ -154,10 +170,19 @@ impl DockerArchive {
             })?;
         let mut layers = Vec::new();
         for (index, (layer, expected)) in manifest.layers.iter().zip(&parsed.diff_ids).enumerate() {
-            let found = *state
+            let member = *state
                 .layers
                 .get(&layer.digest)
                 .ok_or_else(|| self.refused("a layer of it is missing"))?;
+            let found = match expected.algorithm() {
+                Algorithm::Sha256 => member.sha256,
+                _ if self.for_docker => {
+                    return Err(self.refused(
+                        "its diff_ids are not SHA-256, and Docker compares them with no others: copy it to docker-archive:FILE or oci:DIR",
+                    ));
+                }
+                algorithm => self.digest_of(&member, algorithm)?,
+            };
             if found != *expected {
                 let mismatch = Mismatch {
                     expected: *expected,
@@ -169,7 +194,7 @@ impl DockerArchive {
                     BlobError::DiffId(Box::new(mismatch)),
                 ));
             }
-            layers.push(layer_name(&found));
+            layers.push(format!("{}.tar", member.sha256.hex()));
         }
         let entry = Entry {
             config: format!("{}.json", Digest::of(Algorithm::Sha256, &config).hex()),
@@ -278,15 +303,45 @@ impl DockerArchive {
         // An attempt that failed may have left something, and what fills up blocks are holes.
         self.file.set_len(start).map_err(|e| self.failed(e))?;
         let summary = self.decode(index, blob, content, start + BLOCK)?;
-        if state.members.insert(summary.diff_id) {
-            let name = layer_name(&summary.diff_id);
-            let header = block_header(&name, summary.size).map_err(|e| self.failed(e))?;
-            self.write(&header, start)?;
-            state.end = start + BLOCK + padded(summary.size).map_err(|e| self.failed(e))?;
-        }
+        let member = match state.members.get(&summary.diff_id) {
+            Some(member) => *member,
+            None => {
+                let name = format!("{}.tar", summary.diff_id.hex());
+                let header = block_header(&name, summary.size).map_err(|e| self.failed(e))?;
+                self.write(&header, start)?;
+                state.end = start + BLOCK + padded(summary.size).map_err(|e| self.failed(e))?;
+                let member = Member {
+                    sha256: summary.diff_id,
+                    start: start + BLOCK,
+                    size: summary.size,
+                };
+                state.members.insert(summary.diff_id, member);
+                member
+            }
+        };
         self.file.set_len(state.end).map_err(|e| self.failed(e))?;
-        state.layers.insert(blob.digest, summary.diff_id);
+        state.layers.insert(blob.digest, member);
         Ok(())
+    }
+
+    /// The digest of a layer's tar by another algorithm than that of its name.
+    fn digest_of(&self, member: &Member, algorithm: Algorithm) -> Result<Digest, Error> {
+        let mut hasher = Hasher::new(algorithm);
+        let mut buffer = vec![0; PIECE];
+        let (mut at, end) = (member.start, member.start + member.size);
+        while at < end {
+            if self.read.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let count = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+            let piece = &mut buffer[..count];
+            self.file
+                .read_exact_at(piece, at)
+                .map_err(|e| self.failed(e))?;
+            hasher.update(piece);
+            at += count as u64;
+        }
+        Ok(hasher.finish())
     }
 
     /// Writes a layer's tar at `at`.
@@ -314,6 +369,7 @@ impl DockerArchive {
                 false => Threading::Pipelined,
             },
             cancel: self.read.cancel.clone(),
+            ..Options::default()
         };
         let mut source = content.open(0)?;
         let (pieces, received) = sync_channel(PIECES);
@@ -323,6 +379,9 @@ impl DockerArchive {
             let failed = |error| match error {
                 BlobError::Cancelled => Error::Cancelled,
                 BlobError::Read(e) => self.unreadable(blob, e),
+                BlobError::Foreign {
+                    format: ForeignFormat::Erofs,
+                } => self.refused(EROFS),
                 error => layer_error(index, blob, error),
             };
             let mut decoded =
@@ -343,16 +402,6 @@ fn layer_error(index: usize, layer: &Descriptor, error: BlobError) -> Error {
         name: layer.digest.to_string(),
         source: Box::new(error.into()),
     }
-}
-
-/// Named by what is in it, as skopeo does.
-fn layer_name(diff_id: &Digest) -> String {
-    let hex = match diff_id.algorithm() {
-        Algorithm::Sha256 => diff_id.hex(),
-        // Longer ones do not fit into a header.
-        _ => Digest::of(Algorithm::Sha256, diff_id.to_string().as_bytes()).hex(),
-    };
-    format!("{hex}.tar")
 }
 
 /// Reads a source to its end, or until nobody wants more of it.
