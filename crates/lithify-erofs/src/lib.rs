@@ -30,4 +30,5 @@ pub use read::{
 };
 pub use write::{
     Compression, CompressionMethod, DataOptions, FinishReport, ImageOptions, SpillFactory, Writer,
+    unsupported_xattrs,
 };

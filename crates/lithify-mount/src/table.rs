@@ -13,8 +13,8 @@ pub(crate) struct Mount {
     pub(crate) filesystem: String,
     /// What it says it was made from.
     pub(crate) source: OsString,
-    /// Options of the filesystem, escaped as in the file.
-    pub(crate) options: String,
+    /// Options of the filesystem, escaped as in the file. Paths in them need not be UTF-8.
+    pub(crate) options: Vec<u8>,
 }
 
 /// All mounts, in the order they were made at any one place.
@@ -40,7 +40,7 @@ fn line(line: &[u8]) -> Option<Mount> {
     fields.find(|f| f == b"-")?;
     let filesystem = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = unescape(fields.next()?);
-    let options = String::from_utf8_lossy(fields.next().unwrap_or_default()).into_owned();
+    let options = fields.next().unwrap_or_default().to_vec();
     Some(Mount {
         point: unescape(point).into(),
         filesystem,
@@ -80,9 +80,9 @@ impl Mount {
     pub(crate) fn option(&self, name: &str) -> Option<PathBuf> {
         let value = self
             .options
-            .split(',')
-            .find_map(|o| o.strip_prefix(name)?.strip_prefix('='))?;
-        Some(unescape(value.as_bytes()).into())
+            .split(|&b| b == b',')
+            .find_map(|o| o.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        Some(unescape(value).into())
     }
 
     /// Whether this is mounted below a directory.
@@ -111,6 +111,9 @@ nonsense
         let upper = mounts[2].option("upperdir");
         assert_eq!(upper.as_deref(), Some(Path::new("/a,b/upper")));
         assert_eq!(mounts[2].option("upper"), None);
+        let odd = parse(b"37 35 0:50 / /o rw - overlay lithify rw,upperdir=/caf\xe9/upper\n");
+        let expected = OsString::from_vec(b"/caf\xe9/upper".to_vec());
+        assert_eq!(odd[0].option("upperdir"), Some(expected.into()));
         assert!(mounts[1].is_below(Path::new("/")) && !mounts[1].is_below(Path::new("/mnt")));
     }
 

@@ -22,4 +22,6 @@ pub use read::{
     DirEntry, Entries, FileReader, Image, Inode, Problem, ProblemKind, ReadDir, Verification, Walk,
     WalkEntry,
 };
-pub use write::{DataOptions, FinishReport, ImageOptions, UnsupportedXattrs, Writer};
+pub use write::{
+    DataOptions, FinishReport, ImageOptions, UnsupportedXattrs, Writer, unsupported_xattrs,
+};

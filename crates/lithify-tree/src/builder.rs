@@ -313,22 +313,9 @@ impl Builder {
         &mut self,
         map: impl Fn(&Xattrs) -> Result<Option<Xattrs>, E>,
     ) -> Result<(), E> {
-        let mut changed = false;
-        let mut place = Vec::with_capacity(self.xattrs.len());
-        let mut mapped = XattrTable::new();
-        for id in 0..self.xattrs.len() as u32 {
-            let set = self.xattrs.shared(XattrSetId(id));
-            place.push(match map(set)? {
-                None => mapped.intern_shared(set),
-                Some(other) => {
-                    changed = true;
-                    mapped.intern(&other)
-                }
-            });
-        }
-        if changed {
+        if let Some((mapped, places)) = self.xattrs.mapped(|_, set| map(set))? {
             for inode in &mut self.inodes {
-                inode.xattrs = place[inode.xattrs.index()];
+                inode.xattrs = places[inode.xattrs.index()];
             }
             self.xattrs = mapped;
         }

@@ -111,6 +111,20 @@ impl Tree {
         self.xattrs.get(id)
     }
 
+    /// Replaces the sets of extended attributes that `map` has something else for: each is asked for once, whatever number of
+    /// inodes has it.
+    pub fn map_xattrs(&mut self, mut map: impl FnMut(XattrSetId, &Xattrs) -> Option<Xattrs>) {
+        let mapped = self
+            .xattrs
+            .mapped::<std::convert::Infallible>(|id, set| Ok(map(id, set)));
+        if let Ok(Some((mapped, places))) = mapped {
+            for inode in &mut self.inodes {
+                inode.xattrs = places[inode.xattrs.index()];
+            }
+            self.xattrs = mapped;
+        }
+    }
+
     /// The entries of a directory, sorted bytewise by name; none for anything else.
     pub fn children(
         &self,

@@ -49,6 +49,26 @@ impl XattrTable {
         id
     }
 
+    /// The table with the sets replaced that `map` has something else for, and the new id of each; `None` if nothing changes.
+    pub(crate) fn mapped<E>(
+        &self,
+        mut map: impl FnMut(XattrSetId, &Xattrs) -> Result<Option<Xattrs>, E>,
+    ) -> Result<Option<(Self, Vec<XattrSetId>)>, E> {
+        let mut changed = false;
+        let mut places = Vec::with_capacity(self.sets.len());
+        let mut mapped = Self::new();
+        for (number, set) in self.sets.iter().enumerate() {
+            places.push(match map(XattrSetId(number as u32), set)? {
+                None => mapped.intern_shared(set),
+                Some(other) => {
+                    changed = true;
+                    mapped.intern(&other)
+                }
+            });
+        }
+        Ok(changed.then_some((mapped, places)))
+    }
+
     pub(crate) fn get(&self, id: XattrSetId) -> &Xattrs {
         &self.sets[id.index()]
     }

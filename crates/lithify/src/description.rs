@@ -241,6 +241,10 @@ pub struct Artifact {
     /// Its chain id, if the image is right only over the lower layers of this image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain_id: Option<String>,
+    /// Files that lost an extended attribute the format cannot hold, by the attribute's name, escaped; with
+    /// [`BuildOptions::drop_xattrs`](crate::BuildOptions).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped_xattrs: BTreeMap<String, u64>,
     /// Options that change the bytes, by name.
     pub options: BTreeMap<String, String>,
     /// Version of the writer. Bytes may differ between versions, never within one.

@@ -226,16 +226,13 @@ pub enum Error {
     /// The squashfs image cannot be written.
     #[error(transparent)]
     WriteSquashfs(Box<lithify_squashfs::WriteError>),
-    /// An attribute squashfs has no room for.
+    /// An attribute the filesystem has no room for.
     #[error(
-        "`/{path}` has the extended attribute `{name}`, which squashfs cannot hold: build erofs, or leave such attributes \
-         out with --drop-xattrs"
+        "{attribute}; leave out what cannot be held with --drop-xattrs, or build -f tar, which holds all"
     )]
-    SquashfsXattr {
-        /// The file, escaped.
-        path: String,
-        /// The attribute, escaped.
-        name: String,
+    UnsupportedXattr {
+        /// Which file has which, in the words of the format's error.
+        attribute: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The squashfs image cannot be read.
     #[error(transparent)]

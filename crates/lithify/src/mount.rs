@@ -28,6 +28,8 @@ pub struct MountOptions {
     pub setuid: bool,
     /// Let device nodes of the image be opened. Default false.
     pub devices: bool,
+    /// Leave out extended attributes EROFS cannot hold; without, they are an error.
+    pub drop_xattrs: bool,
     /// Where images of layers are kept and looked for. With none, an image is converted into one file that goes away
     /// with the mount.
     pub store: StoreChoice,
@@ -66,9 +68,9 @@ impl Subject {
             )?),
             Self::Image(image) => match Depot::open(&options.store, &scratch_place())? {
                 depot if depot.keeps().is_some() && image.oci().is_some() => {
-                    mount_layers(image, &depot, directory, &mount, read)
+                    mount_layers(image, &depot, directory, &mount, options.drop_xattrs, read)
                 }
-                _ => mount_flat(image, directory, &mount, read),
+                _ => mount_flat(image, directory, &mount, options.drop_xattrs, read),
             },
         }
     }
@@ -83,17 +85,16 @@ fn mount_flat(
     image: &Image,
     directory: &Path,
     mount: &lithify_mount::MountOptions,
+    drop_xattrs: bool,
     read: &ReadOptions,
 ) -> Result<(), Error> {
     let place = scratch_place();
     let pending = PendingFile::create(&place, false)?;
-    write_flat(
-        image,
-        &Filesystem::plain(Kind::Erofs),
-        &pending,
-        &place,
-        read,
-    )?;
+    let filesystem = Filesystem {
+        drop_xattrs,
+        ..Filesystem::plain(Kind::Erofs)
+    };
+    write_flat(image, &filesystem, &pending, &place, read)?;
     if mount.writable.is_some() {
         let file = pending.file().try_clone().map_err(Error::Scratch)?;
         refuse_marks(&FsImage::open(&place, file, Kind::Erofs)?)?;
@@ -141,10 +142,12 @@ fn mount_layers(
     depot: &Depot,
     directory: &Path,
     mount: &lithify_mount::MountOptions,
+    drop_xattrs: bool,
     read: &ReadOptions,
 ) -> Result<(), Error> {
     let options = BuildOptions {
         format: Format::ErofsLayers,
+        drop_xattrs,
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
@@ -156,12 +159,12 @@ fn mount_layers(
         match layered::make(image, depot, &layer_options, &options, read) {
             // What an overlay cannot hold, a flat image can.
             Err(Error::Overlay { .. } | Error::NoLayers) => {
-                return mount_flat(image, directory, mount, read);
+                return mount_flat(image, directory, mount, drop_xattrs, read);
             }
             made => made?,
         };
     let Some(merged) = merged else {
-        return mount_flat(image, directory, mount, read);
+        return mount_flat(image, directory, mount, drop_xattrs, read);
     };
     let open = |entry: &lithify_store::Entry| -> Result<ImageFile, Error> {
         Ok(ImageFile::open(&entry.path(IMAGE)?)?)

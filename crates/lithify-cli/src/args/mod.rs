@@ -203,7 +203,8 @@ pub(crate) struct BuildArgs {
     /// Append a dm-verity hash tree to each image, and write its root hash beside it
     #[arg(long)]
     pub(crate) verity: bool,
-    /// Leave out extended attributes squashfs cannot hold, such as ACLs, and count them; without, they are an error
+    /// Leave out extended attributes the format cannot hold, and count them; without, they are an error. squashfs has no room for
+    /// ACLs, image files none for names like com.apple.provenance; dir and tar hold all that Linux does
     #[arg(long)]
     pub(crate) drop_xattrs: bool,
     /// Write sparse files into a tar as such: it is smaller, but few programs besides GNU tar, bsdtar, Go and Python read it
@@ -309,6 +310,9 @@ pub(crate) struct MountArgs {
     /// Let device nodes of the image be opened
     #[arg(long)]
     pub(crate) dev: bool,
+    /// Leave out extended attributes EROFS cannot hold; without, they are an error
+    #[arg(long)]
+    pub(crate) drop_xattrs: bool,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }

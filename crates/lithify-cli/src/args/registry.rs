@@ -135,6 +135,9 @@ pub(crate) struct PushArgs {
     /// How file data is compressed in the images, as for `build`
     #[arg(long, value_name = "ALG[:LEVEL]")]
     pub(crate) compress: Option<lithify::Compression>,
+    /// Leave out extended attributes the images cannot hold; without, they are an error
+    #[arg(long)]
+    pub(crate) drop_xattrs: bool,
     /// Append a dm-verity hash tree to each image, and push its root hash as an artifact
     #[arg(long)]
     pub(crate) verity: bool,

@@ -91,6 +91,11 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             if artifact.chain_id.is_some() && options.format != lithify::Format::ContainerdCache {
                 say("  right only over the lower layers of this image");
             }
+            for (name, files) in &artifact.dropped_xattrs {
+                say(&format!(
+                    "  left out: the extended attribute {name} of {files} files"
+                ));
+            }
             for (name, count) in artifact
                 .statistics
                 .iter()

@@ -17,6 +17,7 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
             ("--erofs-zstd", args.erofs_zstd),
             ("--compress", args.compress.is_some()),
             ("--verity", args.verity),
+            ("--drop-xattrs", args.drop_xattrs),
         ];
         if let Some((option, _)) = published.into_iter().find(|(_, given)| *given) {
             return Err(Failure::Usage(format!(
@@ -52,6 +53,7 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     options.zstd = args.erofs_zstd;
     options.compression = args.compress;
     options.verity = args.verity;
+    options.drop_xattrs = args.drop_xattrs;
     options.store = args.read.store.choice();
     options.durable = !args.transfer.no_fsync;
     let report = with_progress(&renderer, || {

@@ -12,6 +12,7 @@ mod contract;
 mod daemon;
 mod debian;
 mod dir_roundtrip;
+mod drop_xattrs;
 mod layer_kinds;
 mod layer_tars;
 mod layers;

@@ -35,6 +35,7 @@ use contents::Contents;
 use data::Appender;
 use sink::{Open, Placement};
 use tails::{TailStore, Tails as _};
+pub use xattrs::unsupported_xattrs;
 
 /// Longest target of a symbolic link Linux follows, in bytes (`PATH_MAX` less the NUL).
 pub(crate) const SYMLINK_TARGET_MAX: usize = 4095;

@@ -6,7 +6,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use lithify_tree::{Tree, XattrSetId};
+use lithify_tree::{Tree, XattrSetId, Xattrs};
 
 use super::layout;
 use crate::WriteError;
@@ -268,6 +268,29 @@ impl XattrPlan {
         }
         Ok(())
     }
+}
+
+/// The names of a set's attributes that EROFS cannot hold: of a namespace it does not know, with a value that is too long, and
+/// the last ones of more than fit behind one inode.
+#[must_use]
+pub fn unsupported_xattrs(xattrs: &Xattrs) -> Vec<&[u8]> {
+    let (held, mut unsupported): (Vec<_>, Vec<_>) = xattrs
+        .iter()
+        .partition(|(name, value)| split_name(name).is_some() && value.len() <= VALUE_MAX);
+    let mut count = held.len();
+    // The longest are shared first.
+    let fits = |count: usize| {
+        let lengths = held[..count].iter().map(|(n, v)| encoded_len(n, v));
+        let mut lengths: Vec<usize> = lengths.collect();
+        lengths.sort_unstable();
+        let inline: usize = lengths[..count.saturating_sub(SHARED_MAX)].iter().sum();
+        HEADER_LEN + count.min(SHARED_MAX) * ID_LEN + inline <= BODY_MAX
+    };
+    while count > SHARED_MAX && !fits(count) {
+        count -= 1;
+    }
+    unsupported.extend_from_slice(&held[count..]);
+    unsupported.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Refuses names and values EROFS cannot hold, and sets of absurd length before more is done with them.

@@ -33,6 +33,8 @@ use crate::error::Operation;
 use crate::format::superblock::{self, Superblock, flags};
 use crate::format::{BLOCK_BITS, FRAGMENT_LEN, NO_TABLE, options};
 use crate::{Compression, Storage, WriteError};
+pub use xattrs::unsupported_xattrs;
+
 use appender::Appender;
 use contents::Contents;
 use data::Data;

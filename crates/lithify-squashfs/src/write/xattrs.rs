@@ -2,13 +2,20 @@
 
 use std::collections::HashMap;
 
-use lithify_tree::{Tree, XattrSetId};
+use lithify_tree::{Tree, XattrSetId, Xattrs};
 
 use super::metadata::MetadataWriter;
 use super::{UnsupportedXattrs, check};
 use crate::format::xattr::{OUT_OF_LINE, REFERENCE_LEN, split_name};
 use crate::format::{NONE, Position};
 use crate::{Compression, WriteError};
+
+/// The names of a set's attributes that squashfs cannot hold: of a namespace it does not know.
+#[must_use]
+pub fn unsupported_xattrs(xattrs: &Xattrs) -> Vec<&[u8]> {
+    let names = xattrs.iter().map(|(name, _)| name);
+    names.filter(|name| split_name(name).is_none()).collect()
+}
 
 /// The attributes as the image has them.
 #[derive(Debug)]

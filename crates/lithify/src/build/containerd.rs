@@ -140,6 +140,9 @@ fn put(layer: &BuiltLayer, place: &Path, options: &LayerOptions) -> Result<Artif
     written.verity.clone_from(&layer.facts.verity);
     written.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
     written.diff_id = Some(layer.id.diff_id.to_string());
+    written
+        .dropped_xattrs
+        .clone_from(&layer.facts.dropped_xattrs);
     Ok(written)
 }
 

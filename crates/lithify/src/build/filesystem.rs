@@ -4,10 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lithify_erofs::Storage;
-use lithify_squashfs::UnsupportedXattrs;
-use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, Tree};
+use lithify_tree::{ContentId, ContentSink, DataSegment, Tree};
 
 use super::compression::{Compression, CompressionAlgorithm};
+use super::xattrs::{Dropped, drop_unsupported};
 use super::{BuildOptions, artifact_options};
 use crate::error::Operation;
 use crate::output::scratch_file;
@@ -91,7 +91,7 @@ impl Filesystem {
                 Kind::Erofs => placement,
                 Kind::Squashfs => Placement::Packed,
             },
-            drop_xattrs: options.drop_xattrs && kind == Kind::Squashfs,
+            drop_xattrs: options.drop_xattrs,
         })
     }
 
@@ -138,6 +138,8 @@ pub(crate) enum FsError {
 #[derive(Clone, Debug)]
 pub(crate) struct FsReport {
     pub(crate) size: u64,
+    /// Attributes that were left out.
+    pub(crate) dropped: Dropped,
     pub(crate) statistics: Vec<(&'static str, u64)>,
 }
 
@@ -149,11 +151,17 @@ impl FsError {
             | Self::Squashfs(lithify_squashfs::WriteError::Io { source, .. }) => {
                 Error::output(Operation::Write, path, source)
             }
+            Self::Erofs(
+                e @ (lithify_erofs::WriteError::XattrName { .. }
+                | lithify_erofs::WriteError::XattrValue { .. }
+                | lithify_erofs::WriteError::XattrCount { .. }),
+            ) => Error::UnsupportedXattr {
+                attribute: Box::new(e),
+            },
             Self::Erofs(e) => Error::WriteErofs(Box::new(e)),
-            Self::Squashfs(lithify_squashfs::WriteError::XattrName { path, name }) => {
-                Error::SquashfsXattr {
-                    path: Escaped(&path).to_string(),
-                    name: Escaped(&name).to_string(),
+            Self::Squashfs(e @ lithify_squashfs::WriteError::XattrName { .. }) => {
+                Error::UnsupportedXattr {
+                    attribute: Box::new(e),
                 }
             }
             Self::Squashfs(e) => Error::WriteSquashfs(Box::new(e)),
@@ -213,9 +221,13 @@ impl FsWriter {
     pub(crate) fn finish(
         self,
         filesystem: &Filesystem,
-        tree: &Tree,
+        tree: &mut Tree,
         seed: &[u8],
     ) -> Result<FsReport, FsError> {
+        let dropped = match filesystem.drop_xattrs {
+            true => drop_unsupported(tree, filesystem.kind),
+            false => Dropped::new(),
+        };
         match self {
             Self::Erofs(writer) => {
                 let mut options = lithify_erofs::ImageOptions::default();
@@ -226,6 +238,7 @@ impl FsWriter {
                 let inodes = u64::from(report.compact_inodes) + u64::from(report.extended_inodes);
                 Ok(FsReport {
                     size: report.size,
+                    dropped,
                     statistics: vec![
                         ("inodes", inodes),
                         ("padding_bytes", report.padding_bytes),
@@ -236,22 +249,19 @@ impl FsWriter {
                 })
             }
             Self::Squashfs(writer) => {
-                let mut options = lithify_squashfs::ImageOptions::default();
-                if filesystem.drop_xattrs {
-                    options.unsupported_xattrs = UnsupportedXattrs::Drop;
-                }
+                let options = lithify_squashfs::ImageOptions::default();
                 let (_, report) = writer
                     .finish_image(tree, &options)
                     .map_err(FsError::Squashfs)?;
                 Ok(FsReport {
                     size: report.size,
+                    dropped,
                     statistics: vec![
                         ("inodes", u64::from(report.inodes)),
                         ("data_bytes", report.data_bytes),
                         ("metadata_bytes", report.metadata_bytes),
                         ("moved_bytes", report.moved_bytes),
                         ("duplicates", report.duplicates),
-                        ("not_set_xattrs", report.dropped_xattrs),
                         ("clamped_times", report.clamped_times),
                     ],
                 })

@@ -55,7 +55,7 @@ pub(crate) fn write(
         .map_err(|e| Error::output(Operation::Create, beside, e))?;
     let mut writer = FsWriter::new(file, filesystem, read, beside)?;
     let decoded = decode(image, &mut writer, read, |e| e.at(beside))?;
-    let (tree, summaries) = decoded.merge(image, read)?;
+    let (mut tree, summaries) = decoded.merge(image, read)?;
     if read.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -65,11 +65,12 @@ pub(crate) fn write(
         seed.extend_from_slice(summary.diff_id.as_bytes());
     }
     let report = writer
-        .finish(filesystem, &tree, &seed)
+        .finish(filesystem, &mut tree, &seed)
         .map_err(|e| e.at(beside))?;
     let mut artifact = artifact(Format::default(), "");
     artifact.size = report.size;
     artifact.options = filesystem.options();
+    artifact.dropped_xattrs = report.dropped;
     artifact.statistics = report
         .statistics
         .into_iter()

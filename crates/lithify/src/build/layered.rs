@@ -252,6 +252,9 @@ impl Place<'_> {
         let mut described = self.describe(&format!("{}-layer", self.kind.name()), name, file);
         described.options = self.layer_options.named();
         described.diff_id = Some(layer.id.diff_id.to_string());
+        described
+            .dropped_xattrs
+            .clone_from(&layer.facts.dropped_xattrs);
         described.chain_id = (!layer.shared).then(|| layer.id.chain_id.to_string());
         self.put_tree(&mut described, name, layer.facts.verity.as_ref())?;
         self.artifacts.push(described);
@@ -400,7 +403,7 @@ fn write_root_image(
     let filesystem = Filesystem::plain(kind);
     let writer = FsWriter::new(file, &filesystem, read, path)?;
     let report = writer
-        .finish(&filesystem, &merge.finish(), b"root")
+        .finish(&filesystem, &mut merge.finish(), b"root")
         .map_err(|e| e.at(path))?;
     Ok(report.size)
 }

@@ -12,6 +12,7 @@ pub(crate) mod layers; // images of layers
 mod published; // images others made
 mod tar; // one tar
 pub(crate) mod verity; // hash trees
+mod xattrs; // attributes left out
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -92,8 +93,8 @@ pub struct BuildOptions {
     pub block_size: Option<u32>,
     /// Append a dm-verity hash tree to image files.
     pub verity: bool,
-    /// Leave out extended attributes the filesystem cannot hold, and count them; without, they are an error. squashfs
-    /// has no room for POSIX ACLs.
+    /// Leave out extended attributes the format cannot hold, and count them by name; without, they are an error. squashfs has no
+    /// room for POSIX ACLs, neither it nor EROFS for namespaces Linux does not have; a tar and a directory hold all.
     pub drop_xattrs: bool,
     /// Write sparse files into a tar as such, which few programs read; without, their holes are zeros, which take space and
     /// count for the limit `tar_bytes`.
@@ -174,7 +175,6 @@ impl BuildOptions {
             ("compression", self.compression.is_some() && !is_image),
             ("a block size", self.block_size.is_some() && !is_image),
             ("verity", self.verity && !is_image),
-            ("dropping attributes", self.drop_xattrs && !is_image),
             ("sparse", self.sparse && self.format != Format::Tar),
             (
                 "an alignment",

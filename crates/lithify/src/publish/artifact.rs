@@ -64,6 +64,7 @@ pub(super) fn flat(
         },
         compression: options.compression,
         verity: options.verity,
+        drop_xattrs: options.drop_xattrs,
         ..BuildOptions::default()
     };
     let place = publisher

@@ -61,6 +61,7 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
         format: Format::ErofsLayers,
         compression: options.compression,
         verity: options.verity,
+        drop_xattrs: options.drop_xattrs,
         store: options.store.clone(),
         ..BuildOptions::default()
     };

@@ -60,6 +60,8 @@ pub struct PublishOptions {
     pub compression: Option<Compression>,
     /// Append a dm-verity hash tree to each image and publish the root hashes.
     pub verity: bool,
+    /// Leave out extended attributes the images cannot hold; without, they are an error.
+    pub drop_xattrs: bool,
     /// Where images of layers are kept and looked for.
     pub store: StoreChoice,
     /// Wait until what was written here is on the disk. Default true.
@@ -74,6 +76,7 @@ impl Default for PublishOptions {
             spec: ErofsSpec::default(),
             zstd: false,
             compression: None,
+            drop_xattrs: false,
             verity: false,
             store: StoreChoice::default(),
             durable: true,

@@ -45,6 +45,9 @@ pub(crate) struct LayerFacts {
     /// Its hash tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) verity: Option<crate::description::Verity>,
+    /// Files that lost an attribute the filesystem cannot hold, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) dropped_xattrs: BTreeMap<String, u64>,
 }
 
 /// A layer's image.

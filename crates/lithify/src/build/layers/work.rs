@@ -1,6 +1,6 @@
 //! Making the images of layers that are not there yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -195,6 +195,7 @@ impl Work<'_> {
             entries: native.entries,
             image_size: native.image_size,
             verity: None,
+            dropped_xattrs: BTreeMap::new(),
         };
         self.read.progress.event(Event::LayerDone {
             index,
@@ -251,10 +252,10 @@ impl Work<'_> {
         let shared = applied.report.is_self_contained();
         // A difference says everything, the root's metadata too.
         let describes_root = applied.report.describes_root || !shared;
-        let tree = self.turns.tree(applied, &entries, &mut writer, beside)?;
+        let mut tree = self.turns.tree(applied, &entries, &mut writer, beside)?;
         let seed = if shared { id.diff_id } else { id.chain_id };
         let report = writer
-            .finish(&options.filesystem, &tree, seed.as_bytes())
+            .finish(&options.filesystem, &mut tree, seed.as_bytes())
             .map_err(|e| e.at(beside))?;
         let mut facts = LayerFacts {
             describes_root,
@@ -262,6 +263,7 @@ impl Work<'_> {
             entries: summary.entries,
             image_size: report.size,
             verity: None,
+            dropped_xattrs: report.dropped,
         };
         if options.verity {
             let report = verity::append(file, report.size, beside, read)?;
