@@ -1,6 +1,5 @@
 //! What the library says while it works, on standard error.
 
-use std::io::Write as _;
 use std::time::Instant;
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -27,8 +26,7 @@ impl Log for Logger {
         let seconds = self.started.elapsed().as_secs_f64();
         let level = record.level().as_str().to_ascii_lowercase();
         let line = format!("lithify: {seconds:.3} {level}: {}\n", record.args());
-        // Nobody listening is no reason to fail.
-        std::io::stderr().lock().write_all(line.as_bytes()).ok();
+        crate::progress::print(&line);
     }
 
     fn flush(&self) {}

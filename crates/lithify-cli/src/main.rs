@@ -6,8 +6,10 @@ mod commands;
 mod human;
 mod log;
 mod progress;
+mod signals;
 
 use std::error::Error as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -23,12 +25,15 @@ const VERIFICATION: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    let Err(failure) = commands::run(cli) else {
+    let Err(failure) = signals::listen().and_then(|()| commands::run(cli)) else {
         return ExitCode::SUCCESS;
     };
+    if let Some(code) = signals::interrupted() {
+        return code;
+    }
     match failure {
         Failure::Usage(message) => {
-            eprintln!("lithify: {message}");
+            complain(&message);
             ExitCode::from(USAGE)
         }
         Failure::Library(error) => {
@@ -43,7 +48,7 @@ fn main() -> ExitCode {
                 }
                 cause = error.source();
             }
-            eprintln!("lithify: {message}");
+            complain(&message);
             ExitCode::from(if error.is_verification() {
                 VERIFICATION
             } else {
@@ -51,14 +56,20 @@ fn main() -> ExitCode {
             })
         }
         Failure::Damaged(message) => {
-            eprintln!("lithify: {message}");
+            complain(&message);
             ExitCode::from(VERIFICATION)
         }
         Failure::Other(message) => {
-            eprintln!("lithify: {message}");
+            complain(&message);
             ExitCode::from(FAILED)
         }
         // Whoever read the output has gone; like other tools in a pipe, say nothing.
-        Failure::ClosedPipe => ExitCode::from(FAILED),
+        Failure::ClosedPipe => signals::broken_pipe(),
     }
+}
+
+/// Says what went wrong. Nobody listening is no reason to fail in another way.
+fn complain(message: &str) {
+    let line = format!("lithify: {message}\n");
+    std::io::stderr().lock().write_all(line.as_bytes()).ok();
 }

@@ -32,7 +32,9 @@ mod reader; // blob to entries
 mod tar; // the tar format
 mod write; // entries to tar
 
-pub use blob::{BlobError, CancelToken, Compression, Expected, ForeignFormat, Mismatch, ZstdFault};
+pub use lithify_cancel::CancelToken;
+
+pub use blob::{BlobError, Compression, Expected, ForeignFormat, Mismatch, ZstdFault};
 /// What can be wrong with a gzip stream, as the decoder has it.
 pub use lithify_inflate::GzipError;
 

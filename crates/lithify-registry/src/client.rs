@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use lithify_cancel::CancelToken;
 use lithify_oci::Reference;
 use lithify_oci::reference::DEFAULT_DOMAIN;
 
@@ -17,8 +19,18 @@ use crate::http::{Http, Profile, Proxies};
 use crate::repository::Repository;
 use crate::session::Endpoint;
 
-/// Whether work is to stop; asked between steps and while waiting.
-pub type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
+/// A pause before a request is sent again.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Pause<'a> {
+    /// What went wrong, and with whom.
+    pub reason: &'a str,
+    /// How long nothing is done.
+    pub time: Duration,
+}
+
+/// Is told of a pause that begins. Called from the thread that waits.
+pub type OnPause = Arc<dyn Fn(&Pause<'_>) + Send + Sync>;
 
 /// How registries are talked to.
 #[derive(Clone)]
@@ -30,8 +42,10 @@ pub struct ClientOptions {
     pub credentials: Credentials,
     /// When failed requests are sent again. Its number of retries is that of the configuration if `None`.
     pub retry: RetryPolicy,
-    /// Stops the work.
-    pub cancelled: Option<Cancelled>,
+    /// Stops the work, wherever it waits.
+    pub cancel: CancelToken,
+    /// Is told of every pause before a request is sent again. Without, pauses are logged as warnings.
+    pub on_pause: Option<OnPause>,
 }
 
 impl Default for ClientOptions {
@@ -52,7 +66,8 @@ impl ClientOptions {
             config,
             credentials: Credentials::new(Environment::of_process()),
             retry,
-            cancelled: None,
+            cancel: CancelToken::new(),
+            on_pause: None,
         }
     }
 }
@@ -75,7 +90,8 @@ pub struct Client(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) retry: RetryPolicy,
-    pub(crate) cancelled: Cancel,
+    pub(crate) cancel: CancelToken,
+    on_pause: Told,
     pub(crate) http: Http,
     pub(crate) auth: Authenticator,
     /// Where registries were found to be, by host and whether their certificates count.
@@ -85,12 +101,12 @@ pub(crate) struct Shared {
 /// `https://HOST/` or `http://HOST/`, once it is known.
 pub(crate) type Base = Arc<OnceLock<Url>>;
 
-/// A [`Cancelled`] that can be printed.
-pub(crate) struct Cancel(pub(crate) Option<Cancelled>);
+/// An [`OnPause`] that can be printed.
+struct Told(Option<OnPause>);
 
-impl fmt::Debug for Cancel {
+impl fmt::Debug for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cancel")
+        f.write_str("Told")
     }
 }
 
@@ -104,7 +120,8 @@ impl Client {
             config,
             credentials,
             retry,
-            cancelled,
+            cancel,
+            on_pause,
         } = options;
         let proxies = match config.proxy() {
             Some(proxy) => Proxies::configured(proxy, config.no_proxy()).ok_or(Error::Proxy)?,
@@ -113,9 +130,10 @@ impl Client {
         Ok(Self(Arc::new(Shared {
             config,
             retry,
-            cancelled: Cancel(cancelled),
-            http: Http::new(proxies),
-            auth: Authenticator::new(credentials),
+            http: Http::new(proxies, &cancel),
+            auth: Authenticator::new(credentials.until(&cancel)),
+            cancel,
+            on_pause: Told(on_pause),
             bases: Mutex::default(),
         })))
     }
@@ -172,6 +190,19 @@ fn with_digest(reference: &Reference) -> Reference {
 }
 
 impl Shared {
+    /// Waits before a request is sent again.
+    pub(crate) fn pause(&self, reason: &dyn fmt::Display, time: Duration) -> Result<(), Error> {
+        self.check_cancelled()?;
+        match &self.on_pause.0 {
+            Some(told) => {
+                let reason = &reason.to_string();
+                told(&Pause { reason, time });
+            }
+            None => log::warn!("{reason}; trying again in {:.1} s", time.as_secs_f64()),
+        }
+        self.cancel.wait(time).map_err(|_| Error::Cancelled)
+    }
+
     fn endpoint(&self, endpoint: config::Endpoint, tags: bool, digests: bool) -> Endpoint {
         let key = (endpoint.host.clone(), endpoint.verify);
         let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);

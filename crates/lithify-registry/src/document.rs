@@ -74,7 +74,10 @@ impl Session<'_> {
                 tries,
             } = self.whole(answer, wanted)?;
             let head = Head::of(&response, url);
-            match response.read(limit) {
+            let read = response.read(limit);
+            // A connection that is closed because of that looks as if the document had ended.
+            self.shared.check_cancelled()?;
+            match read {
                 Ok((bytes, false)) => return Ok(Document { bytes, head }),
                 Ok((_, true)) => {
                     return Err(Error::TooLarge {

@@ -24,7 +24,7 @@ mod secret; // what is never printed
 mod session; // credentials, redirects, retries
 
 pub use blob::BlobReader;
-pub use client::{Cancelled, Client, ClientOptions};
+pub use client::{Client, ClientOptions, OnPause, Pause};
 pub use content::RepositoryContent;
 pub use error::{Error, LocationError, Operation, source_of};
 pub use http::Failure;

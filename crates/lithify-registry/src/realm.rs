@@ -68,8 +68,7 @@ impl TokenEndpoint for Session<'_> {
                 Err(error) => return Err(error.into()),
             };
             let delay = policy.delay(tries - 1).max(asked_for.unwrap_or_default());
-            log::info!("{what}; trying again in {:.1} s", delay.as_secs_f64());
-            self.shared.sleep(delay)?;
+            self.shared.pause(&what, delay)?;
         }
     }
 }

@@ -20,8 +20,6 @@ use crate::repository::ManifestName;
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an error's body that are looked at.
 const MAX_MESSAGE: u64 = 16 << 10;
-/// How long at a time is slept, so that a stop is noticed.
-const NAP: Duration = Duration::from_millis(50);
 
 /// What may be done in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,8 +175,7 @@ impl Session<'_> {
     ) -> Result<(), Error> {
         let delay = self.shared.retry.delay(tried.saturating_sub(1));
         let delay = delay.max(asked_for.unwrap_or_default());
-        log::info!("{error}; trying again in {:.1} s", delay.as_secs_f64());
-        self.shared.sleep(delay)
+        self.shared.pause(error, delay)
     }
 
     /// One try: redirects and a challenge are part of it.
@@ -217,6 +214,11 @@ impl Session<'_> {
                 401 if ours && self.base_is(&answer.url) => {
                     let secret = self.answer_challenge(answer.response, &mut exchange)?;
                     authorization = Some(secret);
+                }
+                200..=299 if answer.response.unsent => {
+                    // It cannot mean what it has not seen.
+                    let error = self.transport(call.operation, Failure::unsent(), tries);
+                    return Err(Outcome::Passing(error, None));
                 }
                 200..=299 => return Ok(answer),
                 416 if call.headers.iter().any(|(name, _)| *name == "range") => return Ok(answer),
@@ -266,6 +268,12 @@ impl Session<'_> {
                 })?;
             let elapsed = started.elapsed().as_millis();
             log::debug!("{} {url}: {} in {elapsed} ms", call.method, response.status);
+            if response.status == 417 && response.asked {
+                // Who does not know the question is sent the body without it (RFC 9110, section 15.5.18).
+                self.shared.http.never_ask(&url);
+                response.discard();
+                continue;
+            }
             let read_only = call.method == Method::GET || call.method == Method::HEAD;
             // The others make a GET of anything (RFC 9110, section 15.4), which writes nothing.
             let redirects = match response.status {
@@ -319,7 +327,10 @@ impl Session<'_> {
         };
         match self.shared.http.send(profile, request) {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) => Err(self.transport(operation, source, tries)),
+            Ok(Err(source)) => {
+                self.shared.check_cancelled()?;
+                Err(self.transport(operation, source, tries))
+            }
             Err(source) => Err(Error::Tls {
                 host: url.authority().to_owned(),
                 source: Box::new(source),
@@ -388,7 +399,10 @@ impl Session<'_> {
                 response.discard();
                 Ok(Ok(()))
             }
-            Ok(Err(failure)) => Ok(Err(failure)),
+            Ok(Err(failure)) => {
+                self.shared.check_cancelled()?;
+                Ok(Err(failure))
+            }
             Err(source) => Err(Error::Tls {
                 host: self.endpoint.host.clone(),
                 source: Box::new(source),
@@ -463,6 +477,9 @@ impl Session<'_> {
     }
 
     fn auth(&self, source: auth::Error) -> Outcome {
+        if let Err(cancelled) = self.shared.check_cancelled() {
+            return Outcome::Failed(cancelled);
+        }
         Outcome::Failed(Error::Auth(Box::new(source)))
     }
 
@@ -492,10 +509,7 @@ impl Session<'_> {
         let asked_for = response
             .header("retry-after")
             .and_then(|value| retry_after(value, SystemTime::now()));
-        let message = match response.read(MAX_MESSAGE) {
-            Ok((body, _)) => message(&body),
-            Err(_) => String::new(),
-        };
+        let message = message(&response.read_leniently(MAX_MESSAGE));
         let (host, operation) = (self.endpoint.host.clone(), call.operation.clone());
         if status == 404 {
             return Outcome::Failed(Error::NotFound {
@@ -537,22 +551,7 @@ impl Session<'_> {
 
 impl Shared {
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
-        match &self.cancelled.0 {
-            Some(cancelled) if cancelled() => Err(Error::Cancelled),
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn sleep(&self, delay: Duration) -> Result<(), Error> {
-        let until = Instant::now() + delay;
-        loop {
-            self.check_cancelled()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(NAP));
-        }
+        self.cancel.check().map_err(|_| Error::Cancelled)
     }
 }
 

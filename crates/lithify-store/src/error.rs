@@ -216,6 +216,9 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The work was stopped while it waited for another process.
+    #[error("cancelled")]
+    Cancelled,
     /// The caller gave up waiting for a blob.
     #[error("gave up waiting for another process that fetches {digest}")]
     AbandonedBlob {
@@ -228,6 +231,12 @@ pub enum Error {
         /// The entry waited for.
         key: EntryId,
     },
+}
+
+impl From<lithify_cancel::Cancelled> for Error {
+    fn from(_: lithify_cancel::Cancelled) -> Self {
+        Self::Cancelled
+    }
 }
 
 fn resumed_text(resumed: u64) -> String {

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lithify_cancel::CancelToken;
 use lithify_digest::Digest;
 
 use crate::error::{Context as _, Error};
@@ -24,6 +25,9 @@ pub(crate) const STORE_LOCK: &str = "store.lock";
 const BLOB_PREFIX: &str = "blob-";
 /// What the names of leases begin with.
 pub(crate) const LEASE_PREFIX: &str = "lease-";
+
+/// The longest pause between two attempts to get a lock.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Says that another process builds or fetches what this one needs.
 #[derive(Clone, Debug)]
@@ -56,12 +60,13 @@ impl KeyLock {
         locks: &Path,
         key: &Key,
         wait: Option<OnWait<'_>>,
+        cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let id = key.id();
         let abandoned = || Error::Abandoned { key: id };
         Ok(Self {
             key: key.clone(),
-            _lock: FileLock::acquire(locks.join(file_name(id)), wait, &abandoned)?,
+            _lock: FileLock::acquire(locks.join(file_name(id)), wait, &abandoned, cancel)?,
         })
     }
 }
@@ -77,13 +82,14 @@ impl BlobLock {
         locks: &Path,
         digest: &Digest,
         wait: Option<OnWait<'_>>,
+        cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let path = locks.join(format!("{BLOB_PREFIX}{}.lock", flat_name(digest)));
         let abandoned = || Error::AbandonedBlob {
             digest: Box::new(*digest),
         };
         Ok(Self {
-            _lock: FileLock::acquire(path, wait, &abandoned)?,
+            _lock: FileLock::acquire(path, wait, &abandoned, cancel)?,
         })
     }
 }
@@ -101,13 +107,14 @@ impl FileLock {
         path: PathBuf,
         mut wait: Option<OnWait<'_>>,
         abandoned: &dyn Fn() -> Error,
+        cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let start = Instant::now();
         loop {
             let file = open_lock(&path)?;
             let file = match &mut wait {
-                None => Locked::exclusive(file).context("lock", &path)?,
-                Some(wait) => lock_polling(file, &path, abandoned, start, *wait)?,
+                None => lock_until(file, &path, Kind::Exclusive, cancel)?,
+                Some(wait) => lock_polling(file, &path, abandoned, start, *wait, cancel)?,
             };
             if sys::is_at(&file, &path).context("look at", &path)? {
                 return Ok(Self { path, _file: file });
@@ -130,6 +137,7 @@ fn lock_polling(
     abandoned: &dyn Fn() -> Error,
     start: Instant,
     wait: OnWait<'_>,
+    cancel: &CancelToken,
 ) -> Result<Locked, Error> {
     let mut pause = Duration::from_millis(1);
     loop {
@@ -144,8 +152,38 @@ fn lock_polling(
         if wait(&waiting).is_break() {
             return Err(abandoned());
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        cancel.wait(pause)?;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// How a file is locked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Exclusive,
+    Shared,
+}
+
+/// Waits for the lock of an open file or directory as long as the work goes on: asks again and again, since nothing wakes
+/// who waits for the system.
+pub(crate) fn lock_until(
+    mut file: File,
+    path: &Path,
+    kind: Kind,
+    cancel: &CancelToken,
+) -> Result<Locked, Error> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let locked = match kind {
+            Kind::Exclusive => Locked::try_exclusive(file),
+            Kind::Shared => Locked::try_shared(file),
+        };
+        file = match locked.context("lock", path)? {
+            Ok(locked) => return Ok(locked),
+            Err(file) => file,
+        };
+        cancel.wait(pause)?;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -227,9 +265,9 @@ pub(crate) struct StoreLock {
 }
 
 impl StoreLock {
-    pub(crate) fn acquire(locks: &Path) -> Result<Self, Error> {
+    pub(crate) fn acquire(locks: &Path, cancel: &CancelToken) -> Result<Self, Error> {
         let path = locks.join(STORE_LOCK);
-        let file = Locked::exclusive(open_lock(&path)?).context("lock", &path)?;
+        let file = lock_until(open_lock(&path)?, &path, Kind::Exclusive, cancel)?;
         Ok(Self { _file: file })
     }
 }
@@ -242,15 +280,15 @@ pub(crate) struct BlobsLock {
 }
 
 impl BlobsLock {
-    pub(crate) fn shared(blobs: &Path) -> Result<Self, Error> {
+    pub(crate) fn shared(blobs: &Path, cancel: &CancelToken) -> Result<Self, Error> {
         let file = sys::open_dir(blobs).context("open", blobs)?;
-        let file = Locked::shared(file).context("lock", blobs)?;
+        let file = lock_until(file, blobs, Kind::Shared, cancel)?;
         Ok(Self { _file: file })
     }
 
-    pub(crate) fn exclusive(blobs: &Path) -> Result<Self, Error> {
+    pub(crate) fn exclusive(blobs: &Path, cancel: &CancelToken) -> Result<Self, Error> {
         let file = sys::open_dir(blobs).context("open", blobs)?;
-        let file = Locked::exclusive(file).context("lock", blobs)?;
+        let file = lock_until(file, blobs, Kind::Exclusive, cancel)?;
         Ok(Self { _file: file })
     }
 }

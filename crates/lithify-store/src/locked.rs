@@ -13,18 +13,6 @@ use std::ops::Deref;
 pub(crate) struct Locked(File);
 
 impl Locked {
-    /// Waits for the exclusive lock.
-    pub(crate) fn exclusive(file: File) -> io::Result<Self> {
-        waited(|| file.lock())?;
-        Ok(Self(file))
-    }
-
-    /// Waits for a shared lock.
-    pub(crate) fn shared(file: File) -> io::Result<Self> {
-        waited(|| file.lock_shared())?;
-        Ok(Self(file))
-    }
-
     /// Takes the exclusive lock if nobody has any; the file comes back if somebody has.
     pub(crate) fn try_exclusive(file: File) -> io::Result<Result<Self, File>> {
         let result = file.try_lock();
@@ -53,15 +41,6 @@ impl Drop for Locked {
     }
 }
 
-fn waited(mut lock: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    loop {
-        match lock() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
 fn tried(file: File, result: Result<(), TryLockError>) -> io::Result<Result<Locked, File>> {
     match result {
         Ok(()) => Ok(Ok(Locked(file))),
@@ -81,7 +60,7 @@ mod tests {
         let path = directory.path().join("lock");
         let file = File::create(&path).unwrap();
         let childs = file.try_clone().unwrap();
-        let locked = Locked::exclusive(file).unwrap();
+        let locked = Locked::try_exclusive(file).unwrap().unwrap();
         let other = || File::open(&path).unwrap();
         assert!(Locked::try_shared(other()).unwrap().is_err());
         drop(locked);

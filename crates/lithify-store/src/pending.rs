@@ -55,7 +55,7 @@ impl Store {
     /// [`Error::Abandoned`] when `on_wait` breaks, else as [`Store::lock`].
     pub fn lock_with(&self, key: &Key, on_wait: Option<OnWait<'_>>) -> Result<KeyLock, Error> {
         self.writable()?;
-        KeyLock::acquire(&self.at(LOCKS), key, on_wait)
+        KeyLock::acquire(&self.at(LOCKS), key, on_wait, &self.cancel)
     }
 
     /// Locks several keys, in an order that is the same for all: processes that need some of the same never wait for

@@ -6,11 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lithify_cancel::CancelToken;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error};
-use crate::lock::StoreLock;
-use crate::locked::Locked;
+use crate::lock::{Kind, StoreLock, lock_until};
 use crate::record::unseal_version;
 use crate::seal::{self, RecordError};
 use crate::temp::{publish, publish_as};
@@ -107,6 +107,7 @@ impl OpenOptions {
 pub struct Store {
     root: Arc<PathBuf>,
     read_only: bool,
+    pub(crate) cancel: CancelToken,
 }
 
 /// What `lithify-store.json` says. Every version keeps the form of the record and this member.
@@ -125,11 +126,24 @@ impl Store {
     /// - [`Error::ReadOnly`], [`Error::Permission`]: it cannot be written, and has to be.
     /// - [`Error::Full`], [`Error::Io`]: the system said so.
     pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self, Error> {
+        Self::open_until(path, options, &CancelToken::new())
+    }
+
+    /// As [`open`](Self::open); whatever waits for another process, here and later, gives up when the work is stopped.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::Cancelled`].
+    pub fn open_until(
+        path: impl AsRef<Path>,
+        options: OpenOptions,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
         let path = path.as_ref();
         let root = std::path::absolute(path).context("find", path)?;
         let mut store = Self {
             root: Arc::new(root),
             read_only: options.access == Access::ReadOnly,
+            cancel: cancel.clone(),
         };
         match store.check_version() {
             Ok(()) => {}
@@ -196,7 +210,7 @@ impl Store {
     }
 
     pub(crate) fn lock_store(&self) -> Result<StoreLock, Error> {
-        StoreLock::acquire(&self.at(LOCKS))
+        StoreLock::acquire(&self.at(LOCKS), &self.cancel)
     }
 
     fn check_writable(&self) -> Result<(), Error> {
@@ -252,7 +266,7 @@ impl Store {
             other => other.context("create", root)?,
         }
         let handle = File::open(root).context("open", root)?;
-        let _held = Locked::exclusive(handle).context("lock", root)?;
+        let _held = lock_until(handle, root, Kind::Exclusive, &self.cancel)?;
         match self.check_version() {
             // Another process made it while this one waited.
             Ok(()) => return Ok(()),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::{Cancelled, Checked};
 use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
 use lithify_layer::{Holes, TarWriter, WriteError};
@@ -89,6 +90,16 @@ pub fn commit(
     options: &CommitOptions,
     read: &ReadOptions,
 ) -> Result<CommitReport, Error> {
+    commit_to(upper, base, destination, options, read).map_err(|e| read.reason(e))
+}
+
+fn commit_to(
+    upper: &Path,
+    base: Option<&Image>,
+    destination: &str,
+    options: &CommitOptions,
+    read: &ReadOptions,
+) -> Result<CommitReport, Error> {
     let refused = || Error::CommitDestination {
         name: destination.to_owned(),
     };
@@ -120,14 +131,15 @@ pub fn commit(
         false => Writer::create(&path),
     }
     .map_err(layout)?
-    .durable(options.durable);
+    .durable(options.durable)
+    .until(&read.cancel);
 
     let mut layers = Vec::new();
     for index in 0..base.layers().len() {
-        layers.push(copy_layer(base, index, &mut writer)?);
+        layers.push(copy_layer(base, index, &mut writer, read)?);
     }
-    let mut blob = &scratch;
-    blob.rewind().map_err(Error::Scratch)?;
+    let mut blob = Checked::new(&scratch, &read.cancel);
+    (&scratch).rewind().map_err(Error::Scratch)?;
     let descriptor = writer
         .put_reader(layer.media_type, &mut blob)
         .map_err(layout)?;
@@ -204,10 +216,7 @@ impl Layer {
             Some(false) => OverlayAttributes::Trusted,
         };
         let mut scanner = UpperScanner::open(upper, scan)?;
-        let out = Cancellable {
-            inner: io::BufWriter::with_capacity(1 << 20, scratch),
-            cancel: &read.cancel,
-        };
+        let out = Checked::new(io::BufWriter::with_capacity(1 << 20, scratch), &read.cancel);
         let failed = |e: WriteError| match e {
             WriteError::Write(_) if read.cancel.is_cancelled() => Error::Cancelled,
             WriteError::Write(e) => Error::Scratch(e),
@@ -223,10 +232,13 @@ impl Layer {
         let encoder = Encoder::new(out, options.compression).map_err(Error::Scratch)?;
         let mut tar = TarWriter::new(encoder).holes(holes);
         while let Some(entry) = scanner.next_entry()? {
+            if read.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
             tar.append(&entry).map_err(failed)?;
             if matches!(entry.kind, EntryKind::File { .. }) {
                 scanner
-                    .copy_into(&mut Data(&mut tar))
+                    .copy_into(&mut Data(&mut tar, &read.cancel))
                     .map_err(|e| match e {
                         lithify_hostfs::CopyError::Sink(e) => failed(e),
                         lithify_hostfs::CopyError::Scan(e) => Error::Scan(e),
@@ -250,27 +262,8 @@ impl Layer {
     }
 }
 
-/// An output that fails once the work is cancelled.
-struct Cancellable<'a, W> {
-    inner: W,
-    cancel: &'a CancelToken,
-}
-
-impl<W: Write> Write for Cancellable<'_, W> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match self.cancel.is_cancelled() {
-            true => Err(io::Error::other("cancelled")),
-            false => self.inner.write(data),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 /// Data of files, into the tar.
-struct Data<'a, W: Write>(&'a mut TarWriter<W>);
+struct Data<'a, W: Write>(&'a mut TarWriter<W>, &'a CancelToken);
 
 impl<W: Write> ContentSink for Data<'_, W> {
     type Error = lithify_layer::WriteError;
@@ -280,6 +273,8 @@ impl<W: Write> ContentSink for Data<'_, W> {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), Self::Error> {
+        let stopped = |cancelled: Cancelled| lithify_layer::WriteError::Write(cancelled.into());
+        self.1.check().map_err(stopped)?;
         self.0.data(data)
     }
 
@@ -293,6 +288,7 @@ fn copy_layer(
     base: &lithify_oci::Image,
     index: usize,
     writer: &mut Writer,
+    read: &ReadOptions,
 ) -> Result<Descriptor, Error> {
     let layer = &base.layers()[index];
     let kind = layer.media_type.as_deref().map(LayerMediaType::of);
@@ -325,7 +321,7 @@ fn copy_layer(
     let blob = base.open_layer(index).map_err(open)?;
     let expected = layer.digest.unwrap_or(layer.diff_id);
     let mut reader = Hashed {
-        inner: blob.into_reader(),
+        inner: Box::new(Checked::new(blob.into_reader(), &read.cancel)),
         hasher: Hasher::new(expected.algorithm()),
     };
     let mut descriptor = writer

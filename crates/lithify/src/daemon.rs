@@ -1,12 +1,11 @@
 //! Images of a daemon on this machine.
 
-use std::io::{self, Read};
-
+use lithify_cancel::Checked;
 use lithify_oci::archive::Archive;
 use lithify_oci::source::DaemonImage;
 use lithify_registry::daemon::{Daemon, DaemonError};
 
-use crate::{CancelToken, Error, ReadOptions};
+use crate::{Error, ReadOptions};
 
 /// Has a daemon save an image into a file without a name, and opens it there.
 pub(crate) fn open(
@@ -15,18 +14,19 @@ pub(crate) fn open(
     open: &lithify_oci::OpenOptions,
     options: &ReadOptions,
 ) -> Result<lithify_oci::Image, Error> {
-    let daemon = Daemon::connect(&options.daemon)?;
+    let daemon =
+        Daemon::connect_until(&options.daemon, &options.cancel).map_err(|e| options.reason(e))?;
     // Older daemons say only here in so many words that there is no such image.
-    let info = daemon.inspect(image)?;
+    let info = daemon.inspect(image).map_err(|e| options.reason(e))?;
     log::info!(
         "the daemon at {} saves {name} ({})",
         daemon.socket().display(),
         info.id.escape_debug()
     );
-    let saved = Cancellable {
-        inner: daemon.save(image)?,
-        cancel: options.cancel.clone(),
-    };
+    let saved = Checked::new(
+        daemon.save(image).map_err(|e| options.reason(e))?,
+        &options.cancel,
+    );
     let archive = Archive::from_reader(saved, &open.limits).map_err(|error| {
         if options.cancel.is_cancelled() {
             return Error::Cancelled;
@@ -56,20 +56,5 @@ fn failed(name: &str, error: lithify_oci::archive::Error) -> Error {
             name: name.to_owned(),
             source: Box::new(lithify_oci::archive::Error::Read { source }),
         },
-    }
-}
-
-/// A reader that stops when the work is.
-struct Cancellable<R> {
-    inner: R,
-    cancel: CancelToken,
-}
-
-impl<R: Read> Read for Cancellable<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.cancel.is_cancelled() {
-            true => Err(io::Error::other("stopped")),
-            false => self.inner.read(buffer),
-        }
     }
 }

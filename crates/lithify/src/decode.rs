@@ -256,7 +256,7 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
         read: 0,
         reported: 0,
     };
-    Ok(match image.open_layer(index)? {
+    Ok(match image.open_layer(index, &options.cancel)? {
         LayerInput::Native(mut blob) => {
             blob.reader = Box::new(counting(blob.reader));
             Reader::Native(Box::new(NativeReader(blob)))

@@ -4,7 +4,6 @@
 //! store beside the output, which goes away with the build. So does everything if no store is wanted.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lithify_digest::Digest;
@@ -65,8 +64,16 @@ impl StoreChoice {
     /// # Errors
     /// [`Error::Store`] when there is none or it cannot be used; [`Error::NoStoreDirectory`] for none at all.
     pub fn open(&self, options: OpenOptions) -> Result<Store, Error> {
+        self.open_until(options, &CancelToken::new())
+    }
+
+    /// As [`open`](Self::open); whatever waits for another process gives up when the work is stopped.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::Cancelled`].
+    pub fn open_until(&self, options: OpenOptions, cancel: &CancelToken) -> Result<Store, Error> {
         let (path, _) = self.directory()?.ok_or(Error::NoStoreDirectory)?;
-        Ok(Store::open(path, options)?)
+        Ok(Store::open_until(path, options, cancel)?)
     }
 }
 
@@ -81,13 +88,17 @@ pub(crate) struct Depot {
 
 impl Depot {
     /// Opens the store, or makes it. A scratch store is made in the directory of `beside`.
-    pub(crate) fn open(choice: &StoreChoice, beside: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(
+        choice: &StoreChoice,
+        beside: &Path,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
         let found = match choice.directory() {
             Ok(None) | Err(Error::NoStoreDirectory) => None,
             Err(e) => return Err(e),
             Ok(Some((path, asked_for))) => {
                 let options = OpenOptions::new().create(true).access(Access::Preferred);
-                match Store::open(path, options) {
+                match Store::open_until(path, options, cancel) {
                     Ok(store) => Some(store),
                     // A default nobody asked for is no reason to fail.
                     Err(e) if !asked_for && cannot_be(&e) => None,
@@ -106,9 +117,10 @@ impl Depot {
         Ok(Self {
             found,
             // Not the scratch directory itself: that is locked, and whoever makes a store locks its directory.
-            made: Store::open(
+            made: Store::open_until(
                 scratch.path().join("store"),
                 OpenOptions::new().create(true),
+                cancel,
             )?,
             scratch: Some(scratch),
         })
@@ -141,19 +153,8 @@ impl Depot {
     }
 
     /// Waits for the right to make what has these keys.
-    pub(crate) fn lock_all(
-        &self,
-        keys: &[Key],
-        cancel: &CancelToken,
-    ) -> Result<Vec<KeyLock>, Error> {
-        let mut wait = |_: &lithify_store::Waiting| match cancel.is_cancelled() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        match self.made.lock_all(keys, Some(&mut wait)) {
-            Err(lithify_store::Error::Abandoned { .. }) => Err(Error::Cancelled),
-            other => Ok(other?),
-        }
+    pub(crate) fn lock_all(&self, keys: &[Key]) -> Result<Vec<KeyLock>, Error> {
+        Ok(self.made.lock_all(keys, None)?)
     }
 }
 

@@ -329,7 +329,7 @@ pub enum Error {
     },
     /// The store cannot do what it was asked.
     #[error(transparent)]
-    Store(#[from] lithify_store::Error),
+    Store(lithify_store::Error),
     /// Nothing says where the store is.
     #[error("there is no place for a store: set LITHIFY_STORE or HOME, or name a directory")]
     NoStoreDirectory,
@@ -708,6 +708,15 @@ fn came_wrong(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
+}
+
+impl From<lithify_store::Error> for Error {
+    fn from(error: lithify_store::Error) -> Self {
+        match error {
+            lithify_store::Error::Cancelled => Self::Cancelled,
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl From<lithify_registry::Error> for Error {

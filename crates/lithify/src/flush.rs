@@ -30,6 +30,12 @@ impl Flusher {
         Ok(Self { stop, thread })
     }
 
+    /// Stops without waiting for what is on its way to the disk: for a file nobody wants any more.
+    pub(crate) fn abandon(self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+
     /// Stops; what was written may still need a last sync.
     ///
     /// # Errors

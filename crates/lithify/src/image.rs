@@ -1,9 +1,9 @@
 //! An opened image, whatever it came from.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::Interruptible;
 use lithify_layer::Names;
 use lithify_oci::LayerKind;
 use lithify_oci::manifest::Compression;
@@ -12,7 +12,7 @@ use lithify_oci::source::{Selector, Source, TarInput};
 
 use crate::description::{Description, LayerDescription, PlatformDescription, ReferrerDescription};
 use crate::native::{NativeBlob, Sniffed, sniff};
-use crate::{Error, ReadOptions};
+use crate::{CancelToken, Error, ReadOptions};
 
 /// An image: some layers and, unless it is a bare root filesystem, a configuration.
 ///
@@ -70,6 +70,10 @@ impl Image {
     /// [`Error::Name`] and [`Error::UnsupportedSource`] for a name that cannot be opened, [`Error::Open`] and
     /// [`Error::Input`] for what is wrong with the image.
     pub fn open(name: &str, options: &ReadOptions) -> Result<Self, Error> {
+        Self::open_any(name, options).map_err(|e| options.reason(e))
+    }
+
+    fn open_any(name: &str, options: &ReadOptions) -> Result<Self, Error> {
         let source: Source = name.parse()?;
         let unsupported = |hint| Error::UnsupportedSource {
             name: name.to_owned(),
@@ -79,7 +83,8 @@ impl Image {
             Source::Oci { .. } | Source::OciArchive { .. } | Source::DockerArchive { .. } => {
                 let mut open = lithify_oci::OpenOptions::default()
                     .with_limits(options.limits.image.clone())
-                    .preferring(options.layers);
+                    .preferring(options.layers)
+                    .until(&options.cancel);
                 open.platform.clone_from(&options.platform);
                 let image = lithify_oci::open(&source, &open).map_err(|e| Error::Open {
                     name: name.to_owned(),
@@ -107,9 +112,10 @@ impl Image {
                 Origin::of(crate::daemon::open(name, image, &open, options)?)
             }
             Source::Docker(reference) => {
-                let located = options
-                    .registries
-                    .locate(reference, &options.limits.image)?;
+                let located =
+                    options
+                        .registries
+                        .locate(reference, &options.limits.image, &options.cancel)?;
                 return Self::of_located(name, located, options);
             }
             Source::Name(reference) => return crate::transfer::open_name(name, reference, options),
@@ -291,7 +297,11 @@ impl Image {
     }
 
     /// Opens a layer for reading.
-    pub(crate) fn open_layer(&self, index: usize) -> Result<LayerInput, Error> {
+    pub(crate) fn open_layer(
+        &self,
+        index: usize,
+        cancel: &CancelToken,
+    ) -> Result<LayerInput, Error> {
         let unknown = lithify_layer::Expected::nothing();
         Ok(match &self.origin {
             Origin::Oci(image) => {
@@ -322,8 +332,11 @@ impl Image {
             Origin::Rootfs(path) => LayerInput::Directory(path.clone()),
             Origin::Tar(input) => {
                 let tar: Box<dyn Read + Send> = match input {
-                    TarInput::File(path) => Box::new(open_file(path)?),
-                    _ => Box::new(std::io::stdin()),
+                    TarInput::File(path) => open_file(path, cancel)?,
+                    _ => Box::new(
+                        Interruptible::stdin(cancel)
+                            .map_err(|e| Error::input(Path::new("standard input"), e))?,
+                    ),
                 };
                 let Sniffed { reader, erofs } = sniff(tar);
                 match erofs {
@@ -454,6 +467,10 @@ pub(crate) fn compression(
     }
 }
 
-fn open_file(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|e| Error::input(path, e))
+fn open_file(path: &Path, cancel: &CancelToken) -> Result<Box<dyn Read + Send>, Error> {
+    let opened = Interruptible::open(path, cancel).map_err(|e| Error::input(path, e))?;
+    Ok(match opened.into_regular() {
+        Ok(file) => Box::new(file),
+        Err(pipe) => Box::new(pipe),
+    })
 }

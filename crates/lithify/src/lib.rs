@@ -75,7 +75,7 @@ pub use encode::LayerCompression;
 pub use error::{Error, Operation};
 pub use image::{Image, store_name};
 pub use listing::{ListedEntry, Listing};
-pub use lithify_layer::CancelToken;
+pub use lithify_cancel::{CancelToken, OutputPipe};
 pub use lithify_oci::LayerKind;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::Source;

@@ -66,12 +66,14 @@ impl Subject {
                 Some(layers.path()),
                 &mount,
             )?),
-            Self::Image(image) => match Depot::open(&options.store, &scratch_place())? {
-                depot if depot.keeps().is_some() && image.oci().is_some() => {
-                    mount_layers(image, &depot, directory, &mount, options.drop_xattrs, read)
+            Self::Image(image) => {
+                match Depot::open(&options.store, &scratch_place(), &read.cancel)? {
+                    depot if depot.keeps().is_some() && image.oci().is_some() => {
+                        mount_layers(image, &depot, directory, &mount, options.drop_xattrs, read)
+                    }
+                    _ => mount_flat(image, directory, &mount, options.drop_xattrs, read),
                 }
-                _ => mount_flat(image, directory, &mount, options.drop_xattrs, read),
-            },
+            }
         }
     }
 }

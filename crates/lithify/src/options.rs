@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lithify_oci::{LayerKind, Platform};
 use lithify_registry::daemon::DaemonOptions;
 
-use crate::{CancelToken, Progress, PullPolicy, Registries, Silent, StoreChoice};
+use crate::{CancelToken, Error, Progress, PullPolicy, Registries, Silent, StoreChoice};
 
 /// Bounds on what an image may contain: of its documents and of its layers.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ pub struct ReadOptions {
     pub daemon: DaemonOptions,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
-    /// Stops the work. What waits for a registry stops by [`ClientOptions::cancelled`](lithify_registry::ClientOptions).
+    /// Stops the work, wherever it waits.
     pub cancel: CancelToken,
 }
 
@@ -141,6 +141,14 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
+    /// Why something failed: because the work was stopped, if it was.
+    pub(crate) fn reason(&self, error: impl Into<Error>) -> Error {
+        match self.cancel.is_cancelled() {
+            true => Error::Cancelled,
+            false => error.into(),
+        }
+    }
+
     /// The number of threads to use.
     pub(crate) fn threads(&self) -> usize {
         self.jobs

@@ -124,8 +124,7 @@ impl PendingFile {
 impl Drop for PendingFile {
     fn drop(&mut self) {
         if let Some(flusher) = self.flusher.take() {
-            // The build failed already; that is the error to report.
-            flusher.finish().ok();
+            flusher.abandon();
         }
         if let Some(name) = &self.name {
             fs::remove_file(name).ok();

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_oci::{Limits, Located, Reference};
 use lithify_registry::config::{Config, Environment};
 use lithify_registry::{Client, ClientOptions, Repository, RepositoryContent};
 
-use crate::Error;
+use crate::{CancelToken, Error};
 
 /// Blobs transferred at the same time, unless something else is asked for.
 const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(4).unwrap();
@@ -16,11 +16,12 @@ const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// What says how registries are talked to, once one is needed.
 type Options = dyn Fn() -> Result<ClientOptions, lithify_registry::Error> + Send + Sync;
 
-/// How registries are talked to. Clones share connections and tokens.
+/// How registries are talked to. Clones share connections and tokens, among work that is stopped together.
 #[derive(Clone)]
 pub struct Registries {
     options: Arc<Options>,
-    client: Arc<OnceLock<Client>>,
+    /// With what stops them.
+    clients: Arc<Mutex<Vec<(CancelToken, Client)>>>,
 }
 
 impl Default for Registries {
@@ -35,9 +36,7 @@ impl Default for Registries {
 
 impl fmt::Debug for Registries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registries")
-            .field("client", &self.client)
-            .finish_non_exhaustive()
+        f.debug_struct("Registries").finish_non_exhaustive()
     }
 }
 
@@ -56,30 +55,50 @@ impl Registries {
     ) -> Self {
         Self {
             options: Arc::new(options),
-            client: Arc::default(),
+            clients: Arc::default(),
         }
     }
 
-    /// The client.
+    /// The client for work that is stopped by `cancel`; that of [`ClientOptions::cancel`] does not count.
     ///
     /// # Errors
     /// [`Error::Registry`] for a configuration that cannot be used.
-    pub fn client(&self) -> Result<&Client, Error> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
+    pub fn client(&self, cancel: &CancelToken) -> Result<Client, Error> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = clients.iter().find(|(token, _)| token == cancel) {
+            return Ok(client.clone());
         }
-        let client = Client::new((self.options)()?)?;
-        Ok(self.client.get_or_init(|| client))
+        let mut options = (self.options)()?;
+        options.cancel = cancel.clone();
+        let client = Client::new(options)?;
+        // One that is stopped is of no use to anybody.
+        clients.retain(|(token, _)| !token.is_cancelled());
+        clients.push((cancel.clone(), client.clone()));
+        Ok(client)
     }
 
-    pub(crate) fn repository(&self, reference: &Reference) -> Result<Repository, Error> {
-        Ok(self.client()?.repository(reference)?)
+    pub(crate) fn repository(
+        &self,
+        reference: &Reference,
+        cancel: &CancelToken,
+    ) -> Result<Repository, Error> {
+        Ok(self.client(cancel)?.repository(reference)?)
     }
 
     /// Looks up what a reference names.
-    pub(crate) fn locate(&self, reference: &Reference, limits: &Limits) -> Result<Located, Error> {
-        let repository = self.repository(reference)?;
-        Ok(RepositoryContent::locate(&repository, reference, limits)?)
+    pub(crate) fn locate(
+        &self,
+        reference: &Reference,
+        limits: &Limits,
+        cancel: &CancelToken,
+    ) -> Result<Located, Error> {
+        let repository = self.repository(reference, cancel)?;
+        RepositoryContent::locate(&repository, reference, limits).map_err(|error| {
+            match cancel.is_cancelled() {
+                true => Error::Cancelled,
+                false => error.into(),
+            }
+        })
     }
 
     /// How many blobs to transfer at the same time: as many as wanted, unless less is configured for one of these
@@ -88,10 +107,11 @@ impl Registries {
         &self,
         wanted: Option<NonZeroUsize>,
         references: impl IntoIterator<Item = &'a Reference>,
+        cancel: &CancelToken,
     ) -> Result<NonZeroUsize, Error> {
         let mut most = wanted.unwrap_or(AT_A_TIME);
         for reference in references {
-            let configured = self.repository(reference)?.max_connections();
+            let configured = self.repository(reference, cancel)?.max_connections();
             most = configured
                 .and_then(NonZeroUsize::new)
                 .map_or(most, |n| n.min(most));

@@ -1,6 +1,6 @@
 //! `lithify build`.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use lithify::{BuildOptions, Description, Image, LeftOutReason, Output};
@@ -23,6 +23,11 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         true => Output::Stdout,
         false => Output::Path(args.output),
     };
+    if output == Output::Stdout && std::io::stdout().is_terminal() {
+        return Err(Failure::Usage(
+            "a terminal cannot show a tar: send `-o -` into a pipe or file (`| tar t`), or name a file with -o".into(),
+        ));
+    }
     if args.json && output == Output::Stdout {
         return Err(Failure::Usage(
             "--json and `-o -` both want standard output; name a file with -o".into(),

@@ -43,7 +43,11 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
             report.whiteouts + report.opaque,
         )?;
         if report.sockets > 0 {
-            eprintln!("lithify: {} sockets are left out", report.sockets);
+            writeln!(
+                std::io::stderr(),
+                "lithify: {} sockets are left out",
+                report.sockets
+            )?;
         }
     }
     Ok(())

@@ -49,6 +49,11 @@ impl From<lithify::Error> for Failure {
             | lithify::Error::OnePlatform { .. }
             | lithify::Error::TransferDestination { .. }
             | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
+            // Standard output is all that is written to and may be a pipe.
+            lithify::Error::Sink(source) => source.into(),
+            lithify::Error::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                Self::ClosedPipe
+            }
             error => Self::Library(Box::new(error)),
         }
     }
@@ -113,9 +118,10 @@ fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Render
         platform,
         store: args.store.choice(),
         pull: args.registry.policy,
-        registries: registry::registries(&args.registry)?,
+        registries: registry::registries(&args.registry, &renderer)?,
         jobs: args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n))),
         limits,
+        cancel: crate::signals::token(),
         progress: Arc::clone(&renderer) as Arc<dyn lithify::Progress>,
         ..ReadOptions::default()
     };
@@ -127,8 +133,10 @@ fn with_progress<T>(
     renderer: &Renderer,
     work: impl FnOnce() -> Result<T, lithify::Error>,
 ) -> Result<T, Failure> {
+    let at_work = crate::signals::at_work();
     let result = work();
     renderer.clear();
+    drop(at_work);
     Ok(result?)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use lithify::Registries;
 use lithify::registry::auth::{Credential, Credentials, Login};
@@ -10,6 +11,7 @@ use lithify::registry::{Client, ClientOptions, Secret};
 
 use super::Failure;
 use crate::args::{LoginArgs, LogoutArgs, RegistryArgs};
+use crate::progress::Renderer;
 
 fn failed(error: impl Into<lithify::registry::Error>) -> Failure {
     lithify::Error::from(error.into()).into()
@@ -28,7 +30,10 @@ fn config(file: Option<&Path>, insecure: bool) -> Result<Config, lithify::regist
 }
 
 /// How registries are talked to. Configurations are read when the first one is needed.
-pub(crate) fn registries(args: &RegistryArgs) -> Result<Registries, Failure> {
+pub(crate) fn registries(
+    args: &RegistryArgs,
+    renderer: &Arc<Renderer>,
+) -> Result<Registries, Failure> {
     let mut credentials = Credentials::new(Environment::of_process());
     if let Some(file) = &args.authfile {
         credentials = credentials.with_file(file);
@@ -42,9 +47,12 @@ pub(crate) fn registries(args: &RegistryArgs) -> Result<Registries, Failure> {
         credentials = credentials.with_credential_for_all(credential);
     }
     let (file, insecure, retries) = (args.registries.clone(), args.insecure, args.retries);
+    let renderer = Arc::clone(renderer);
     Ok(Registries::configured_by(move || {
+        let renderer = Arc::clone(&renderer);
         let mut options = ClientOptions::new(config(file.as_deref(), insecure)?);
         options.credentials = credentials.clone();
+        options.on_pause = Some(Arc::new(move |pause| renderer.pause(pause)));
         if let Some(retries) = retries {
             options.retry.retries = retries;
         }
@@ -95,9 +103,12 @@ fn ask_password() -> Result<Secret, Failure> {
             .map_err(|e| Failure::Other(format!("cannot hide the password: {e}")))
     };
     write!(std::io::stderr(), "Password: ").ok();
+    // Whatever happens from here on, the terminal is left as it was.
+    crate::signals::restore_terminal(Some(before.clone()));
     set(&hidden)?;
     let password = password_from_stdin();
     set(&before)?;
+    crate::signals::restore_terminal(None);
     writeln!(std::io::stderr()).ok();
     password
 }
@@ -105,7 +116,9 @@ fn ask_password() -> Result<Secret, Failure> {
 pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
     let environment = Environment::of_process();
     // Who cannot store it need not be asked for it.
-    let login = Login::new(&environment, args.authfile.as_deref()).map_err(stored)?;
+    let login = Login::new(&environment, args.authfile.as_deref())
+        .map_err(stored)?
+        .until(&crate::signals::token());
     let username = match &args.username {
         Some(username) => username.clone(),
         None => ask("Username")?,
@@ -119,11 +132,16 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
     let mut options = ClientOptions::new(config);
     options.credentials =
         Credentials::new(Environment::empty()).with_credential_for_all(credential.clone());
+    options.cancel = crate::signals::token();
+    let renderer = Renderer::new(quiet);
+    options.on_pause = Some(Arc::new(move |pause| renderer.pause(pause)));
+    let at_work = crate::signals::at_work();
     let host = args.registry.split('/').next().unwrap_or(&args.registry);
     Client::new(options)
         .and_then(|client| client.check_login(host))
         .map_err(failed)?;
     let place = login.store(&args.registry, &credential).map_err(stored)?;
+    drop(at_work);
     if !quiet {
         let registry = args.registry.escape_debug();
         writeln!(std::io::stdout(), "{registry}: stored in {place}")?;
@@ -133,8 +151,12 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
 
 pub(crate) fn logout(args: &LogoutArgs, quiet: bool) -> Result<(), Failure> {
     let environment = Environment::of_process();
-    let login = Login::new(&environment, args.authfile.as_deref()).map_err(stored)?;
+    let login = Login::new(&environment, args.authfile.as_deref())
+        .map_err(stored)?
+        .until(&crate::signals::token());
+    let at_work = crate::signals::at_work();
     let removed = login.remove(&args.registry).map_err(stored)?;
+    drop(at_work);
     let registry = args.registry.escape_debug();
     if removed.sources.is_empty() {
         return Err(Failure::Other(format!("nothing is stored for {registry}")));

@@ -12,7 +12,7 @@ use crate::args::{FsckArgs, GcArgs, RmArgs, StoreListArgs};
 use crate::human;
 
 fn open(choice: &StoreChoice, options: OpenOptions) -> Result<Store, Failure> {
-    Ok(choice.open(options)?)
+    Ok(choice.open_until(options, &crate::signals::token())?)
 }
 
 fn failed(error: lithify::store::Error) -> Failure {
@@ -117,7 +117,7 @@ pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
         writeln!(out, "{name}  {platform}  {digest}  {}", what.join(", "))?;
     }
     for line in damaged {
-        eprintln!("lithify: {line}; run `lithify fsck`");
+        writeln!(std::io::stderr(), "lithify: {line}; run `lithify fsck`")?;
     }
     Ok(())
 }
@@ -170,7 +170,9 @@ pub(crate) fn gc(args: &GcArgs, quiet: bool) -> Result<(), Failure> {
         .dry_run(args.dry_run)
         .keep_bytes(args.keep_bytes)
         .quarantine(args.quarantine);
+    let at_work = crate::signals::at_work();
     let report = store.gc(&options).map_err(failed)?;
+    drop(at_work);
     if args.list.json {
         let entry = |info: &lithify::store::EntryInfo| {
             let format = info.record.as_ref().map(|r| r.key.format());

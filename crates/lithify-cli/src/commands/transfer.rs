@@ -94,9 +94,12 @@ pub(crate) fn print(
 pub(crate) fn tag(args: &TagArgs, quiet: bool) -> Result<(), Failure> {
     let read = ReadOptions {
         store: args.store.choice(),
+        cancel: crate::signals::token(),
         ..ReadOptions::default()
     };
+    let at_work = crate::signals::at_work();
     let (source, new) = lithify::tag(&args.image, &args.new, &read)?;
+    drop(at_work);
     if !quiet {
         let (source, new) = (source.escape_debug(), new.escape_debug());
         writeln!(std::io::stdout(), "{source} is {new} too")?;

@@ -13,6 +13,7 @@ mod daemon;
 mod debian;
 mod dir_roundtrip;
 mod drop_xattrs;
+mod interruption;
 mod layer_kinds;
 mod layer_tars;
 mod layers;

@@ -3,39 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lithify_cancel::{CancelToken, Cancelled};
+
 use super::BlobError;
 
-/// Stops the work it was given to, from any thread. Clones stop the same work.
-///
-/// A reader notices between two chunks (a quarter of a megabyte): not while it waits for a source that gives
-/// nothing, so sources that can hang need a time limit of their own.
-#[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
-
-impl CancelToken {
-    /// A token nobody has used yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Stops the work.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the work is to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn check(&self) -> Result<(), BlobError> {
-        if self.is_cancelled() {
-            Err(BlobError::Cancelled)
-        } else {
-            Ok(())
-        }
+impl From<Cancelled> for BlobError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
     }
 }
 
@@ -77,7 +51,7 @@ impl Control {
         if self.stop.load(Ordering::Relaxed) {
             Err(BlobError::Cancelled)
         } else {
-            self.cancel.check()
+            Ok(self.cancel.check()?)
         }
     }
 

@@ -23,7 +23,6 @@ mod source; // reading the blob with digest, size and cancellation
 mod zstd; // RFC 8878 frames
 
 pub(crate) use buffer::Chunk;
-pub use cancel::CancelToken;
 pub use compression::Compression;
 pub use error::{BlobError, Mismatch, ZstdFault};
 pub use foreign::ForeignFormat;

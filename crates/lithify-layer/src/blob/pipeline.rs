@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::cancel::{CancelToken, Control};
+use lithify_cancel::{CancelToken, Stopped};
+
+use super::cancel::Control;
 use super::producer::Producer;
 use super::{BlobError, Chunk, Expected, Verified};
 use crate::limits::Limits;
@@ -87,8 +89,10 @@ impl Pipeline {
                 Ok(None) => producer.verify(),
                 Err(error) => Err(producer.explain(error)),
             },
-            Mode::Threaded { chunks, .. } => match chunks.recv() {
+            Mode::Threaded { chunks, .. } => match self.control.cancel.receive(chunks, None) {
                 Ok(chunk) => return Ok(Some(chunk)),
+                // The thread may be in a read that lasts: it is left to end by itself.
+                Err(Stopped::Cancelled) => return Err(BlobError::Cancelled),
                 Err(_) => match std::mem::replace(&mut self.mode, Mode::Failed) {
                     Mode::Threaded { thread, .. } => thread
                         .join()

@@ -35,6 +35,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use lithify_cancel::CancelToken;
+
 use crate::Limits;
 use crate::blob::Blob;
 
@@ -72,7 +74,15 @@ impl Archive {
     /// # Errors
     /// [`Error`]; for a compressed archive the whole of it is read first.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, Error> {
-        Self::index(spool::open(path, limits)?, limits)
+        Self::open_until(path, limits, &CancelToken::new())
+    }
+
+    /// As [`open`](Self::open), until the work is stopped.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); when the work is stopped, one of [`Error::Read`] or [`Error::Decompress`].
+    pub fn open_until(path: &Path, limits: &Limits, cancel: &CancelToken) -> Result<Self, Error> {
+        Self::index(spool::open(path, limits, cancel)?, limits)
     }
 
     /// Copies what `reader` yields into a temporary file, decompressed, and indexes that.

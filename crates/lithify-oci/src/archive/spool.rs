@@ -1,9 +1,10 @@
 //! Getting at bytes that can be read at any position: the file itself, or its unpacked copy.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+
+use lithify_cancel::{CancelToken, Checked, Interruptible};
 
 use super::Error;
 use super::header::{BLOCK, Header};
@@ -20,9 +21,20 @@ enum Format {
 }
 
 /// Opens the archive, decompressing it if it is compressed, copying it if it is no seekable file.
-pub(super) fn open(path: &Path, limits: &Limits) -> Result<Arc<dyn ReadAt>, Error> {
+pub(super) fn open(
+    path: &Path,
+    limits: &Limits,
+    cancel: &CancelToken,
+) -> Result<Arc<dyn ReadAt>, Error> {
     let io = |action| move |source| Error::Io { action, source };
-    let file = File::open(path).map_err(io("open the archive"))?;
+    let file = match Interruptible::open(path, cancel)
+        .map_err(io("open the archive"))?
+        .into_regular()
+    {
+        Ok(file) => file,
+        // A pipe.
+        Err(pipe) => return receive(pipe, limits),
+    };
     let metadata = file.metadata().map_err(io("examine the archive"))?;
     if metadata.is_dir() {
         return Err(Error::IsDirectory);
@@ -32,10 +44,9 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<Arc<dyn ReadAt>, Erro
         let there = fill(&file, &mut head, 0).map_err(io("read the archive"))?;
         return match format(&head, there)? {
             Format::Plain => Ok(Arc::new(file)),
-            compressed => spool(decoder(compressed, file)?, limits),
+            compressed => spool(decoder(compressed, Checked::new(file, cancel))?, limits),
         };
     }
-    // A pipe.
     receive(file, limits)
 }
 

@@ -10,6 +10,7 @@ mod select;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lithify_cancel::CancelToken;
 use lithify_digest::Digest;
 
 use crate::archive::Archive;
@@ -37,6 +38,8 @@ pub struct OpenOptions {
     pub prefer: LayerKind,
     /// Bounds on what is read.
     pub limits: Limits,
+    /// Stops what takes long: copying an archive that is compressed, or comes through a pipe.
+    pub cancel: CancelToken,
 }
 
 impl OpenOptions {
@@ -51,6 +54,13 @@ impl OpenOptions {
     #[must_use]
     pub fn preferring(mut self, kind: LayerKind) -> Self {
         self.prefer = kind;
+        self
+    }
+
+    /// The same options for work that is stopped by this.
+    #[must_use]
+    pub fn until(mut self, cancel: &CancelToken) -> Self {
+        self.cancel = cancel.clone();
         self
     }
 
@@ -154,12 +164,26 @@ pub fn open(source: &Source, options: &OpenOptions) -> Result<Image, Error> {
 /// # Errors
 /// As [`open`]; [`Error::NoManifest`] for a docker-archive, which has none.
 pub fn locate(source: &Source, limits: &Limits) -> Result<Located, Error> {
+    locate_until(source, limits, &CancelToken::new())
+}
+
+/// As [`locate`], until the work is stopped.
+///
+/// # Errors
+/// As [`locate`]; when the work is stopped, one of an archive that could not be read.
+pub fn locate_until(
+    source: &Source,
+    limits: &Limits,
+    cancel: &CancelToken,
+) -> Result<Located, Error> {
     match source {
         Source::Oci { path, selector } => {
             oci::locate(Arc::new(Directory::open(path)?), selector.as_ref(), limits)
         }
         Source::OciArchive { path, selector } => {
-            let options = OpenOptions::default().with_limits(limits.clone());
+            let options = OpenOptions::default()
+                .with_limits(limits.clone())
+                .until(cancel);
             oci::locate(
                 Arc::new(open_archive(path, &options)?),
                 selector.as_ref(),
@@ -172,7 +196,7 @@ pub fn locate(source: &Source, limits: &Limits) -> Result<Located, Error> {
 }
 
 fn open_archive(path: &std::path::Path, options: &OpenOptions) -> Result<Archive, Error> {
-    Archive::open(path, &options.limits).map_err(|source| Error::Archive {
+    Archive::open_until(path, &options.limits, &options.cancel).map_err(|source| Error::Archive {
         path: path.to_owned(),
         source,
     })

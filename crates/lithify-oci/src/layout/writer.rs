@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::CancelToken;
 use lithify_digest::{Algorithm, Digest, Hasher};
 use serde::Serialize;
 
@@ -43,6 +44,28 @@ pub struct Writer {
     /// The `index.json` that is added to, as it stands.
     index: Option<serde_json::Map<String, serde_json::Value>>,
     durable: bool,
+    /// What goes again if the layout is not finished.
+    made: Option<Made>,
+    cancel: CancelToken,
+}
+
+/// What a writer made for its layout.
+#[derive(Clone, Copy, Debug)]
+enum Made {
+    /// The directory.
+    Directory,
+    /// What is in a directory that was empty.
+    Content,
+}
+
+/// A file that goes if it does not get its name.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It is not there any more once it has its name.
+        fs::remove_file(&self.0).ok();
+    }
 }
 
 /// How an image is entered in `index.json`.
@@ -79,7 +102,7 @@ impl Writer {
                 source,
             }
         };
-        match fs::create_dir(path) {
+        let made = match fs::create_dir(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let mut entries = fs::read_dir(path).map_err(io("list"))?;
                 if entries.next().is_some() {
@@ -87,9 +110,12 @@ impl Writer {
                         path: path.to_owned(),
                     });
                 }
+                Made::Content
             }
-            result => result.map_err(io("create the directory"))?,
-        }
+            result => result
+                .map(|()| Made::Directory)
+                .map_err(io("create the directory"))?,
+        };
         let blobs = path.join("blobs").join(Algorithm::Sha256.name());
         fs::create_dir_all(&blobs).map_err(|source| Error::Io {
             action: "create the directory",
@@ -102,6 +128,8 @@ impl Writer {
             next: 0,
             index: None,
             durable: false,
+            made: Some(made),
+            cancel: CancelToken::new(),
         };
         writer.write_file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         Ok(writer)
@@ -148,6 +176,8 @@ impl Writer {
             next: u64::from(std::process::id()) << 32,
             index: Some(index),
             durable: false,
+            made: None,
+            cancel: CancelToken::new(),
         })
     }
 
@@ -165,6 +195,8 @@ impl Writer {
             next: u64::from(std::process::id()) << 32,
             index: None,
             durable: false,
+            made: None,
+            cancel: CancelToken::new(),
         })
     }
 
@@ -172,6 +204,14 @@ impl Writer {
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
+        self
+    }
+
+    /// What a new layout has so far is kept when it is not finished, to be gone on with; nothing is when that is because
+    /// the work was stopped.
+    #[must_use]
+    pub fn until(mut self, cancel: &CancelToken) -> Self {
+        self.cancel = cancel.clone();
         self
     }
 
@@ -241,6 +281,7 @@ impl Writer {
             }
         };
         let mut file = fs::File::create_new(&temporary).map_err(io("create", &temporary))?;
+        let _unnamed = Temporary(temporary.clone());
         let algorithm = expected.map_or(Algorithm::Sha256, |e| e.digest.algorithm());
         let mut hasher = Hasher::new(algorithm);
         let mut size = 0u64;
@@ -263,7 +304,6 @@ impl Writer {
         if let Some(expected) = expected
             && (expected.digest, expected.size) != (digest, size)
         {
-            fs::remove_file(&temporary).map_err(io("remove", &temporary))?;
             return Err(Error::Content {
                 expected: Box::new(expected.clone()),
                 found: Box::new(digest),
@@ -324,7 +364,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(self) -> Result<(), Error> {
+    pub fn finish(mut self) -> Result<(), Error> {
         let mut index = self.json(&Index::new(self.manifests.clone()))?;
         if let Some(old) = self.index.clone() {
             index = self.joined(old, &index)?;
@@ -333,6 +373,7 @@ impl Writer {
             self.sync_directory("blobs/sha256")?;
         }
         self.write_file("index.json", &index)?;
+        self.made = None;
         match self.durable {
             true => self.sync_directory("."),
             false => Ok(()),
@@ -399,6 +440,7 @@ impl Writer {
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
         let temporary = self.path.join(format!("blobs/.new-{}", std::process::id()));
+        let _unnamed = Temporary(temporary.clone());
         fs::File::create(&temporary)
             .and_then(|mut file| {
                 file.write_all(bytes)?;
@@ -413,5 +455,29 @@ impl Writer {
                 path,
                 source,
             })
+    }
+}
+
+impl Drop for Writer {
+    /// Takes away what was begun and is of no use.
+    fn drop(&mut self) {
+        let Some(made) = self.made else { return };
+        let index = self.path.join("index.json");
+        if index.exists() {
+            return;
+        }
+        // In the order in which it can go; a blob keeps its directories, and so does whatever else came there.
+        if self.cancel.is_cancelled() {
+            fs::remove_dir_all(self.path.join("blobs")).ok();
+        }
+        let blobs = self.path.join("blobs").join(Algorithm::Sha256.name());
+        if fs::remove_dir(&blobs).is_err() && blobs.exists() {
+            return;
+        }
+        fs::remove_dir(self.path.join("blobs")).ok();
+        fs::remove_file(self.path.join("oci-layout")).ok();
+        if matches!(made, Made::Directory) {
+            fs::remove_dir(&self.path).ok();
+        }
     }
 }

@@ -22,6 +22,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
+use lithify_cancel::CancelToken;
+
 use super::credentials::{
     CredentialsError, HELPER_TIMEOUT, Helper, Key, Source, Text, locations, read, servers,
 };
@@ -57,6 +59,7 @@ pub struct Login {
     file: PathBuf,
     environment: Environment,
     limit: Duration,
+    cancel: CancelToken,
 }
 
 /// What was forgotten.
@@ -100,6 +103,7 @@ impl Login {
             file,
             environment: environment.clone(),
             limit: HELPER_TIMEOUT,
+            cancel: CancelToken::new(),
         })
     }
 
@@ -107,6 +111,13 @@ impl Login {
     #[must_use]
     pub fn with_helper_timeout(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Helpers are ended, and locks not waited for, when the work is stopped.
+    #[must_use]
+    pub fn until(mut self, cancel: &CancelToken) -> Self {
+        self.cancel = cancel.clone();
         self
     }
 
@@ -128,7 +139,7 @@ impl Login {
     ) -> Result<Source, CredentialsError> {
         let key = key(registry)?;
         let entry = entry(credential)?;
-        let target = Target::open(&self.file)?;
+        let target = Target::open(&self.file, &self.cancel)?;
         let mut document = Document::read(&target.path)?;
         if let Some(helper) = self.helper(&document, &target.path, &key)? {
             let server = helper_server(&key);
@@ -167,7 +178,7 @@ impl Login {
         if matches!(read(&self.file)?, Text::Missing) {
             return Ok(removed);
         }
-        let target = Target::open(&self.file)?;
+        let target = Target::open(&self.file, &self.cancel)?;
         let mut document = Document::read(&target.path)?;
         if let Some(helper) = self.helper(&document, &target.path, &key)? {
             for server in servers(key.as_str()) {
@@ -228,7 +239,10 @@ impl Login {
             None => None,
         };
         name.filter(|name| !name.is_empty())
-            .map(|name| Helper::new(path, name, self.environment.path.clone(), self.limit))
+            .map(|name| {
+                let (path_variable, cancel) = (self.environment.path.clone(), self.cancel.clone());
+                Helper::new(path, name, path_variable, self.limit, cancel)
+            })
             .transpose()
     }
 }
@@ -291,7 +305,7 @@ struct Target {
 }
 
 impl Target {
-    fn open(path: &Path) -> Result<Self, CredentialsError> {
+    fn open(path: &Path, cancel: &CancelToken) -> Result<Self, CredentialsError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
             move |source| CredentialsError::Io {
@@ -308,14 +322,28 @@ impl Target {
         make_directory(&directory).map_err(failed("create", &directory))?;
         let lock = File::open(&directory).map_err(failed("open", &directory))?;
         #[cfg(unix)]
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-            .map_err(io::Error::from)
-            .map_err(failed("lock", &directory))?;
+        lock_until(&lock, cancel).map_err(failed("lock", &directory))?;
         Ok(Self {
             path,
             directory,
             _lock: lock,
         })
+    }
+}
+
+/// Waits for the exclusive lock of a directory.
+#[cfg(unix)]
+fn lock_until(directory: &File, cancel: &CancelToken) -> io::Result<()> {
+    use rustix::fs::{FlockOperation, flock};
+
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+            locked => return Ok(locked?),
+        }
+        cancel.wait(pause)?;
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 

@@ -12,7 +12,9 @@ mod version; // which API it speaks
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use lithify_cancel::{CancelToken, Hook};
 use lithify_oci::source::DaemonImage;
 use serde::Deserialize;
 use ureq::http::{Response, StatusCode};
@@ -24,6 +26,7 @@ pub use version::{ApiVersion, LEAST_VERSION};
 
 use crate::Failure;
 use crate::http::USER_AGENT;
+use crate::http::early::{Notes, Sendable};
 
 /// Most bytes of an answer that is read as a whole.
 const ANSWER_BYTES: u64 = 4 << 20;
@@ -33,6 +36,8 @@ const MESSAGE_BYTES: usize = 1 << 10;
 /// A daemon that answered.
 pub struct Daemon {
     agent: Agent,
+    /// Closes the connections when the work is stopped.
+    hook: Arc<Hook>,
     socket: PathBuf,
     version: ApiVersion,
 }
@@ -67,10 +72,23 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]: no socket, no access to it, no answer, or none that is understood.
     pub fn connect(options: &DaemonOptions) -> Result<Self, DaemonError> {
-        let socket = options.find()?;
-        let agent = transport::agent(&socket, options.idle);
+        Self::connect_until(options, &CancelToken::new())
+    }
+
+    /// As [`connect`](Self::connect); everything that waits for the daemon fails once the work is stopped.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_until(
+        options: &DaemonOptions,
+        cancel: &CancelToken,
+    ) -> Result<Self, DaemonError> {
+        let socket = options.find(cancel)?;
+        let agent = transport::agent(&socket, options.idle, cancel);
+        let stopped = agent.clone();
         let mut daemon = Self {
             agent,
+            hook: Arc::new(cancel.on_cancel(move || stopped.clone().shutdown())),
             socket,
             version: LEAST_VERSION,
         };
@@ -115,6 +133,7 @@ impl Daemon {
         let path = format!("/images/{}/get", in_path(&name(image)));
         let response = self.get(&operation, &path)?;
         Ok(SavedImage {
+            _hook: Arc::clone(&self.hook),
             body: response.into_body().into_reader(),
             socket: self.socket.clone(),
             operation,
@@ -137,10 +156,14 @@ impl Daemon {
             inner: archive,
             failed: None,
         };
+        // Those of a request that was given up.
+        Notes::take();
+        let mut body = Sendable::new(&mut source, length);
         let sent = request
-            .body(SendBody::from_reader(&mut source))
+            .body(SendBody::from_reader(&mut body))
             .map_err(ureq::Error::from)
             .and_then(|request| self.agent.run(request));
+        let unsent = Notes::take().unsent;
         let response = match (sent, source.failed) {
             // The reason is known better here than after its way through the client.
             (Err(_), Some(source)) => return Err(DaemonError::Source { source }),
@@ -162,7 +185,11 @@ impl Daemon {
             let loaded = line.stream.as_deref().unwrap_or("").trim();
             names.extend(loaded.strip_prefix("Loaded image: ").map(str::to_owned));
         }
-        Ok(names)
+        // What lies behind the end of the archive need not be read; but then it says what it loaded.
+        match unsent && names.is_empty() {
+            true => Err(self.answer(operation, "a yes before it had the whole archive")),
+            false => Ok(names),
+        }
     }
 
     fn negotiate(&self) -> Result<ApiVersion, DaemonError> {
@@ -299,6 +326,7 @@ struct LoadLine {
 
 /// An archive as `docker save` writes it, while it arrives.
 pub struct SavedImage {
+    _hook: Arc<Hook>,
     body: BodyReader<'static>,
     socket: PathBuf,
     operation: DaemonOperation,

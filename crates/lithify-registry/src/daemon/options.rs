@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use lithify_cancel::CancelToken;
 
 use super::DaemonError;
 
@@ -38,22 +40,22 @@ impl Default for DaemonOptions {
 impl DaemonOptions {
     /// The socket of a daemon that is there: `DOCKER_HOST`, else Docker's, else Podman's; those of the system before the
     /// user's own for Docker, and the other way round for Podman, which users run themselves.
-    pub(super) fn find(&self) -> Result<PathBuf, DaemonError> {
+    pub(super) fn find(&self, cancel: &CancelToken) -> Result<PathBuf, DaemonError> {
         if let Some(host) = &self.host {
             let path = host.strip_prefix("unix://").filter(|p| p.starts_with('/'));
             let socket = path.map(PathBuf::from).ok_or_else(|| DaemonError::Host {
                 host: without_user(host),
             })?;
-            return match UnixStream::connect(&socket) {
-                Ok(_) => Ok(socket),
+            return match reach(&socket, cancel) {
+                Ok(()) => Ok(socket),
                 Err(e) => Err(failed(socket, e)),
             };
         }
         let places = self.places();
         let mut first = None;
         for socket in &places {
-            match UnixStream::connect(socket) {
-                Ok(_) => return Ok(socket.clone()),
+            match reach(socket, cancel) {
+                Ok(()) => return Ok(socket.clone()),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
                     log::debug!("{}: {e}", socket.display());
@@ -76,6 +78,16 @@ impl DaemonOptions {
         .flatten()
         .collect()
     }
+}
+
+/// Connects, to see whether somebody is there. One who does not accept connections keeps those waiting who make them.
+fn reach(socket: &Path, cancel: &CancelToken) -> io::Result<()> {
+    let path = socket.to_owned();
+    cancel
+        .detached("lithify-connect", None, move || {
+            UnixStream::connect(path).map(drop)
+        })?
+        .unwrap_or(Err(lithify_cancel::Cancelled.into()))
 }
 
 fn failed(socket: PathBuf, source: io::Error) -> DaemonError {
@@ -119,7 +131,7 @@ mod tests {
             "fd://",
             "x",
         ] {
-            let error = options(Some(host)).find().unwrap_err();
+            let error = options(Some(host)).find(&CancelToken::new()).unwrap_err();
             assert!(matches!(error, DaemonError::Host { .. }), "{error}");
             assert!(!error.to_string().contains("secret"));
         }
@@ -127,7 +139,10 @@ mod tests {
 
     #[test]
     fn every_place_is_named() {
-        let text = options(None).find().unwrap_err().to_string();
+        let text = options(None)
+            .find(&CancelToken::new())
+            .unwrap_err()
+            .to_string();
         for place in [
             "/nowhere/var/run/docker.sock",
             "/nowhere/user/podman/podman.sock",
@@ -136,7 +151,9 @@ mod tests {
         ] {
             assert!(text.contains(place), "{text}");
         }
-        let one = options(Some("unix:///nowhere/x")).find().unwrap_err();
+        let one = options(Some("unix:///nowhere/x"))
+            .find(&CancelToken::new())
+            .unwrap_err();
         assert!(matches!(one, DaemonError::NoSocket { sockets } if sockets.len() == 1));
     }
 }

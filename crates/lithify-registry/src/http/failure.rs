@@ -71,6 +71,12 @@ impl Failure {
         }
     }
 
+    /// A server's yes to what it was not sent.
+    pub(crate) fn unsent() -> Self {
+        let error = io::Error::other("it stopped reading before it had everything");
+        Self(Box::new(error.into()))
+    }
+
     /// The failure behind an error of a body's reader.
     pub(crate) fn of_body(error: io::Error) -> Self {
         let is_ours = error.get_ref().is_some_and(|e| e.is::<ureq::Error>());

@@ -1,19 +1,26 @@
 //! Requests and answers, one hop at a time: no retries, no redirects, no credentials of its own.
 
+pub(crate) mod connect; // reaching a host
+pub(crate) mod early; // answers to what is not sent yet
 mod failure; // why there is no answer
 pub(crate) mod retry; // and when to ask again
+pub(crate) mod socket; // bytes to and from a host
 pub(crate) mod tls; // certificates
 pub(crate) mod url; // where to
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lithify_cancel::{CancelToken, Hook};
 
 use ureq::http::{HeaderMap, HeaderValue, Method};
 use ureq::{Agent, BodyReader, SendBody};
 
 use crate::Secret;
 use crate::config::Timeouts;
+use early::{Notes, Sendable};
 pub use failure::Failure;
 use tls::{TlsError, TlsFiles};
 use url::Url;
@@ -24,6 +31,13 @@ pub(crate) const USER_AGENT: &str = concat!("lithify/", env!("CARGO_PKG_VERSION"
 /// Bytes received at once at most. Four times as many as the decoder takes at once make fewer round trips between a fast
 /// server and this side: a tenth of a build's time where both are on one machine.
 const RECEIVED: usize = 1 << 20;
+
+/// The least length of a body whose host is asked first whether it takes it.
+const LARGE: u64 = 1 << 20;
+
+/// How long that answer is waited for. Who knows the question answers at once (RFC 9110, section 10.1.1); who does not is
+/// not asked again.
+const CONSENT: Duration = Duration::from_secs(1);
 
 /// How a host is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,6 +67,10 @@ pub(crate) enum Body<'a> {
 /// An answer; its body is read on demand.
 pub(crate) struct Response {
     pub(crate) status: u16,
+    /// Whether it came before all of the request was sent.
+    pub(crate) unsent: bool,
+    /// Whether the host was asked before it was sent the body.
+    pub(crate) asked: bool,
     headers: HeaderMap,
     body: BodyReader<'static>,
 }
@@ -97,6 +115,13 @@ impl Response {
         Ok((bytes, more))
     }
 
+    /// What there is of the body, `limit` bytes at most: of an answer whose status says enough.
+    pub(crate) fn read_leniently(self, limit: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.body.take(limit).read_to_end(&mut bytes).ok();
+        bytes
+    }
+
     /// Reads what is left of a short body, so that the connection can be used again.
     pub(crate) fn discard(self) {
         const SHORT: u64 = 64 << 10;
@@ -109,8 +134,20 @@ impl Response {
 #[derive(Debug)]
 pub(crate) struct Http {
     /// By how hosts are connected to, and whether by TLS.
-    agents: Mutex<HashMap<(Profile, bool), Agent>>,
+    agents: Agents,
     proxies: Proxies,
+    /// Hosts that are not asked whether they take a body: they leave the question without an answer, or refuse it.
+    unasked: Mutex<HashSet<String>>,
+    token: CancelToken,
+    /// Closes the connections when the work is stopped.
+    _hook: Hook,
+}
+
+type Agents = Arc<Mutex<HashMap<(Profile, bool), Agent>>>;
+
+/// Values that are whole whatever happened to a thread that had the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Proxies by the environment, as other tools understand it.
@@ -177,11 +214,25 @@ fn proxy(uri: &str, no_proxy: &[String]) -> Option<ureq::Proxy> {
 }
 
 impl Http {
-    pub(crate) fn new(proxies: Proxies) -> Self {
+    pub(crate) fn new(proxies: Proxies, token: &CancelToken) -> Self {
+        let agents = Agents::default();
+        let connected = Arc::clone(&agents);
         Self {
-            agents: Mutex::default(),
+            agents,
             proxies,
+            unasked: Mutex::default(),
+            token: token.clone(),
+            _hook: token.on_cancel(move || {
+                for agent in std::mem::take(&mut *lock(&connected)).into_values() {
+                    agent.shutdown();
+                }
+            }),
         }
+    }
+
+    /// Sends a host bodies without asking.
+    pub(crate) fn never_ask(&self, url: &Url) {
+        lock(&self.unasked).insert(url.authority().to_owned());
     }
 
     /// Sends one request and returns its answer, whatever its status.
@@ -191,11 +242,19 @@ impl Http {
         request: Request<'_>,
     ) -> Result<Result<Response, Failure>, TlsError> {
         let agent = self.agent(profile, request.url.is_https())?;
-        Ok(exchange(&agent, request).map_err(Failure::from))
+        let url = request.url;
+        let is_large = matches!(request.body, Body::Reader(_, length) if length >= LARGE);
+        let ask = is_large && !lock(&self.unasked).contains(url.authority());
+        let (answer, notes) = exchange(&agent, request, ask);
+        if notes.waited_in_vain {
+            log::debug!("{}: no answer to `Expect: 100-continue`", url.authority());
+            self.never_ask(url);
+        }
+        Ok(answer.map_err(Failure::from))
     }
 
     fn agent(&self, profile: &Profile, https: bool) -> Result<Agent, TlsError> {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut agents = lock(&self.agents);
         let key = (profile.clone(), https);
         if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
@@ -204,7 +263,7 @@ impl Http {
             true => &self.proxies.https,
             false => &self.proxies.http,
         };
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(USER_AGENT)
@@ -220,17 +279,34 @@ impl Http {
             .timeout_resolve(Some(profile.timeouts.connect))
             .timeout_per_read(Some(profile.timeouts.idle))
             .timeout_per_write(Some(profile.timeouts.idle))
-            .timeout_await_100(None)
+            .timeout_await_100(Some(CONSENT))
             .input_buffer_size(RECEIVED)
             .max_idle_connections_per_host(8)
-            .build()
-            .new_agent();
+            .build();
+        let agent = connect::agent(config, &self.token);
         agents.insert(key, agent.clone());
         Ok(agent)
     }
 }
 
-fn exchange(agent: &Agent, request: Request<'_>) -> Result<Response, ureq::Error> {
+/// Sends a request; `ask` has the host say first whether it takes the body.
+fn exchange(
+    agent: &Agent,
+    request: Request<'_>,
+    ask: bool,
+) -> (Result<Response, ureq::Error>, Notes) {
+    // Those of a request that was given up.
+    Notes::take();
+    let answer = send(agent, request, ask);
+    let notes = Notes::take();
+    let answer = answer.map(|answer| Response {
+        unsent: notes.unsent,
+        ..answer
+    });
+    (answer, notes)
+}
+
+fn send(agent: &Agent, request: Request<'_>, ask: bool) -> Result<Response, ureq::Error> {
     let mut builder = ureq::http::Request::builder()
         .method(request.method)
         .uri(request.url.uri().clone());
@@ -242,6 +318,9 @@ fn exchange(agent: &Agent, request: Request<'_>) -> Result<Response, ureq::Error
         value.set_sensitive(true);
         builder = builder.header("authorization", value);
     }
+    if ask {
+        builder = builder.header("expect", "100-continue");
+    }
     let response = match request.body {
         Body::Empty => agent.run(builder.body(SendBody::none())?)?,
         Body::Bytes(mut bytes) => {
@@ -251,12 +330,15 @@ fn exchange(agent: &Agent, request: Request<'_>) -> Result<Response, ureq::Error
         }
         Body::Reader(reader, length) => {
             let builder = builder.header("content-length", length);
-            agent.run(builder.body(SendBody::from_reader(reader))?)?
+            let mut body = Sendable::new(reader, length);
+            agent.run(builder.body(SendBody::from_reader(&mut body))?)?
         }
     };
     let (parts, body) = response.into_parts();
     Ok(Response {
         status: parts.status.as_u16(),
+        unsent: false,
+        asked: ask,
         headers: parts.headers,
         body: body.into_reader(),
     })

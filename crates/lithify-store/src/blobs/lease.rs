@@ -234,7 +234,7 @@ impl Lease {
         if self.has(digest, size)? {
             return Ok(Begun::Complete);
         }
-        let lock = BlobLock::acquire(&store.at(LOCKS), digest, wait)?;
+        let lock = BlobLock::acquire(&store.at(LOCKS), digest, wait, &store.cancel)?;
         if self.has(digest, size)? {
             return Ok(Begun::Complete);
         }
@@ -268,7 +268,7 @@ impl Lease {
         if entered.contains(digest) {
             return Ok(());
         }
-        let _lock = BlobsLock::shared(&self.store().at(BLOBS))?;
+        let _lock = BlobsLock::shared(&self.store().at(BLOBS), &self.store().cancel)?;
         let before = file.metadata().context("look at", path)?.len();
         if let Err(e) = (&**file).write_all(format!("{digest}\n").as_bytes()) {
             // Half a line would be taken for nonsense.

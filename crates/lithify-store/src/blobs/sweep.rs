@@ -39,7 +39,7 @@ impl Store {
         dry_run: bool,
         report: &mut GcReport,
     ) -> Result<Vec<BlobTrash>, Error> {
-        let _lock = BlobsLock::exclusive(&self.at(BLOBS))?;
+        let _lock = BlobsLock::exclusive(&self.at(BLOBS), &self.cancel)?;
         let leased = self.leased()?;
         let mut taken = Vec::new();
         for (blob, verdict) in judged {

@@ -33,8 +33,9 @@ pub(super) fn build(
         durable: options.durable,
     };
     // A cache is added to: what is in it already stays.
+    let _empty = (!path.exists()).then(|| EmptyDirectory(path));
     make_directory(path)?;
-    let depot = Depot::open(&options.store, path)?;
+    let depot = Depot::open(&options.store, path, &read.cancel)?;
     let layers = layers::build(image, &depot, &layer_options, read)?;
     read.progress.event(Event::Finishing);
     layered::remember(image, &depot, &layers, std::iter::empty(), options)?;
@@ -160,6 +161,16 @@ fn sync(directory: &Path) -> Result<(), Error> {
 fn found(place: &Path) -> Option<String> {
     let there = fs::symlink_metadata(place).is_ok();
     there.then(|| place.to_string_lossy().into_owned())
+}
+
+/// A directory that goes if nothing comes into it.
+struct EmptyDirectory<'a>(&'a Path);
+
+impl Drop for EmptyDirectory<'_> {
+    fn drop(&mut self) {
+        // One that is not empty stays.
+        fs::remove_dir(self.0).ok();
+    }
 }
 
 /// Whether a file is there with other bytes than the layer's image.

@@ -69,7 +69,7 @@ pub(crate) fn build(
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }
-    let mut locks = depot.lock_all(std::slice::from_ref(&key), &read.cancel)?;
+    let mut locks = depot.lock_all(std::slice::from_ref(&key))?;
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }

@@ -128,7 +128,7 @@ pub(super) fn build(
         durable: options.durable,
     };
     let directory = PendingDirectory::create(path)?;
-    let depot = Depot::open(&options.store, path)?;
+    let depot = Depot::open(&options.store, path, &read.cancel)?;
     let layered = make(image, &depot, &layer_options, options, read)?;
     let mut place = Place {
         directory,

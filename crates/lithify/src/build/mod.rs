@@ -241,6 +241,15 @@ pub fn build(
     options: &BuildOptions,
     read: &ReadOptions,
 ) -> Result<Description, Error> {
+    build_any(image, output, options, read).map_err(|e| read.reason(e))
+}
+
+fn build_any(
+    image: &Image,
+    output: &Output,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Result<Description, Error> {
     options.check()?;
     let flat = |kind| {
         let filesystem = Filesystem::new(kind, Placement::Packed, options)?;

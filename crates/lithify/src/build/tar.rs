@@ -12,7 +12,7 @@ use crate::decode::decode;
 use crate::error::Operation;
 use crate::output::{PendingFile, scratch_file};
 use crate::spool::{Spool, Spooled};
-use crate::{CancelToken, Error, Event, Image, ReadOptions};
+use crate::{CancelToken, Error, Event, Image, OutputPipe, ReadOptions};
 
 pub(super) fn build(
     image: &Image,
@@ -46,7 +46,11 @@ pub(super) fn build(
     };
     let (size, sha256, sockets) = match &pending {
         Some(pending) => emit(&tree, &spooled, &**pending.file(), &emission)?,
-        None => emit(&tree, &spooled, io::stdout().lock(), &emission)?,
+        None => {
+            let out = OutputPipe::stdout(&read.cancel)
+                .map_err(|e| Error::output(Operation::Write, shown, e))?;
+            emit(&tree, &spooled, out, &emission)?
+        }
     };
     if let Some(pending) = pending {
         pending.commit(options.durable)?;

@@ -70,7 +70,7 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
         verity: options.verity,
         durable: options.durable,
     };
-    let depot = Depot::open(&options.store, &publisher.beside)?;
+    let depot = Depot::open(&options.store, &publisher.beside, &publisher.read.cancel)?;
     let built = layers::build(image, &depot, &layer_options, read)?;
     if built.is_empty() {
         return Err(Error::NoLayers);

@@ -149,8 +149,9 @@ pub fn publish(
         }
         _ => std::env::temp_dir().join("image"),
     };
-    let destination = transfer::destination(destination, None, &copy, read)?;
-    publish_to(images, destination, &beside, options, read)
+    let destination =
+        transfer::destination(destination, None, &copy, read).map_err(|e| read.reason(e))?;
+    publish_to(images, destination, &beside, options, read).map_err(|e| read.reason(e))
 }
 
 /// [`publish`] to any destination. Scratch files go beside `beside`.

@@ -78,6 +78,15 @@ pub fn copy(
     options: &CopyOptions,
     read: &ReadOptions,
 ) -> Result<CopyReport, Error> {
+    copy_to(source, destination, options, read).map_err(|e| read.reason(e))
+}
+
+fn copy_to(
+    source: &str,
+    destination: &str,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<CopyReport, Error> {
     let parsed: Source = source.parse()?;
     // Who is to get it is known to be able to before anything is read.
     let to = self::destination(destination, Some(&parsed), options, read)?;
@@ -101,7 +110,9 @@ pub fn copy(
         Source::Docker(reference) => Some(reference),
         _ => None,
     });
-    let at_a_time = read.registries.at_a_time(options.transfers, registries)?;
+    let at_a_time = read
+        .registries
+        .at_a_time(options.transfers, registries, &read.cancel)?;
     let blobs = run(plan, to, at_a_time, read)?;
     Ok(CopyReport {
         source: source.to_owned(),
@@ -117,7 +128,7 @@ pub fn copy(
 pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<Located, Error> {
     let limits = &read.limits.image;
     match source {
-        Source::Docker(reference) => read.registries.locate(reference, limits),
+        Source::Docker(reference) => read.registries.locate(reference, limits, &read.cancel),
         Source::Name(reference) => super::pull::locate_all(reference, read),
         Source::Rootfs(_) | Source::Tar(_) => Err(Error::NotTransferable {
             name: name.to_owned(),
@@ -127,7 +138,7 @@ pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<
             name: name.to_owned(),
             source: Box::new(lithify_oci::Error::NoManifest),
         }),
-        other => lithify_oci::locate(other, limits).map_err(|e| Error::Open {
+        other => lithify_oci::locate_until(other, limits, &read.cancel).map_err(|e| Error::Open {
             name: name.to_owned(),
             source: Box::new(e),
         }),
@@ -155,13 +166,14 @@ pub(crate) fn destination(
             if let Some(from) = source.and_then(|s| same_registry(s, &reference)) {
                 push = push.mount_from(from);
             }
-            let repository = read.registries.repository(&reference)?;
+            let repository = read.registries.repository(&reference, &read.cancel)?;
             Box::new(RegistryDestination::new(repository, reference, push))
         }
         Source::Oci { path, selector } => Box::new(LayoutDestination::open(
             &path,
             tag(selector)?,
             options.durable,
+            &read.cancel,
         )?),
         Source::OciArchive { path, selector } => Box::new(OciArchiveDestination::create(
             &path,
@@ -194,7 +206,7 @@ pub(crate) fn destination(
             Box::new(DaemonDestination::connect(name, tags, read)?)
         }
         Source::Name(reference) => Box::new(StoreDestination::new(
-            &open_store(&read.store)?,
+            &open_store(&read.store, &read.cancel)?,
             name_in_store(&reference),
             options.durable,
             read.cancel.clone(),
@@ -231,7 +243,7 @@ pub fn tag(source: &str, new: &str, read: &ReadOptions) -> Result<(String, Strin
         }),
     };
     let (source, new) = (in_store(source)?, in_store(new)?);
-    let store = open_store(&read.store)?;
+    let store = open_store(&read.store, &read.cancel)?;
     let found = store.find(&source)?;
     if found.is_empty() {
         return Err(Error::NotInStore { name: source });

@@ -8,7 +8,7 @@ use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
 
 use super::{BlobSource, Destination, Placed};
-use crate::Error;
+use crate::{CancelToken, Error};
 
 /// A layout directory that images are added to.
 ///
@@ -23,13 +23,18 @@ pub(crate) struct LayoutDestination {
 
 impl LayoutDestination {
     /// The layout in `path`, made if there is nothing, and the tag the image gets there.
-    pub(crate) fn open(path: &Path, tag: Option<String>, durable: bool) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        tag: Option<String>,
+        durable: bool,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
         let writer = match path.join("oci-layout").is_file() {
             true => Writer::append(path),
             false => Writer::create(path),
         };
         Ok(Self {
-            writer: Mutex::new(writer.map_err(failed)?.durable(durable)),
+            writer: Mutex::new(writer.map_err(failed)?.durable(durable).until(cancel)),
             tag,
         })
     }

@@ -14,7 +14,7 @@ use super::beside::BesideStore;
 use super::plan::Plan;
 use super::run::{TransferCounts, run};
 use super::store::StoreDestination;
-use crate::{Error, Image, ReadOptions, StoreChoice};
+use crate::{CancelToken, Error, Image, ReadOptions, StoreChoice};
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,12 +116,12 @@ pub fn pull(name: &str, options: &PullOptions, read: &ReadOptions) -> Result<Pul
             hint: "images of registries are pulled; `lithify copy` brings others into the store",
         });
     };
-    let store = open_store(&read.store)?;
-    pull_into(&store, &reference, options, read)
+    let store = open_store(&read.store, &read.cancel)?;
+    pull_into(&store, &reference, options, read).map_err(|e| read.reason(e))
 }
 
-pub(super) fn open_store(choice: &StoreChoice) -> Result<Store, Error> {
-    choice.open(OpenOptions::new().create(true))
+pub(super) fn open_store(choice: &StoreChoice, cancel: &CancelToken) -> Result<Store, Error> {
+    choice.open_until(OpenOptions::new().create(true), cancel)
 }
 
 /// The name a store knows an image of a registry by.
@@ -165,7 +165,7 @@ fn pull_into(
         return Err(Error::NotInStore { name });
     }
     let limits = &read.limits.image;
-    let mut located = read.registries.locate(reference, limits)?;
+    let mut located = read.registries.locate(reference, limits, &read.cancel)?;
     let root = located.root.clone();
     let mut destination =
         StoreDestination::new(store, name.clone(), options.durable, read.cancel.clone())?;
@@ -190,7 +190,9 @@ fn pull_into(
     };
     let digest = plan.root().map_or(root.digest, |d| d.digest);
     let referrers = plan.referrers();
-    let at_a_time = read.registries.at_a_time(options.downloads, [reference])?;
+    let at_a_time = read
+        .registries
+        .at_a_time(options.downloads, [reference], &read.cancel)?;
     let blobs = run(plan, Box::new(destination), at_a_time, read)?;
     Ok(PullReport {
         reference: name,
@@ -274,7 +276,9 @@ pub(crate) fn open_name(
         Some(located) => Image::of_located(name, located, read),
         // Nothing is kept: straight from the registry.
         None => {
-            let located = read.registries.locate(reference, &read.limits.image)?;
+            let located = read
+                .registries
+                .locate(reference, &read.limits.image, &read.cancel)?;
             Image::of_located(name, located, read)
         }
     }
@@ -285,7 +289,7 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     let name = name_in_store(reference);
     let open = |create| {
         let options = OpenOptions::new().create(create).access(Access::Preferred);
-        read.store.open(options)
+        read.store.open_until(options, &read.cancel)
     };
     let asked_for = match read.store.directory() {
         Ok(Some((_, asked_for))) => asked_for,
@@ -338,14 +342,15 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
 pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Located, Error> {
     let name = name_in_store(reference);
     let options = OpenOptions::new().access(Access::Preferred);
-    if let Ok(store) = read.store.open(options) {
+    if let Ok(store) = read.store.open_until(options, &read.cancel) {
         let lease = store.lease()?;
         let mut tagged = store.find(&name)?;
         if tagged.len() == 1 {
             return Ok(located(lease, tagged.swap_remove(0)));
         }
     }
-    read.registries.locate(reference, &read.limits.image)
+    read.registries
+        .locate(reference, &read.limits.image, &read.cancel)
 }
 
 fn located(lease: Lease, found: Tagged) -> Located {

@@ -12,6 +12,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lithify_cancel::{CancelToken, Cancelled, Stopped};
+
 use super::error::HelperReply;
 use super::{Credential, CredentialsError};
 use crate::Secret;
@@ -39,6 +41,7 @@ pub(crate) struct Helper {
     file: PathBuf,
     path: Option<OsString>,
     limit: Duration,
+    cancel: CancelToken,
 }
 
 /// What a helper has for a server.
@@ -61,6 +64,7 @@ impl Helper {
         name: String,
         path: Option<OsString>,
         limit: Duration,
+        cancel: CancelToken,
     ) -> Result<Self, CredentialsError> {
         if !is_name(&name) {
             return Err(CredentialsError::HelperName {
@@ -73,6 +77,7 @@ impl Helper {
             file: file.to_owned(),
             path,
             limit,
+            cancel,
         })
     }
 
@@ -231,8 +236,11 @@ impl Helper {
         collect(child.stderr.take(), sender, false).map_err(failed)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         for _ in 0..2 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let (is_stdout, bytes) = receiver.recv_timeout(left).map_err(|_| timeout())?;
+            let received = self.cancel.receive(&receiver, Some(deadline));
+            let (is_stdout, bytes) = received.map_err(|why| match why {
+                Stopped::Cancelled => failed(Cancelled.into()),
+                _ => timeout(),
+            })?;
             let bytes = bytes.map_err(failed)?;
             if bytes.len() > MAX_OUTPUT {
                 return Err(CredentialsError::HelperReply {
@@ -253,7 +261,9 @@ impl Helper {
             if Instant::now() >= deadline {
                 return Err(timeout());
             }
-            thread::sleep(POLL);
+            self.cancel
+                .wait(POLL)
+                .map_err(|cancelled| failed(cancelled.into()))?;
         }
     }
 

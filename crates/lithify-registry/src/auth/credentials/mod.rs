@@ -35,6 +35,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lithify_cancel::CancelToken;
+
 pub use error::CredentialsError;
 pub use helper::HELPER_TIMEOUT;
 
@@ -182,6 +184,7 @@ pub struct Credentials {
     for_all: Option<Credential>,
     helper_timeout: Duration,
     anonymous: bool,
+    cancel: CancelToken,
 }
 
 impl Credentials {
@@ -195,6 +198,7 @@ impl Credentials {
             for_all: None,
             helper_timeout: HELPER_TIMEOUT,
             anonymous: false,
+            cancel: CancelToken::new(),
         }
     }
 
@@ -232,6 +236,13 @@ impl Credentials {
     #[must_use]
     pub fn with_helper_timeout(mut self, limit: Duration) -> Self {
         self.helper_timeout = limit;
+        self
+    }
+
+    /// Helpers are ended when the work is stopped.
+    #[must_use]
+    pub fn until(mut self, cancel: &CancelToken) -> Self {
+        self.cancel = cancel.clone();
         self
     }
 
@@ -372,6 +383,7 @@ impl Credentials {
             name,
             self.environment.path.clone(),
             self.helper_timeout,
+            self.cancel.clone(),
         )
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn build(
     if found.iter().all(Option::is_some) {
         return Ok(found.into_iter().flatten().collect());
     }
-    let locks = lock(depot, options, &ids, &found, read)?;
+    let locks = lock(depot, options, &ids, &found)?;
     // Whoever held the locks may have made them.
     let found = find(depot, options, &ids)?;
     work::make(image, depot, options, read, found, locks)
@@ -176,7 +176,6 @@ fn lock(
     options: &LayerOptions,
     ids: &[LayerId],
     found: &[Option<BuiltLayer>],
-    read: &ReadOptions,
 ) -> Result<HashMap<usize, KeyLock>, Error> {
     let mut keys = Vec::new();
     let mut first = HashMap::new();
@@ -192,7 +191,7 @@ fn lock(
     }
     let all: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
     let mut locks = HashMap::new();
-    for lock in depot.lock_all(&all, &read.cancel)? {
+    for lock in depot.lock_all(&all)? {
         if let Some((_, index)) = keys.iter().find(|(key, _)| key == lock.key()) {
             locks.insert(*index, lock);
         }

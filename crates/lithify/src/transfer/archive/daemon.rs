@@ -31,7 +31,8 @@ impl DaemonDestination {
         tags: Vec<String>,
         read: &ReadOptions,
     ) -> Result<Self, Error> {
-        let daemon = Daemon::connect(&read.daemon)?;
+        let daemon =
+            Daemon::connect_until(&read.daemon, &read.cancel).map_err(|e| read.reason(e))?;
         let file = Arc::new(scratch_file(None).map_err(Error::Scratch)?);
         Ok(Self {
             archive: DockerArchive::new(Arc::clone(&file), None, name, tags, read),

@@ -1,0 +1,237 @@
+//! Making connections. Looking up a name, reaching a host and agreeing on a cipher are calls that nobody can interrupt:
+//! they are made on threads of their own, which are left behind when the work is stopped.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use lithify_cancel::{CancelToken, Stopped};
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
+    ShutdownHandle, SocksConnector, Transport,
+};
+
+use super::early::Attentive;
+use super::socket::{Line, Socket};
+
+/// The least time one of several addresses of a host is given.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// The agent of a configuration, whose requests end when the work is stopped.
+pub(crate) fn agent(config: Config, token: &CancelToken) -> ureq::Agent {
+    let chain =
+        ().chain(SocksConnector::default())
+            .chain(ConnectProxyConnector::default())
+            .chain(Tcp)
+            .chain(RustlsConnector::default());
+    with(config, chain, Names(DefaultResolver::default()), token)
+}
+
+/// The agent that makes its connections in a way of its own.
+pub(crate) fn with(
+    config: Config,
+    connector: impl Connector<()>,
+    resolver: impl Resolver,
+    token: &CancelToken,
+) -> ureq::Agent {
+    let resolver = Leaving {
+        inner: Arc::new(resolver),
+        token: token.clone(),
+    };
+    let connector = Abandonable {
+        inner: Arc::new(connector),
+        resolver: resolver.clone(),
+        token: token.clone(),
+    };
+    ureq::Agent::with_parts(config, connector, resolver)
+}
+
+thread_local! {
+    /// The line of the connection this thread has made last.
+    static MADE: RefCell<Weak<Line>> = const { RefCell::new(Weak::new()) };
+}
+
+/// Takes a line into use: it ends with its agent, and who wraps it is told of it.
+pub(crate) fn take_up(line: &Arc<Line>, details: &ConnectionDetails<'_>) -> Result<Socket, Error> {
+    let handle = Arc::downgrade(line) as Weak<dyn ShutdownHandle>;
+    (details.register_shutdown)(handle)?;
+    MADE.set(Arc::downgrade(line));
+    Ok(Socket::new(line, details.config))
+}
+
+/// Why a call did not come to its end.
+fn stopped(stopped: Stopped, timeout: NextTimeout) -> Error {
+    match stopped {
+        Stopped::TimedOut => Error::Timeout(timeout.reason),
+        // What is reported is that the work was stopped.
+        Stopped::Cancelled => io::Error::from(lithify_cancel::Cancelled).into(),
+        Stopped::Gone => io::Error::other("the thread that connects panicked").into(),
+    }
+}
+
+fn until(timeout: NextTimeout) -> Option<Instant> {
+    match timeout.after.is_not_happening() {
+        true => None,
+        false => Instant::now().checked_add(*timeout.after),
+    }
+}
+
+/// Connects on a thread of its own.
+#[derive(Debug)]
+struct Abandonable<C, R> {
+    inner: Arc<C>,
+    resolver: Leaving<R>,
+    token: CancelToken,
+}
+
+impl<C: Connector<()>, R: Resolver> Connector<()> for Abandonable<C, R> {
+    type Out = Attentive;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Attentive>, Error> {
+        let (inner, resolver) = (Arc::clone(&self.inner), self.resolver.clone());
+        let (uri, config) = (details.uri.clone(), details.config.clone());
+        let (addrs, now, timeout) = (details.addrs.clone(), details.now, details.timeout);
+        let (request_level, clock) = (details.request_level, Arc::clone(&details.current_time));
+        let run_connector = Arc::clone(&details.run_connector);
+        let register_shutdown = Arc::clone(&details.register_shutdown);
+        let made = self
+            .token
+            .detached("lithify-connect", until(timeout), move || {
+                let details = ConnectionDetails {
+                    uri: &uri,
+                    addrs,
+                    config: &config,
+                    request_level,
+                    resolver: &resolver,
+                    now,
+                    timeout,
+                    current_time: clock,
+                    run_connector,
+                    register_shutdown,
+                };
+                let transport = inner.connect(&details, None)?;
+                let line = MADE.take().upgrade();
+                let boxed = transport.map(|t| Box::new(t) as Box<dyn Transport>);
+                Ok::<_, Error>(boxed.map(|t| (t, line)))
+            })?;
+        let Some((transport, line)) = made.map_err(|why| stopped(why, timeout))?? else {
+            return Ok(None);
+        };
+        // Of a connection to a proxy this is the lower end of another one.
+        MADE.set(line.as_ref().map(Arc::downgrade).unwrap_or_default());
+        Ok(Some(Attentive::new(transport, line)))
+    }
+}
+
+/// Looks names up on a thread of its own.
+#[derive(Debug)]
+struct Leaving<R> {
+    inner: Arc<R>,
+    token: CancelToken,
+}
+
+impl<R> Clone for Leaving<R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            token: self.token.clone(),
+        }
+    }
+}
+
+impl<R: Resolver> Resolver for Leaving<R> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let (inner, uri, config) = (Arc::clone(&self.inner), uri.clone(), config.clone());
+        let found = self
+            .token
+            .detached("lithify-resolve", until(timeout), move || {
+                // The time is kept out here.
+                inner.resolve(&uri, &config, NextTimeout::default())
+            })?;
+        found.map_err(|why| stopped(why, timeout))?
+    }
+}
+
+/// The system's way to look names up.
+#[derive(Debug)]
+struct Names(DefaultResolver);
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        self.0.resolve(uri, config, timeout)
+    }
+}
+
+/// Opens a TCP connection, unless there is one to a proxy.
+#[derive(Debug)]
+struct Tcp;
+
+impl<In: Transport> Connector<In> for Tcp {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Box<dyn Transport>>, Error> {
+        if let Some(chained) = chained {
+            return Ok(Some(Box::new(chained)));
+        }
+        let until = until(details.timeout);
+        let count = details.addrs.len();
+        let mut failed = Error::HostNotFound;
+        for (index, address) in details.addrs.iter().enumerate() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // Half of what is left for each but the last: one that does not answer must not use up the others' time.
+            let time = match (left, index + 1 == count) {
+                (Some(left), false) => Some((left / 2).max(LEAST)),
+                (left, _) => left,
+            };
+            let connected = match time {
+                Some(time) if time.is_zero() => Err(io::ErrorKind::TimedOut.into()),
+                Some(time) => TcpStream::connect_timeout(address, time),
+                None => TcpStream::connect(address),
+            };
+            match connected {
+                Ok(stream) => {
+                    stream.set_nodelay(details.config.no_delay())?;
+                    let line = Line::new(stream)?;
+                    return Ok(Some(Box::new(take_up(&line, details)?)));
+                }
+                Err(e) => {
+                    failed = match e.kind() {
+                        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                            Error::Timeout(details.timeout.reason)
+                        }
+                        io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                        | io::ErrorKind::AddrNotAvailable => e.into(),
+                        _ => return Err(e.into()),
+                    };
+                }
+            }
+        }
+        Err(failed)
+    }
+}
