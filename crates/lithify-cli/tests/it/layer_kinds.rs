@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::common::documents::{Documents, documents};
 use crate::common::{build, erofs, image, layer, lithify, lithify_output, names, paths, stderr};
-use lithify_testkit::registry::FakeDaemon;
+use lithify_testkit::registry::{FakeDaemon, Faulty};
 use lithify_testkit::{Compression, Tar, TarEntry, digest, require, run, temp_dir};
 use serde_json::{Value, json};
 
@@ -168,6 +168,35 @@ fn a_daemon_with_erofs_layers_is_understood() {
     let found = run::text(command.args(["-q", "ls", "docker-daemon:app:1"]));
     let expected = paths(made.to_str().unwrap());
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+}
+
+/// In a registry nothing is looked at beforehand: what arrives is what it is.
+#[test]
+fn a_registry_with_mislabelled_erofs_layers_is_understood() {
+    let tmp = temp_dir();
+    let made = erofs(&image(tmp.path(), [tree()]), tmp.path());
+    let bytes = fs::read(&made).unwrap();
+    let ids = json!({ "type": "layers", "diff_ids": [digest(&bytes)] });
+    let plain = crate::common::documents::TAR;
+    let registry = Faulty::start();
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let blob = compression.compress(&bytes);
+        let image = Documents::new(ids.clone()).layer(plain, &blob, json!({}));
+        let name = format!("{compression:?}").to_lowercase();
+        let source = image.write(&tmp.path().join(&name));
+        let there = format!("docker://{}/{name}:1", registry.address());
+        run::ok(lithify().args(["-q", "copy", "--no-fsync", &source, &there]));
+        assert_eq!(listed(&there), listed(made.to_str().unwrap()));
+        for format in ["erofs", "erofs-layers"] {
+            let out = tmp.path().join(format!("{name}.{format}"));
+            build(&there, format, &out);
+            assert_eq!(paths(out.to_str().unwrap()), paths(&source));
+        }
+        // Found at once where it is at hand, and not mixed up with what was made of it from afar.
+        let out = tmp.path().join(format!("{name}.here"));
+        build(&source, "erofs-layers", &out);
+        assert_eq!(paths(out.to_str().unwrap()), paths(&source));
+    }
 }
 
 /// Committed upon, it stays what it is.

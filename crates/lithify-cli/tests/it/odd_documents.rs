@@ -195,6 +195,15 @@ fn registries_get_vendor_layers_only_if_nobody_else_has_them() {
         assert_eq!(report["blobs"]["foreign"], left, "{name}");
         let output = lithify_output(["-q", "verify", &to]);
         assert_eq!(output.status.success(), left == 0, "{}", stderr(&output));
+        // The way back: what is there comes along, what is not stays with its vendor.
+        let back = format!(
+            "oci:{}:t",
+            tmp.path().join(format!("{name}.back")).display()
+        );
+        let mut command = lithify();
+        command.args(["-q", "copy", "--no-fsync", "--json", &to, &back]);
+        let report: Value = serde_json::from_slice(&run::ok(&mut command)).unwrap();
+        assert_eq!(report["blobs"]["foreign"], left, "{name}");
     }
 }
 

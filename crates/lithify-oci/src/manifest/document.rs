@@ -85,10 +85,11 @@ impl Document {
                 _ => return Err(mismatch("an image manifest (`config` and `layers`)")),
             }
         }
-        if shape.schema_version != Some(2) {
-            return Err(Error::SchemaVersion {
-                found: shape.schema_version,
-            });
+        // The document's fields have told what it is. One that leaves the version out, or at what Go writes for that, says
+        // nothing else; another version may mean anything.
+        match shape.schema_version {
+            None | Some(0 | 2) => {}
+            Some(found) => return Err(Error::SchemaVersion { found }),
         }
         match kind {
             Kind::Index => Index::parse_checked(json).map(Self::Index),
@@ -273,11 +274,19 @@ mod tests {
             Err(Error::Unrecognised)
         ));
         assert!(matches!(parse("{}", None), Err(Error::Unrecognised)));
-        let no_version = manifest("").replace(r#""schemaVersion":2,"#, "");
-        assert!(matches!(
-            parse(&no_version, None),
-            Err(Error::SchemaVersion { found: None })
-        ));
+        for version in [r#""schemaVersion":0,"#, r#""schemaVersion":null,"#, ""] {
+            let unsaid = manifest("").replace(r#""schemaVersion":2,"#, version);
+            assert!(matches!(parse(&unsaid, None), Ok(Document::Manifest(_))));
+        }
+        for found in [1, 3, -2] {
+            let other = manifest("").replace(":2,", &format!(":{found},"));
+            let refused = parse(&other, None);
+            assert!(
+                matches!(refused, Err(Error::Schema1) if found == 1)
+                    || matches!(refused, Err(Error::SchemaVersion { found: f }) if f == found),
+                "{refused:?}"
+            );
+        }
         for json in [
             "",
             "[]",

@@ -43,10 +43,10 @@ pub enum Error {
     )]
     Schema1,
     /// `schemaVersion` other than 2.
-    #[error("schemaVersion is {}, expected 2", .found.map_or("missing".to_owned(), |v| v.to_string()))]
+    #[error("schemaVersion is {found}, expected 2")]
     SchemaVersion {
         /// The version found.
-        found: Option<i64>,
+        found: i64,
     },
     /// The document's own `mediaType` and that of the descriptor pointing to it differ.
     #[error("mediaType is `{}`, but the descriptor says `{}`", .found.escape_debug(), .descriptor.escape_debug())]
