@@ -19,8 +19,8 @@ pub use format::inode::FileType;
 pub use format::superblock::{Compressor, Superblock};
 pub use lithify_storage::{ReadAt, Storage};
 pub use read::{
-    DirEntry, Entries, FileReader, Image, Inode, Problem, ProblemKind, ReadDir, Verification, Walk,
-    WalkEntry,
+    DirEntry, Entries, FileReader, Image, Inode, Problem, ProblemKind, ReadDir, TableProblem,
+    Verification, Walk, WalkEntry,
 };
 pub use write::{
     DataOptions, FinishReport, ImageOptions, UnsupportedXattrs, Writer, unsupported_xattrs,

@@ -63,6 +63,28 @@ impl Mount {
         ])
     }
 
+    /// Reads all there is: every name, every link, every file.
+    ///
+    /// # Errors
+    /// The first thing the kernel refuses.
+    pub fn read_all(&self) -> std::io::Result<()> {
+        let mut todo = vec![self.path().to_path_buf()];
+        while let Some(directory) = todo.pop() {
+            for item in std::fs::read_dir(directory)? {
+                let path = item?.path();
+                let metadata = path.symlink_metadata()?;
+                if metadata.is_dir() {
+                    todo.push(path);
+                } else if metadata.is_symlink() {
+                    std::fs::read_link(path)?;
+                } else if metadata.is_file() {
+                    std::io::copy(&mut std::fs::File::open(path)?, &mut std::io::sink())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Mounts an EROFS image file read-only with further files its data is in, all of them through the kernel's own
     /// reading of files (Linux 6.12), without loop devices.
     ///

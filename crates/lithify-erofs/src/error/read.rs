@@ -122,6 +122,14 @@ pub enum ReadError {
         /// The limit for its type.
         limit: u64,
     },
+    /// A symbolic link whose target is empty or has a NUL in it, where Linux would cut it.
+    #[error(
+        "the target of symbolic link {nid} is empty or has a NUL in it, which no link of Linux does"
+    )]
+    Target {
+        /// The inode.
+        nid: u64,
+    },
     /// More than 999 999 999 nanoseconds.
     #[error("inode {nid} has {found} nanoseconds in its time")]
     Nanoseconds {

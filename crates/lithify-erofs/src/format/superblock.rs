@@ -118,6 +118,14 @@ pub struct Superblock {
     pub device_table: u16,
     /// Binary logarithm of the number of blocks in a directory block; 0 is the only value in use.
     pub directory_block_bits: u8,
+    /// How many times 16 bytes the superblock is longer.
+    pub extension_slots: u8,
+    /// How many prefixes of attribute names are stored.
+    pub prefix_count: u8,
+    /// Where the first of them is, in units of four bytes: of the image or, if there is one, of the packed inode.
+    pub prefix_start: u32,
+    /// Nid of the inode with fragments; 0 if there is none.
+    pub packed_nid: u64,
 }
 
 impl Superblock {
@@ -170,6 +178,14 @@ impl Superblock {
             DIRECTORY_BLOCK_BITS_OFFSET,
             &[self.directory_block_bits],
         );
+        put(&mut b, EXTENSION_SLOTS_OFFSET, &[self.extension_slots]);
+        put(&mut b, PREFIX_COUNT_OFFSET, &[self.prefix_count]);
+        put(
+            &mut b,
+            PREFIX_START_OFFSET,
+            &self.prefix_start.to_le_bytes(),
+        );
+        put(&mut b, PACKED_NID_OFFSET, &self.packed_nid.to_le_bytes());
         b
     }
 
@@ -195,6 +211,10 @@ impl Superblock {
             extra_devices: get_u16(b, EXTRA_DEVICES_OFFSET),
             device_table: get_u16(b, DEVICE_SLOT_OFFSET),
             directory_block_bits: b[DIRECTORY_BLOCK_BITS_OFFSET],
+            extension_slots: b[EXTENSION_SLOTS_OFFSET],
+            prefix_count: b[PREFIX_COUNT_OFFSET],
+            prefix_start: get_u32(b, PREFIX_START_OFFSET),
+            packed_nid: get_u64(b, PACKED_NID_OFFSET),
         }
     }
 }

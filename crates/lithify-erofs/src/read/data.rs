@@ -200,7 +200,12 @@ impl<R: ReadAt> Image<R> {
                 limit: TARGET_MAX,
             });
         }
-        self.read_to_vec(inode, TARGET_MAX)
+        let target = self.read_to_vec(inode, TARGET_MAX)?;
+        match target.is_empty() || target.contains(&0) {
+            // Linux reads up to a NUL, others all: a link that leads to two places.
+            true => Err(ReadError::Target { nid: inode.nid() }),
+            false => Ok(target),
+        }
     }
 
     /// A file's data as a [`std::io::Read`].

@@ -12,11 +12,17 @@ use super::directory::AllEntries;
 use super::{Image, Inode};
 use crate::format::device::SLOT_LEN;
 use crate::format::inode::DataLayout;
-use crate::format::superblock::{SUPERBLOCK_END, SUPERBLOCK_OFFSET};
+use crate::format::superblock::{SUPERBLOCK_END, SUPERBLOCK_OFFSET, incompat};
 use crate::{FileType, ReadAt, ReadError};
 
 /// Problems kept; more are only counted.
 const PROBLEMS_MAX: usize = 1000;
+
+/// Most slots of 16 bytes behind the superblock that end within a page, the smallest there is.
+const EXTENSION_SLOTS_MAX: u8 = ((4096 - SUPERBLOCK_END) / 16) as u8;
+
+/// Longest prefix of attribute names: a byte that says what it begins with, and a name (`EROFS_NAME_LEN`).
+const PREFIX_MAX: u16 = 256;
 
 /// Longest path shown with a problem, in bytes.
 const SHOWN_PATH_MAX: usize = 4096;
@@ -88,6 +94,20 @@ pub enum ProblemKind {
     /// It cannot be read.
     #[error(transparent)]
     Unreadable(ReadError),
+    /// A superblock longer than Linux reads.
+    #[error(
+        "the superblock has {found} slots for extensions, at most {EXTENSION_SLOTS_MAX} fit a page"
+    )]
+    ExtensionSlots {
+        /// Their number.
+        found: u8,
+    },
+    /// A prefix of attribute names that is none.
+    #[error("prefix {number} of attribute names is not inside the image, or is empty or too long")]
+    Prefix {
+        /// Its number.
+        number: u8,
+    },
     /// Names not in ascending order, where Linux would not find them.
     #[error("stands behind `{}`, which sorts after it or equals it", Escaped(.after))]
     Order {
@@ -246,6 +266,7 @@ impl<R: ReadAt> Image<R> {
             entries_left: self.entry_limit(),
             bytes_left: self.size(),
         };
+        verifier.superblock()?;
         verifier.devices();
         verifier.run()?;
         Ok(verifier.report)
@@ -555,6 +576,9 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
                 other => other,
             };
         }
+        if used_for == Use::Target {
+            self.image.read_link(inode)?;
+        }
         let block = self.image.block_size();
         let mut offset = 0;
         while let Some(extent) = self.image.extent(inode, offset)? {
@@ -581,6 +605,40 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
                 }
                 _ => self.ranges.push((start, end, used_for)),
             }
+        }
+        Ok(())
+    }
+
+    /// What Linux looks at when it mounts an image, besides what opening it does: the superblock's length
+    /// (`erofs_read_superblock`), and the prefixes of attribute names (`erofs_xattr_prefixes_init`), which it reads
+    /// whatever the features say.
+    fn superblock(&mut self) -> Result<(), ReadError> {
+        let image = self.image;
+        let superblock = &image.superblock;
+        if superblock.extension_slots > EXTENSION_SLOTS_MAX {
+            self.problem(ProblemKind::ExtensionSlots {
+                found: superblock.extension_slots,
+            });
+        }
+        // In a packed inode they are out of reach: fragments are not read.
+        if superblock.incompatible_features & incompat::FRAGMENTS != 0 && superblock.packed_nid != 0
+        {
+            return Ok(());
+        }
+        let mut at = u64::from(superblock.prefix_start) * 4;
+        for number in 0..superblock.prefix_count {
+            at = at.next_multiple_of(4);
+            let mut length = [0; 2];
+            let inside = |length| at.checked_add(length).is_some_and(|end| end <= image.size);
+            if inside(2) {
+                super::read(&image.source, at, &mut length)?;
+            }
+            let length = u16::from_le_bytes(length);
+            if !(1..=PREFIX_MAX).contains(&length) || !inside(2 + u64::from(length)) {
+                self.problem(ProblemKind::Prefix { number });
+                break;
+            }
+            at += 2 + u64::from(length);
         }
         Ok(())
     }

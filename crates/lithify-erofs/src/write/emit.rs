@@ -565,6 +565,10 @@ impl<S: Storage, T: Tails> Emitter<'_, '_, S, T> {
             extra_devices: self.devices.count,
             device_table: self.devices.table,
             directory_block_bits: 0,
+            extension_slots: 0,
+            prefix_count: 0,
+            prefix_start: 0,
+            packed_nid: 0,
         };
         self.hasher.update(&superblock.encode());
         superblock.uuid = custom_uuid(self.hasher.clone().finish().as_bytes());

@@ -13,6 +13,7 @@ mod devices;
 mod fsmeta;
 mod layers;
 mod lazy;
+mod mutations;
 mod names;
 mod reader;
 mod roundtrip;

@@ -225,6 +225,15 @@ pub enum Damage {
     /// An attribute with no possible name or value, or that occurs twice.
     #[error("an extended attribute's name occurs twice, or name or value is too long")]
     Xattr,
+    /// Options of a compressor that are compressed themselves.
+    #[error("they are compressed")]
+    CompressedOptions,
+    /// The target of a symbolic link is empty or has a NUL in it, where Linux would cut it.
+    #[error("a target that is empty or has a NUL in it, which no link of Linux does")]
+    Target,
+    /// Options of xz no reader has a decoder for.
+    #[error("a dictionary size or filters that xz in squashfs does not have")]
+    XzOptions,
     /// LZ4 of a form other than version 1.
     #[error("lz4 of a form that is unknown")]
     Lz4Form,

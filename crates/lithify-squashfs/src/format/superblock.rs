@@ -15,6 +15,8 @@ pub(crate) const VERSION: (u16, u16) = (4, 0);
 pub(crate) mod flags {
     pub(crate) const INODES_STORED: u16 = 0x1;
     pub(crate) const DATA_STORED: u16 = 0x2;
+    /// Metadata blocks have a checksum in their header; of versions before 4.0.
+    pub(crate) const CHECKED: u16 = 0x4;
     pub(crate) const FRAGMENTS_STORED: u16 = 0x8;
     pub(crate) const DUPLICATES: u16 = 0x40;
     pub(crate) const EXPORTABLE: u16 = 0x80;

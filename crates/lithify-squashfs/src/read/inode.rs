@@ -202,9 +202,15 @@ impl<R: ReadAt> Image<R> {
     /// [`ReadError`] when the inode is no link or damaged.
     pub fn read_link(&self, inode: &Inode) -> Result<Vec<u8>, ReadError> {
         inode.expect(FileType::Symlink)?;
-        // Checked when the inode was read.
-        self.inode_cursor(inode.behind)
-            .read_vec(inode.size() as usize)
+        // Its length was checked when the inode was read.
+        let target = self
+            .inode_cursor(inode.behind)
+            .read_vec(inode.size() as usize)?;
+        match target.is_empty() || target.contains(&0) {
+            // Linux reads up to a NUL, others all: a link that leads to two places.
+            true => Err(inode.damaged(Damage::Target)),
+            false => Ok(target),
+        }
     }
 
     /// The number of the attributes of an inode, or [`NONE`].

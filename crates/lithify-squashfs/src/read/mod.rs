@@ -5,6 +5,7 @@ mod data; // contents of files
 mod directory; // names in directories
 mod inode; // one inode
 mod metadata; // bytes of tables
+mod tables; // where everything is
 mod verify; // everything at once
 mod walk; // all names
 mod xattr; // extended attributes
@@ -24,11 +25,15 @@ use cache::Cache;
 pub use data::FileReader;
 pub use directory::{DirEntry, ReadDir};
 pub use inode::Inode;
+pub use tables::TableProblem;
 pub use verify::{Problem, ProblemKind, Verification};
 pub use walk::{Entries, Walk, WalkEntry};
 
 /// Blocks of metadata kept: at most half a megabyte.
 const METADATA_CACHED: usize = 64;
+
+/// Longest compressor options Linux reads: a page, the smallest there is (`squashfs_decompressor_setup`).
+const OPTIONS_MAX: usize = 4096;
 
 /// Blocks of data kept.
 const DATA_CACHED: usize = 4;
@@ -176,19 +181,36 @@ impl<R: ReadAt> Image<R> {
     }
 
     fn check_options(&self) -> Result<(), ReadError> {
-        let present = self.superblock.flags & flags::COMPRESSOR_OPTIONS != 0;
-        if !present || self.superblock.compressor != Compressor::Lz4 {
+        if self.superblock.flags & flags::COMPRESSOR_OPTIONS == 0 {
             return Ok(());
         }
-        let block = self.metadata_block("compressor options", LEN as u64)?;
-        if options::lz4_is_known(&block.bytes) {
-            return Ok(());
-        }
-        Err(ReadError::Damaged {
+        let damaged = |reason| ReadError::Damaged {
             what: "compressor options",
             offset: LEN as u64,
-            reason: Damage::Lz4Form,
-        })
+            reason,
+        };
+        // Whoever reads them is not set up to decompress yet.
+        let mut header = [0; METADATA_HEADER_LEN];
+        self.read_part("compressor options", LEN as u64, &mut header)?;
+        if u16_at(&header, 0) & METADATA_STORED == 0 {
+            return Err(damaged(Damage::CompressedOptions));
+        }
+        let block = self.metadata_block("compressor options", LEN as u64)?;
+        if block.bytes.len() > OPTIONS_MAX {
+            return Err(damaged(Damage::BlockLength {
+                length: block.bytes.len() as u64,
+                limit: OPTIONS_MAX as u64,
+            }));
+        }
+        match self.superblock.compressor {
+            Compressor::Lz4 if !options::lz4_is_known(&block.bytes) => {
+                Err(damaged(Damage::Lz4Form))
+            }
+            Compressor::Xz if !options::xz_is_known(&block.bytes, self.superblock.block_size) => {
+                Err(damaged(Damage::XzOptions))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_ids(&mut self) -> Result<(), ReadError> {

@@ -6,6 +6,7 @@ use std::fmt;
 use lithify_tree::Escaped;
 
 use super::directory::DirEntry;
+use super::tables::{Found, TableProblem};
 use super::{Image, Inode};
 use crate::error::Damage;
 use crate::format::inode::Body;
@@ -14,6 +15,9 @@ use crate::{FileType, ReadAt, ReadError};
 
 /// Problems kept; more are only counted.
 const PROBLEMS_MAX: usize = 1000;
+
+/// Longest target Linux reads: a page, the smallest there is (`squashfs_read_inode`, since 6.9).
+const TARGET_MAX: u64 = 4096;
 
 /// Longest path shown with a problem, in bytes.
 const SHOWN_PATH_MAX: usize = 4096;
@@ -71,6 +75,9 @@ pub enum ProblemKind {
     /// It cannot be read.
     #[error(transparent)]
     Unreadable(ReadError),
+    /// The superblock or a table is not as Linux wants it.
+    #[error(transparent)]
+    Table(#[from] TableProblem),
     /// Names not in ascending order, where Linux would not find them.
     #[error("stands behind `{}`, which sorts after it or equals it", Escaped(.after))]
     Order {
@@ -154,7 +161,7 @@ pub enum ProblemKind {
 }
 
 impl<R: ReadAt> Image<R> {
-    /// Checks everything Linux relies on: every directory (order, index, types, numbers), that each is reached once,
+    /// Checks everything Linux relies on: where the tables are, every directory (order, index, types, numbers), that each is reached once,
     /// every inode, link count and attribute, the export table; and reads all data, each block once.
     ///
     /// Takes memory for each inode and each block of data; never more than an image of this size can need.
@@ -240,6 +247,13 @@ impl<R: ReadAt> Verifier<'_, R> {
     }
 
     fn run(&mut self) -> Result<(), ReadError> {
+        match self.image.check_tables() {
+            Ok(()) => {}
+            Err(Found::Problem(problem)) => self.problem(ProblemKind::Table(problem)),
+            Err(Found::Unreadable(e)) => {
+                self.tried::<()>(Err(e))?;
+            }
+        }
         let root = self.image.root();
         let Some(root) = self.tried(root)? else {
             return Ok(());
@@ -398,7 +412,13 @@ impl<R: ReadAt> Verifier<'_, R> {
             FileType::Directory => self.report.directories += 1,
             FileType::Symlink => {
                 self.report.symlinks += 1;
-                let target = self.image.read_link(inode);
+                let target = match inode.size() {
+                    size if size > TARGET_MAX => Err(inode.damaged(Damage::Size {
+                        size,
+                        limit: TARGET_MAX,
+                    })),
+                    _ => self.image.read_link(inode).map(drop),
+                };
                 self.tried(target)?;
             }
             FileType::File => {

@@ -7,6 +7,7 @@
 
 mod common;
 mod data;
+mod mutations;
 mod peers;
 mod reader;
 mod roundtrip;

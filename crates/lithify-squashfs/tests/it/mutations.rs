@@ -1,0 +1,189 @@
+//! Every field of the superblock and of the tables behind it changed: what other readers refuse, `verify` does.
+#![cfg(target_os = "linux")]
+
+use std::path::Path;
+
+use crate::common::{Builder, compressed, metadata, pattern, with_xattrs};
+use lithify_squashfs::Image;
+use lithify_testkit::{Mount, require};
+
+/// A number in an image: what it is, where, how many bytes.
+type Field = (&'static str, usize, usize);
+
+fn get(bytes: &[u8], (_, at, length): Field) -> u64 {
+    let mut value = [0; 8];
+    value[..length].copy_from_slice(&bytes[at..at + length]);
+    u64::from_le_bytes(value)
+}
+
+fn put(bytes: &mut [u8], (_, at, length): Field, value: u64) {
+    bytes[at..at + length].copy_from_slice(&value.to_le_bytes()[..length]);
+}
+
+/// Numbers near the right one, at the ends of what fits, and with one bit changed.
+fn others(field: Field, right: u64) -> Vec<u64> {
+    let max = u64::MAX >> (64 - 8 * field.2);
+    let mut values = vec![0, 1, 2, max, max - 1, max / 2];
+    for near in [1, 2, 8, 16, 4096] {
+        values.extend([
+            right.wrapping_add(near) & max,
+            right.wrapping_sub(near) & max,
+        ]);
+    }
+    values.extend((0..8 * field.2).map(|bit| right ^ 1 << bit));
+    values.retain(|&v| v != right);
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// What the kernel or another program says against an image, if anything.
+fn refusal(image: &Path) -> Option<String> {
+    match Mount::try_image("squashfs", image) {
+        Err(said) => return Some(said),
+        Ok(mount) => {
+            if let Err(e) = mount.read_all() {
+                return Some(format!("the kernel: {e}"));
+            }
+        }
+    }
+    let mut tool = lithify_testkit::run::command("unsquashfs");
+    let out = image.with_extension("out");
+    tool.args(["-q", "-n", "-f", "-d"]).arg(&out).arg(image);
+    let output = tool.output().unwrap();
+    (!output.status.success()).then(|| {
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    })
+}
+
+fn is_sound(bytes: &[u8]) -> bool {
+    Image::open(bytes).is_ok_and(|image| image.verify().is_ok_and(|v| v.is_sound()))
+}
+
+/// Asserts that whatever of `fields` is changed, no other reader refuses what `verify` accepts; gives how many
+/// changes it accepts.
+fn compare(what: &str, right: &[u8], fields: &[Field], repair: impl Fn(&mut [u8])) -> usize {
+    let directory = lithify_testkit::temp_dir();
+    let path = directory.path().join("image");
+    std::fs::write(&path, right).unwrap();
+    assert!(is_sound(right), "{what}");
+    assert_eq!(refusal(&path), None, "{what}");
+    let (mut accepted, mut wrong) = (0, Vec::new());
+    for &field in fields {
+        for value in others(field, get(right, field)) {
+            let mut bytes = right.to_vec();
+            put(&mut bytes, field, value);
+            // Linux knows no lzma; `unsquashfs` and this reader do.
+            if field.0 == "compressor" && value == 2 {
+                continue;
+            }
+            repair(&mut bytes);
+            if !is_sound(&bytes) {
+                continue;
+            }
+            accepted += 1;
+            std::fs::write(&path, &bytes).unwrap();
+            if let Some(said) = refusal(&path) {
+                wrong.push(format!(
+                    "{what}: {} {:#x} to {value:#x}: {said}",
+                    field.0,
+                    get(right, field)
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    accepted
+}
+
+/// An image with all tables.
+fn sample(compression: &str) -> Vec<u8> {
+    let mut b = Builder::with(Vec::new(), compressed(compression));
+    for i in 0..30 {
+        let mut metadata = with_xattrs(&[("user.k", &[i]), ("user.same", b"value")]);
+        metadata.uid = 1000 + u32::from(i);
+        b.file(
+            format!("dir/{i}"),
+            metadata,
+            &pattern(i.into(), 900 + usize::from(i)),
+        );
+    }
+    b.file("big", metadata(0o644), &pattern(1, 300_000));
+    b.symlink("link", b"dir/1");
+    b.finish().0
+}
+
+#[test]
+fn what_linux_or_unsquashfs_refuses_is_not_sound() {
+    if !require::kernel_filesystem("squashfs") || !require::tool("unsquashfs") {
+        return;
+    }
+    const SUPERBLOCK: [Field; 18] = [
+        ("inodes", 4, 4),
+        ("time", 8, 4),
+        ("block_size", 12, 4),
+        ("fragments", 16, 4),
+        ("compressor", 20, 2),
+        ("block_log", 22, 2),
+        ("flags", 24, 2),
+        ("ids", 26, 2),
+        ("major", 28, 2),
+        ("minor", 30, 2),
+        ("root", 32, 8),
+        ("bytes_used", 40, 8),
+        ("id_table", 48, 8),
+        ("xattr_table", 56, 8),
+        ("inode_table", 64, 8),
+        ("directory_table", 72, 8),
+        ("fragment_table", 80, 8),
+        ("export_table", 88, 8),
+    ];
+    for compression in ["zstd", "lz4", "gzip", "none"] {
+        let right = sample(compression);
+        let mut fields = SUPERBLOCK.to_vec();
+        let table = |field: usize| get(&right, SUPERBLOCK[field]) as usize;
+        fields.push(("first byte of the options or data", 96, 2));
+        fields.push(("of the options or data", 98, 4));
+        fields.push(("attributes", table(13), 8));
+        fields.push(("number of attributes", table(13) + 8, 4));
+        fields.push(("attribute block", table(13) + 16, 8));
+        for (name, header, field) in [
+            ("owner block", "header of the owners", 12),
+            ("fragment block", "header of the fragments", 16),
+            ("export block", "header of the inode references", 17),
+        ] {
+            let list = table(field);
+            if list == usize::MAX {
+                continue;
+            }
+            fields.push((name, list, 8));
+            fields.push((header, get(&right, (name, list, 8)) as usize, 2));
+        }
+        let accepted = compare(compression, &right, &fields, |_| {});
+        // The time and flags that say nothing to a reader: less would mean that everything is refused.
+        assert!(accepted > 40, "{compression}: {accepted}");
+    }
+}
+
+/// Bytes of the table of inodes are not covered by anything else in an image whose metadata is not compressed.
+#[test]
+fn a_link_to_two_places_is_not_sound() {
+    let mut b = Builder::with(Vec::new(), compressed("none"));
+    b.symlink("link", b"etc/passwd.harmless");
+    let right = b.finish().0;
+    assert!(is_sound(&right));
+    let at = right.windows(11).position(|w| w == b"passwd.harm").unwrap();
+    let mut bytes = right;
+    bytes[at + 6] = 0;
+    let image = Image::open(&bytes[..]).unwrap();
+    let problems = image.verify().unwrap().problems;
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].to_string().contains("has a NUL in it"),
+        "{}",
+        problems[0]
+    );
+    let link = image.lookup(b"link").unwrap().unwrap();
+    assert!(image.read_link(&link).is_err());
+}
