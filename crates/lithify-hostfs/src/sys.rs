@@ -220,7 +220,7 @@ pub(crate) enum Node {
 /// Writes the filesystem of an open directory to its disk.
 #[cfg(target_os = "linux")]
 pub(crate) fn sync_filesystem(directory: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(directory)?)
+    Ok(rustix::io::retry_on_intr(|| rustix::fs::syncfs(directory))?)
 }
 
 #[cfg(not(target_os = "linux"))]

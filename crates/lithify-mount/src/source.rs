@@ -29,6 +29,15 @@ impl ImageFile {
         })
     }
 
+    /// An image that was opened by someone who knows its name.
+    #[must_use]
+    pub fn named(file: File, path: &Path) -> Self {
+        Self {
+            file,
+            path: Some(path.to_path_buf()),
+        }
+    }
+
     /// An image that need not have a name. The kernel keeps it as long as the mount exists.
     #[must_use]
     pub fn from_file(file: File) -> Self {

@@ -135,6 +135,18 @@ pub enum Error {
         /// Which blob.
         name: BlobName,
     },
+    /// A directory of the layout on the way to it is a symbolic link.
+    #[error(
+        "{name} is not read: `{}` is a symbolic link, and none inside a layout is followed; copy the layout with links followed \
+         (`cp -rL`), or mount what is shared there (`mount --bind`)",
+        .directory.display().to_string().escape_debug()
+    )]
+    LinkedDirectory {
+        /// Which blob.
+        name: BlobName,
+        /// The link, relative to the layout.
+        directory: std::path::PathBuf,
+    },
     /// More bytes than a document may have.
     #[error("{name} has {found} bytes, at most {limit} are allowed (limit `{option}`)")]
     TooLarge {

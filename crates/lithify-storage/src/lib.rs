@@ -15,8 +15,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beneath; // regular files of a directory, and nothing else
 mod cached; // reads kept for a while
 
+pub use beneath::{Beneath, BeneathError, Listed, open_regular, read_regular};
 pub use cached::Cached;
 
 #[cfg(any(unix, windows))]

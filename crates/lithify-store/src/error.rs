@@ -27,6 +27,14 @@ pub enum Error {
         /// One thing in it that is not a store's.
         found: PathBuf,
     },
+    /// A directory of the store is a symbolic link.
+    #[error(
+        "{path:?} is a symbolic link, and none inside a store is followed: move the whole store and name it, or mount there what it leads to"
+    )]
+    LinkedDirectory {
+        /// The link.
+        path: PathBuf,
+    },
     /// The store has a layout this program does not know.
     #[error(
         "the store {path:?} was made by a newer lithify: version {found}, this one knows {known}; update lithify or name another store"

@@ -167,6 +167,7 @@ impl Store {
             }
             Err(VersionProblem::Io(e)) => return Err(e),
         }
+        store.check_directories()?;
         if !store.read_only {
             match store.check_writable() {
                 Err(Error::ReadOnly { .. } | Error::Permission { .. })
@@ -211,6 +212,22 @@ impl Store {
 
     pub(crate) fn lock_store(&self) -> Result<StoreLock, Error> {
         StoreLock::acquire(&self.at(LOCKS), &self.cancel)
+    }
+
+    /// Refuses a store whose directories lead elsewhere: what is put there and removed there would not be the store's, and
+    /// files could not be moved there in one step.
+    fn check_directories(&self) -> Result<(), Error> {
+        for name in DIRECTORIES.iter().chain(&["blobs/sha512"]) {
+            let path = self.at(name);
+            match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_symlink() => return Err(Error::LinkedDirectory { path }),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("look at", &path, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_writable(&self) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use lithify_digest::{Algorithm, Digest, Hasher};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
@@ -17,24 +18,25 @@ const READ: OFlags = OFlags::RDONLY
 
 /// Opens what has this name for reading, unless it is a symbolic link.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    Ok(openat(CWD, path, READ, Mode::empty())?.into())
+    Ok(retry_on_intr(|| openat(CWD, path, READ, Mode::empty()))?.into())
 }
 
 /// Opens a directory, unless a symbolic link leads there.
 pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     let flags = READ.union(OFlags::DIRECTORY);
-    Ok(openat(CWD, path, flags, Mode::empty())?.into())
+    Ok(retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))?.into())
 }
 
 /// Opens a file of an open directory for reading, unless it is a symbolic link.
 pub(crate) fn open_at(directory: &File, name: &str) -> io::Result<File> {
-    Ok(openat(directory, name, READ, Mode::empty())?.into())
+    Ok(retry_on_intr(|| openat(directory, name, READ, Mode::empty()))?.into())
 }
 
 /// Makes a file of an open directory, for reading and writing.
 pub(crate) fn create_at(directory: &File, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file: File = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?.into();
+    let file: File =
+        retry_on_intr(|| openat(directory, name, flags, Mode::RUSR | Mode::WUSR))?.into();
     // Whatever the umask: the file is opened again.
     set_mode(&file, 0o600)?;
     Ok(file)
@@ -70,7 +72,7 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
         | OFlags::NOFOLLOW
         | OFlags::NONBLOCK
         | OFlags::NOCTTY;
-    let file: File = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?.into();
+    let file: File = retry_on_intr(|| openat(CWD, path, flags, Mode::RUSR | Mode::WUSR))?.into();
     Ok(file)
 }
 

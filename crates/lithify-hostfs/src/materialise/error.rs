@@ -38,6 +38,15 @@ pub enum MaterialiseError {
         /// The target.
         path: PathBuf,
     },
+    /// Where the metadata file would stand, or one of an earlier directory would be removed, is something else.
+    #[error(
+        "`{}` is in the way: what a directory cannot hold is written there, and this is no file lithify wrote; move it, or name another target",
+        shown(.path)
+    )]
+    SidecarTaken {
+        /// What is in the way.
+        path: PathBuf,
+    },
     /// A system call on the target or next to it failed.
     #[error("cannot {operation} `{}`", shown(.path))]
     Target {

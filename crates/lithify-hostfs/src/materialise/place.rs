@@ -1,10 +1,13 @@
 //! Second stage: every name to its place.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use lithify_tree::{ContentId, Inode, InodeId, InodeKind, NodeId, Tree};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, linkat, mkdirat, openat, renameat, symlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, fsync, linkat, mkdirat, openat, renameat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::attributes::{Host, Made};
@@ -54,14 +57,21 @@ pub(super) fn place(
     if options.sync {
         sys::sync_filesystem(work.root.as_fd()).map_err(|e| work.error("sync", e))?;
     }
-    work.publish()?;
+    if let Err(e) = work.publish() {
+        // It speaks of a directory that is not there.
+        if let Some(name) = report.sidecar.as_deref().and_then(Path::file_name) {
+            unlinkat(&work.parent, name, AtFlags::empty()).ok();
+        }
+        return Err(e);
+    }
     if root_mode & 0o700 != 0o700 {
         Made::Directory(work.root.as_fd())
             .chmod(root_mode)
             .map_err(|e| work.error("set the mode of", e.into()))?;
     }
     if options.sync {
-        fsync(&work.parent).map_err(|e| work.error("sync the parent of", e.into()))?;
+        rustix::io::retry_on_intr(|| fsync(&work.parent))
+            .map_err(|e| work.error("sync the parent of", e.into()))?;
     }
     Ok(report)
 }

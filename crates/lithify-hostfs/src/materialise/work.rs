@@ -68,6 +68,7 @@ impl Workspace {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = openat(CWD, directory, flags, Mode::empty()).map_err(at("open", directory))?;
         check_target(parent.as_fd(), &name, target)?;
+        check_sidecar(parent.as_fd(), target)?;
         remove_stale(parent.as_fd(), &name);
 
         let (work_name, work) = make_private(parent.as_fd(), &name)
@@ -175,6 +176,26 @@ fn check_target(
         Ok(())
     } else {
         Err(MaterialiseError::TargetNotEmpty { path: path() })
+    }
+}
+
+/// What has the name of the target's metadata file must be one.
+fn check_sidecar(parent: BorrowedFd<'_>, target: &Path) -> Result<(), MaterialiseError> {
+    let mut path = OsString::from(target);
+    path.push(crate::SIDECAR_SUFFIX);
+    let path = PathBuf::from(path);
+    let Some(name) = path.file_name() else {
+        return Ok(());
+    };
+    match crate::sidecar::is_one(parent, name) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(MaterialiseError::SidecarTaken { path }),
+        Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(()),
+        Err(e) => Err(MaterialiseError::Target {
+            operation: "look at the metadata file of",
+            path: target.to_path_buf(),
+            source: e.into(),
+        }),
     }
 }
 

@@ -120,7 +120,8 @@ impl Scanner {
                 source: e.into(),
             },
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        flags.set(OFlags::NOFOLLOW, options.no_link);
         let fd = openat(CWD, &root, flags, Mode::empty()).map_err(|e| fail("open", &root, e))?;
         let stat = fstat(&fd).map_err(|e| fail("stat", &root, e))?;
         let mut scanner = Self::of_directory(fd, root, options)?;

@@ -24,6 +24,8 @@ pub struct ScanOptions {
     /// Whether to read the file that [`DirTarget`](crate::DirTarget) wrote beside the directory, and to give files what it says
     /// they lack of their image, as long as they are those it was written about. On by default.
     pub sidecar: bool,
+    /// The path must not end at a symbolic link. Default false: the directory is the user's choice, however it is named.
+    pub no_link: bool,
     /// Entries after which the scan gives up. Default 8 388 608.
     pub entries_max: u64,
 }
@@ -35,6 +37,7 @@ impl Default for ScanOptions {
             whiteouts: WhiteoutNames::Layer,
             exclude_xattrs: Vec::new(),
             sidecar: true,
+            no_link: false,
             entries_max: 8 << 20,
         }
     }

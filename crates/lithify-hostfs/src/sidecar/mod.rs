@@ -6,7 +6,12 @@ mod error;
 mod read;
 mod write;
 
+use std::ffi::OsStr;
+
 use lithify_tree::Device;
+use rustix::fd::BorrowedFd;
+use rustix::fs::{FileType, Mode, OFlags, RawMode, fstat, openat};
+use rustix::io::{Errno, pread, retry_on_intr};
 
 pub use apply::RecordedSummary;
 pub(crate) use apply::{RestoreError, Restored, mtime, sha256};
@@ -29,4 +34,28 @@ pub(crate) enum Special {
     BlockDevice(Device),
     Fifo,
     Socket,
+}
+
+/// Whether a name in a directory is such a file, by its first bytes.
+pub(crate) fn is_one(directory: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<bool> {
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match retry_on_intr(|| openat(directory, name, flags, Mode::empty())) {
+        // A symbolic link; a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(false),
+        opened => opened?,
+    };
+    if FileType::from_raw_mode(fstat(&file)?.st_mode as RawMode) != FileType::RegularFile {
+        return Ok(false);
+    }
+    let start = format!(r#"{{"format":"{FORMAT}""#);
+    let mut found = vec![0; start.len()];
+    let mut length = 0;
+    while length < found.len() {
+        match retry_on_intr(|| pread(&file, &mut found[length..], length as u64))? {
+            0 => break,
+            n => length += n,
+        }
+    }
+    Ok(found[..length] == *start.as_bytes())
 }

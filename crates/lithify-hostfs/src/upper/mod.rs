@@ -478,6 +478,7 @@ fn scan_options(options: &UpperOptions) -> ScanOptions {
     ScanOptions {
         whiteouts: WhiteoutNames::Literal,
         exclude_xattrs: options.exclude_xattrs.clone(),
+        no_link: options.no_link,
         entries_max: options.entries_max,
         ..ScanOptions::default()
     }

@@ -19,6 +19,8 @@ pub struct UpperOptions {
     pub view: Option<PathBuf>,
     /// Full names of extended attributes to leave out, such as `security.selinux`. None by default.
     pub exclude_xattrs: Vec<Vec<u8>>,
+    /// The path must not end at a symbolic link. Default false.
+    pub no_link: bool,
     /// Entries after which the scan gives up. Default 8 388 608.
     pub entries_max: u64,
 }
@@ -30,6 +32,7 @@ impl Default for UpperOptions {
             fuse_overlayfs: None,
             view: None,
             exclude_xattrs: Vec::new(),
+            no_link: false,
             entries_max: 8 << 20,
         }
     }

@@ -4,7 +4,8 @@
 //! Nothing an image says becomes a path: the only names ever opened are the three above,
 //! with a digest that has been parsed. `oci-layout`, `index.json` and each blob must be regular
 //! files; a symbolic link in their place is refused, and so is a FIFO or device, without waiting for it.
-//! `blobs` and the directories in it may be links, as stores shared between layouts make them.
+//! `blobs` and the directories in it must be directories: through a link there, a layout somebody made would have files
+//! of this host read and written. The directory of the layout itself may be named by a link.
 
 mod directory;
 mod member;
@@ -92,6 +93,14 @@ pub enum Error {
         found: Box<lithify_digest::Digest>,
         /// Bytes that came; one more than expected means at least so many.
         found_size: u64,
+    },
+    /// A directory of the layout that is to be written into is a symbolic link, or none.
+    #[error("cannot write into the layout `{}`: {source}", .path.display().to_string().escape_debug())]
+    Inside {
+        /// The layout.
+        path: PathBuf,
+        /// What stands where.
+        source: lithify_storage::BeneathError,
     },
     /// A writer was asked to write where something is already.
     #[error("`{}` exists and is not empty: a layout is only written into a new directory", .path.display().to_string().escape_debug())]

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lithify_cancel::CancelToken;
 use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_storage::Beneath;
 use serde::Serialize;
 
 use super::member::blob_path;
@@ -39,8 +41,6 @@ use crate::manifest::{Descriptor, ImageConfig, ImageManifest, Index, media_type}
 pub struct Writer {
     path: PathBuf,
     manifests: Vec<Descriptor>,
-    /// Number of the next temporary file.
-    next: u64,
     /// The `index.json` that is added to, as it stands.
     index: Option<serde_json::Map<String, serde_json::Value>>,
     durable: bool,
@@ -56,16 +56,6 @@ enum Made {
     Directory,
     /// What is in a directory that was empty.
     Content,
-}
-
-/// A file that goes if it does not get its name.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // It is not there any more once it has its name.
-        fs::remove_file(&self.0).ok();
-    }
 }
 
 /// How an image is entered in `index.json`.
@@ -116,16 +106,10 @@ impl Writer {
                 .map(|()| Made::Directory)
                 .map_err(io("create the directory"))?,
         };
-        let blobs = path.join("blobs").join(Algorithm::Sha256.name());
-        fs::create_dir_all(&blobs).map_err(|source| Error::Io {
-            action: "create the directory",
-            path: blobs,
-            source,
-        })?;
+        make_blob_directory(path, Algorithm::Sha256)?;
         let writer = Self {
             path: path.to_owned(),
             manifests: Vec::new(),
-            next: 0,
             index: None,
             durable: false,
             made: Some(made),
@@ -143,57 +127,43 @@ impl Writer {
     /// [`Error::Io`]; [`Error::IndexJson`] when `index.json` is not one.
     pub fn append(path: &Path) -> Result<Self, Error> {
         let file = path.join("index.json");
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Io {
-                action,
-                path,
-                source,
-            }
+        let read = |source: io::Error| Error::Io {
+            action: "read",
+            path: file.clone(),
+            source,
         };
-        let length = match fs::metadata(&file) {
-            Ok(metadata) => metadata.len(),
+        let layout = Beneath::open(path).map_err(read)?;
+        let limit = crate::Limits::default().manifest_bytes;
+        let json = match layout.read("index.json", limit) {
+            Ok(json) => json,
             // One that was begun and never finished.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path.join("oci-layout").is_file() => {
+            Err(e) if e.is_not_found() && layout.file("oci-layout").is_ok() => {
                 return Self::resume(path);
             }
-            Err(e) => return Err(io("read", &file)(e)),
+            Err(e) => return Err(read(e.into())),
         };
-        if length > crate::Limits::default().manifest_bytes {
-            return Err(io("read", &file)(io::ErrorKind::FileTooLarge.into()));
-        }
-        let json = fs::read(&file).map_err(io("read", &file))?;
         let index: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json)
             .map_err(|source| Error::IndexJson {
                 path: file.clone(),
                 source,
             })?;
-        let blobs = path.join("blobs").join(Algorithm::Sha256.name());
-        fs::create_dir_all(&blobs).map_err(io("create the directory", &blobs))?;
-        Ok(Self {
-            path: path.to_owned(),
-            manifests: Vec::new(),
-            next: u64::from(std::process::id()) << 32,
-            index: Some(index),
-            durable: false,
-            made: None,
-            cancel: CancelToken::new(),
-        })
+        Self::going_on(path, Some(index))
     }
 
     /// Goes on with a layout that has no `index.json` yet.
     fn resume(path: &Path) -> Result<Self, Error> {
-        let blobs = path.join("blobs").join(Algorithm::Sha256.name());
-        fs::create_dir_all(&blobs).map_err(|source| Error::Io {
-            action: "create the directory",
-            path: blobs,
-            source,
-        })?;
+        Self::going_on(path, None)
+    }
+
+    fn going_on(
+        path: &Path,
+        index: Option<serde_json::Map<String, serde_json::Value>>,
+    ) -> Result<Self, Error> {
+        make_blob_directory(path, Algorithm::Sha256)?;
         Ok(Self {
             path: path.to_owned(),
             manifests: Vec::new(),
-            next: u64::from(std::process::id()) << 32,
-            index: None,
+            index,
             durable: false,
             made: None,
             cancel: CancelToken::new(),
@@ -218,14 +188,18 @@ impl Writer {
     /// Whether a blob is there, by its digest.
     #[must_use]
     pub fn has(&self, digest: &Digest) -> bool {
-        self.path.join(blob_path(digest)).is_file()
+        self.length_of(digest).is_some()
     }
 
     /// Whether a blob is there, as long as its descriptor says.
     #[must_use]
     pub fn has_whole(&self, blob: &Descriptor) -> bool {
-        fs::metadata(self.path.join(blob_path(&blob.digest)))
-            .is_ok_and(|m| m.is_file() && m.len() == blob.size)
+        self.length_of(&blob.digest) == Some(blob.size)
+    }
+
+    fn length_of(&self, digest: &Digest) -> Option<u64> {
+        let file = Beneath::open(&self.path).ok()?.file(blob_path(digest));
+        file.ok()?.metadata().ok().map(|metadata| metadata.len())
     }
 
     /// Stores `bytes` as a blob.
@@ -270,8 +244,6 @@ impl Writer {
         expected: Option<&Descriptor>,
         reader: &mut dyn Read,
     ) -> Result<Descriptor, Error> {
-        let temporary = self.path.join(format!("blobs/.new-{}", self.next));
-        self.next += 1;
         let io = |action, path: &Path| {
             let path = path.to_owned();
             move |source| Error::Io {
@@ -280,8 +252,8 @@ impl Writer {
                 source,
             }
         };
-        let mut file = fs::File::create_new(&temporary).map_err(io("create", &temporary))?;
-        let _unnamed = Temporary(temporary.clone());
+        let mut new = NewFile::create(&self.path)?;
+        let temporary = new.path.clone();
         let algorithm = expected.map_or(Algorithm::Sha256, |e| e.digest.algorithm());
         let mut hasher = Hasher::new(algorithm);
         let mut size = 0u64;
@@ -294,11 +266,13 @@ impl Writer {
                 Err(e) => return Err(io("read the content of", &temporary)(e)),
             };
             hasher.update(&buf[..n]);
-            file.write_all(&buf[..n]).map_err(io("write", &temporary))?;
+            new.file
+                .write_all(&buf[..n])
+                .map_err(io("write", &temporary))?;
             size += n as u64;
         }
         if self.durable {
-            file.sync_all().map_err(io("sync", &temporary))?;
+            new.file.sync_all().map_err(io("sync", &temporary))?;
         }
         let digest = hasher.finish();
         if let Some(expected) = expected
@@ -311,12 +285,10 @@ impl Writer {
             });
         }
         let path = self.path.join(blob_path(&digest));
-        if algorithm != Algorithm::Sha256
-            && let Some(directory) = path.parent()
-        {
-            fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
+        if algorithm != Algorithm::Sha256 {
+            make_blob_directory(&self.path, algorithm)?;
         }
-        fs::rename(&temporary, &path).map_err(io("write", &path))?;
+        new.rename(&path).map_err(io("write", &path))?;
         Ok(Descriptor::new(media_type, digest, size))
     }
 
@@ -439,17 +411,14 @@ impl Writer {
 
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
-        let temporary = self.path.join(format!("blobs/.new-{}", std::process::id()));
-        let _unnamed = Temporary(temporary.clone());
-        fs::File::create(&temporary)
-            .and_then(|mut file| {
-                file.write_all(bytes)?;
-                match self.durable {
-                    true => file.sync_all(),
-                    false => Ok(()),
-                }
+        let mut new = NewFile::create(&self.path)?;
+        new.file
+            .write_all(bytes)
+            .and_then(|()| match self.durable {
+                true => new.file.sync_all(),
+                false => Ok(()),
             })
-            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| new.rename(&path))
             .map_err(|source| Error::Io {
                 action: "write",
                 path,
@@ -479,5 +448,70 @@ impl Drop for Writer {
         if matches!(made, Made::Directory) {
             fs::remove_dir(&self.path).ok();
         }
+    }
+}
+
+/// Makes the directory of blobs with this kind of digest, unless it is there. It is inside the layout, or an error.
+fn make_blob_directory(layout: &Path, algorithm: Algorithm) -> Result<(), Error> {
+    let mut path = layout.to_owned();
+    let mut name = PathBuf::new();
+    for part in ["blobs", algorithm.name()] {
+        path.push(part);
+        name.push(part);
+        match fs::create_dir(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(|source| Error::Io {
+                action: "create the directory",
+                path: path.clone(),
+                source,
+            })?,
+        }
+    }
+    Beneath::open(layout)
+        .map_err(lithify_storage::BeneathError::from)
+        .and_then(|layout| layout.directory(&name))
+        .map(drop)
+        .map_err(|source| Error::Inside {
+            path: layout.to_owned(),
+            source,
+        })
+}
+
+/// A file under a name nothing had, which goes away with the value unless it got another one.
+struct NewFile {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl NewFile {
+    fn create(layout: &Path) -> Result<Self, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = layout.join(format!("blobs/.new-{}-{number}", std::process::id()));
+            match fs::File::create_new(&path) {
+                Ok(file) => return Ok(Self { path, file }),
+                // A killed process of the same number left it, or someone put it there: it is not written to.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => {
+                    return Err(Error::Io {
+                        action: "create",
+                        path,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    fn rename(&self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // It is not there any more if it was renamed; if something failed, that is the error to report.
+        fs::remove_file(&self.path).ok();
     }
 }

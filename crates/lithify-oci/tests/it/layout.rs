@@ -1029,15 +1029,54 @@ mod hostile_files {
         }
     }
 
-    /// Blobs shared between layouts by a link to the directory are fine.
+    /// Through a link, a layout that somebody made would have files of this host read as blobs, and written.
     #[test]
-    fn linked_blob_directories() {
+    fn linked_blob_directories_are_neither_read_nor_written_through() {
         for linked in ["blobs", "blobs/sha256"] {
             let layout = Layout::new(|w| drop(put(w, None, AMD64, "shared")));
             let store = layout.dir.path().join("store");
             fs::rename(layout.path().join(linked), &store).unwrap();
             symlink(&store, layout.path().join(linked)).unwrap();
-            assert_eq!(text(&layout.open("", AMD64).unwrap()), "shared");
+            let before = fs::read_dir(&store).unwrap().count();
+            let error = layout.open("", AMD64).unwrap_err();
+            let Error::Blob(blob::Error::LinkedDirectory { directory, .. }) = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(directory, std::path::Path::new(linked));
+            assert!(error.to_string().contains("cp -rL"), "{error}");
+            let writer = layout::Writer::append(&layout.path());
+            assert!(matches!(writer, Err(layout::Error::Inside { .. })));
+            assert_eq!(fs::read_dir(&store).unwrap().count(), before);
         }
+    }
+
+    /// The layout is the user's choice: its own path may be a link.
+    #[test]
+    fn a_layout_may_be_named_by_a_link() {
+        let layout = Layout::new(|w| drop(put(w, None, AMD64, "linked")));
+        let moved = layout.dir.path().join("moved");
+        fs::rename(layout.path(), &moved).unwrap();
+        symlink(&moved, layout.path()).unwrap();
+        assert_eq!(text(&layout.open("", AMD64).unwrap()), "linked");
+    }
+
+    /// Names of temporary files can be guessed: what stands at one is not written to.
+    #[test]
+    fn what_stands_at_the_name_of_a_temporary_file_is_left_alone() {
+        let layout = Layout::new(|w| drop(put(w, None, AMD64, "x")));
+        let victim = layout.dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let process = std::process::id();
+        for name in [format!(".new-{process}")]
+            .into_iter()
+            .chain((0..200).map(|n| format!(".new-{process}-{n}")))
+        {
+            symlink(&victim, layout.path().join("blobs").join(name)).unwrap();
+        }
+        let mut writer = layout::Writer::append(&layout.path()).unwrap();
+        put(&mut writer, Some("new"), AMD64, "new");
+        writer.finish().unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert_eq!(text(&layout.open(":new", AMD64).unwrap()), "new");
     }
 }
