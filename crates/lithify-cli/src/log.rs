@@ -25,7 +25,7 @@ impl Log for Logger {
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let level = record.level().as_str().to_ascii_lowercase();
-        let line = format!("lithify: {seconds:.3} {level}: {}\n", record.args());
+        let line = crate::terminal::message(&format!("{seconds:.3} {level}: {}", record.args()));
         crate::progress::print(&line);
     }
 

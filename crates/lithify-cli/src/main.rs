@@ -7,9 +7,9 @@ mod human;
 mod log;
 mod progress;
 mod signals;
+mod terminal;
 
 use std::error::Error as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
     match failure {
         Failure::Usage(message) => {
-            complain(&message);
+            terminal::say(&message);
             ExitCode::from(USAGE)
         }
         Failure::Library(error) => {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
                 }
                 cause = error.source();
             }
-            complain(&message);
+            terminal::say(&message);
             ExitCode::from(if error.is_verification() {
                 VERIFICATION
             } else {
@@ -56,20 +56,14 @@ fn main() -> ExitCode {
             })
         }
         Failure::Damaged(message) => {
-            complain(&message);
+            terminal::say(&message);
             ExitCode::from(VERIFICATION)
         }
         Failure::Other(message) => {
-            complain(&message);
+            terminal::say(&message);
             ExitCode::from(FAILED)
         }
         // Whoever read the output has gone; like other tools in a pipe, say nothing.
         Failure::ClosedPipe => signals::broken_pipe(),
     }
-}
-
-/// Says what went wrong. Nobody listening is no reason to fail in another way.
-fn complain(message: &str) {
-    let line = format!("lithify: {message}\n");
-    std::io::stderr().lock().write_all(line.as_bytes()).ok();
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use lithify::registry::Pause;
-use lithify::{Event, Progress};
+use lithify::{Event, Printable, Progress};
 
 use crate::human;
 
@@ -119,9 +119,8 @@ impl Renderer {
             since: Instant::now(),
             time: pause.time,
         });
-        print(&format!(
-            "lithify: {reason}; trying again in {seconds:.1} s\n"
-        ));
+        let line = format!("{reason}; trying again in {seconds:.1} s");
+        print(&crate::terminal::message(&line));
     }
 }
 
@@ -170,7 +169,8 @@ fn write_stderr(text: &str) {
 /// `sha256:` and twelve characters are enough to recognise a layer.
 fn short(name: &str) -> String {
     let hex = name.split_once(':').map_or(name, |(_, hex)| hex);
-    hex.chars().take(12).collect()
+    let start: String = hex.chars().take(12).collect();
+    Printable(&start).to_string()
 }
 
 /// How much of a time nothing could come in, because a registry was waited for.

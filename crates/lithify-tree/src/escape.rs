@@ -20,13 +20,8 @@ impl<T: AsRef<[u8]> + ?Sized> fmt::Display for Escaped<'_, T> {
         for chunk in self.0.as_ref().utf8_chunks() {
             for c in chunk.valid().chars() {
                 match c {
-                    '\n' => f.write_str("\\n")?,
-                    '\t' => f.write_str("\\t")?,
-                    '\r' => f.write_str("\\r")?,
                     '\\' => f.write_str("\\\\")?,
-                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                    c if c.is_control() || is_invisible(c) => write!(f, "{}", c.escape_unicode())?,
-                    c => write!(f, "{c}")?,
+                    c => write_char(f, c)?,
                 }
             }
             for byte in chunk.invalid() {
@@ -35,6 +30,41 @@ impl<T: AsRef<[u8]> + ?Sized> fmt::Display for Escaped<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Text that is shown as it stands, backslashes and all, but for what could drive a terminal or forge a line: that is
+/// escaped as by [`Escaped`]. For text that is escaped in its own way already, such as JSON and messages.
+///
+/// ```
+/// use lithify_tree::Printable;
+///
+/// assert_eq!(Printable("[\"a\\n\"]\u{9b}").to_string(), r#"["a\n"]\u{9b}"#);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| write_char(f, c))
+    }
+}
+
+fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        '\n' => f.write_str("\\n"),
+        '\t' => f.write_str("\\t"),
+        '\r' => f.write_str("\\r"),
+        c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c)),
+        c if is_unsafe(c) => write!(f, "{}", c.escape_unicode()),
+        c => write!(f, "{c}"),
+    }
+}
+
+/// Whether a character must not reach a terminal as it is: control characters, and those that have no picture of their
+/// own or change how their neighbours are shown.
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Characters that have no picture of their own or change how their neighbours are shown: Unicode's

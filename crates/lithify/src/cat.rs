@@ -9,6 +9,7 @@ use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, InodeKind, Merg
 use crate::decode::{Discard, open, read_layer};
 use crate::lazy::Stack;
 use crate::output::scratch_file;
+use crate::retry::read_some;
 use crate::{Error, Event, Image, ReadOptions, Subject};
 
 /// Bytes copied at once.
@@ -147,7 +148,7 @@ fn cat_once(
     let mut reader = spooled.reader(content);
     let mut buffer = vec![0; BUFFER];
     loop {
-        match reader.read(&mut buffer).map_err(Error::Scratch)? {
+        match read_some(&mut reader, &mut buffer).map_err(Error::Scratch)? {
             0 => break,
             n => file.write(&buffer[..n]).map_err(Error::Scratch)?,
         }

@@ -12,6 +12,7 @@ use lithify_oci::LayerKind;
 use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
 use lithify_oci::source::{Selector, Source};
+use lithify_storage::{Beneath, BeneathError};
 use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -124,7 +125,7 @@ fn commit_to(
     let base = base.and_then(Image::oci).ok_or_else(refused)?;
 
     let scratch = scratch_file(Some(&path)).map_err(Error::Scratch)?;
-    let layer = Layer::make(&upper_of(upper), &scratch, options, read)?;
+    let layer = Layer::make(upper_of(upper)?, &scratch, options, read)?;
     let layout = |source| Error::Layout(Box::new(source));
     let mut writer = match layout_exists {
         true => Writer::append(&path),
@@ -179,13 +180,31 @@ fn commit_to(
     })
 }
 
-/// The upper directory that is meant.
-fn upper_of(directory: &Path) -> PathBuf {
-    let upper = directory.join("upper");
-    match upper.is_dir() && directory.join("work").is_dir() {
-        true => upper,
-        false => directory.to_path_buf(),
+/// The upper directory that is meant, and whether it was found inside the one that was named. What is inside is not the
+/// user's choice: a link in its place would make a layer of whatever it leads to.
+fn upper_of(directory: &Path) -> Result<(PathBuf, bool), Error> {
+    let failed = |name: &str, e: io::Error| Error::input(&directory.join(name), e);
+    let opened = Beneath::open(directory).map_err(|e| Error::input(directory, e))?;
+    for name in ["upper", "work"] {
+        match opened.directory(name) {
+            Ok(_) => {}
+            Err(e @ BeneathError::Link { .. })
+                if ["upper", "work"].iter().all(|n| directory.join(n).is_dir()) =>
+            {
+                return Err(failed(name, e.into()));
+            }
+            Err(
+                BeneathError::Link { .. }
+                | BeneathError::NotDirectory { .. }
+                | BeneathError::NotRegular { .. },
+            ) => return Ok((directory.to_path_buf(), false)),
+            // The work directory of a mounted overlay is nobody's to read.
+            Err(BeneathError::Io(e)) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(e) if e.is_not_found() => return Ok((directory.to_path_buf(), false)),
+            Err(e) => return Err(failed(name, e.into())),
+        }
     }
+    Ok((directory.join("upper"), true))
 }
 
 /// A layer in a scratch file.
@@ -197,17 +216,20 @@ struct Layer {
 
 impl Layer {
     fn make(
-        upper: &Path,
+        (upper, is_inside): (PathBuf, bool),
         scratch: &File,
         options: &CommitOptions,
         read: &ReadOptions,
     ) -> Result<Self, Error> {
         let mut scan = UpperOptions::default();
+        scan.no_link = is_inside;
         scan.view.clone_from(&options.view);
         scan.fuse_overlayfs = options.fuse_overlayfs;
         scan.attributes = match options.user_attributes {
             // A mount of ours is never one of either: what else looks like a mark is the image's.
-            None if options.fuse_overlayfs != Some(true) && lithify_mount::keeps_changes(upper) => {
+            None if options.fuse_overlayfs != Some(true)
+                && lithify_mount::keeps_changes(&upper) =>
+            {
                 scan.fuse_overlayfs = Some(false);
                 OverlayAttributes::Trusted
             }
@@ -215,7 +237,7 @@ impl Layer {
             Some(true) => OverlayAttributes::User,
             Some(false) => OverlayAttributes::Trusted,
         };
-        let mut scanner = UpperScanner::open(upper, scan)?;
+        let mut scanner = UpperScanner::open(&upper, scan)?;
         let out = Checked::new(io::BufWriter::with_capacity(1 << 20, scratch), &read.cancel);
         let failed = |e: WriteError| match e {
             WriteError::Write(_) if read.cancel.is_cancelled() => Error::Cancelled,

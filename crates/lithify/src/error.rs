@@ -285,6 +285,14 @@ pub enum Error {
         /// What it names.
         name: String,
     },
+    /// An `image.json` that does not describe what is in its directory.
+    #[error("`{}` is not right", .path.display())]
+    DescriptionStack {
+        /// The description.
+        path: PathBuf,
+        /// What is wrong.
+        source: crate::DescriptionProblem,
+    },
     /// A file of a layered build has another size than described.
     #[error("`{}` has {found} bytes, its description says {expected}", .path.display())]
     ArtifactSize {
@@ -515,11 +523,13 @@ pub enum Error {
         /// The output path.
         path: PathBuf,
     },
-    /// The output directory has something in it that no build of lithify wrote.
-    #[error("`{}` is not empty; name another output or empty it", .path.display())]
-    OutputNotEmpty {
+    /// What stands where an output directory is to stand is not, or not only, the output of an earlier build.
+    #[error("`{}` is left as it is: name another output, or remove it first", .path.display())]
+    NotReplaced {
         /// The output path.
         path: PathBuf,
+        /// What it is instead.
+        source: Box<crate::ReplaceError>,
     },
     /// The output cannot be written.
     #[error("cannot {operation} `{}`", .path.display())]
@@ -574,6 +584,8 @@ pub enum Operation {
     Sync,
     /// Giving the finished file its name.
     Rename,
+    /// Removing what it replaced.
+    Remove,
 }
 
 impl std::fmt::Display for Operation {
@@ -583,6 +595,7 @@ impl std::fmt::Display for Operation {
             Self::Write => "write",
             Self::Sync => "sync",
             Self::Rename => "rename the finished file to",
+            Self::Remove => "remove what was replaced, now",
         })
     }
 }
@@ -668,6 +681,7 @@ impl Error {
             | Self::ArtifactBlob { .. }
             | Self::DescriptionJson { .. }
             | Self::DescriptionPath { .. }
+            | Self::DescriptionStack { .. }
             | Self::Sidecar { .. }
             | Self::RootHash { .. }
             | Self::BaseLayer { .. }

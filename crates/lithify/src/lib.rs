@@ -45,7 +45,9 @@ mod error; // what can go wrong
 mod flush; // data to the disk, early
 mod fs_image; // image files as they are
 mod image; // opening
+mod json; // values as text
 mod lazy; // without reading everything
+mod leftovers; // what killed builds left
 mod listing; // names and metadata
 mod mount; // the kernel's view
 mod native; // layers that are filesystems
@@ -56,11 +58,12 @@ mod progress; // how far things are
 mod publish; // filesystems as images and artifacts
 mod read_back; // what was made, before anyone else reads it
 mod registries; // images of registries
+mod retry; // after signals
 mod spool; // data that waits
 mod subject; // image or artifact
 mod transfer; // from one place to another
 
-pub use artifact_dir::LayersDirectory;
+pub use artifact_dir::{DescriptionProblem, LayersDirectory, ReplaceError};
 pub use build::{
     Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output,
     UnknownArtifacts, UnknownCompression, UnknownDisk, build,
@@ -74,6 +77,7 @@ pub use description::{
 pub use encode::LayerCompression;
 pub use error::{Error, Operation};
 pub use image::{Image, store_name};
+pub use json::{write_json, write_json_pretty};
 pub use listing::{ListedEntry, Listing};
 pub use lithify_cancel::{CancelToken, OutputPipe};
 pub use lithify_oci::LayerKind;
@@ -83,7 +87,7 @@ pub use lithify_oci::source::Source;
 pub use lithify_registry as registry;
 /// The local store of artifacts, for programs that look after it.
 pub use lithify_store as store;
-pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Tree};
+pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Printable, Tree, is_unsafe};
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};

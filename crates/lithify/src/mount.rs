@@ -197,7 +197,10 @@ fn mount_layers(
 /// The files of a layered build as the kernel takes them. A merged image has attributes of the image that mean something
 /// to an overlay as they are, so it cannot lie under one then.
 fn source(layers: &LayersDirectory, writable: bool) -> Result<Source, Error> {
-    let open = |name: &String| ImageFile::open(&layers.path().join(name));
+    let open = |name: &String| -> Result<ImageFile, Error> {
+        let (path, file) = layers.open_file(name)?;
+        Ok(ImageFile::named(file, &path))
+    };
     let stack = layers.stack();
     let merged = match &stack.fsmeta {
         Some(_) if writable && has_marks(&layers.tree()?) => None,

@@ -2,21 +2,21 @@
 //!
 //! On Linux a file under construction has no name: it is opened with `O_TMPFILE` in the directory of its destination
 //! and linked when it is done, so that not even `SIGKILL` or a power cut leaves a stray file. Where the filesystem
-//! cannot do that, it has a temporary name that is removed on failure.
+//! cannot do that, it has a temporary name that is removed on failure, and after a kill by the next build there.
 //!
 //! Order of a durable commit: data reaches the disk, the name appears, the directory reaches the disk.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::io::retry_on_intr;
 
 use crate::error::{Error, Operation};
 use crate::flush::Flusher;
+use crate::leftovers::{claim, remove_left, temporary_name};
 
 /// A file under construction.
 #[derive(Debug)]
@@ -27,13 +27,6 @@ pub(crate) struct PendingFile {
     /// The temporary name, if the file has one.
     name: Option<PathBuf>,
     flusher: Option<Flusher>,
-}
-
-/// A temporary name nobody else has: the process, and a number that counts up.
-pub(crate) fn temporary_name() -> OsString {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    OsString::from(format!(".lithify-{}-{number}.tmp", std::process::id()))
 }
 
 /// The directory a path is in, never empty.
@@ -56,6 +49,7 @@ impl PendingFile {
             });
         }
         let directory = directory_of(destination);
+        remove_left(&directory);
         let (file, name) = open_new(&directory).map_err(|e| fail(Operation::Create, e))?;
         let file = Arc::new(file);
         let flusher = match durable {
@@ -135,18 +129,24 @@ impl Drop for PendingFile {
 /// Opens a new file in a directory, without a name where the filesystem can.
 fn open_new(directory: &Path) -> io::Result<(File, Option<PathBuf>)> {
     let mode = Mode::from_raw_mode(0o666);
-    match openat(
-        CWD,
-        directory,
-        OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
-        mode,
-    ) {
-        Ok(fd) => return Ok((File::from(fd), None)),
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match retry_on_intr(|| openat(CWD, directory, flags, mode)) {
+        Ok(fd) => {
+            let file = File::from(fd);
+            // It gets a temporary name in the end if it replaces another.
+            claim(&file);
+            return Ok((file, None));
+        }
         // EISDIR is what kernels and filesystems without O_TMPFILE answer.
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
         }
         Err(e) => return Err(e.into()),
     }
+    open_named(directory).map(|(file, name)| (file, Some(name)))
+}
+
+/// Opens a new file under a temporary name.
+fn open_named(directory: &Path) -> io::Result<(File, PathBuf)> {
     loop {
         let name = directory.join(temporary_name());
         match File::options()
@@ -155,7 +155,10 @@ fn open_new(directory: &Path) -> io::Result<(File, Option<PathBuf>)> {
             .create_new(true)
             .open(&name)
         {
-            Ok(file) => return Ok((file, Some(name))),
+            Ok(file) => {
+                claim(&file);
+                return Ok((file, name));
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
@@ -181,4 +184,24 @@ pub(crate) fn scratch_file(beside: Option<&Path>) -> io::Result<File> {
         fs::remove_file(name)?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leftovers::tests::age;
+
+    #[test]
+    fn a_file_that_has_a_temporary_name_is_removed_by_the_next_build_only_if_its_process_is_gone() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (file, name) = open_named(tmp.path()).unwrap();
+        age(&name);
+        let out = tmp.path().join("out");
+        drop(PendingFile::create(&out, false).unwrap());
+        assert!(name.exists());
+        // As when the process is killed: nothing is cleaned up, and the kernel closes the file.
+        drop(file);
+        drop(PendingFile::create(&out, false).unwrap());
+        assert!(!name.exists());
+    }
 }

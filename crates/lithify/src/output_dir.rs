@@ -1,16 +1,22 @@
 //! Output directories that exist complete or not at all.
+//!
+//! A directory is made under a temporary name and exchanged, in one step, with the one it replaces: that is there until
+//! the new one is complete. Only what is proven to be the output of an earlier build is replaced, and nothing but the files
+//! it is proven to consist of is removed.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use std::time::Duration;
-
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::Error;
+use crate::artifact_dir::{OwnOutput, ReplaceError};
 use crate::error::Operation;
-use crate::output::{directory_of, temporary_name};
+use crate::leftovers::{claim, remove_left, temporary_name};
+use crate::output::directory_of;
 
 /// The file by which a directory is known to be the output of an earlier build, which a new one may replace.
 pub(crate) const DESCRIPTION: &str = "image.json";
@@ -20,7 +26,6 @@ pub(crate) const DESCRIPTION: &str = "image.json";
 pub(crate) struct PendingDirectory {
     scratch: ScratchDirectory,
     destination: PathBuf,
-    replaces: bool,
 }
 
 /// A directory under a temporary name that goes away with the value. It is locked as long as its process lives, so that
@@ -32,9 +37,6 @@ pub(crate) struct ScratchDirectory {
     _lock: File,
     done: bool,
 }
-
-/// How old a temporary directory must be to be taken for one its process left: it is locked only after it is made.
-const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 impl ScratchDirectory {
     /// Makes one in the directory of `beside`, and removes those there that killed processes left.
@@ -51,8 +53,7 @@ impl ScratchDirectory {
             }
         };
         let lock = File::open(&path).map_err(failed)?;
-        // Filesystems without locks only keep what killed processes leave.
-        flock(&lock, FlockOperation::NonBlockingLockShared).ok();
+        claim(&lock);
         Ok(Self {
             path,
             _lock: lock,
@@ -75,35 +76,61 @@ impl Drop for ScratchDirectory {
     }
 }
 
-/// Removes what was replaced. Another process may take it, old and not locked, for what a killed one left.
-fn remove_old(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+/// What stands at a destination.
+enum There {
+    Nothing,
+    Empty,
+    Own(OwnOutput),
+}
+
+/// Looks at what stands at a destination; an error if it is to stay.
+fn look(destination: &Path) -> Result<There, ReplaceError> {
+    match fs::symlink_metadata(destination) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(There::Nothing),
+        Err(e) => return Err(e.into()),
+        Ok(there) if there.is_symlink() => return Err(ReplaceError::Link),
+        Ok(there) if !there.is_dir() => return Err(ReplaceError::NotDirectory),
+        Ok(_) => {}
+    }
+    if is_mount_point(destination)? {
+        return Err(ReplaceError::MountPoint);
+    }
+    match fs::read_dir(destination)?.next() {
+        None => Ok(There::Empty),
+        Some(_) => OwnOutput::prove(destination).map(There::Own),
     }
 }
 
-/// Removes temporary directories of processes that are gone. Nothing depends on it: what cannot be removed stays.
-fn remove_left(parent: &Path) {
-    for item in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = item.file_name();
-        let ours = name
-            .to_str()
-            .is_some_and(|n| n.starts_with(".lithify-") && n.ends_with(".tmp"));
-        let is_old = |metadata: fs::Metadata| {
-            let age = metadata.modified().ok().and_then(|m| m.elapsed().ok());
-            metadata.is_dir() && age.is_some_and(|age| age >= LEFT_AFTER)
-        };
-        if !ours || !item.metadata().is_ok_and(is_old) {
-            continue;
-        }
-        let Ok(directory) = File::open(item.path()) else {
-            continue;
-        };
-        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            fs::remove_dir_all(item.path()).ok();
-        }
+/// Whether something is mounted at a directory, as far as the kernel says (`STATX_ATTR_MOUNT_ROOT`, since Linux 5.8).
+fn is_mount_point(directory: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    match statx(CWD, directory, flags, StatxFlags::empty()) {
+        Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        // Renaming fails later, and everything stays.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(false),
+        Err(e) => Err(e.into()),
     }
+}
+
+/// Where the old output waits while the new one gets its name, on filesystems that cannot exchange two. It has a name of
+/// its own, which no build takes for a leftover: until the new one has its name, the old one is the output.
+fn aside(destination: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(".lithify-old-");
+    name.push(destination.file_name()?);
+    Some(directory_of(destination).join(name))
+}
+
+/// Gives the old output its name back if a build was killed before the new one had it.
+fn recover(destination: &Path) -> io::Result<()> {
+    let Some(old) = aside(destination) else {
+        return Ok(());
+    };
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    if is_there(&old) && !is_there(destination) {
+        fs::rename(&old, destination)?;
+    }
+    Ok(())
 }
 
 impl PendingDirectory {
@@ -111,29 +138,13 @@ impl PendingDirectory {
     /// earlier build.
     ///
     /// # Errors
-    /// [`Error::OutputNotEmpty`], [`Error::Output`].
+    /// [`Error::NotReplaced`], [`Error::Output`].
     pub(crate) fn create(destination: &Path) -> Result<Self, Error> {
-        let failed = |e| Error::output(Operation::Create, destination, e);
-        let replaces = match fs::symlink_metadata(destination) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            Err(e) => return Err(failed(e)),
-            Ok(there) if !there.is_dir() => {
-                return Err(failed(io::ErrorKind::NotADirectory.into()));
-            }
-            Ok(_) => {
-                let is_empty = fs::read_dir(destination).map_err(failed)?.next().is_none();
-                if !is_empty && !destination.join(DESCRIPTION).is_file() {
-                    return Err(Error::OutputNotEmpty {
-                        path: destination.to_path_buf(),
-                    });
-                }
-                !is_empty
-            }
-        };
+        recover(destination).map_err(|e| Error::output(Operation::Create, destination, e))?;
+        look(destination).map_err(|e| not_replaced(destination, e))?;
         Ok(Self {
             scratch: ScratchDirectory::create(destination)?,
             destination: destination.to_path_buf(),
-            replaces,
         })
     }
 
@@ -149,54 +160,99 @@ impl PendingDirectory {
         Ok(path)
     }
 
-    /// Gives the directory its name.
+    /// Gives the directory its name. What is there by now is looked at again: building takes its time.
     pub(crate) fn commit(mut self, durable: bool) -> Result<(), Error> {
+        let destination = self.destination.clone();
         let sync = |path: &Path| {
             File::open(path)
                 .and_then(|d| d.sync_all())
                 .map_err(|e| Error::output(Operation::Sync, path, e))
         };
-        let rename = |e: io::Error| Error::output(Operation::Rename, &self.destination, e);
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::ResourceBusy => not_replaced(&destination, ReplaceError::MountPoint),
+            _ => Error::output(Operation::Rename, &destination, e),
+        };
         let path = self.path().to_path_buf();
         if durable {
             sync(&path)?;
         }
-        if self.replaces {
-            match renameat_with(CWD, &path, CWD, &self.destination, RenameFlags::EXCHANGE) {
-                // The old one has the temporary name now.
-                Ok(()) => remove_old(&path).map_err(rename)?,
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                    let old = directory_of(&self.destination).join(temporary_name());
-                    fs::rename(&self.destination, &old).map_err(rename)?;
-                    fs::rename(&path, &self.destination).map_err(rename)?;
-                    remove_old(&old).map_err(rename)?;
-                }
-                Err(e) => return Err(rename(e.into())),
+        match look(&destination).map_err(|e| not_replaced(&destination, e))? {
+            There::Nothing | There::Empty => {
+                fs::rename(&path, &destination).map_err(failed)?;
+                self.scratch.done = true;
             }
-        } else {
-            fs::rename(&path, &self.destination).map_err(rename)?;
+            There::Own(own) => {
+                // Locked, so that the next build does not take it for left before it is gone.
+                let held = File::open(&destination).map_err(failed)?;
+                claim(&held);
+                let old = match exchange(&path, &destination) {
+                    Ok(true) => path,
+                    Ok(false) => replace(&path, &destination).map_err(failed)?,
+                    Err(e) => return Err(failed(e)),
+                };
+                self.scratch.done = true;
+                remove_old(&own, &old).map_err(|e| Error::output(Operation::Remove, &old, e))?;
+            }
         }
-        self.scratch.done = true;
         if durable {
-            sync(&directory_of(&self.destination))?;
+            sync(&directory_of(&destination))?;
         }
         Ok(())
     }
 }
 
+fn not_replaced(path: &Path, source: ReplaceError) -> Error {
+    Error::NotReplaced {
+        path: path.to_path_buf(),
+        source: Box::new(source),
+    }
+}
+
+/// Has two directories change names; `false` where the filesystem cannot.
+fn exchange(new: &Path, old: &Path) -> io::Result<bool> {
+    match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Puts a directory in the place of another in two steps. Gives where the other is now: under a name that the next build
+/// may remove it by.
+fn replace(new: &Path, destination: &Path) -> io::Result<PathBuf> {
+    let old = aside(destination).ok_or(io::ErrorKind::InvalidInput)?;
+    fs::rename(destination, &old)?;
+    if let Err(e) = fs::rename(new, destination) {
+        // The first error is the one to report; if this fails too, the next build does it.
+        fs::rename(&old, destination).ok();
+        return Err(e);
+    }
+    let left = directory_of(destination).join(temporary_name());
+    fs::rename(&old, &left)?;
+    Ok(left)
+}
+
+/// Removes what was replaced: the files it was proven to consist of.
+fn remove_old(own: &OwnOutput, old: &Path) -> io::Result<()> {
+    if own.remove(old)? {
+        return Ok(());
+    }
+    // Something came in since: it is not ours to remove, nor the next build's.
+    let name = temporary_name();
+    let kept = PathBuf::from(format!("{}.kept", name.display()));
+    let kept = directory_of(old).join(kept);
+    fs::rename(old, &kept)?;
+    log::warn!(
+        "what was put into the replaced output meanwhile is in `{}`",
+        kept.display().to_string().escape_debug()
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
-
-    /// Makes a directory look as if it had been made long ago.
-    fn age(path: &Path) {
-        let directory = File::open(path).unwrap();
-        directory
-            .set_modified(SystemTime::now() - 2 * LEFT_AFTER)
-            .unwrap();
-    }
+    use crate::leftovers::tests::age;
 
     #[test]
     fn what_killed_processes_left_is_removed() {
@@ -222,25 +278,216 @@ mod tests {
         assert!(paths.iter().all(|p| !p.exists()));
     }
 
-    #[test]
-    fn only_outputs_of_builds_are_replaced() {
+    /// What a build writes, as far as anyone looks: one image, and a hash tree's file beside it.
+    const OURS: &str = r#"{
+        "reference": "x", "layers": [{}], "stack": {"overlay": ["layers/a.erofs"]},
+        "artifacts": [{
+            "path": "layers/a.erofs", "format": "erofs-layer", "size": 4, "sha256": "",
+            "verity": {"roothash": "", "hashoffset": 0}
+        }]
+    }"#;
+
+    fn fill(directory: &Path) {
+        fs::create_dir_all(directory.join("layers")).unwrap();
+        fs::write(directory.join("layers/a.erofs"), "four").unwrap();
+        fs::write(directory.join("layers/a.erofs.dmverity"), "{}").unwrap();
+        fs::write(directory.join(DESCRIPTION), OURS).unwrap();
+    }
+
+    /// An output of an earlier build, changed in some way.
+    fn changed(change: impl Fn(&Path)) -> (tempfile::TempDir, PathBuf) {
         let tmp = tempfile::tempdir().unwrap();
         let out = tmp.path().join("out");
+        fill(&out);
+        change(&out);
+        (tmp, out)
+    }
+
+    fn refusal(out: &Path) -> String {
+        match PendingDirectory::create(out).map(drop) {
+            Err(Error::NotReplaced { source, .. }) => source.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn write(name: &'static str, bytes: &'static str) -> impl Fn(&Path) {
+        move |out| fs::write(out.join(name), bytes).unwrap()
+    }
+
+    #[test]
+    fn only_outputs_of_builds_are_replaced() {
+        let (tmp, out) = changed(|_| {});
+        for durable in [false, true] {
+            let pending = PendingDirectory::create(&out).unwrap();
+            fill(pending.path());
+            fs::write(pending.path().join("layers/a.erofs"), "next").unwrap();
+            pending.commit(durable).unwrap();
+            assert_eq!(fs::read(out.join("layers/a.erofs")).unwrap(), b"next");
+            assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+        }
+        fs::remove_dir_all(&out).unwrap();
         fs::create_dir(&out).unwrap();
-        let first = PendingDirectory::create(&out).unwrap();
-        fs::write(first.path().join(DESCRIPTION), "{}").unwrap();
-        fs::write(first.path().join("old"), "").unwrap();
-        first.commit(false).unwrap();
-        let second = PendingDirectory::create(&out).unwrap();
-        fs::write(second.path().join(DESCRIPTION), "{}").unwrap();
-        second.commit(true).unwrap();
-        assert!(!out.join("old").exists());
-        fs::remove_file(out.join(DESCRIPTION)).unwrap();
-        fs::write(out.join("mine"), "").unwrap();
-        assert!(matches!(
-            PendingDirectory::create(&out),
-            Err(Error::OutputNotEmpty { .. })
-        ));
+        drop(PendingDirectory::create(&out).unwrap());
+    }
+
+    #[test]
+    fn whatever_is_not_provably_an_output_is_left_alone() {
+        type Change = Box<dyn Fn(&Path)>;
+        let link = |to: &'static str, at: &'static str| {
+            move |out: &Path| std::os::unix::fs::symlink(to, out.join(at)).unwrap()
+        };
+        let cases: Vec<(&str, Change)> = vec![
+            (
+                "is not one a layered build wrote",
+                Box::new(write(DESCRIPTION, "")),
+            ),
+            (
+                "is not one a layered build wrote",
+                Box::new(write(DESCRIPTION, "{}")),
+            ),
+            (
+                "is not one a layered build wrote",
+                Box::new(write(
+                    DESCRIPTION,
+                    r#"{"image": "of another program", "layers": []}"#,
+                )),
+            ),
+            (
+                "is not one a layered build wrote",
+                Box::new(|out: &Path| {
+                    let text = OURS.replace("layers/a.erofs", "../out/layers/a.erofs");
+                    fs::write(out.join(DESCRIPTION), text).unwrap();
+                }),
+            ),
+            (
+                "is not one a layered build wrote",
+                Box::new(|out: &Path| {
+                    fs::rename(out.join(DESCRIPTION), out.with_file_name("moved")).unwrap();
+                    std::os::unix::fs::symlink("../moved", out.join(DESCRIPTION)).unwrap();
+                }),
+            ),
+            (
+                "no image.json says that a build wrote what is in it: `layers`",
+                Box::new(|out: &Path| fs::remove_file(out.join(DESCRIPTION)).unwrap()),
+            ),
+            ("does not name `notes`", Box::new(write("notes", "mine"))),
+            (
+                "does not name `layers/notes`",
+                Box::new(write("layers/notes", "mine")),
+            ),
+            (
+                "does not name `mine`",
+                Box::new(|out: &Path| fs::create_dir(out.join("mine")).unwrap()),
+            ),
+            (
+                "does not name `layers/link`",
+                Box::new(link("a.erofs", "layers/link")),
+            ),
+            ("does not name `b`", Box::new(link("layers", "b"))),
+            (
+                "does not name `layers`",
+                Box::new(|out: &Path| {
+                    fs::rename(out.join("layers"), out.with_file_name("moved")).unwrap();
+                    std::os::unix::fs::symlink("../moved", out.join("layers")).unwrap();
+                }),
+            ),
+            (
+                "does not name `layers/a.erofs`",
+                Box::new(|out: &Path| {
+                    fs::remove_file(out.join("layers/a.erofs")).unwrap();
+                    fs::create_dir(out.join("layers/a.erofs")).unwrap();
+                }),
+            ),
+            (
+                "`layers/a.erofs` is not as its image.json says",
+                Box::new(write("layers/a.erofs", "changed")),
+            ),
+            (
+                "`layers/a.erofs.dmverity` is not as its image.json says, or missing",
+                Box::new(|out: &Path| {
+                    fs::remove_file(out.join("layers/a.erofs.dmverity")).unwrap();
+                }),
+            ),
+            (
+                "does not name `x0`, `x1`, `x2`, `x3`, `x4` and 2 more",
+                Box::new(|out: &Path| {
+                    (0..7).for_each(|n| fs::write(out.join(format!("x{n}")), "").unwrap());
+                }),
+            ),
+        ];
+        for (words, change) in cases {
+            let (tmp, out) = changed(change);
+            let before = lithify_testkit::Snapshot::of(tmp.path());
+            let said = refusal(&out);
+            assert!(said.contains(words), "{words}: {said}");
+            let after = lithify_testkit::Snapshot::of(tmp.path());
+            assert_eq!(before, after, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_link_a_file_and_a_mount_point_are_left_alone() {
+        let (tmp, out) = changed(|_| {});
+        let link = tmp.path().join("link");
+        std::os::unix::fs::symlink("out", &link).unwrap();
+        assert!(refusal(&link).contains("is a symbolic link"));
+        let file = tmp.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(refusal(&file).contains("is not a directory"));
+        assert!(refusal(Path::new("/proc")).contains("is a mount point"));
+        assert!(out.join(DESCRIPTION).exists());
+    }
+
+    #[test]
+    fn what_comes_into_the_old_output_while_the_new_one_is_built_is_kept() {
+        let (_tmp, out) = changed(|_| {});
+        let pending = PendingDirectory::create(&out).unwrap();
+        fill(pending.path());
+        fs::write(out.join("mine"), "mine").unwrap();
+        let error = pending.commit(false).unwrap_err();
+        assert!(matches!(error, Error::NotReplaced { .. }), "{error:?}");
+        assert_eq!(fs::read(out.join("mine")).unwrap(), b"mine");
+        assert!(out.join("layers/a.erofs").exists());
+    }
+
+    /// Between the last look and the exchange.
+    #[test]
+    fn what_comes_at_the_last_moment_is_kept_too() {
+        let (tmp, out) = changed(|_| {});
+        let own = OwnOutput::prove(&out).unwrap();
+        fs::write(out.join("layers/mine"), "mine").unwrap();
+        let old = tmp.path().join(temporary_name());
+        fs::rename(&out, &old).unwrap();
+        remove_old(&own, &old).unwrap();
+        assert!(!old.exists());
+        let mut kept = fs::read_dir(tmp.path()).unwrap();
+        let kept = kept.next().unwrap().unwrap().path();
+        assert_eq!(fs::read(kept.join("layers/mine")).unwrap(), b"mine");
+        assert!(!kept.join(DESCRIPTION).exists());
+        age(&kept);
+        remove_left(tmp.path());
+        assert!(kept.exists());
+    }
+
+    /// On filesystems that cannot exchange two names there is a moment without a directory at the destination.
+    #[test]
+    fn a_build_killed_between_two_renames_loses_nothing() {
+        let (tmp, out) = changed(|_| {});
+        let new = tmp.path().join("new");
+        fill(&new);
+        let old = replace(&new, &out).unwrap();
+        assert!(old.join(DESCRIPTION).exists() && out.join(DESCRIPTION).exists());
+        fs::remove_dir_all(&old).unwrap();
+        // Killed after the first.
+        let waiting = aside(&out).unwrap();
+        fs::rename(&out, &waiting).unwrap();
+        age(&waiting);
+        remove_left(tmp.path());
+        drop(PendingDirectory::create(&out).unwrap());
+        assert!(out.join("layers/a.erofs").exists());
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+        // The second failed.
+        assert!(replace(&tmp.path().join("no such"), &out).is_err());
+        assert!(out.join("layers/a.erofs").exists());
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use lithify_storage::{open_regular, read_regular};
 use lithify_tree::Escaped;
 use serde::Serialize;
 
@@ -59,7 +60,7 @@ impl Subject {
         if has_transport(name) || !path.exists() {
             return Ok(Self::Image(Image::open(name, options)?));
         }
-        let file = File::open(path).map_err(|e| Error::input(path, e))?;
+        let file = open_artifact(path)?;
         let metadata = file.metadata().map_err(|e| Error::input(path, e))?;
         if metadata.is_dir() {
             return Ok(Self::Layers(LayersDirectory::open(path)?));
@@ -181,7 +182,11 @@ impl ImageFile {
 
     fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
         let mut report = self.image.verify()?;
-        report.data |= verify_tree(self.path(), None, options)?;
+        if let Some(sidecar) = read_sidecar(self.path())? {
+            let file = open_artifact(self.path())?;
+            verify_tree(self.path(), &file, &sidecar, options)?;
+            report.data = true;
+        }
         Ok(report)
     }
 }
@@ -227,43 +232,47 @@ pub(crate) fn damaged<P: ToString>(path: &Path, problems: &[P], more: u64) -> Re
     }
 }
 
-/// Checks an image file against its hash tree, if `known` or a file beside it says that there is one.
+/// Checks an image file against its hash tree.
 pub(crate) fn verify_tree(
     path: &Path,
-    known: Option<lithify_verity::Sidecar>,
+    file: &File,
+    sidecar: &lithify_verity::Sidecar,
     options: &ReadOptions,
-) -> Result<bool, Error> {
-    let sidecar = match known {
-        Some(sidecar) => sidecar,
-        None => match read_sidecar(path)? {
-            Some(sidecar) => sidecar,
-            None => return Ok(false),
-        },
-    };
-    let file = File::open(path).map_err(|e| Error::input(path, e))?;
+) -> Result<(), Error> {
     let verify = lithify_verity::VerifyOptions {
         root: Some(sidecar.root),
         threads: options.threads(),
     };
-    lithify_verity::verify(&file, sidecar.hash_offset, &verify).map_err(|e| Error::Verity {
+    lithify_verity::verify(file, sidecar.hash_offset, &verify).map_err(|e| Error::Verity {
         path: path.to_path_buf(),
         source: Box::new(e),
     })?;
-    Ok(true)
+    Ok(())
 }
 
+/// What the file beside an image says about its hash tree, if there is one.
 fn read_sidecar(image: &Path) -> Result<Option<lithify_verity::Sidecar>, Error> {
     let path: PathBuf = sidecar_path(image);
-    match std::fs::read(&path) {
+    match read_regular(&path, 1 << 20) {
         Ok(bytes) => lithify_verity::Sidecar::parse(&bytes)
             .map(Some)
             .map_err(|source| Error::Sidecar {
                 path,
                 source: Box::new(source),
             }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::input(&path, e)),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(Error::input(&path, e.into())),
     }
+}
+
+/// Opens what a user names as an artifact, without waiting for the other end of a pipe.
+fn open_artifact(path: &Path) -> Result<File, Error> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = path.metadata().map_err(|e| Error::input(path, e))?;
+    if kind.is_dir() || kind.file_type().is_block_device() {
+        return File::open(path).map_err(|e| Error::input(path, e));
+    }
+    open_regular(path).map_err(|e| Error::input(path, e.into()))
 }
 
 /// Whether a name says how it is to be opened. A path such as `./oci:x` does not.

@@ -155,5 +155,5 @@ fn notes(description: &Description, format: lithify::Format) {
 
 /// A line for the person who waits: nobody listening is no reason to fail.
 fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").ok();
+    writeln!(crate::terminal::stderr(), "{line}").ok();
 }

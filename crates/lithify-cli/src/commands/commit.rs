@@ -35,7 +35,7 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
     if !quiet {
         let size = human::bytes(report.layer_size);
         writeln!(
-            std::io::stdout(),
+            crate::terminal::stdout(),
             "{}: layer {} with {} entries, {} of them removals, {size}",
             report.manifest_digest,
             report.layers,
@@ -43,11 +43,7 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
             report.whiteouts + report.opaque,
         )?;
         if report.sockets > 0 {
-            writeln!(
-                std::io::stderr(),
-                "lithify: {} sockets are left out",
-                report.sockets
-            )?;
+            crate::terminal::say(&format!("{} sockets are left out", report.sockets));
         }
     }
     Ok(())

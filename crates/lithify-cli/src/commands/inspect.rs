@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::{Description, Image};
+use lithify::{Description, Image, Printable};
 
 use super::{Failure, print_json, read_options};
 use crate::args::InspectArgs;
@@ -18,18 +18,16 @@ pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
     if args.json {
         return print_json(&description);
     }
-    std::io::stdout()
-        .lock()
-        .write_all(text(&description).as_bytes())?;
+    crate::terminal::stdout().write_all(text(&description).as_bytes())?;
     Ok(())
 }
 
 /// The description for a person; every value from the image is printed escaped.
 fn text(image: &Description) -> String {
-    let mut lines = vec![format!("reference: {}", image.reference.escape_debug())];
+    let mut lines = vec![format!("reference: {}", Printable(&image.reference))];
     let mut field = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            lines.push(format!("{name}: {}", value.escape_debug()));
+            lines.push(format!("{}: {}", Printable(name), Printable(value)));
         }
     };
     field("manifest", image.manifest_digest.as_deref());
@@ -52,8 +50,10 @@ fn text(image: &Description) -> String {
     }
     if let Some(serde_json::Value::Object(config)) = &image.config {
         for (name, value) in config {
-            // JSON text has no raw control characters, but it may have others that mislead.
-            field(name, Some(value.to_string().as_str()));
+            let mut json = Vec::new();
+            // Writing to memory does not fail.
+            lithify::write_json(&mut json, value).ok();
+            field(name, Some(&String::from_utf8_lossy(&json)));
         }
     }
     lines.push(format!("layers: {}", image.layers.len()));
@@ -64,19 +64,15 @@ fn text(image: &Description) -> String {
             .or(layer.diff_id.as_ref())
             .map_or("-", String::as_str);
         let size = layer.size.map(human::bytes).unwrap_or_default();
-        let kind = layer
-            .media_type
-            .as_deref()
-            .unwrap_or("")
-            .escape_debug()
-            .to_string();
+        let kind = layer.media_type.as_deref().unwrap_or("");
+        let kind = Printable(kind);
         lines.push(format!("  {name} {size:>8} {kind}"));
     }
     if let Some(referrers) = &image.referrers {
         lines.push(format!("referrers: {}", referrers.len()));
         for referrer in referrers {
             let kind = referrer.artifact_type.as_deref().unwrap_or("");
-            lines.push(format!("  {} {}", referrer.digest, kind.escape_debug()));
+            lines.push(format!("  {} {}", referrer.digest, Printable(kind)));
         }
     }
     lines.push(String::new());

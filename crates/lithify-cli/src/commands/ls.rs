@@ -6,7 +6,7 @@ use lithify::{Escaped, Listing, NodeId, Subject, TreeKind};
 
 use super::{Failure, read_options, with_progress};
 use crate::args::LsArgs;
-use crate::human;
+use crate::{human, terminal};
 
 pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
     let (mut read, renderer) = read_options(&args.read, quiet)?;
@@ -18,7 +18,7 @@ pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
         let top = listing.find(args.path.as_bytes())?;
         Ok((listing, top))
     })?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(terminal::stdout());
     let mut stack = vec![(top, 0)];
     while let Some((node, depth)) = stack.pop() {
         // A directory named without its content being wanted is still one line.
@@ -45,7 +45,7 @@ fn line(
     node: NodeId,
 ) -> Result<(), Failure> {
     if args.json {
-        serde_json::to_writer(&mut *out, &listing.entry(node)).map_err(std::io::Error::from)?;
+        lithify::write_json(&mut *out, &listing.entry(node))?;
         return Ok(out.write_all(b"\n")?);
     }
     let tree = listing.tree();

@@ -143,7 +143,7 @@ fn with_progress<T>(
 /// Prints a value as indented JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    lithify::write_json_pretty(&mut out, value)?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)
 }

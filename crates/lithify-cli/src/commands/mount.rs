@@ -49,7 +49,7 @@ pub(crate) fn mounts(as_json: bool) -> Result<(), Failure> {
             .collect();
         return print_json(&list);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     for mount in mounts {
         let shown = |path: Option<&std::path::PathBuf>| {
             path.map_or("-".to_owned(), |p| {

@@ -67,7 +67,7 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
         return print_json(&report);
     }
     if !quiet {
-        let mut out = std::io::stdout().lock();
+        let mut out = crate::terminal::stdout();
         for manifest in &report.manifests {
             let size = human::bytes(manifest.layers.iter().map(|l| l.size).sum());
             let count = manifest.layers.len();

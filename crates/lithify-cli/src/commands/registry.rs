@@ -81,7 +81,7 @@ fn ask(what: &str) -> Result<String, Failure> {
             "give the user with --username, and the password on standard input".into(),
         ));
     }
-    write!(std::io::stderr(), "{what}: ").ok();
+    write!(crate::terminal::stderr(), "{what}: ").ok();
     let mut line = String::new();
     std::io::stdin()
         .lock()
@@ -144,7 +144,7 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
     drop(at_work);
     if !quiet {
         let registry = args.registry.escape_debug();
-        writeln!(std::io::stdout(), "{registry}: stored in {place}")?;
+        writeln!(crate::terminal::stdout(), "{registry}: stored in {place}")?;
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ pub(crate) fn logout(args: &LogoutArgs, quiet: bool) -> Result<(), Failure> {
         return Err(Failure::Other(format!("nothing is stored for {registry}")));
     }
     if !quiet {
-        writeln!(std::io::stdout(), "{registry}: removed")?;
+        writeln!(crate::terminal::stdout(), "{registry}: removed")?;
     }
     Ok(())
 }

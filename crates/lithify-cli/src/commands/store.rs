@@ -107,7 +107,7 @@ pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
             .collect();
         return print_json(&list);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     for image in &found {
         let hex = image.digest.split_once(':').map_or("", |(_, hex)| hex);
         let digest: String = hex.chars().take(12).collect();
@@ -117,7 +117,7 @@ pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
         writeln!(out, "{name}  {platform}  {digest}  {}", what.join(", "))?;
     }
     for line in damaged {
-        writeln!(std::io::stderr(), "lithify: {line}; run `lithify fsck`")?;
+        crate::terminal::say(&format!("{line}; run `lithify fsck`"));
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ pub(crate) fn rm(args: &RmArgs, quiet: bool) -> Result<(), Failure> {
     if !quiet {
         for (name, platform) in removed {
             let (name, platform) = (name.escape_debug(), platform.escape_debug());
-            writeln!(std::io::stdout(), "removed {name} ({platform})")?;
+            writeln!(crate::terminal::stdout(), "removed {name} ({platform})")?;
         }
     }
     Ok(())
@@ -207,7 +207,7 @@ pub(crate) fn gc(args: &GcArgs, quiet: bool) -> Result<(), Failure> {
         ];
         let bytes = human::bytes(bytes.iter().map(|b| b.on_disk).sum());
         writeln!(
-            std::io::stdout(),
+            crate::terminal::stdout(),
             "{verb} {} artifacts, {} blobs and {} leftovers, {bytes}; {} artifacts and {} blobs kept",
             report.removed.len(),
             report.blobs.len(),
@@ -261,7 +261,7 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
             "bytes": report.bytes,
         }))?;
     } else {
-        let mut out = std::io::stdout().lock();
+        let mut out = crate::terminal::stdout();
         for finding in &report.findings {
             let path = finding.path.to_string_lossy();
             let (path, what) = (path.escape_debug(), action(&finding.action));
@@ -313,7 +313,7 @@ pub(crate) fn df(args: &StoreListArgs) -> Result<(), Failure> {
             "partial": sizes(report.partial),
         }));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     writeln!(out, "{}", store.path().display())?;
     let mut line = |name: &str, bytes: Bytes, note: String| {
         let size = human::bytes(bytes.on_disk);

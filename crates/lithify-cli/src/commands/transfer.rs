@@ -22,7 +22,7 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
     if args.json {
         return print_json(&report);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     if !quiet {
         let what = match report.pulled {
             true => summary(&report.blobs, started),
@@ -83,7 +83,7 @@ pub(crate) fn print(
     if json {
         return print_json(report);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     if !quiet {
         let what = summary(&report.blobs, started);
         writeln!(out, "{}: {what}", report.destination.escape_debug())?;
@@ -102,7 +102,7 @@ pub(crate) fn tag(args: &TagArgs, quiet: bool) -> Result<(), Failure> {
     drop(at_work);
     if !quiet {
         let (source, new) = (source.escape_debug(), new.escape_debug());
-        writeln!(std::io::stdout(), "{source} is {new} too")?;
+        writeln!(crate::terminal::stdout(), "{source} is {new} too")?;
     }
     Ok(())
 }

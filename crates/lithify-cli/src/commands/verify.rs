@@ -19,7 +19,7 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
     if !quiet {
         let (entries, bytes) = (report.entries, human::bytes(report.bytes));
         writeln!(
-            std::io::stdout(),
+            crate::terminal::stdout(),
             "{}: ok, {entries} entries, {bytes} checked",
             args.image.escape_debug()
         )?;

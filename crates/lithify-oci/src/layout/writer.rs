@@ -453,28 +453,27 @@ impl Drop for Writer {
 
 /// Makes the directory of blobs with this kind of digest, unless it is there. It is inside the layout, or an error.
 fn make_blob_directory(layout: &Path, algorithm: Algorithm) -> Result<(), Error> {
-    let mut path = layout.to_owned();
+    let inside = |source| Error::Inside {
+        path: layout.to_owned(),
+        source,
+    };
+    let opened = Beneath::open(layout).map_err(|e| inside(e.into()))?;
     let mut name = PathBuf::new();
     for part in ["blobs", algorithm.name()] {
-        path.push(part);
         name.push(part);
+        let path = layout.join(&name);
         match fs::create_dir(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.map_err(|source| Error::Io {
                 action: "create the directory",
-                path: path.clone(),
+                path,
                 source,
             })?,
         }
+        // Before anything is made in it.
+        opened.directory(&name).map_err(inside)?;
     }
-    Beneath::open(layout)
-        .map_err(lithify_storage::BeneathError::from)
-        .and_then(|layout| layout.directory(&name))
-        .map(drop)
-        .map_err(|source| Error::Inside {
-            path: layout.to_owned(),
-            source,
-        })
+    Ok(())
 }
 
 /// A file under a name nothing had, which goes away with the value unless it got another one.

@@ -1037,6 +1037,14 @@ mod hostile_files {
             let store = layout.dir.path().join("store");
             fs::rename(layout.path().join(linked), &store).unwrap();
             symlink(&store, layout.path().join(linked)).unwrap();
+            if linked == "blobs" {
+                // Nor is a directory made there.
+                fs::rename(store.join("sha256"), store.join("other")).unwrap();
+                let writer = layout::Writer::append(&layout.path());
+                assert!(matches!(writer, Err(layout::Error::Inside { .. })));
+                assert!(!store.join("sha256").exists());
+                fs::rename(store.join("other"), store.join("sha256")).unwrap();
+            }
             let before = fs::read_dir(&store).unwrap().count();
             let error = layout.open("", AMD64).unwrap_err();
             let Error::Blob(blob::Error::LinkedDirectory { directory, .. }) = &error else {

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use lithify_storage::open_regular;
 use lithify_store::ExportOptions;
 
 use super::filesystem::{Filesystem, Kind, Placement};
@@ -18,6 +19,7 @@ use super::{
 use crate::depot::Depot;
 use crate::description::{Artifact, LeftOut, LeftOutReason};
 use crate::error::Operation;
+use crate::leftovers::remove_left;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
 
 pub(super) fn build(
@@ -115,6 +117,7 @@ fn place(cache: &Path, layer: &BuiltLayer) -> PathBuf {
 fn put(layer: &BuiltLayer, place: &Path, options: &LayerOptions) -> Result<Artifact, Error> {
     if let Some(directory) = place.parent() {
         make_directory(directory)?;
+        remove_left(directory);
     }
     if layer.facts.verity.is_none() {
         // Another build's root hash is none of this image.
@@ -126,11 +129,18 @@ fn put(layer: &BuiltLayer, place: &Path, options: &LayerOptions) -> Result<Artif
             _ => {}
         }
     }
-    let export = ExportOptions::new().durable(options.durable);
-    layer.entry.export(IMAGE, place, export)?;
-    if let Some(facts) = &layer.facts.verity {
-        let sidecar = verity::from_facts(facts)?;
-        verity::sidecar(place, &sidecar, options.durable)?.commit(options.durable)?;
+    let durable = options.durable;
+    let export = || -> Result<(), Error> {
+        let export = ExportOptions::new().durable(durable);
+        layer.entry.export(IMAGE, place, export)?;
+        Ok(())
+    };
+    match &layer.facts.verity {
+        Some(facts) => {
+            let sidecar = verity::sidecar(place, &verity::from_facts(facts)?, durable)?;
+            verity::commit_before(sidecar, durable, export)?;
+        }
+        None => export()?,
     }
     let file = layer.entry.file(IMAGE)?;
     let mut written = artifact(Format::ContainerdCache, &place.to_string_lossy());
@@ -175,10 +185,10 @@ impl Drop for EmptyDirectory<'_> {
 
 /// Whether a file is there with other bytes than the layer's image.
 fn differs(path: &Path, layer: &BuiltLayer) -> Result<bool, Error> {
-    let file = match File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(Error::input(path, e)),
+        Err(e) if e.is_not_found() => return Ok(false),
+        Err(e) => return Err(Error::input(path, e.into())),
     };
     Ok(file_sha256(path, &file)? != layer.entry.file(IMAGE)?.sha256.hex())
 }

@@ -102,7 +102,7 @@ impl Parts<'_> {
         let mut artifacts = Vec::new();
         for kind in kinds {
             let (mut written, size) = match kind {
-                DiskKind::Vmdk => self.vmdk(alignment)?,
+                DiskKind::Vmdk => self.vmdk(alignment, &mut artifacts)?,
                 DiskKind::Raw => self.raw(kind, &self.flat(alignment)?)?,
                 DiskKind::Gpt => {
                     let mut options = GptOptions::default();
@@ -161,29 +161,40 @@ impl Parts<'_> {
         self.directory.join(name)
     }
 
-    fn vmdk(&self, alignment: u64) -> Result<(Artifact, u64), Error> {
+    /// Writes the text, and the files it needs besides the images, which are artifacts too: everything a disk consists of
+    /// is covered by a digest.
+    fn vmdk(
+        &self,
+        alignment: u64,
+        companions: &mut Vec<Artifact>,
+    ) -> Result<(Artifact, u64), Error> {
         let disk = self.flat(alignment)?;
         let vmdk = disk.vmdk(&VmdkOptions::default())?;
         for companion in &vmdk.companions {
-            let path = self.place(&companion.path.to_string_lossy());
+            let name = companion.path.to_string_lossy();
+            let path = self.place(&name);
             let failed = |e| Error::output(Operation::Write, &path, e);
             let pending = PendingFile::create(&path, self.durable)?;
-            match &companion.content {
+            let size = match &companion.content {
                 CompanionContent::Bytes(bytes) => {
                     (&**pending.file()).write_all(bytes).map_err(failed)?;
+                    bytes.len() as u64
                 }
                 CompanionContent::Zeros(length) => {
                     pending.file().set_len(*length).map_err(failed)?;
+                    *length
                 }
-            }
-            pending.commit(self.durable)?;
+            };
+            companions.push(self.finish("vmdk-extent", &name, pending, size)?);
         }
         let path = self.place(DiskKind::Vmdk.file_name());
         let pending = PendingFile::create(&path, self.durable)?;
         (&**pending.file())
             .write_all(vmdk.descriptor.as_bytes())
             .map_err(|e| Error::output(Operation::Write, &path, e))?;
-        let written = self.finish(DiskKind::Vmdk, pending, vmdk.descriptor.len() as u64)?;
+        let size = vmdk.descriptor.len() as u64;
+        let kind = DiskKind::Vmdk;
+        let written = self.finish(kind.name(), kind.file_name(), pending, size)?;
         Ok((written, disk.size()))
     }
 
@@ -202,13 +213,20 @@ impl Parts<'_> {
             .map_err(|e| Error::raw_disk(e, &path))?;
         file.set_size(disk.size())
             .map_err(|e| Error::output(Operation::Write, &path, e))?;
-        Ok((self.finish(kind, pending, disk.size())?, disk.size()))
+        let size = disk.size();
+        let written = self.finish(kind.name(), kind.file_name(), pending, size)?;
+        Ok((written, size))
     }
 
-    fn finish(&self, kind: DiskKind, pending: PendingFile, size: u64) -> Result<Artifact, Error> {
-        let name = kind.file_name();
+    fn finish(
+        &self,
+        format: &str,
+        name: &str,
+        pending: PendingFile,
+        size: u64,
+    ) -> Result<Artifact, Error> {
         let mut written = artifact(Format::ErofsLayers, name);
-        written.format = kind.name().to_owned();
+        written.format = format.to_owned();
         written.size = size;
         let file = pending.file();
         let path = self.place(name);

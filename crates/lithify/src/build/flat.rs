@@ -34,9 +34,10 @@ pub(super) fn build(
     if options.digest {
         artifact.sha256 = Some(file_sha256(path, pending.file())?);
     }
-    pending.commit(options.durable)?;
-    if let Some(sidecar) = sidecar {
-        sidecar.commit(options.durable)?;
+    let durable = options.durable;
+    match sidecar {
+        Some(sidecar) => verity::commit_before(sidecar, durable, || pending.commit(durable))?,
+        None => pending.commit(durable)?,
     }
     Ok((artifact, summaries).into())
 }

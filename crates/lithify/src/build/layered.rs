@@ -303,7 +303,8 @@ impl Place<'_> {
     fn write_description(&self, description: &Description) -> Result<(), Error> {
         let path = self.directory.path().join(DESCRIPTION);
         let failed = |e| Error::output(Operation::Write, &path, e);
-        let mut json = serde_json::to_vec_pretty(description).map_err(|e| failed(e.into()))?;
+        let mut json = Vec::new();
+        crate::write_json_pretty(&mut json, description).map_err(failed)?;
         json.push(b'\n');
         let mut file = fs::File::create_new(&path).map_err(failed)?;
         file.write_all(&json).map_err(failed)?;

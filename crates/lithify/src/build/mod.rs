@@ -16,7 +16,6 @@ mod xattrs; // attributes left out
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lithify_digest::{Algorithm, Hasher};
@@ -24,6 +23,7 @@ use lithify_digest::{Algorithm, Hasher};
 use crate::decode::LayerSummary;
 use crate::depot::{StoreChoice, WRITER_VERSION};
 use crate::description::{Artifact, Description, LeftOut, Stack};
+use crate::retry::read_some;
 use crate::{Error, Image, ReadOptions};
 use filesystem::{Filesystem, Kind, Placement};
 
@@ -329,10 +329,9 @@ pub(crate) fn file_sha256(path: &Path, file: &File) -> Result<String, Error> {
     let mut buffer = vec![0; 1 << 20];
     let mut file = file;
     loop {
-        let read = file.read(&mut buffer).map_err(|e| Error::input(path, e))?;
-        if read == 0 {
-            return Ok(hasher.finish().hex());
+        match read_some(&mut file, &mut buffer).map_err(|e| Error::input(path, e))? {
+            0 => return Ok(hasher.finish().hex()),
+            read => hasher.update(&buffer[..read]),
         }
-        hasher.update(&buffer[..read]);
     }
 }

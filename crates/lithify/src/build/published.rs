@@ -252,9 +252,10 @@ impl Found<'_> {
                 }
             });
         }
-        pending.commit(options.durable)?;
-        if let Some(sidecar) = pending_sidecar {
-            sidecar.commit(options.durable)?;
+        let durable = options.durable;
+        match pending_sidecar {
+            Some(sidecar) => verity::commit_before(sidecar, durable, || pending.commit(durable))?,
+            None => pending.commit(durable)?,
         }
         Ok(BuildResult {
             artifacts: vec![artifact],

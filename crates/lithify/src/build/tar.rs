@@ -1,6 +1,6 @@
 //! `-f tar`: the merged filesystem as one tar, in sorted order, the same for every way to slice it into layers.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use lithify_digest::{Algorithm, Hasher};
@@ -11,6 +11,7 @@ use super::{BuildOptions, Built, Format, Output, artifact};
 use crate::decode::decode;
 use crate::error::Operation;
 use crate::output::{PendingFile, scratch_file};
+use crate::retry::read_some;
 use crate::spool::{Spool, Spooled};
 use crate::{CancelToken, Error, Event, Image, OutputPipe, ReadOptions};
 
@@ -178,7 +179,7 @@ fn emit(
         if let Some(content) = content {
             let mut data = spooled.reader(content);
             loop {
-                let read = data.read(&mut buffer).map_err(Error::Scratch)?;
+                let read = read_some(&mut data, &mut buffer).map_err(Error::Scratch)?;
                 if read == 0 {
                     break;
                 }

@@ -13,6 +13,7 @@ use lithify_oci::{LayerDescriptor, LayerKind};
 
 use super::NativeLayerError;
 use crate::output::scratch_file;
+use crate::retry::read_some;
 use crate::{Error, ReadOptions};
 
 /// Bytes read at once.
@@ -291,9 +292,7 @@ impl Image<'_> {
         let mut buffer = vec![0; BUFFER];
         loop {
             // Of what is not compressed, faults of reading are known to the blob.
-            let n = source
-                .read(&mut buffer)
-                .map_err(NativeLayerError::Decompress)?;
+            let n = read_some(source, &mut buffer).map_err(NativeLayerError::Decompress)?;
             if n == 0 {
                 return Ok(());
             }

@@ -17,6 +17,7 @@ use crate::depot::{self, Depot};
 use crate::description::Verity;
 use crate::output::scratch_file;
 use crate::output_dir::ScratchDirectory;
+use crate::retry::read_some;
 use crate::transfer::BlobSource;
 use crate::{BuildOptions, Error, Event, Format, Image};
 
@@ -199,7 +200,7 @@ fn compress(
             if publisher.read.cancel.is_cancelled() {
                 return Ok(());
             }
-            match reader.read(&mut buffer)? {
+            match read_some(&mut reader, &mut buffer)? {
                 0 => break,
                 n => encoder.write_all(&buffer[..n])?,
             }

@@ -1,22 +1,27 @@
 //! The directory of a layered build, as it was left: what `image.json` says is there is believed only as far as digests
 //! go.
 
-use std::fs::{self, File};
+mod own; // whether nothing else is in it
+mod verify; // whether it is as it was left
+
+use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use lithify_disk::vmdk::{Descriptor, PathRule};
+use lithify_storage::Beneath;
 use lithify_tree::{ContentId, ContentSink, Escaped, Merge, Tree};
 use serde::Deserialize;
 
-use crate::build::filesystem::Kind;
-use crate::build::verity;
+use crate::Error;
 use crate::cat::find_file;
 use crate::description::{Stack, Verity};
 use crate::fs_image::FsImage;
 use crate::output_dir::DESCRIPTION;
-use crate::subject::{damaged, open_image, verify_tree};
-use crate::{Error, ReadOptions, VerifyReport};
+use crate::subject::open_image;
+
+pub(crate) use own::OwnOutput;
+pub use own::ReplaceError;
+pub use verify::DescriptionProblem;
 
 /// Longest `image.json` read, in bytes.
 const DESCRIPTION_MAX: u64 = 64 << 20;
@@ -24,16 +29,30 @@ const DESCRIPTION_MAX: u64 = 64 << 20;
 /// The directory of a layered build.
 #[derive(Debug)]
 pub struct LayersDirectory {
-    path: PathBuf,
+    directory: Beneath,
     stack: Stack,
     files: Vec<DescribedFile>,
+    layers: Vec<DescribedLayer>,
 }
 
+/// An `image.json`. The members every build writes must be there.
 #[derive(Debug, Deserialize)]
 struct Written {
+    #[expect(
+        dead_code,
+        reason = "that it is there tells a description from other JSON"
+    )]
+    reference: String,
+    layers: Vec<DescribedLayer>,
     #[serde(default)]
     artifacts: Vec<DescribedFile>,
     stack: Option<Stack>,
+}
+
+/// A layer `image.json` describes.
+#[derive(Debug, Deserialize)]
+struct DescribedLayer {
+    diff_id: Option<String>,
 }
 
 /// A file `image.json` describes.
@@ -44,6 +63,7 @@ struct DescribedFile {
     size: u64,
     sha256: Option<String>,
     verity: Option<Verity>,
+    diff_id: Option<String>,
 }
 
 impl LayersDirectory {
@@ -53,28 +73,21 @@ impl LayersDirectory {
     /// [`Error::UnknownArtifact`] for a directory without, [`Error::DescriptionJson`] and [`Error::DescriptionPath`] for
     /// one that no build wrote.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
-        let path = directory.join(DESCRIPTION);
-        let metadata = match fs::metadata(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::UnknownArtifact {
-                    path: directory.to_path_buf(),
-                });
-            }
-            other => other.map_err(|e| Error::input(&path, e))?,
+        let directory = Beneath::open(directory).map_err(|e| Error::input(directory, e))?;
+        let path = directory.path().join(DESCRIPTION);
+        let unknown = || Error::UnknownArtifact {
+            path: directory.path().to_path_buf(),
         };
-        if metadata.len() > DESCRIPTION_MAX {
-            let e = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-            return Err(Error::input(&path, e));
-        }
-        let json = fs::read(&path).map_err(|e| Error::input(&path, e))?;
+        let json = match directory.read(DESCRIPTION, DESCRIPTION_MAX) {
+            Err(e) if e.is_not_found() => return Err(unknown()),
+            read => read.map_err(|e| Error::input(&path, e.into()))?,
+        };
         let written: Written =
             serde_json::from_slice(&json).map_err(|source| Error::DescriptionJson {
                 path: path.clone(),
                 source,
             })?;
-        let stack = written.stack.ok_or_else(|| Error::UnknownArtifact {
-            path: directory.to_path_buf(),
-        })?;
+        let stack = written.stack.ok_or_else(unknown)?;
         let named = stack
             .overlay
             .iter()
@@ -85,16 +98,17 @@ impl LayersDirectory {
             check_path(&path, name)?;
         }
         Ok(Self {
-            path: directory.to_path_buf(),
+            directory,
             stack,
             files: written.artifacts,
+            layers: written.layers,
         })
     }
 
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 
     /// How its files become one filesystem.
@@ -103,9 +117,11 @@ impl LayersDirectory {
         &self.stack
     }
 
-    fn open_file(&self, name: &str) -> Result<(PathBuf, File), Error> {
-        let path = self.path.join(name);
-        let file = File::open(&path).map_err(|e| Error::input(&path, e))?;
+    /// Opens a file, which is really inside.
+    pub(crate) fn open_file(&self, name: &str) -> Result<(PathBuf, File), Error> {
+        let path = self.path().join(name);
+        let file = self.directory.file(name);
+        let file = file.map_err(|e| Error::input(&path, e.into()))?;
         Ok((path, file))
     }
 
@@ -131,7 +147,7 @@ impl LayersDirectory {
         };
         if let Some(name) = &self.stack.fsmeta {
             let image = FsImage {
-                path: self.path.join(name),
+                path: self.path().join(name),
                 opened: crate::fs_image::Opened::Erofs(Box::new(self.merged(name)?)),
             };
             return image.tree();
@@ -186,89 +202,15 @@ impl LayersDirectory {
             .ok_or_else(missing)?;
         image.copy_content(&own, sink, Error::Scratch).map(drop)
     }
-
-    /// Checks every file: its size and digest, its structure, its hash tree; that the merged image's data is where it
-    /// says, and that disks name what is there.
-    pub(crate) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
-        let mut report = VerifyReport {
-            name: self.path.to_string_lossy().into_owned(),
-            entries: 0,
-            bytes: 0,
-            data: true,
-        };
-        for described in &self.files {
-            if options.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            report.bytes += described.size;
-            report.data &= described.sha256.is_some();
-            report.entries += self.verify_file(described, options)?;
-        }
-        Ok(report)
-    }
-
-    fn verify_file(&self, described: &DescribedFile, options: &ReadOptions) -> Result<u64, Error> {
-        let (path, file) = self.open_file(&described.path)?;
-        let found = file.metadata().map_err(|e| Error::input(&path, e))?.len();
-        if found != described.size {
-            return Err(Error::ArtifactSize {
-                path,
-                expected: described.size,
-                found,
-            });
-        }
-        if let Some(sha256) = &described.sha256 {
-            let found = crate::build::file_sha256(&path, &file)?;
-            if *sha256 != found {
-                return Err(Error::ArtifactDigest {
-                    path,
-                    expected: sha256.clone(),
-                    found,
-                });
-            }
-        }
-        if let Some(facts) = &described.verity {
-            verify_tree(&path, Some(verity::from_facts(facts)?), options)?;
-        }
-        if described.format == "vmdk" {
-            return self.verify_vmdk(&path).map(|()| 0);
-        }
-        if self.stack.fsmeta.as_ref() == Some(&described.path) {
-            let found = self.merged(&described.path)?.verify()?;
-            damaged(&path, &found.problems, found.more_problems)?;
-            return Ok(found.inodes);
-        }
-        if ![Kind::Erofs, Kind::Squashfs]
-            .iter()
-            .any(|k| described.format.starts_with(k.name()))
-        {
-            return Ok(0);
-        }
-        Ok(open_image(&path, file)?.verify()?.entries)
-    }
-
-    fn verify_vmdk(&self, path: &Path) -> Result<(), Error> {
-        let text = fs::read(path).map_err(|e| Error::input(path, e))?;
-        let descriptor =
-            Descriptor::parse(&text, PathRule::Below).map_err(|source| Error::VmdkText {
-                path: path.to_path_buf(),
-                source: Box::new(source),
-            })?;
-        descriptor
-            .check(|name| fs::metadata(self.path.join(name)).map(|m| m.len()))
-            .map_err(|source| Error::VmdkFiles {
-                path: path.to_path_buf(),
-                source: Box::new(source),
-            })
-    }
 }
 
 /// A description may come from elsewhere: what it names is below its directory.
 fn check_path(description: &Path, name: &str) -> Result<(), Error> {
-    let inside = Path::new(name)
-        .components()
-        .all(|c| matches!(c, Component::Normal(_)));
-    match inside && !name.is_empty() {
+    let path = Path::new(name);
+    let inside = path.components().all(|c| matches!(c, Component::Normal(_)));
+    // One spelling for one file.
+    let plain = path.components().collect::<PathBuf>().as_os_str() == name;
+    match inside && plain && !name.is_empty() {
         true => Ok(()),
         false => Err(Error::DescriptionPath {
             path: description.to_path_buf(),

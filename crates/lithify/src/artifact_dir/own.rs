@@ -1,0 +1,238 @@
+//! Proof that a directory is what a layered build left there, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lithify_storage::{Beneath, Listed};
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
+
+use super::LayersDirectory;
+use crate::Error;
+use crate::output_dir::DESCRIPTION;
+
+/// Why an output directory is not put in the place of what is there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// A symbolic link.
+    #[error("it is a symbolic link: name the directory it leads to")]
+    Link,
+    /// A file.
+    #[error("it is not a directory")]
+    NotDirectory,
+    /// The place where something is mounted, which cannot be renamed.
+    #[error("it is a mount point: name a directory in it")]
+    MountPoint,
+    /// A directory that is not empty, without a description.
+    #[error("no {DESCRIPTION} says that a build wrote what is in it: {names}")]
+    NoDescription {
+        /// What is there.
+        names: Names,
+    },
+    /// Its description is not one, or says what no build says.
+    #[error("its {DESCRIPTION}{} is not one a layered build wrote", .names.beside())]
+    Description {
+        /// What else is there.
+        names: Names,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// There is more than what its description names.
+    #[error("its {DESCRIPTION} does not name {names}")]
+    Foreign {
+        /// What is there and not named.
+        names: Names,
+    },
+    /// What its description names is not there, or not as long as it says.
+    #[error("{names} is not as its {DESCRIPTION} says, or missing")]
+    Changed {
+        /// What is named.
+        names: Names,
+    },
+    /// It cannot be looked at.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Some names in a directory, relative to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    shown: Vec<PathBuf>,
+    more: usize,
+}
+
+impl Names {
+    /// How many are kept; of more only the number.
+    const KEPT: usize = 5;
+
+    fn push(&mut self, name: PathBuf) {
+        match self.shown.len() < Self::KEPT {
+            true => self.shown.push(name),
+            false => self.more += 1,
+        }
+    }
+
+    /// The names, or the first of them.
+    #[must_use]
+    pub fn shown(&self) -> &[PathBuf] {
+        &self.shown
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// Words for a message about something that stands beside these.
+    fn beside(&self) -> String {
+        match self.is_empty() {
+            true => String::new(),
+            false => format!(", beside {self},"),
+        }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.shown.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            let name = name.display().to_string();
+            write!(f, "{comma}`{}`", name.escape_debug())?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// What a layered build left in a directory: all of it, by name.
+#[derive(Debug)]
+pub(crate) struct OwnOutput {
+    /// With their sizes, where those are described.
+    files: BTreeMap<PathBuf, Option<u64>>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl OwnOutput {
+    /// Looks whether everything in a directory is named by its description, everything named is there and as long as
+    /// described. Contents are not read.
+    pub(crate) fn prove(path: &Path) -> Result<Self, ReplaceError> {
+        let described = match LayersDirectory::open(path) {
+            Ok(described) => described,
+            Err(e) => {
+                let directory = Beneath::open(path)?;
+                let names = directory.list()?.into_iter().map(|(name, _)| name);
+                let (description, names): (Vec<PathBuf>, Vec<PathBuf>) = names
+                    .map(PathBuf::from)
+                    .partition(|n| n.as_os_str() == DESCRIPTION);
+                let names = named(names);
+                return Err(match description.is_empty() {
+                    true => ReplaceError::NoDescription { names },
+                    false => ReplaceError::Description {
+                        names,
+                        source: Box::new(e),
+                    },
+                });
+            }
+        };
+        let mut own = Self {
+            files: BTreeMap::from([(DESCRIPTION.into(), None)]),
+            directories: BTreeSet::from(["layers".into()]),
+        };
+        for file in &described.files {
+            let path = PathBuf::from(&file.path);
+            for above in path
+                .ancestors()
+                .skip(1)
+                .filter(|a| !a.as_os_str().is_empty())
+            {
+                own.directories.insert(above.to_path_buf());
+            }
+            if file.verity.is_some() {
+                own.files
+                    .insert(format!("{}.dmverity", file.path).into(), None);
+            }
+            own.files.insert(path, Some(file.size));
+        }
+        let mut found = Found::default();
+        own.compare(&described.directory, Path::new(""), &mut found)?;
+        if !found.foreign.is_empty() {
+            return Err(ReplaceError::Foreign {
+                names: found.foreign,
+            });
+        }
+        let seen = |name: &PathBuf| !found.seen.contains(name);
+        for name in own.files.keys().filter(|name| seen(name)) {
+            found.changed.push(name.clone());
+        }
+        match found.changed.is_empty() {
+            true => Ok(own),
+            false => Err(ReplaceError::Changed {
+                names: found.changed,
+            }),
+        }
+    }
+
+    fn compare(&self, directory: &Beneath, at: &Path, found: &mut Found) -> io::Result<()> {
+        for (name, listed) in directory.list()? {
+            let path = at.join(&name);
+            match (listed, self.files.get(&path)) {
+                (Listed::File, Some(size)) => {
+                    let length = directory.file(&name)?.metadata()?.len();
+                    if size.is_some_and(|size| size != length) {
+                        found.changed.push(path.clone());
+                    }
+                    found.seen.insert(path);
+                }
+                (Listed::Directory, _) if self.directories.contains(&path) => {
+                    self.compare(&directory.directory(&name)?, &path, found)?;
+                }
+                _ => found.foreign.push(path),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was proven to be an output and now is at `path`. Whatever came there meanwhile stays, with what it
+    /// is in; says whether nothing stayed.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<bool> {
+        let directory = match Beneath::open(path) {
+            // Another process took it for what a killed one left.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            opened => opened?,
+        };
+        let gone = |result: rustix::io::Result<()>| match result {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR) => Ok(false),
+            Err(e) => Err(io::Error::from(e)),
+        };
+        let mut all = true;
+        // The description last: as long as it is there, what is left can be told to be an output.
+        let last = Path::new(DESCRIPTION);
+        let files = self.files.keys().filter(|name| *name != last);
+        for name in files {
+            all &= gone(unlinkat(directory.handle(), name, AtFlags::empty()))?;
+        }
+        for name in self.directories.iter().rev() {
+            all &= gone(unlinkat(directory.handle(), name, AtFlags::REMOVEDIR))?;
+        }
+        all &= gone(unlinkat(directory.handle(), last, AtFlags::empty()))?;
+        Ok(all & gone(rustix::fs::rmdir(path))?)
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    seen: BTreeSet<PathBuf>,
+    foreign: Names,
+    changed: Names,
+}
+
+fn named(all: Vec<PathBuf>) -> Names {
+    let mut names = Names::default();
+    all.into_iter().for_each(|name| names.push(name));
+    names
+}

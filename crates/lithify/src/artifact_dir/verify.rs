@@ -1,0 +1,311 @@
+//! Whether a layered build is as it was left.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use lithify_disk::vmdk::{Descriptor, PathRule};
+use lithify_storage::BeneathError;
+use lithify_verity::Sidecar;
+
+use super::{DescribedFile, LayersDirectory};
+use crate::build::filesystem::Kind;
+use crate::build::verity;
+use crate::output_dir::DESCRIPTION;
+use crate::subject::{damaged, open_image, verify_tree};
+use crate::{Error, ReadOptions, VerifyReport};
+
+/// Longest file with a root hash read, in bytes; one more is read, to be told it is too long.
+const SIDECAR_MAX: u64 = 4097;
+
+/// Longest text of a disk read, in bytes; one more than is parsed.
+const DISK_TEXT_MAX: u64 = (64 << 20) + 1;
+
+/// Why an `image.json` does not describe what is in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DescriptionProblem {
+    /// A file that is used, and not among the artifacts.
+    #[error("`{}` is used and not among its artifacts, so that no digest covers it", .name.escape_debug())]
+    NotDescribed {
+        /// The file.
+        name: String,
+    },
+    /// An artifact without a digest.
+    #[error("it has no SHA-256 of `{}`", .name.escape_debug())]
+    NoDigest {
+        /// The file.
+        name: String,
+    },
+    /// Two artifacts of one name.
+    #[error("it describes `{}` twice", .name.escape_debug())]
+    Twice {
+        /// The file.
+        name: String,
+    },
+    /// A file in a place of the stack that is for files of another format.
+    #[error("`{}` has the format `{}`, its place in the stack is for `{expected}`", .name.escape_debug(), .found.escape_debug())]
+    Format {
+        /// The file.
+        name: String,
+        /// Its format.
+        found: String,
+        /// The format of what belongs there.
+        expected: &'static str,
+    },
+    /// The stack has more or fewer layers than the image.
+    #[error("the stack has {found} layers, the image has {expected}")]
+    LayerCount {
+        /// Layers of the image.
+        expected: usize,
+        /// Layers of the overlay.
+        found: usize,
+    },
+    /// A layer's image in another layer's place.
+    #[error(
+        "layer {index} of the stack is `{}`, the image of {}: expected the one of {}",
+        .name.escape_debug(), .found.escape_debug(), .expected.escape_debug()
+    )]
+    LayerOrder {
+        /// The position, 0 is the bottom.
+        index: usize,
+        /// The file.
+        name: String,
+        /// The diff_id of the layer that is there.
+        expected: String,
+        /// The diff_id of the file's layer.
+        found: String,
+    },
+    /// The devices of the merged image are not the layers of the overlay.
+    #[error("the devices of the stack are not the layers of its overlay, bottom first")]
+    Devices,
+    /// Places on the disk that are not those the merged image says.
+    #[error("the stack has other disk offsets than `{}` says", .name.escape_debug())]
+    DiskOffsets {
+        /// The merged image.
+        name: String,
+    },
+    /// A file with a root hash that is not the one described.
+    #[error("`{}` does not say what is described of its image's hash tree", .name.escape_debug())]
+    Sidecar {
+        /// The file.
+        name: String,
+    },
+    /// A file with a root hash beside an image that has none.
+    #[error("`{}` stands beside an image without a hash tree", .name.escape_debug())]
+    StraySidecar {
+        /// The file.
+        name: String,
+    },
+}
+
+impl LayersDirectory {
+    fn problem(&self, problem: DescriptionProblem) -> Error {
+        Error::DescriptionStack {
+            path: self.path().join(DESCRIPTION),
+            source: problem,
+        }
+    }
+
+    /// Checks that the description covers every file with a digest, that the stack has the image's layers in their
+    /// order; then every file: its size and digest, its structure, its hash tree and the file that says so; that the
+    /// merged image's data is where it says, and that disks name what is there.
+    pub(crate) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+        let files = self.check_files().map_err(|p| self.problem(p))?;
+        self.check_stack(&files).map_err(|p| self.problem(p))?;
+        let mut report = VerifyReport {
+            name: self.path().to_string_lossy().into_owned(),
+            entries: 0,
+            bytes: 0,
+            data: true,
+        };
+        for described in &self.files {
+            if options.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            report.bytes += described.size;
+            report.entries += self.verify_file(described, &files, options)?;
+        }
+        Ok(report)
+    }
+
+    /// The described files by name, each once and with a digest.
+    fn check_files(&self) -> Result<BTreeMap<&str, &DescribedFile>, DescriptionProblem> {
+        let mut files = BTreeMap::new();
+        for file in &self.files {
+            let name = || file.path.clone();
+            if file.sha256.is_none() {
+                return Err(DescriptionProblem::NoDigest { name: name() });
+            }
+            if files.insert(file.path.as_str(), file).is_some() {
+                return Err(DescriptionProblem::Twice { name: name() });
+            }
+        }
+        Ok(files)
+    }
+
+    fn check_stack(
+        &self,
+        files: &BTreeMap<&str, &DescribedFile>,
+    ) -> Result<(), DescriptionProblem> {
+        let stack = &self.stack;
+        let described = |name: &String| {
+            let file = files.get(name.as_str()).copied();
+            file.ok_or_else(|| DescriptionProblem::NotDescribed { name: name.clone() })
+        };
+        let of_format =
+            |file: &DescribedFile, expected: &'static str| match file.format.ends_with(expected) {
+                true => Ok(()),
+                false => Err(DescriptionProblem::Format {
+                    name: file.path.clone(),
+                    found: file.format.clone(),
+                    expected,
+                }),
+            };
+        let mut layers: Vec<&String> = stack.overlay.iter().rev().collect();
+        if let Some(top) = layers.last()
+            && described(top)?.format.ends_with("-root")
+        {
+            layers.pop();
+        }
+        if layers.len() != self.layers.len() {
+            return Err(DescriptionProblem::LayerCount {
+                expected: self.layers.len(),
+                found: layers.len(),
+            });
+        }
+        for (index, (name, layer)) in layers.iter().zip(&self.layers).enumerate() {
+            let file = described(name)?;
+            of_format(file, "-layer")?;
+            if let (Some(expected), Some(found)) = (&layer.diff_id, &file.diff_id)
+                && expected != found
+            {
+                return Err(DescriptionProblem::LayerOrder {
+                    index,
+                    name: file.path.clone(),
+                    expected: expected.clone(),
+                    found: found.clone(),
+                });
+            }
+        }
+        let devices = stack.devices.iter().collect::<Vec<_>>();
+        match &stack.fsmeta {
+            Some(fsmeta) => {
+                of_format(described(fsmeta)?, "-fsmeta")?;
+                if devices != layers {
+                    return Err(DescriptionProblem::Devices);
+                }
+            }
+            None if !devices.is_empty() => return Err(DescriptionProblem::Devices),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn verify_file(
+        &self,
+        described: &DescribedFile,
+        files: &BTreeMap<&str, &DescribedFile>,
+        options: &ReadOptions,
+    ) -> Result<u64, Error> {
+        let (path, file) = self.open_file(&described.path)?;
+        let found = file.metadata().map_err(|e| Error::input(&path, e))?.len();
+        if found != described.size {
+            return Err(Error::ArtifactSize {
+                path,
+                expected: described.size,
+                found,
+            });
+        }
+        let found = crate::build::file_sha256(&path, &file)?;
+        if described.sha256.as_ref() != Some(&found) {
+            return Err(Error::ArtifactDigest {
+                path,
+                expected: described.sha256.clone().unwrap_or_default(),
+                found,
+            });
+        }
+        if described.format == "vmdk" {
+            return self.verify_vmdk(&described.path, files).map(|()| 0);
+        }
+        self.verify_sidecar(described, &path, &file, options)?;
+        if self.stack.fsmeta.as_ref() == Some(&described.path) {
+            let merged = self.merged(&described.path)?;
+            let found = merged.verify()?;
+            damaged(&path, &found.problems, found.more_problems)?;
+            let slots = merged.devices().iter();
+            let offsets = slots.map(|slot| u64::from(slot.mapped_block) * merged.block_size());
+            if !offsets.eq(self.stack.disk_offsets.iter().copied()) {
+                let name = described.path.clone();
+                return Err(self.problem(DescriptionProblem::DiskOffsets { name }));
+            }
+            return Ok(found.inodes);
+        }
+        if ![Kind::Erofs, Kind::Squashfs]
+            .iter()
+            .any(|k| described.format.starts_with(k.name()))
+        {
+            return Ok(0);
+        }
+        Ok(open_image(&path, file)?.verify()?.entries)
+    }
+
+    /// Checks the hash tree that is described, and that the file beside the image says the same of it.
+    fn verify_sidecar(
+        &self,
+        described: &DescribedFile,
+        path: &Path,
+        file: &File,
+        options: &ReadOptions,
+    ) -> Result<(), Error> {
+        let name = format!("{}.dmverity", described.path);
+        let read = self.directory.read(&name, SIDECAR_MAX);
+        let Some(facts) = &described.verity else {
+            return match read {
+                Err(e) if e.is_not_found() => Ok(()),
+                _ => Err(self.problem(DescriptionProblem::StraySidecar { name })),
+            };
+        };
+        let expected = verity::from_facts(facts)?;
+        let place = self.path().join(&name);
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(BeneathError::TooLong { .. }) => {
+                return Err(self.problem(DescriptionProblem::Sidecar { name }));
+            }
+            Err(e) => return Err(Error::input(&place, e.into())),
+        };
+        let found = Sidecar::parse(&bytes).map_err(|source| Error::Sidecar {
+            path: place,
+            source: Box::new(source),
+        })?;
+        if found != expected {
+            return Err(self.problem(DescriptionProblem::Sidecar { name }));
+        }
+        verify_tree(path, file, &expected, options)
+    }
+
+    fn verify_vmdk(&self, name: &str, files: &BTreeMap<&str, &DescribedFile>) -> Result<(), Error> {
+        let path = self.path().join(name);
+        let text = self.directory.read(name, DISK_TEXT_MAX);
+        let text = text.map_err(|e| Error::input(&path, e.into()))?;
+        let descriptor =
+            Descriptor::parse(&text, PathRule::Below).map_err(|source| Error::VmdkText {
+                path: path.clone(),
+                source: Box::new(source),
+            })?;
+        let extents = descriptor.extents.iter().map(|e| e.path.as_str());
+        for extent in extents {
+            if !files.contains_key(extent) {
+                let name = extent.to_owned();
+                return Err(self.problem(DescriptionProblem::NotDescribed { name }));
+            }
+        }
+        descriptor
+            .check(|name| self.directory.file(name)?.metadata().map(|m| m.len()))
+            .map_err(|source| Error::VmdkFiles {
+                path,
+                source: Box::new(source),
+            })
+    }
+}
