@@ -27,6 +27,9 @@ pub struct Limits {
     pub sparse_segments: u64,
     /// Base-2 logarithm of the largest zstd window, which is memory. Default 27 (128 MiB), as `zstd -d` has it.
     pub zstd_window_log: u32,
+    /// Leave out extended attributes Linux cannot hold (names over 255 bytes, values over 65536) and count them by name; without,
+    /// they are an error. Default false.
+    pub drop_xattrs: bool,
 }
 
 impl Default for Limits {
@@ -40,6 +43,7 @@ impl Default for Limits {
             file_bytes: 1 << 40,
             sparse_segments: 1 << 20,
             zstd_window_log: 27,
+            drop_xattrs: false,
         }
     }
 }

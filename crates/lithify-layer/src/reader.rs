@@ -71,7 +71,7 @@ struct File {
 }
 
 /// What a layer turned out to be. It says that everything in [`Expected`] was found true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
     /// Digest of the blob as stored; SHA-256 unless a digest of another algorithm was expected.
@@ -86,6 +86,9 @@ pub struct Summary {
     pub compression: Compression,
     /// Members of the tar, skipped ones included.
     pub entries: u64,
+    /// Members that lost an attribute Linux cannot hold, by its name ([`Limits::drop_xattrs`](crate::Limits::drop_xattrs)); those
+    /// of many names are one.
+    pub dropped_xattrs: std::collections::BTreeMap<Vec<u8>, u64>,
 }
 
 impl LayerReader {
@@ -246,6 +249,7 @@ impl LayerReader {
             tar_size: verified.tar_size,
             compression: verified.compression,
             entries: self.parser.entries(),
+            dropped_xattrs: self.parser.take_dropped(),
         })
     }
 

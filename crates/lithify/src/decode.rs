@@ -7,8 +7,9 @@ use std::sync::Arc;
 use lithify_digest::Digest;
 use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
 use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
-use lithify_tree::{ContentId, ContentSink, EntryKind, LayerEntries, Merge, Tree};
+use lithify_tree::{ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, Tree};
 
+use crate::build::xattrs::Dropped;
 use crate::image::LayerInput;
 use crate::native::{NativeLayerError, NativeReader};
 use crate::{Error, Event, Image, Progress, ReadOptions};
@@ -34,6 +35,8 @@ pub(crate) struct LayerSummary {
     pub(crate) entries: u64,
     /// Of a host directory that `-f dir` wrote: what became of what it wrote beside it.
     pub(crate) recorded: Option<RecordedSummary>,
+    /// Attributes that were left out because Linux cannot hold them, by name.
+    pub(crate) dropped: Dropped,
 }
 
 /// A layer being read.
@@ -346,7 +349,11 @@ impl Stream {
         match self {
             Self::Blob(reader) => {
                 let summary = reader.finish().map_err(ReadError::Layer)?;
+                let dropped = summary.dropped_xattrs.iter();
                 Ok(LayerSummary {
+                    dropped: dropped
+                        .map(|(name, &files)| (Escaped(name).to_string(), files))
+                        .collect(),
                     diff_id: summary.diff_id,
                     tar_bytes: summary.tar_size,
                     entries: count,
@@ -356,6 +363,7 @@ impl Stream {
             Self::Directory(scanner) => {
                 let summary = scanner.finish().map_err(ReadError::Scan)?;
                 Ok(LayerSummary {
+                    dropped: Dropped::new(),
                     diff_id: summary.digest,
                     tar_bytes: summary.bytes,
                     entries: count,

@@ -11,6 +11,7 @@ use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::layered::{self, Layered};
 use crate::build::layers::{BuiltLayer, IMAGE, LayerOptions};
 use crate::build::write_flat;
+use crate::build::xattrs::reading;
 use crate::depot::Depot;
 use crate::fs_image::FsImage;
 use crate::output::PendingFile;
@@ -49,6 +50,7 @@ impl Subject {
         options: &MountOptions,
         read: &ReadOptions,
     ) -> Result<(), Error> {
+        let read = &reading(read, options.drop_xattrs);
         let mut mount = lithify_mount::MountOptions::default();
         mount.writable.clone_from(&options.writable);
         mount.setuid = options.setuid;

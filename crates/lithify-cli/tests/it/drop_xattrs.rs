@@ -242,3 +242,34 @@ fn mount_and_push_drop_too() {
         run::ok(lithify().arg("umount").arg(&point));
     }
 }
+
+/// What no Linux could hold is refused while a layer is read, for every format.
+#[test]
+fn what_linux_cannot_hold_can_be_left_out_too() {
+    let tmp = temp_dir();
+    let source = with(tmp.path(), "user.huge", &vec![b'v'; 65537]);
+    for format in IMAGES.into_iter().chain(["tar", "dir"]) {
+        let out = tmp.path().join(format);
+        let build = |extra: &[&str]| {
+            let mut command = lithify();
+            command.env("LITHIFY_STORE", tmp.path().join("store"));
+            command
+                .args(["build", "--json", &source, "-f", format, "-o"])
+                .arg(&out);
+            run::output(command.args(extra))
+        };
+        let refused = build(&[]);
+        assert_eq!(refused.status.code(), Some(1), "{format}");
+        let text = stderr(&refused);
+        for part in ["user.huge", "d/f", "--drop-xattrs"] {
+            assert_eq!(text.matches(part).count(), 1, "{format}: {text}");
+        }
+        let dropped = build(&["--drop-xattrs"]);
+        assert!(dropped.status.success(), "{format}: {}", stderr(&dropped));
+        let report: Value = serde_json::from_slice(&dropped.stdout).unwrap();
+        assert_eq!(
+            report["artifacts"][0]["dropped_xattrs"]["user.huge"], 2,
+            "{format}: {report}"
+        );
+    }
+}

@@ -132,8 +132,8 @@ pub enum TarFault {
     #[error(transparent)]
     Whiteout(#[from] WhiteoutError),
     /// An extended attribute that cannot exist.
-    #[error(transparent)]
-    Xattr(#[from] XattrError),
+    #[error("{0}; leave such attributes out with --drop-xattrs")]
+    Xattr(XattrError),
     /// A `LIBARCHIVE.xattr.` record whose name is not URL-encoded or whose value is not Base64.
     #[error("the record `{}` is not URL-encoded or its value not Base64", Escaped(.key))]
     XattrEncoding {
@@ -221,6 +221,12 @@ pub enum TarFault {
     /// More than the limits allow.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
+}
+
+impl From<XattrError> for TarFault {
+    fn from(error: XattrError) -> Self {
+        Self::Xattr(error)
+    }
 }
 
 /// What is wrong with a sparse map.

@@ -28,6 +28,8 @@ pub(crate) struct Member {
     pub(crate) gid: u32,
     pub(crate) mtime: Timestamp,
     pub(crate) xattrs: Xattrs,
+    /// Names of attributes that were left out.
+    pub(crate) dropped: Vec<Vec<u8>>,
     pub(crate) device: Device,
     /// Apparent size.
     pub(crate) size: u64,
@@ -110,7 +112,7 @@ impl Member {
     pub(crate) fn read(&mut self, from: &Sources<'_>, kind: MemberKind) -> Result<u64, TarFault> {
         let numbers = from.header.numbers()?;
         self.read_metadata(from, &numbers)?;
-        self.xattrs = xattr::collect(from.pax, &from.records.xattrs, from.limits)?;
+        (self.xattrs, self.dropped) = xattr::collect(from.pax, &from.records.xattrs, from.limits)?;
         self.device = Device::default();
         self.link_target.clear();
         self.segments = None;

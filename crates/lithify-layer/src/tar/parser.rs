@@ -11,6 +11,7 @@ use super::member::{Globals, Member, NOT_REGULAR, Sources, out_of_range};
 use super::pax::Records;
 use super::sparse::{MapText, SparseMap};
 use crate::limits::{Limit, LimitExceeded, Limits};
+use std::collections::BTreeMap;
 
 /// What a step of the parser came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,14 @@ pub(crate) struct Parser {
     member: Member,
     /// Whether `member.path` is the path of what is being read.
     named: bool,
+    /// Attributes that were left out, by name.
+    dropped: BTreeMap<Vec<u8>, u64>,
 }
+
+/// Names of attributes left out that are counted one by one; a layer can have any number of them.
+const DROPPED_MAX: usize = 64;
+/// What the others are counted as.
+const OTHERS: &[u8] = b"(other names)";
 
 impl Parser {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -121,7 +129,13 @@ impl Parser {
             globals: Globals::default(),
             member: Member::default(),
             named: false,
+            dropped: BTreeMap::new(),
         }
+    }
+
+    /// Attributes that were left out, by name.
+    pub(crate) fn take_dropped(&mut self) -> BTreeMap<Vec<u8>, u64> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// The member last announced.
@@ -449,6 +463,11 @@ impl Parser {
         self.entries += 1;
         path?;
         let size = self.member.read(&sources, kind)?;
+        for name in std::mem::take(&mut self.member.dropped) {
+            let known = self.dropped.len() < DROPPED_MAX || self.dropped.contains_key(&name);
+            let name = if known { name } else { OTHERS.to_vec() };
+            *self.dropped.entry(name).or_default() += 1;
+        }
         if gnu_sparse {
             if records.sparse.present {
                 return Err(NOT_REGULAR.into());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use lithify_tree::Xattrs;
+use lithify_tree::{NAME_MAX, Xattrs};
 
 use super::error::TarFault;
 use super::pax::XattrRecord;
@@ -45,7 +45,7 @@ fn name(mut text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The attributes of one entry.
+/// The attributes of one entry; and the names of those that were left out ([`Limits::drop_xattrs`]), cut to what a name may have.
 ///
 /// libarchive writes each attribute both ways; where the two differ, the `SCHILY` one counts, being the one every
 /// reader knows. But libarchive encodes the name the same way in both, so where a `LIBARCHIVE` record has the same
@@ -55,7 +55,7 @@ pub(crate) fn collect(
     body: &[u8],
     records: &[XattrRecord],
     limits: &Limits,
-) -> Result<Xattrs, TarFault> {
+) -> Result<(Xattrs, Vec<Vec<u8>>), TarFault> {
     let mut pairs = Vec::with_capacity(records.len());
     let mut bytes = 0u64;
     let text = |record: &XattrRecord| &body[record.name.clone()];
@@ -88,10 +88,24 @@ pub(crate) fn collect(
     // do not take quadratic time.
     pairs.sort_by(|(a_encoded, a), (b_encoded, b)| a.0.cmp(&b.0).then(b_encoded.cmp(a_encoded)));
     let mut xattrs = Xattrs::new();
+    let mut dropped: Vec<Vec<u8>> = Vec::new();
     for (_, (name, value)) in &pairs {
-        xattrs.set(name, value)?;
+        match xattrs.set(name, value) {
+            Err(_) if limits.drop_xattrs => {
+                // An earlier value of the name does not count either.
+                xattrs.remove(name);
+                let shown = &name[..name.len().min(NAME_MAX)];
+                if dropped.last().is_none_or(|last| last != shown) {
+                    dropped.push(shown.to_vec());
+                }
+            }
+            set => {
+                set?;
+                dropped.pop_if(|last| last[..] == **name);
+            }
+        }
     }
-    Ok(xattrs)
+    Ok((xattrs, dropped))
 }
 
 fn url_decode(text: &[u8]) -> Option<Vec<u8>> {
@@ -192,7 +206,40 @@ mod tests {
             pax::push(&mut body, key, value);
         }
         let records = Records::parse(&body, limits)?;
-        collect(&body, &records.xattrs, limits)
+        collect(&body, &records.xattrs, limits).map(|(xattrs, dropped)| {
+            assert!(limits.drop_xattrs || dropped.is_empty());
+            xattrs
+        })
+    }
+
+    #[test]
+    fn what_linux_cannot_hold_is_left_out_on_request() {
+        let limits = Limits {
+            drop_xattrs: true,
+            ..Limits::default()
+        };
+        let long = vec![b'v'; 65537];
+        let name = [&b"user."[..], &[b'n'; 251]].concat();
+        let mut body = Vec::new();
+        for (key, value) in [
+            (&b"user.kept"[..], &b"1"[..]),
+            (b"user.long", b"short"),
+            (b"user.long", &long),
+            (&name, b""),
+            (b"", b"x"),
+        ] {
+            pax::push(&mut body, &[SCHILY, key].concat(), value);
+        }
+        let records = Records::parse(&body, &limits).unwrap();
+        let (xattrs, dropped) = collect(&body, &records.xattrs, &limits).unwrap();
+        assert_eq!(
+            xattrs.iter().collect::<Vec<_>>(),
+            [(&b"user.kept"[..], &b"1"[..])]
+        );
+        let expected = [&b""[..], b"user.long", &name[..255]];
+        assert_eq!(dropped, expected);
+        let strict = Limits::default();
+        assert!(collect(&body, &records.xattrs, &strict).is_err());
     }
 
     #[test]

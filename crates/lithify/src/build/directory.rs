@@ -40,6 +40,7 @@ pub(super) fn build(
     .map(|(name, count)| (name.to_owned(), count))
     .collect();
     artifact.size = data_bytes(&tree);
+    super::xattrs::add(&mut artifact.dropped_xattrs, &summaries);
     Ok((artifact, summaries).into())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use lithify_verity::Sidecar;
 
 use super::filesystem::{Filesystem, FsWriter};
-use super::{BuildOptions, Built, artifact, file_sha256, output_path, verity};
+use super::{BuildOptions, Built, artifact, file_sha256, output_path, verity, xattrs};
 use crate::decode::{LayerSummary, decode};
 use crate::description::Artifact;
 use crate::error::Operation;
@@ -72,6 +72,7 @@ pub(crate) fn write(
     artifact.size = report.size;
     artifact.options = filesystem.options();
     artifact.dropped_xattrs = report.dropped;
+    xattrs::add(&mut artifact.dropped_xattrs, &summaries);
     artifact.statistics = report
         .statistics
         .into_iter()

@@ -170,6 +170,7 @@ pub(crate) fn summaries(layers: &[BuiltLayer]) -> Vec<LayerSummary> {
             tar_bytes: layer.facts.tar_size,
             entries: layer.facts.entries,
             recorded: None,
+            dropped: crate::build::xattrs::Dropped::new(),
         })
         .collect()
 }

@@ -12,7 +12,7 @@ pub(crate) mod layers; // images of layers
 mod published; // images others made
 mod tar; // one tar
 pub(crate) mod verity; // hash trees
-mod xattrs; // attributes left out
+pub(crate) mod xattrs; // attributes left out
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -251,6 +251,7 @@ fn build_any(
     read: &ReadOptions,
 ) -> Result<Description, Error> {
     options.check()?;
+    let read = &xattrs::reading(read, options.drop_xattrs);
     let flat = |kind| {
         let filesystem = Filesystem::new(kind, Placement::Packed, options)?;
         if let Some(taken) = published::take(image, kind, output, options, read)? {

@@ -67,6 +67,7 @@ pub(super) fn build(
             .statistics
             .insert("sockets_left_out".to_owned(), sockets);
     }
+    super::xattrs::add(&mut artifact.dropped_xattrs, &summaries);
     Ok((artifact, summaries).into())
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use lithify_tree::{Escaped, Tree, Xattrs};
 
 use super::filesystem::Kind;
+use crate::ReadOptions;
+use crate::decode::LayerSummary;
 
 /// Names that are counted one by one; an image could have any number of them.
 const NAMES_MAX: usize = 64;
@@ -34,6 +36,20 @@ pub(crate) fn drop_unsupported(tree: &mut Tree, kind: Kind) -> Dropped {
         Some(kept)
     });
     dropped
+}
+
+/// The same options, with attributes left out that Linux cannot hold, if that is asked for.
+pub(crate) fn reading(read: &ReadOptions, drop_xattrs: bool) -> ReadOptions {
+    let mut read = read.clone();
+    read.limits.layer.drop_xattrs |= drop_xattrs;
+    read
+}
+
+/// Adds what was left out while layers were read.
+pub(crate) fn add(dropped: &mut Dropped, summaries: &[LayerSummary]) {
+    for (name, files) in summaries.iter().flat_map(|summary| &summary.dropped) {
+        count(dropped, name.clone(), *files);
+    }
 }
 
 fn unsupported(set: &Xattrs, kind: Kind) -> Vec<&[u8]> {

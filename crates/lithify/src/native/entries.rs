@@ -57,6 +57,7 @@ impl NativeReader {
             tar_bytes: verified.size,
             entries: 0,
             recorded: None,
+            dropped: crate::build::xattrs::Dropped::new(),
         };
         if kind == LayerKind::ErofsChunkIndex {
             return Ok((layer, summary));

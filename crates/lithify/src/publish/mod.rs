@@ -134,6 +134,7 @@ pub fn publish(
     options: &PublishOptions,
     read: &ReadOptions,
 ) -> Result<PublishReport, Error> {
+    let read = &crate::build::xattrs::reading(read, options.drop_xattrs);
     let copy = CopyOptions {
         durable: options.durable,
         ..CopyOptions::default()

@@ -15,6 +15,7 @@ use super::turns::Turns;
 use super::{BuiltLayer, IMAGE, LayerFacts, LayerId, LayerOptions};
 use crate::build::filesystem::{FsError, FsWriter, Kind};
 use crate::build::verity;
+use crate::build::xattrs;
 use crate::decode::{Reader, native_error, open, read_layer};
 use crate::depot::{self, Depot};
 use crate::description::Verity;
@@ -265,6 +266,7 @@ impl Work<'_> {
             verity: None,
             dropped_xattrs: report.dropped,
         };
+        xattrs::add(&mut facts.dropped_xattrs, std::slice::from_ref(&summary));
         if options.verity {
             let report = verity::append(file, report.size, beside, read)?;
             facts.verity = Some(Verity::from(&Sidecar::from(&report)));
