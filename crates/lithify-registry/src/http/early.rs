@@ -25,6 +25,8 @@ pub(crate) struct Attentive {
     line: Option<Arc<Line>>,
     /// Why nothing is sent any more.
     unsent: Option<Unsent>,
+    /// An answer has come that the client was not shown yet, or looked at for another purpose: it would wait for more.
+    held: bool,
 }
 
 /// Why a request is not sent to its end.
@@ -50,10 +52,12 @@ impl Attentive {
             inner,
             line,
             unsent: None,
+            held: false,
         }
     }
 
     fn give_up(&mut self, unsent: Unsent) {
+        self.held = matches!(unsent, Unsent::Answered);
         self.unsent = Some(unsent);
         Notes::add(|notes| notes.unsent = true);
     }
@@ -201,8 +205,13 @@ impl Transport for Attentive {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        if std::mem::take(&mut self.held) && !self.inner.buffers().input().is_empty() {
+            return Ok(true);
+        }
         let Some(Unsent::Failed(why)) = &mut self.unsent else {
             let found = self.inner.await_input(timeout);
+            let asked = timeout.reason == Timeout::Await100;
+            self.held = asked && status(self.inner.buffers().input()).is_some();
             if let Err(Error::Timeout(Timeout::Await100)) = found {
                 Notes::add(|notes| notes.waited_in_vain = true);
             }
