@@ -158,9 +158,13 @@ impl Output<'_> {
     fn create(&self) -> Result<File, Error> {
         let mut options = File::options();
         options.read(true).write(true).create_new(true);
-        options
+        let file = options
             .open(&self.temporary)
-            .context("create", self.destination)
+            .context("create", self.destination)?;
+        // Whoever removes what killed processes left beside outputs sees that this one lives. On filesystems without
+        // locks nothing is removed.
+        file.try_lock_shared().ok();
+        Ok(file)
     }
 
     /// The file at the temporary name gets its name.
