@@ -24,7 +24,23 @@ const USAGE: u8 = 2;
 const VERIFICATION: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let hint = other_verb(&error);
+            // Help and version are no errors, and go to standard output; clap exits with the right code.
+            if let Err(unprinted) = error.print() {
+                terminal::say(&unprinted.to_string());
+            }
+            if let Some(hint) = hint {
+                terminal::say(&format!("hint: {hint}"));
+            }
+            return match error.use_stderr() {
+                true => ExitCode::from(USAGE),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
     let Err(failure) = signals::listen().and_then(|()| commands::run(cli)) else {
         return ExitCode::SUCCESS;
     };
@@ -65,5 +81,16 @@ fn main() -> ExitCode {
         }
         // Whoever read the output has gone; like other tools in a pipe, say nothing.
         Failure::ClosedPipe => signals::broken_pipe(),
+    }
+}
+
+/// For a command that does not exist here but in other tools, what to type instead.
+fn other_verb(error: &clap::Error) -> Option<&'static str> {
+    if error.kind() != clap::error::ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    match error.get(clap::error::ContextKind::InvalidSubcommand)? {
+        clap::error::ContextValue::String(name) => args::other_verb(name),
+        _ => None,
     }
 }

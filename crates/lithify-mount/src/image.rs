@@ -50,7 +50,7 @@ pub(crate) fn mount(image: &ImageFile, options: &MountOptions) -> Result<OwnedFd
     match filesystem(image)? {
         Filesystem::Erofs => mount_erofs(image, &[], options),
         Filesystem::Squashfs => {
-            let device = loop_device::attach(&image.file)?;
+            let device = loop_device::attach(image)?;
             let what = format!("the image {:?}", image.shown());
             let context = configure(Filesystem::Squashfs, device.path.as_bytes(), &[], what)?;
             finish(context, options)
@@ -78,22 +78,25 @@ fn mount_erofs(
     options: &MountOptions,
 ) -> Result<OwnedFd, MountError> {
     let what = format!("the image {:?}", image.shown());
-    let names: Vec<_> = devices
-        .iter()
-        .map(|device| descriptor_path(device.file.as_fd()))
-        .collect();
-    let context = configure(Filesystem::Erofs, &name(image)?, &names, what.clone())?;
-    match context.create() {
-        Ok(()) => return into_mount(context, options),
-        // A kernel before 6.12, or a file of a filesystem without what it takes.
-        Err(Errno::NOTBLK) => {}
-        Err(e) => return Err(context.refused(e)),
+    // Of a file the kernel takes all.
+    if image.part.is_none() && devices.iter().all(|device| device.part.is_none()) {
+        let names: Vec<_> = devices
+            .iter()
+            .map(|device| descriptor_path(device.file.as_fd()))
+            .collect();
+        let context = configure(Filesystem::Erofs, &name(image)?, &names, what.clone())?;
+        match context.create() {
+            Ok(()) => return into_mount(context, options),
+            // A kernel before 6.12, or a file of a filesystem without what it takes.
+            Err(Errno::NOTBLK) => {}
+            Err(e) => return Err(context.refused(e)),
+        }
     }
     // They detach themselves when their last user is gone: these descriptors, or the mount.
-    let device = loop_device::attach(&image.file)?;
+    let device = loop_device::attach(image)?;
     let further: Vec<LoopDevice> = devices
         .iter()
-        .map(|device| loop_device::attach(&device.file))
+        .map(loop_device::attach)
         .collect::<Result<_, _>>()?;
     let names: Vec<_> = further.iter().map(|device| device.path.clone()).collect();
     let context = configure(Filesystem::Erofs, device.path.as_bytes(), &names, what)?;
@@ -144,10 +147,11 @@ fn into_mount(context: Context, options: &MountOptions) -> Result<OwnedFd, Mount
 
 fn filesystem(image: &ImageFile) -> Result<Filesystem, MountError> {
     let path = || image.shown();
-    if magic(&image.file, EROFS_SUPERBLOCK, path)? == Some(EROFS_MAGIC) {
+    let start = image.part.map_or(0, |(offset, _)| offset);
+    if magic(&image.file, start + EROFS_SUPERBLOCK, path)? == Some(EROFS_MAGIC) {
         return Ok(Filesystem::Erofs);
     }
-    if magic(&image.file, 0, path)? == Some(SQUASHFS_MAGIC) {
+    if magic(&image.file, start, path)? == Some(SQUASHFS_MAGIC) {
         return Ok(Filesystem::Squashfs);
     }
     Err(MountError::NotImage { path: path() })

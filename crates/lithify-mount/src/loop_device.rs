@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, ioctl};
 
-use crate::MountError;
+use crate::{ImageFile, MountError};
 
 /// Numbers of `include/uapi/linux/loop.h`.
 const LOOP_CONFIGURE: Opcode = 0x4c0a;
@@ -87,8 +87,8 @@ pub(crate) struct LoopDevice {
     _device: File,
 }
 
-/// Makes a read-only loop device of a file.
-pub(crate) fn attach(image: &File) -> Result<LoopDevice, MountError> {
+/// Makes a read-only loop device of an image.
+pub(crate) fn attach(image: &ImageFile) -> Result<LoopDevice, MountError> {
     let failed = |operation| {
         move |source: io::Error| match source.kind() {
             io::ErrorKind::PermissionDenied => MountError::Permission,
@@ -144,20 +144,22 @@ pub(crate) fn is_ours(device: &Path) -> bool {
     info.is_ok_and(|info| info.file_name.starts_with(LABEL) && info.file_name[LABEL.len()] == 0)
 }
 
-fn configure(device: &File, image: &File) -> Result<(), Errno> {
+fn configure(device: &File, image: &ImageFile) -> Result<(), Errno> {
+    // A size limit of 0 is none.
+    let (offset, size_limit) = image.part.unwrap_or((0, 0));
     let mut file_name = [0; 64];
     file_name[..LABEL.len()].copy_from_slice(LABEL);
     let config = LoopConfig {
         // Descriptors are never negative.
-        fd: image.as_raw_fd() as u32,
+        fd: image.file.as_raw_fd() as u32,
         // The size of the file's sectors, or 512.
         block_size: 0,
         info: LoopInfo {
             device: 0,
             inode: 0,
             rdevice: 0,
-            offset: 0,
-            size_limit: 0,
+            offset,
+            size_limit,
             number: 0,
             encrypt_type: 0,
             encrypt_key_size: 0,

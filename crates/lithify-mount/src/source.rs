@@ -11,6 +11,8 @@ pub struct ImageFile {
     pub(crate) file: File,
     /// Where it is, if it has a name: what the mount table shows.
     pub(crate) path: Option<PathBuf>,
+    /// Where the image is in the file and its length, both in bytes, if it is not the whole file.
+    pub(crate) part: Option<(u64, u64)>,
 }
 
 impl ImageFile {
@@ -26,6 +28,7 @@ impl ImageFile {
         Ok(Self {
             file,
             path: Some(path.to_path_buf()),
+            part: None,
         })
     }
 
@@ -35,13 +38,27 @@ impl ImageFile {
         Self {
             file,
             path: Some(path.to_path_buf()),
+            part: None,
         }
+    }
+
+    /// Takes a part of the file for the image, such as a partition; both numbers in bytes, multiples of 512. All of the
+    /// file is the file as it is.
+    #[must_use]
+    pub fn part(mut self, offset: u64, length: u64) -> Self {
+        let whole = self.file.metadata().is_ok_and(|m| m.len() == length);
+        self.part = (offset != 0 || !whole).then_some((offset, length));
+        self
     }
 
     /// An image that need not have a name. The kernel keeps it as long as the mount exists.
     #[must_use]
     pub fn from_file(file: File) -> Self {
-        Self { file, path: None }
+        Self {
+            file,
+            path: None,
+            part: None,
+        }
     }
 
     /// The open file.

@@ -328,7 +328,7 @@ impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             "" => Ok(()),
-            text => write!(f, " ({})", text.escape_debug()),
+            text => write!(f, " ({})", crate::said::Said(text)),
         }
     }
 }

@@ -20,6 +20,7 @@ mod push; // writing
 mod realm; // asking for tokens
 mod referrers; // what refers to a manifest
 mod repository; // reading
+mod said; // text of others
 mod secret; // what is never printed
 mod session; // credentials, redirects, retries
 

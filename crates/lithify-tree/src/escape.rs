@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Bytes from an image, printed so that they cannot drive a terminal or forge a line.
 ///
+/// The spelling can be read back: [`unescape`] gives the same bytes.
+///
 /// Printable text stays as it is (UTF-8 included); control characters, backslashes, bidirectional and other
 /// invisible formatting characters and bytes that are not UTF-8 appear as `\n`, `\\`, `\xNN` or `\u{…}`.
 ///
@@ -65,6 +67,78 @@ fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || is_invisible(c)
+}
+
+/// The bytes a spelling of [`Escaped`] stands for. A backslash that begins none of its forms stands for itself, so that names
+/// without backslashes, and most with them, are themselves.
+///
+/// ```
+/// use lithify_tree::{Escaped, unescape};
+///
+/// let name = b"a\\b\nc\xff\xc2\x85";
+/// assert_eq!(unescape(Escaped(name).to_string().as_bytes()), name);
+/// assert_eq!(unescape(br"C:\dir\xyz"), br"C:\dir\xyz");
+/// ```
+#[must_use]
+pub fn unescape(spelled: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(spelled.len());
+    let mut rest = spelled;
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = match (first, escape(behind)) {
+            (b'\\', Some((character, behind))) => {
+                character.push_to(&mut bytes);
+                behind
+            }
+            _ => {
+                bytes.push(first);
+                behind
+            }
+        };
+    }
+    bytes
+}
+
+/// What an escape stands for.
+enum Unescaped {
+    Byte(u8),
+    Char(char),
+}
+
+impl Unescaped {
+    fn push_to(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Byte(byte) => bytes.push(byte),
+            Self::Char(c) => bytes.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// The escape behind a backslash, and what follows it.
+fn escape(text: &[u8]) -> Option<(Unescaped, &[u8])> {
+    let (&kind, rest) = text.split_first()?;
+    let number = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    let byte = |byte| Some((Unescaped::Byte(byte), rest));
+    match kind {
+        b'\\' => byte(b'\\'),
+        b'n' => byte(b'\n'),
+        b't' => byte(b'\t'),
+        b'r' => byte(b'\r'),
+        b'x' => {
+            let (digits, rest) = rest.split_at_checked(2)?;
+            let both = digits.iter().all(u8::is_ascii_hexdigit);
+            let byte = u8::try_from(number(digits).filter(|_| both)?).ok()?;
+            Some((Unescaped::Byte(byte), rest))
+        }
+        b'u' => {
+            let rest = rest.strip_prefix(b"{")?;
+            let end = rest.iter().take(7).position(|&b| b == b'}')?;
+            let digits = &rest[..end];
+            let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+            let c = char::from_u32(number(digits).filter(|_| all)?)?;
+            Some((Unescaped::Char(c), &rest[end + 1..]))
+        }
+        _ => None,
+    }
 }
 
 /// Characters that have no picture of their own or change how their neighbours are shown: Unicode's

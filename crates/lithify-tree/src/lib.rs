@@ -50,7 +50,7 @@ pub use content::{ContentId, ContentSink};
 pub use entry::{
     Convention, DataSegment, Entry, EntryKind, OPAQUE_MARKER, WHITEOUT_PREFIX, WhiteoutError,
 };
-pub use escape::{Escaped, Printable, is_unsafe};
+pub use escape::{Escaped, Printable, is_unsafe, unescape};
 pub use inode::{Inode, InodeId, InodeKind, XattrSetId};
 pub use layer::{LayerEntries, LayerFull};
 pub use merge::{DEFAULT_NAME_LIMIT, LayerReport, Merge, MergeError};

@@ -1,5 +1,6 @@
 //! The way back: changes of a mount into a layer, appended to an image.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use crate::decode::warn_of_changes;
 use crate::description::RecordedDescription;
 use crate::encode::{Encoder, LayerCompression};
+use crate::name::shown;
 use crate::output::scratch_file;
 use crate::read_back::read_back;
 use crate::{CancelToken, Error, Image, ReadOptions};
@@ -87,24 +89,24 @@ pub struct CommitReport {
 pub fn commit(
     upper: &Path,
     base: Option<&Image>,
-    destination: &str,
+    destination: impl AsRef<OsStr>,
     options: &CommitOptions,
     read: &ReadOptions,
 ) -> Result<CommitReport, Error> {
-    commit_to(upper, base, destination, options, read).map_err(|e| read.reason(e))
+    commit_to(upper, base, destination.as_ref(), options, read).map_err(|e| read.reason(e))
 }
 
 fn commit_to(
     upper: &Path,
     base: Option<&Image>,
-    destination: &str,
+    destination: &OsStr,
     options: &CommitOptions,
     read: &ReadOptions,
 ) -> Result<CommitReport, Error> {
     let refused = || Error::CommitDestination {
-        name: destination.to_owned(),
+        name: shown(destination),
     };
-    let Ok(Source::Oci { path, selector }) = destination.parse::<Source>() else {
+    let Source::Oci { path, selector } = Source::parse(destination)? else {
         return Err(refused());
     };
     let tag = match selector {

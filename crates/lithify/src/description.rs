@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// An image and the artifacts made of it. Fields that do not apply to a source are absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Description {
     /// The name the image was opened by.
@@ -69,7 +70,8 @@ pub struct Stack {
 }
 
 /// An operating system and architecture.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct PlatformDescription {
     /// Such as `linux`.
@@ -88,7 +90,8 @@ pub struct PlatformDescription {
 }
 
 /// A layer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct LayerDescription {
     /// Digest of the blob; layers of a `docker save` archive have none.
@@ -118,7 +121,7 @@ pub struct LayerDescription {
 }
 
 /// How a host directory compares with what was written about it when a build made it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RecordedDescription {
     /// Files that got back what the directory could not hold.
@@ -161,7 +164,8 @@ impl From<&lithify_verity::Sidecar> for Verity {
 }
 
 /// Where an image file was taken from. Nothing but that place says that it is made of the image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ArtifactSource {
     /// Digest of the artifact's manifest.
@@ -171,7 +175,7 @@ pub struct ArtifactSource {
 }
 
 /// A layer that is not in a containerd cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LeftOut {
     /// Its position in the image, 0 is the bottom.
@@ -188,7 +192,7 @@ pub struct LeftOut {
 }
 
 /// The reason a layer is not in a containerd cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LeftOutReason {
@@ -199,7 +203,8 @@ pub enum LeftOutReason {
 }
 
 /// A manifest that refers to an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ReferrerDescription {
     /// Digest of the manifest.
@@ -217,7 +222,8 @@ pub struct ReferrerDescription {
 }
 
 /// Something a build wrote.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Artifact {
     /// Where; `-` is standard output.
@@ -247,7 +253,8 @@ pub struct Artifact {
     pub dropped_xattrs: BTreeMap<String, u64>,
     /// Options that change the bytes, by name.
     pub options: BTreeMap<String, String>,
-    /// Version of the writer. Bytes may differ between versions, never within one.
+    /// Version of the writer; empty where it is not known. Bytes may differ between versions, never within one.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub writer_version: String,
     /// Counts that describe the result, by name: inodes, bytes of metadata, what could not be set …
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -80,9 +80,17 @@ pub enum Error {
     },
     /// A place images are not copied to.
     #[error(
-        "images cannot be copied to `{name}`: use docker://NAME:TAG, docker-daemon:NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or a bare name for the store"
+        "images cannot be copied to `{name}`: use docker://NAME:TAG, docker-daemon:NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or store:NAME"
     )]
     TransferDestination {
+        /// The name given.
+        name: String,
+    },
+    /// A bare name as a destination, which could mean several places.
+    #[error(
+        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG", .name.escape_debug()
+    )]
+    BareDestination {
         /// The name given.
         name: String,
     },
@@ -94,8 +102,30 @@ pub enum Error {
         /// The digest of its manifest or index.
         found: Box<lithify_digest::Digest>,
     },
+    /// Reading an image file failed.
+    #[error("`{}`", .path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// A disk with partitions that cannot be read.
+    #[error("`{}` is no disk lithify can read", .path.display())]
+    Gpt {
+        /// The disk.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<lithify_disk::gpt::GptError>,
+    },
+    /// A disk without anything on it.
+    #[error("`{}` has no partitions", .path.display())]
+    EmptyDisk {
+        /// The disk.
+        path: PathBuf,
+    },
     /// The image is not in the store, and was not to be pulled.
-    #[error("`{name}` is not in the store, and the policy is never to pull")]
+    #[error("`{name}` is not in the store, and it is not to be pulled")]
     NotInStore {
         /// The name asked for.
         name: String,
@@ -158,7 +188,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The path is neither an image source nor an artifact.
-    #[error("`{}` is not an artifact lithify knows: expected an EROFS image, or an image source such as oci:DIR:TAG", .path.display())]
+    #[error(
+        "`{}` is no artifact lithify knows: expected an EROFS or squashfs image, a disk, the directory of a layered build, or an image such as oci:DIR:TAG",
+        .path.display()
+    )]
     UnknownArtifact {
         /// The path.
         path: PathBuf,
@@ -618,6 +651,17 @@ impl Error {
         }
     }
 
+    /// Says which file it is about, where the error does not.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::ReadErofs(_) | Self::ReadSquashfs(_) => Self::InFile {
+                path: path.to_path_buf(),
+                source: Box::new(self),
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn input(path: &Path, source: io::Error) -> Self {
         Self::Input {
             path: path.to_path_buf(),
@@ -666,6 +710,8 @@ impl Error {
             Self::Open { source, .. } => source.is_verification() || came_wrong(&**source),
             Self::Layer { source, .. } => source.is_verification() || came_wrong(&**source),
             Self::Registry(source) => source.is_verification(),
+            Self::InFile { source, .. } => source.is_verification(),
+            Self::Gpt { source, .. } => !matches!(**source, lithify_disk::gpt::GptError::Io { .. }),
             Self::Store(
                 lithify_store::Error::BlobDigest { .. }
                 | lithify_store::Error::BlobTooLong { .. }

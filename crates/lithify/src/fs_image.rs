@@ -1,6 +1,5 @@
 //! A filesystem image being read, of whichever kind.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,8 @@ use lithify_tree::{
 
 use crate::Error;
 use crate::build::filesystem::Kind;
+use crate::disk::Extents;
+use crate::name::shown_path;
 use crate::native::copy_data;
 
 /// An opened image file.
@@ -22,16 +23,22 @@ pub(crate) struct FsImage {
 
 #[derive(Debug)]
 pub(crate) enum Opened {
-    Erofs(Box<lithify_erofs::Image<File>>),
-    Squashfs(Box<lithify_squashfs::Image<File>>),
+    Erofs(Box<lithify_erofs::Image<Extents>>),
+    Squashfs(Box<lithify_squashfs::Image<Extents>>),
 }
 
 impl FsImage {
-    pub(crate) fn open(path: &Path, file: File, kind: Kind) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, file: impl Into<Extents>, kind: Kind) -> Result<Self, Error> {
+        let file = file.into();
         let opened = match kind {
-            Kind::Erofs => Opened::Erofs(Box::new(lithify_erofs::Image::open(file)?)),
-            Kind::Squashfs => Opened::Squashfs(Box::new(lithify_squashfs::Image::open(file)?)),
+            Kind::Erofs => lithify_erofs::Image::open(file)
+                .map(|image| Opened::Erofs(Box::new(image)))
+                .map_err(Error::from),
+            Kind::Squashfs => lithify_squashfs::Image::open(file)
+                .map(|image| Opened::Squashfs(Box::new(image)))
+                .map_err(Error::from),
         };
+        let opened = opened.map_err(|e| e.in_file(path))?;
         Ok(Self {
             path: path.to_path_buf(),
             opened,
@@ -46,16 +53,21 @@ impl FsImage {
         match &self.opened {
             Opened::Erofs(image) => {
                 for entry in image.entries() {
-                    each(entry?.0)?;
+                    each(entry.map_err(|e| self.failed(e))?.0)?;
                 }
             }
             Opened::Squashfs(image) => {
                 for entry in image.entries() {
-                    each(entry?.0)?;
+                    each(entry.map_err(|e| self.failed(e))?.0)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// An error of a reader, with the file it is about.
+    pub(crate) fn failed(&self, error: impl Into<Error>) -> Error {
+        error.into().in_file(&self.path)
     }
 
     /// The names and metadata as a tree.
@@ -69,7 +81,7 @@ impl FsImage {
         let mut merge = Merge::new();
         merge.apply(layer).map_err(|source| Error::Merge {
             index: 0,
-            name: self.path.to_string_lossy().into_owned(),
+            name: shown_path(&self.path),
             source,
         })?;
         Ok(merge.finish())
@@ -78,8 +90,14 @@ impl FsImage {
     /// What the root directory's inode says.
     pub(crate) fn root_metadata(&self) -> Result<Metadata, Error> {
         let root = match &self.opened {
-            Opened::Erofs(image) => image.entries().next().transpose()?.map(|e| e.0),
-            Opened::Squashfs(image) => image.entries().next().transpose()?.map(|e| e.0),
+            Opened::Erofs(image) => {
+                let first = image.entries().next().transpose();
+                first.map_err(|e| self.failed(e))?.map(|e| e.0)
+            }
+            Opened::Squashfs(image) => {
+                let first = image.entries().next().transpose();
+                first.map_err(|e| self.failed(e))?.map(|e| e.0)
+            }
         };
         let root = root.into_iter().flat_map(restore).next();
         Ok(root.map(|e| e.metadata).unwrap_or_default())
@@ -94,7 +112,7 @@ impl FsImage {
     ) -> Result<(), Error> {
         if let Opened::Erofs(image) = &self.opened {
             for entry in image.overlay_entries(describes_root) {
-                each(entry?.0)?;
+                each(entry.map_err(|e| self.failed(e))?.0)?;
             }
             return Ok(());
         }
@@ -153,14 +171,18 @@ impl FsImage {
         let (size, segments): (u64, Option<Vec<DataSegment>>);
         match &self.opened {
             Opened::Erofs(image) => {
-                let inode = image.lookup(path)?.ok_or_else(missing)?;
-                (size, segments) = (inode.size(), image.segments(&inode)?);
+                let inode = image.lookup(path).map_err(|e| self.failed(e))?;
+                let inode = inode.ok_or_else(missing)?;
+                let found = image.segments(&inode).map_err(|e| self.failed(e))?;
+                (size, segments) = (inode.size(), found);
                 reader = Box::new(image.reader(&inode));
             }
             Opened::Squashfs(image) => {
-                let inode = image.lookup(path)?.ok_or_else(missing)?;
-                (size, segments) = (inode.size(), image.segments(&inode)?);
-                reader = Box::new(image.reader(&inode)?);
+                let inode = image.lookup(path).map_err(|e| self.failed(e))?;
+                let inode = inode.ok_or_else(missing)?;
+                let found = image.segments(&inode).map_err(|e| self.failed(e))?;
+                (size, segments) = (inode.size(), found);
+                reader = Box::new(image.reader(&inode).map_err(|e| self.failed(e))?);
             }
         }
         copy_data(

@@ -1,5 +1,6 @@
 //! An opened image, whatever it came from.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,14 +12,18 @@ use lithify_oci::platform::EROFS_FEATURE;
 use lithify_oci::source::{Selector, Source, TarInput};
 
 use crate::description::{Description, LayerDescription, PlatformDescription, ReferrerDescription};
+use crate::name::{shown, store_name};
 use crate::native::{NativeBlob, Sniffed, sniff};
-use crate::{CancelToken, Error, ReadOptions};
+use crate::{CancelToken, Error, PullPolicy, ReadOptions};
 
 /// An image: some layers and, unless it is a bare root filesystem, a configuration.
 ///
 /// Opening reads and verifies manifest and configuration; layers are read when something is made of them.
 #[derive(Debug)]
 pub struct Image {
+    /// As it was given.
+    given: OsString,
+    /// The same for messages.
     name: String,
     origin: Origin,
 }
@@ -69,14 +74,15 @@ impl Image {
     /// # Errors
     /// [`Error::Name`] and [`Error::UnsupportedSource`] for a name that cannot be opened, [`Error::Open`] and
     /// [`Error::Input`] for what is wrong with the image.
-    pub fn open(name: &str, options: &ReadOptions) -> Result<Self, Error> {
-        Self::open_any(name, options).map_err(|e| options.reason(e))
+    pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
+        Self::open_any(name.as_ref(), options).map_err(|e| options.reason(e))
     }
 
-    fn open_any(name: &str, options: &ReadOptions) -> Result<Self, Error> {
-        let source: Source = name.parse()?;
+    fn open_any(given: &OsStr, options: &ReadOptions) -> Result<Self, Error> {
+        let source = Source::parse(given)?;
+        let name = shown(given);
         let unsupported = |hint| Error::UnsupportedSource {
-            name: name.to_owned(),
+            name: name.clone(),
             hint,
         };
         let origin = match &source {
@@ -87,7 +93,7 @@ impl Image {
                     .until(&options.cancel);
                 open.platform.clone_from(&options.platform);
                 let image = lithify_oci::open(&source, &open).map_err(|e| Error::Open {
-                    name: name.to_owned(),
+                    name: name.clone(),
                     source: Box::new(e),
                 })?;
                 Origin::of(image)
@@ -109,20 +115,30 @@ impl Image {
                 let mut open =
                     lithify_oci::OpenOptions::default().with_limits(options.limits.image.clone());
                 open.platform.clone_from(&options.platform);
-                Origin::of(crate::daemon::open(name, image, &open, options)?)
+                Origin::of(crate::daemon::open(&name, image, &open, options)?)
             }
             Source::Docker(reference) => {
                 let located =
                     options
                         .registries
                         .locate(reference, &options.limits.image, &options.cancel)?;
-                return Self::of_located(name, located, options);
+                return Self::of_located(given, located, options);
             }
-            Source::Name(reference) => return crate::transfer::open_name(name, reference, options),
+            Source::Name(reference) => {
+                return crate::transfer::open_name(given, reference, options);
+            }
+            Source::Store(reference) => {
+                let options = ReadOptions {
+                    pull: PullPolicy::Never,
+                    ..options.clone()
+                };
+                return crate::transfer::open_name(given, reference, &options);
+            }
             _ => return Err(unsupported("this kind of source is not supported")),
         };
         Ok(Self {
-            name: name.to_owned(),
+            given: given.to_owned(),
+            name,
             origin,
         })
     }
@@ -132,8 +148,9 @@ impl Image {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_all(name: &str, options: &ReadOptions) -> Result<Vec<Self>, Error> {
-        let source: Source = name.parse()?;
+    pub fn open_all(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Vec<Self>, Error> {
+        let given = name.as_ref();
+        let source = Source::parse(given)?;
         if matches!(
             source,
             Source::DockerArchive { .. }
@@ -142,9 +159,10 @@ impl Image {
                 | Source::Tar(_)
         ) {
             // These are for one.
-            return Ok(vec![Self::open(name, options)?]);
+            return Ok(vec![Self::open(given, options)?]);
         }
         let limits = &options.limits.image;
+        let name = &shown(given);
         let located = crate::transfer::locate(name, &source, options)?;
         let failed = |source| Error::Open {
             name: name.to_owned(),
@@ -176,23 +194,26 @@ impl Image {
             let (content, names) = (located.content.clone(), located.names.clone());
             let image = lithify_oci::Image::from_content(content, manifest.clone(), names, &open);
             images.push(Self {
-                name: name.to_owned(),
+                given: given.to_owned(),
+                name: name.clone(),
                 origin: Origin::of(image.map_err(failed)?),
             });
         }
         if images.is_empty() {
             // Opening says why.
-            return Ok(vec![Self::open(name, options)?]);
+            return Ok(vec![Self::open(given, options)?]);
         }
         Ok(images)
     }
 
     /// Opens the image for the platform asked for.
     pub(crate) fn of_located(
-        name: &str,
+        given: impl AsRef<OsStr>,
         located: lithify_oci::Located,
         options: &ReadOptions,
     ) -> Result<Self, Error> {
+        let given = given.as_ref();
+        let name = shown(given);
         let limits = options.limits.image.clone();
         let mut open = lithify_oci::OpenOptions::default()
             .with_limits(limits)
@@ -200,16 +221,18 @@ impl Image {
         open.platform.clone_from(&options.platform);
         let (content, root, names) = (located.content, located.root, located.names);
         let image = lithify_oci::Image::from_content(content, root, names, &open);
+        let image = image.map_err(|e| Error::Open {
+            name: name.clone(),
+            source: Box::new(e),
+        })?;
         Ok(Self {
-            name: name.to_owned(),
-            origin: Origin::of(image.map_err(|e| Error::Open {
-                name: name.to_owned(),
-                source: Box::new(e),
-            })?),
+            given: given.to_owned(),
+            name,
+            origin: Origin::of(image),
         })
     }
 
-    /// The name the image was opened by.
+    /// The name the image was opened by; what is not UTF-8 in it is spelled `\xNN`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -218,12 +241,12 @@ impl Image {
     /// The name by which a store knows the image: that of its place, wherever it was named from.
     #[must_use]
     pub fn store_name(&self) -> String {
-        store_name(&self.name)
+        store_name(&self.given)
     }
 
     /// The name without what is of this machine: a tag or digest, or the kind of source.
     pub(crate) fn portable_name(&self) -> String {
-        let selector = match self.name.parse::<Source>() {
+        let selector = match Source::parse(&self.given) {
             Ok(
                 Source::Oci { selector, .. }
                 | Source::OciArchive { selector, .. }
@@ -269,7 +292,7 @@ impl Image {
                 let layer = &image.layers()[index];
                 layer.digest.unwrap_or(layer.diff_id).to_string()
             }
-            Origin::Rootfs(path) | Origin::Tar(TarInput::File(path)) => path.display().to_string(),
+            Origin::Rootfs(path) | Origin::Tar(TarInput::File(path)) => shown(path.as_os_str()),
             Origin::Tar(_) => "standard input".to_owned(),
         }
     }
@@ -422,36 +445,6 @@ impl Image {
             })
             .collect();
         description
-    }
-}
-
-/// The name by which a store knows the image of that name: relative paths made absolute, the defaults of bare names spelled
-/// out.
-#[must_use]
-pub fn store_name(name: &str) -> String {
-    let path = match name.parse::<Source>() {
-        Ok(
-            Source::Oci { path, .. }
-            | Source::OciArchive { path, .. }
-            | Source::DockerArchive { path, .. }
-            | Source::Rootfs(path),
-        ) => path,
-        Ok(Source::Name(_)) => {
-            return crate::full_name(name).unwrap_or_else(|| name.to_owned());
-        }
-        _ => return name.to_owned(),
-    };
-    let (Ok(absolute), Some(text)) = (std::path::absolute(&path), path.to_str()) else {
-        return name.to_owned();
-    };
-    let Some(absolute) = absolute.to_str() else {
-        return name.to_owned();
-    };
-    match name.find(text) {
-        Some(at) if !text.is_empty() => {
-            format!("{}{absolute}{}", &name[..at], &name[at + text.len()..])
-        }
-        _ => name.to_owned(),
     }
 }
 

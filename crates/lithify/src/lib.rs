@@ -40,6 +40,7 @@ mod daemon; // images of a daemon
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
 mod description; // `--json`
+mod disk; // disks for virtual machines, as they are
 mod encode; // tars into layers
 mod error; // what can go wrong
 mod flush; // data to the disk, early
@@ -50,6 +51,7 @@ mod lazy; // without reading everything
 mod leftovers; // what killed builds left
 mod listing; // names and metadata
 mod mount; // the kernel's view
+mod name; // names as text
 mod native; // layers that are filesystems
 mod options; // reading
 mod output; // files that are complete or not there
@@ -65,8 +67,8 @@ mod transfer; // from one place to another
 
 pub use artifact_dir::{DescriptionProblem, LayersDirectory, ReplaceError};
 pub use build::{
-    Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, Output,
-    UnknownArtifacts, UnknownCompression, UnknownDisk, build,
+    Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, FormatNameError,
+    Output, UnknownArtifacts, UnknownCompression, UnknownDisk, build,
 };
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use depot::StoreChoice;
@@ -76,7 +78,7 @@ pub use description::{
 };
 pub use encode::LayerCompression;
 pub use error::{Error, Operation};
-pub use image::{Image, store_name};
+pub use image::Image;
 pub use json::{write_json, write_json_pretty};
 pub use listing::{ListedEntry, Listing};
 pub use lithify_cancel::{CancelToken, OutputPipe};
@@ -87,8 +89,11 @@ pub use lithify_oci::source::Source;
 pub use lithify_registry as registry;
 /// The local store of artifacts, for programs that look after it.
 pub use lithify_store as store;
-pub use lithify_tree::{Escaped, InodeKind as TreeKind, NodeId, Printable, Tree, is_unsafe};
+pub use lithify_tree::{
+    Escaped, InodeKind as TreeKind, NodeId, Printable, Tree, is_unsafe, unescape,
+};
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
+pub use name::store_name;
 pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};

@@ -11,12 +11,16 @@ pub struct Listing {
     tree: Tree,
 }
 
-/// One name as data. Bytes that are not printable text are escaped.
+/// One name as data. Names that are UTF-8 are themselves; others are spelled as [`Escaped`] does, with their bytes beside
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ListedEntry {
     /// Absolute path.
     pub path: String,
+    /// Its bytes in hexadecimal digits, if they are not UTF-8: `path` is then spelled with `\xNN`, and `\\` for a backslash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<String>,
     /// `file`, `directory`, `symlink`, `char`, `block`, `fifo` or `socket`.
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -40,10 +44,13 @@ pub struct ListedEntry {
     /// Target of a symbolic link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Its bytes, as for the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_bytes: Option<String>,
     /// Major and minor number of a device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<(u32, u32)>,
-    /// Extended attributes: name and value, the value in hexadecimal digits.
+    /// Extended attributes: name, spelled as paths are, and value, in hexadecimal digits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub xattrs: Vec<(String, String)>,
 }
@@ -69,17 +76,44 @@ impl Listing {
         })
     }
 
+    /// The node at a path, which may be a symbolic link; those on the way are followed inside the image, and the last one
+    /// too when a slash stands behind it.
+    ///
+    /// # Errors
+    /// [`Error::NotInImage`].
+    pub fn find_itself(&self, path: &[u8]) -> Result<NodeId, Error> {
+        let (parent, name) = match path.iter().rposition(|&b| b == b'/') {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&[][..], path),
+        };
+        match name {
+            b"" | b"." | b".." => self.find(path),
+            name => {
+                let found = self.tree.resolve(parent);
+                let found = found.and_then(|parent| self.tree.child(parent, name));
+                found.ok_or_else(|| Error::NotInImage {
+                    path: Escaped(path).to_string(),
+                })
+            }
+        }
+    }
+
     /// A node as data.
     #[must_use]
     pub fn entry(&self, node: NodeId) -> ListedEntry {
         let tree = &self.tree;
         let id = tree.inode_id(node);
         let inode = tree.inode(id);
+        let hex = |value: &[u8]| value.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let bytes_of = |name: &[u8]| std::str::from_utf8(name).is_err().then(|| hex(name));
+        let path = [b"/", &*tree.path(node)].concat();
+        let mut target_bytes = None;
         let (kind, size, target, device) = match inode.kind {
             InodeKind::File { size, .. } => ("file", Some(size), None, None),
             InodeKind::Directory => ("directory", None, None, None),
             InodeKind::Symlink { target } => {
-                ("symlink", None, Some(Escaped(target).to_string()), None)
+                target_bytes = bytes_of(target);
+                ("symlink", None, Some(spelled(target)), None)
             }
             InodeKind::CharDevice(d) => ("char", None, None, Some((d.major, d.minor))),
             InodeKind::BlockDevice(d) => ("block", None, None, Some((d.major, d.minor))),
@@ -87,9 +121,9 @@ impl Listing {
             InodeKind::Socket => ("socket", None, None, None),
             _ => ("unknown", None, None, None),
         };
-        let hex = |value: &[u8]| value.iter().map(|b| format!("{b:02x}")).collect::<String>();
         ListedEntry {
-            path: format!("/{}", Escaped(&tree.path(node))),
+            path: spelled(&path),
+            path_bytes: bytes_of(&path),
             kind,
             mode: format!("{:04o}", inode.mode),
             uid: inode.uid,
@@ -100,12 +134,21 @@ impl Listing {
             nlink: inode.nlink,
             inode: id.index(),
             target,
+            target_bytes,
             device,
             xattrs: tree
                 .xattrs(inode.xattrs)
                 .iter()
-                .map(|(name, value)| (Escaped(name).to_string(), hex(value)))
+                .map(|(name, value)| (spelled(name), hex(value)))
                 .collect(),
         }
+    }
+}
+
+/// A name as text: itself, or escaped where it is not UTF-8.
+fn spelled(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(text) => text.to_owned(),
+        Err(_) => Escaped(name).to_string(),
     }
 }

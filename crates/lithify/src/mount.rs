@@ -1,5 +1,6 @@
 //! Mounting an image or artifact.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lithify_mount::{ImageFile, Source};
@@ -13,7 +14,8 @@ use crate::build::layers::{BuiltLayer, IMAGE, LayerOptions};
 use crate::build::write_flat;
 use crate::build::xattrs::reading;
 use crate::depot::Depot;
-use crate::fs_image::FsImage;
+use crate::disk::Place;
+use crate::fs_image::{FsImage, Opened};
 use crate::output::PendingFile;
 use crate::{BuildOptions, Error, Format, Image, ReadOptions, StoreChoice, Subject};
 
@@ -60,7 +62,15 @@ impl Subject {
                 if mount.writable.is_some() {
                     refuse_marks(&file.image)?;
                 }
-                Ok(lithify_mount::mount(file.path(), directory, &mount)?)
+                match disk_source(file)? {
+                    None => Ok(lithify_mount::mount(file.path(), directory, &mount)?),
+                    Some(source) => Ok(lithify_mount::mount_source(
+                        &source,
+                        directory,
+                        Some(file.path()),
+                        &mount,
+                    )?),
+                }
             }
             Self::Layers(layers) => Ok(lithify_mount::mount_source(
                 &source(layers, mount.writable.is_some())?,
@@ -194,6 +204,37 @@ fn mount_layers(
     Ok(lithify_mount::mount_source(
         &source, directory, None, mount,
     )?)
+}
+
+/// What is on a disk as the kernel takes it; `None` for an image file as it is.
+fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
+    let Opened::Erofs(image) = &file.image.opened else {
+        return Ok(None);
+    };
+    let open = |place: &Place| -> Result<ImageFile, Error> {
+        Ok(ImageFile::open(&place.path)?.part(place.offset, place.length))
+    };
+    let Some((merged, rest)) = file.places.split_first() else {
+        return Ok(None);
+    };
+    // Between images there may be something to fill the gaps.
+    let block = image.block_size();
+    let mut start = merged.length;
+    let mut at = BTreeMap::new();
+    for place in rest {
+        at.insert(start, place);
+        start += place.length;
+    }
+    let by_start =
+        |slot: &lithify_erofs::DeviceSlot| at.get(&(u64::from(slot.mapped_block) * block)).copied();
+    let slots = image.devices().iter();
+    let found: Option<Vec<&Place>> = slots.map(by_start).collect();
+    // In partitions they are one by one.
+    let devices = found.unwrap_or_else(|| rest.iter().take(image.devices().len()).collect());
+    Ok(Some(Source::Merged {
+        image: open(merged)?,
+        devices: devices.into_iter().map(open).collect::<Result<_, _>>()?,
+    }))
 }
 
 /// The files of a layered build as the kernel takes them. A merged image has attributes of the image that mean something

@@ -1,10 +1,13 @@
 //! What `ls`, `verify` and `mount` take: an image, or an artifact made of one.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use lithify_oci::source::{PathKind, Source};
 use lithify_storage::{open_regular, read_regular};
 use lithify_tree::Escaped;
 use serde::Serialize;
@@ -13,9 +16,11 @@ use crate::artifact_dir::LayersDirectory;
 use crate::build::filesystem::Kind;
 use crate::build::verity::sidecar_path;
 use crate::decode::{Discard, decode};
+use crate::disk::Place;
 use crate::fs_image::{FsImage, Opened};
 use crate::lazy::Stack;
-use crate::{Error, Image, Listing, ReadOptions};
+use crate::name::shown_path;
+use crate::{Artifact, Description, Error, Image, Listing, ReadOptions};
 
 /// An image or an artifact.
 #[derive(Debug)]
@@ -23,16 +28,21 @@ use crate::{Error, Image, Listing, ReadOptions};
 pub enum Subject {
     /// An image source.
     Image(Image),
-    /// An image file.
+    /// An image file, or a disk.
     File(ImageFile),
     /// The directory of a layered build.
     Layers(LayersDirectory),
 }
 
-/// An image file, EROFS or squashfs.
+/// An image file, EROFS or squashfs, by itself or on a disk with the images it refers to.
 #[derive(Debug)]
 pub struct ImageFile {
     pub(crate) image: FsImage,
+    /// Where it and the images it refers to lie, if that is not the file as it is.
+    pub(crate) places: Vec<Place>,
+    /// `erofs` or `squashfs` for an image, `vmdk` or `gpt` for a disk.
+    format: &'static str,
+    size: u64,
 }
 
 /// What [`Subject::verify`] looked at.
@@ -54,20 +64,37 @@ impl Subject {
     /// Opens an image by its source name or an artifact by its path.
     ///
     /// # Errors
-    /// As [`Image::open`]; [`Error::Input`] and [`Error::UnknownArtifact`] for a path that is no artifact.
-    pub fn open(name: &str, options: &ReadOptions) -> Result<Self, Error> {
+    /// As [`Image::open`]; [`Error::Input`] and [`Error::UnknownArtifact`] for a path that is no artifact, and what is
+    /// wrong with one that is.
+    pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
+        let name = name.as_ref();
         let path = Path::new(name);
-        if has_transport(name) || !path.exists() {
-            return Ok(Self::Image(Image::open(name, options)?));
+        let kind = match Source::has_transport(name) {
+            true => PathKind::Missing,
+            false => PathKind::of(path),
+        };
+        match kind {
+            PathKind::Layers => Ok(Self::Layers(LayersDirectory::open(path)?)),
+            // Of what is not told by its first bytes the name says whether it should have been an artifact.
+            kind if kind.is_artifact() || (kind == PathKind::Other && named_as_image(path)) => {
+                Ok(Self::File(ImageFile::open(path, kind)?))
+            }
+            PathKind::Text | PathKind::Other => Err(Error::UnknownArtifact {
+                path: path.to_path_buf(),
+            }),
+            // A path that needs a transport is refused with it.
+            _ => Ok(Self::Image(Image::open(name, options)?)),
         }
-        let file = open_artifact(path)?;
-        let metadata = file.metadata().map_err(|e| Error::input(path, e))?;
-        if metadata.is_dir() {
-            return Ok(Self::Layers(LayersDirectory::open(path)?));
+    }
+
+    /// The image as data, or what there is to say of an artifact.
+    #[must_use]
+    pub fn describe(&self) -> Description {
+        match self {
+            Self::Image(image) => image.describe(),
+            Self::File(file) => file.describe(),
+            Self::Layers(layers) => layers.describe(),
         }
-        Ok(Self::File(ImageFile {
-            image: open_image(path, file)?,
-        }))
     }
 
     /// The names and metadata.
@@ -143,7 +170,77 @@ pub(crate) fn open_image(path: &Path, file: File) -> Result<FsImage, Error> {
     FsImage::open(path, file, kind)
 }
 
+/// Whether a file's name says that it is a filesystem image or a disk.
+fn named_as_image(path: &Path) -> bool {
+    let known = [
+        "erofs", "squashfs", "sqfs", "sqsh", "img", "raw", "vmdk", "gpt",
+    ];
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|found| known.iter().any(|known| found.eq_ignore_ascii_case(known)))
+}
+
 impl ImageFile {
+    fn open(path: &Path, kind: PathKind) -> Result<Self, Error> {
+        let file = open_artifact(path)?;
+        let size = file.metadata().map_err(|e| Error::input(path, e))?.len();
+        let disk = match kind {
+            PathKind::Vmdk => Some(("vmdk", crate::disk::open_vmdk(path, &file)?)),
+            PathKind::Gpt => Some(("gpt", crate::disk::open_gpt(path, &file)?)),
+            _ => None,
+        };
+        if let Some((format, disk)) = disk {
+            return Ok(Self {
+                image: FsImage {
+                    path: path.to_path_buf(),
+                    opened: Opened::Erofs(Box::new(disk.image)),
+                },
+                places: disk.places,
+                format,
+                size,
+            });
+        }
+        let image = open_image(path, file)?;
+        let format = match image.opened {
+            Opened::Erofs(_) => Kind::Erofs.name(),
+            Opened::Squashfs(_) => Kind::Squashfs.name(),
+        };
+        Ok(Self {
+            image,
+            places: Vec::new(),
+            format,
+            size,
+        })
+    }
+
+    /// What its superblock says.
+    fn describe(&self) -> Description {
+        let name = shown_path(self.path());
+        let mut statistics = BTreeMap::new();
+        let mut count = |name: &str, value: u64| statistics.insert(name.to_owned(), value);
+        match &self.image.opened {
+            Opened::Erofs(image) => {
+                count("inodes", image.superblock().inodes);
+                count("block_size", image.block_size());
+                count("devices", image.devices().len() as u64);
+            }
+            Opened::Squashfs(image) => {
+                count("inodes", u64::from(image.superblock().inodes));
+                count("block_size", image.block_size());
+            }
+        }
+        Description {
+            reference: name.clone(),
+            artifacts: vec![Artifact {
+                path: name,
+                format: self.format.to_owned(),
+                size: self.size,
+                statistics,
+                ..Artifact::default()
+            }],
+            ..Description::default()
+        }
+    }
+
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -170,18 +267,26 @@ impl ImageFile {
         };
         Ok(match &self.image.opened {
             Opened::Erofs(image) => {
-                let inode = image.lookup(path)?.ok_or_else(missing)?;
-                image.read_to_vec(&inode, u64::MAX)?
+                let inode = image.lookup(path).map_err(|e| self.image.failed(e))?;
+                image
+                    .read_to_vec(&inode.ok_or_else(missing)?, u64::MAX)
+                    .map_err(|e| self.image.failed(e))?
             }
             Opened::Squashfs(image) => {
-                let inode = image.lookup(path)?.ok_or_else(missing)?;
-                image.read_to_vec(&inode, u64::MAX)?
+                let inode = image.lookup(path).map_err(|e| self.image.failed(e))?;
+                image
+                    .read_to_vec(&inode.ok_or_else(missing)?, u64::MAX)
+                    .map_err(|e| self.image.failed(e))?
             }
         })
     }
 
     fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
         let mut report = self.image.verify()?;
+        // The layers' trees on a disk are not of the disk.
+        if !self.places.is_empty() {
+            return Ok(report);
+        }
         if let Some(sidecar) = read_sidecar(self.path())? {
             let file = open_artifact(self.path())?;
             verify_tree(self.path(), &file, &sidecar, options)?;
@@ -194,10 +299,10 @@ impl ImageFile {
 impl FsImage {
     /// Checks the structure, and data where the filesystem has something to check it by.
     pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
-        let name = self.path.to_string_lossy().into_owned();
+        let name = shown_path(&self.path);
         match &self.opened {
             Opened::Erofs(image) => {
-                let found = image.verify_data()?;
+                let found = image.verify_data().map_err(|e| self.failed(e))?;
                 damaged(&self.path, &found.problems, found.more_problems)?;
                 Ok(VerifyReport {
                     name,
@@ -207,7 +312,7 @@ impl FsImage {
                 })
             }
             Opened::Squashfs(image) => {
-                let found = image.verify()?;
+                let found = image.verify().map_err(|e| self.failed(e))?;
                 damaged(&self.path, &found.problems, found.more_problems)?;
                 Ok(VerifyReport {
                     name,
@@ -273,20 +378,4 @@ fn open_artifact(path: &Path) -> Result<File, Error> {
         return File::open(path).map_err(|e| Error::input(path, e));
     }
     open_regular(path).map_err(|e| Error::input(path, e.into()))
-}
-
-/// Whether a name says how it is to be opened. A path such as `./oci:x` does not.
-fn has_transport(name: &str) -> bool {
-    name.split_once(':').is_some_and(|(transport, _)| {
-        matches!(
-            transport,
-            "oci"
-                | "oci-archive"
-                | "docker-archive"
-                | "docker-daemon"
-                | "docker"
-                | "rootfs"
-                | "tar"
-        )
-    })
 }

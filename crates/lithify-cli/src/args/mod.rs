@@ -1,46 +1,24 @@
 //! The command line as a person writes it. Nothing here does anything.
 
+mod help; // texts
+mod read; // groups of options
 mod registry; // registries, and images from one place to another
+mod values; // values of options
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use help::{COMMON_HELP, IMAGE_HELP, PATH_HELP, with_examples};
+use values::{CompressionParser, size, word};
+
+pub(crate) use help::other_verb;
+pub(crate) use read::{ImageArgs, LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
 pub(crate) use registry::{
-    CopyArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, PushForm, RegistryArgs, TagArgs,
-    TransferArgs,
+    ChunkArgs, CopyArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, PushForm, TagArgs, TransferArgs,
 };
-
-const IMAGE_HELP: &str = "\
-IMAGE is one of:
-  oci:DIR[:TAG|@DIGEST]          an OCI image layout
-  oci-archive:FILE[:TAG]         a tar of one, also gzip or zstd compressed
-  docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
-  docker-daemon:NAME[:TAG]       an image of the Docker or Podman daemon here, also by its id (sha256:HEX)
-  docker://NAME[:TAG|@DIGEST]    an image of a registry, read as it arrives
-  NAME[:TAG|@DIGEST]             an image of the store, pulled into it if it is not there
-  rootfs:DIR                     a host directory, as a single layer
-  tar:FILE | tar:-               a root filesystem tar, also compressed; - is standard input
-Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, or the directory of a layered build.";
-
-const LIMIT_HELP: &str = "\
-Raise or lower a limit on what an image may contain (repeatable); sizes take the suffixes K, M, G and T.
-An image over a limit is refused with an error that names it:
-  tar_bytes           bytes of tar in one layer
-  entries             entries in one layer
-  names               names in the merged filesystem
-  path_bytes          bytes of one path or link target
-  metadata_bytes      bytes of extended headers before one entry
-  xattr_bytes         bytes of extended attributes of one entry
-  file_bytes          apparent size of one file
-  sparse_segments     data stretches in one sparse file
-  zstd_window_log     window of a zstd layer, as a power of two
-  layers              layers in one image
-  manifest_bytes      bytes of one manifest or index
-  config_bytes        bytes of one image configuration
-  archive_entries     entries in one archive
-  spool_bytes         bytes of a compressed archive, decompressed";
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -50,7 +28,13 @@ const STYLES: Styles = Styles::styled()
 
 /// Container image layers to filesystems: any image source to any mountable artifact.
 #[derive(Debug, Parser)]
-#[command(name = "lithify", version, styles = STYLES, max_term_width = 100, after_help = IMAGE_HELP)]
+#[command(
+    name = "lithify",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    after_help = format!("{IMAGE_HELP}\n\n{COMMON_HELP}"),
+)]
 pub(crate) struct Cli {
     /// Print nothing but results and errors
     #[arg(short, long, global = true)]
@@ -117,15 +101,14 @@ pub(crate) enum Command {
     /// Write the manual pages
     Man {
         /// Directory to write one page per command to; without, lithify(1) goes to standard output
-        #[arg(short, long, value_name = "DIR")]
+        #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         output: Option<PathBuf>,
     },
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// One EROFS image with the merged filesystem
-    #[default]
     Erofs,
     /// One squashfs image with the merged filesystem
     Squashfs,
@@ -141,64 +124,30 @@ pub(crate) enum Format {
     Tar,
 }
 
-/// How an image is found and read.
 #[derive(Debug, Args)]
-pub(crate) struct ReadArgs {
-    /// Which image of several to take, as OS/ARCH[/VARIANT]; default is Linux on this machine's architecture. With
-    /// `+erofs` behind it, the one whose layers are EROFS images
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<String>,
-    /// Processors to make use of; 1 does everything in one thread. Results do not depend on it
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) jobs: Option<u16>,
-    /// Raise or lower a limit on what an image may contain; sizes take K, M, G and T. See `lithify build --help`
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit, long_help = LIMIT_HELP)]
-    pub(crate) limits: Vec<(String, u64)>,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    #[command(flatten)]
-    pub(crate) registry: RegistryArgs,
-}
-
-/// Which store is used.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Store")]
-pub(crate) struct StoreArgs {
-    /// Where images of layers are kept; default is $LITHIFY_STORE, else `lithify` in the user's data directory
-    #[arg(long, value_name = "DIR", conflicts_with = "no_store")]
-    pub(crate) store: Option<PathBuf>,
-    /// Keep nothing and reuse nothing
-    #[arg(long)]
-    pub(crate) no_store: bool,
-}
-
-impl StoreArgs {
-    pub(crate) fn choice(&self) -> lithify::StoreChoice {
-        match (&self.store, self.no_store) {
-            (Some(path), _) => lithify::StoreChoice::At(path.clone()),
-            (None, true) => lithify::StoreChoice::None,
-            (None, false) => lithify::StoreChoice::Default,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP], "\
+lithify build docker://debian:12 -o debian.erofs
+lithify build alpine:3.20 -o alpine.squashfs --compress zstd:19
+lithify build oci:images/app:1 -f erofs-layers --disk vmdk,raw -o app
+lithify build docker-archive:app.tar -f dir -o rootfs
+lithify build rootfs:build/root -o - | ssh host lithify build tar:- -o root.erofs
+lithify build oci:images/app:1 --verity -o app.erofs --json"))]
 pub(crate) struct BuildArgs {
     /// The image
-    pub(crate) image: String,
-    /// What to make of it
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
+    /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.tar, and - a tar), else erofs
+    #[arg(short, long, value_enum)]
+    pub(crate) format: Option<Format>,
     /// Where to put it; for tar, - is standard output
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz in squashfs only.
     /// Default is none in EROFS, zstd:3 in squashfs
-    #[arg(long, value_name = "ALG[:LEVEL]")]
+    #[arg(long, value_name = "ALG[:LEVEL]", value_parser = CompressionParser)]
     pub(crate) compress: Option<lithify::Compression>,
     /// Bytes compressed together, such as 128K; a power of two
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
     pub(crate) block_size: Option<u64>,
     /// Append a dm-verity hash tree to each image, and write its root hash beside it
     #[arg(long)]
@@ -211,19 +160,29 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) sparse: bool,
     /// Disks to make of erofs-layers, unless compressed: vmdk (refers to the image files), raw (one file), gpt (a partition
-    /// per image)
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_values_t = [lithify::DiskKind::Vmdk])]
-    pub(crate) disk: Vec<lithify::DiskKind>,
-    /// Where images start on such a disk: multiples of this, 4K to 1G
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4K")]
-    pub(crate) align: u64,
+    /// per image); default is vmdk
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        value_parser = word::<lithify::DiskKind>(&["vmdk", "raw", "gpt"])
+    )]
+    pub(crate) disk: Option<Vec<lithify::DiskKind>>,
+    /// Where images start on such a disk: multiples of this, 4K to 1G; default is 4K
+    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
+    pub(crate) align: Option<u64>,
     /// Put layers into a containerd-cache too that are right only over the lower layers of this image. containerd gives
     /// a layer to every image that has it: for a node that runs no other image
     #[arg(long)]
     pub(crate) one_image: bool,
     /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
     /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
-    #[arg(long, value_name = "WHEN", default_value = "ignore")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "ignore",
+        value_parser = word::<lithify::Artifacts>(&["ignore", "use", "require"])
+    )]
     pub(crate) artifacts: lithify::Artifacts,
     /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
     #[arg(long)]
@@ -236,10 +195,15 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP], "\
+lithify inspect docker://debian:12
+lithify inspect --json --platform linux/arm64 docker://debian:12
+lithify inspect --referrers docker://registry.example.com/app:1
+lithify inspect app/disk.vmdk"))]
 pub(crate) struct InspectArgs {
     /// The image
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
     /// List what refers to it too: signatures, root hashes, filesystems made of it
     #[arg(long)]
     pub(crate) referrers: bool,
@@ -247,24 +211,39 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) read: ReadArgs,
+    pub(crate) find: ImageArgs,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP, PATH_HELP], "\
+lithify ls debian.erofs
+lithify ls -l oci:images/app:1 /etc
+lithify ls -alR debian.erofs /root
+lithify ls -ld debian.erofs /tmp
+lithify ls --json docker://debian:12"))]
 pub(crate) struct LsArgs {
     /// The image or artifact
-    pub(crate) image: String,
-    /// Where to start; symbolic links on the way are followed inside the image
-    #[arg(default_value = "/")]
-    pub(crate) path: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
+    /// What to list; symbolic links on the way are followed inside the image
+    #[arg(default_value = "/", value_hint = ValueHint::Other)]
+    pub(crate) path: OsString,
     /// Show type, permissions, owner, size and time too
     #[arg(short, long)]
     pub(crate) long: bool,
-    /// Directories deeper than this are not entered; 1 lists one directory
-    #[arg(short, long, value_name = "N")]
+    /// Show names that begin with a dot too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Enter directories, all the way down
+    #[arg(short = 'R', long, conflicts_with_all = ["directory", "depth"])]
+    pub(crate) recursive: bool,
+    /// Show a directory or symbolic link itself, not what is in it
+    #[arg(short, long, conflicts_with = "depth")]
+    pub(crate) directory: bool,
+    /// Enter directories so far: 0 shows the path itself, 1 lists one directory
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     pub(crate) depth: Option<usize>,
-    /// Print one JSON object per line
+    /// Print one JSON object per line: of the path itself and, unless --depth or --directory say less, of everything below
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -272,21 +251,29 @@ pub(crate) struct LsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP, PATH_HELP], "\
+lithify cat debian.erofs /etc/os-release
+lithify cat docker://debian:12 /etc/os-release"))]
 pub(crate) struct CatArgs {
     /// The image or artifact
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
     /// The file; symbolic links are followed inside the image
-    pub(crate) path: String,
+    #[arg(value_hint = ValueHint::Other)]
+    pub(crate) path: OsString,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP], "\
+lithify verify oci:images/app:1
+lithify verify debian.erofs
+lithify verify --json app"))]
 pub(crate) struct VerifyArgs {
     /// The image or artifact
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -295,14 +282,19 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP], "\
+lithify mount debian.erofs /mnt
+lithify mount oci:images/app:2 /mnt --rw changes
+lithify mount app/disk.raw /mnt"))]
 pub(crate) struct MountArgs {
     /// The image or artifact; an image is mounted from the store, layer by layer, and converted if it is not there
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
     /// Where to mount it
+    #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) directory: PathBuf,
     /// Make it writable: changes go to an overlay kept in this directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) rw: Option<PathBuf>,
     /// Let set-user-ID bits and file capabilities of the image take effect
     #[arg(long)]
@@ -329,20 +321,24 @@ pub(crate) enum LayerCompression {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = with_examples(&[IMAGE_HELP], "\
+lithify commit changes -o oci:images/app:2
+lithify commit changes --base oci:images/app:2 -o oci:images/app3:3 -m 'certificates'"))]
 pub(crate) struct CommitArgs {
     /// The upper directory of an overlay, or what `mount --rw` was given
+    #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) upper: PathBuf,
     /// The image, in an OCI layout: oci:DIR:TAG
-    #[arg(short, long, value_name = "oci:DIR[:TAG]")]
-    pub(crate) output: String,
+    #[arg(short, long, value_name = "oci:DIR[:TAG]", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: OsString,
     /// The image the changes were made on; without, the one that has the tag
-    #[arg(long, value_name = "IMAGE")]
-    pub(crate) base: Option<String>,
+    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
+    pub(crate) base: Option<OsString>,
     /// How the layer is compressed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) compress: LayerCompression,
     /// Where the overlay is mounted: renamed directories and metadata-only changes are read from there
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) view: Option<PathBuf>,
     /// Whether the overlay was mounted with `userxattr`; default is to find out
     #[arg(long, value_name = "BOOL")]
@@ -351,10 +347,10 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "BOOL")]
     pub(crate) fuse_overlayfs: Option<bool>,
     /// When the image was made, as RFC 3339; default is what the base image says
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other)]
     pub(crate) created: Option<String>,
     /// A comment in the image's history
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_hint = ValueHint::Other)]
     pub(crate) message: Option<String>,
     /// Do not wait for the image to reach the disk
     #[arg(long)]
@@ -363,30 +359,14 @@ pub(crate) struct CommitArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) read: ReadArgs,
+    pub(crate) find: ImageArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UmountArgs {
     /// Where it is mounted
+    #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) directory: PathBuf,
-}
-
-/// The store a command looks after.
-#[derive(Debug, Args)]
-pub(crate) struct StoreDirectory {
-    /// The store; default is $LITHIFY_STORE, else `lithify` in the user's data directory
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
-}
-
-impl StoreDirectory {
-    pub(crate) fn choice(&self) -> lithify::StoreChoice {
-        match &self.store {
-            Some(path) => lithify::StoreChoice::At(path.clone()),
-            None => lithify::StoreChoice::Default,
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -401,9 +381,10 @@ pub(crate) struct StoreListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RmArgs {
     /// The image's name, as `lithify images` shows it or as it was built by
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::Other)]
+    pub(crate) image: OsString,
     /// Only for this platform, as OS/ARCH
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", value_hint = ValueHint::Other)]
     pub(crate) platform: Option<String>,
     #[command(flatten)]
     pub(crate) store: StoreDirectory,
@@ -415,7 +396,7 @@ pub(crate) struct GcArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Keep so many bytes of what no image needs, the most recently used first; takes K, M, G and T
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
     pub(crate) keep_bytes: Option<u64>,
     /// Remove what was quarantined too
     #[arg(long)]
@@ -433,38 +414,12 @@ pub(crate) struct FsckArgs {
     pub(crate) list: StoreListArgs,
 }
 
-/// A limit such as `tar_bytes=128G`.
-fn limit(text: &str) -> Result<(String, u64), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
-    Ok((name.to_owned(), size(value)?))
-}
-
-/// A byte count such as `64M`.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        "T" | "TB" | "TIB" => 40,
-        other => {
-            return Err(format!(
-                "unknown size suffix `{other}`: expected K, M, G or T"
-            ));
-        }
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("`{text}` is not a size such as 64M"))?;
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| format!("`{text}` is more bytes than 64 bits can count"))
-}
-
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests state what they expect by panicking"
+)]
 mod tests {
     use clap::CommandFactory;
 
@@ -475,15 +430,173 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The long options of groups.
+    const FIND: &str =
+        "authfile creds insecure limit no-store platform pull registries retries store";
+    const READ: &str =
+        "jobs authfile creds insecure limit no-store platform pull registries retries store";
+    const REMOTE: &str = "authfile creds insecure registries retries";
+
+    /// What each command makes use of, and takes therefore; an option that a command does not need is not in its list.
+    const OPTIONS: [(&str, &[&str]); 22] = [
+        (
+            "build",
+            &[
+                READ,
+                "format output compress block-size verity drop-xattrs sparse disk align one-image artifacts no-fsync json",
+            ],
+        ),
+        ("inspect", &[FIND, "referrers json"]),
+        ("ls", &[READ, "long all recursive directory depth json"]),
+        ("cat", &[READ]),
+        ("verify", &[READ, "json"]),
+        ("mount", &[READ, "rw suid dev drop-xattrs"]),
+        ("umount", &[]),
+        (
+            "commit",
+            &[
+                FIND,
+                "output base compress view userxattr fuse-overlayfs created message no-fsync json",
+            ],
+        ),
+        (
+            "pull",
+            &[
+                REMOTE,
+                "policy platform all-platforms referrers transfers no-fsync limit store json",
+            ],
+        ),
+        (
+            "push",
+            &[
+                READ,
+                "as only erofs-zstd erofs-spec compress verity drop-xattrs all-platforms transfers chunk no-fsync json",
+            ],
+        ),
+        (
+            "copy",
+            &[
+                READ,
+                "all-platforms referrers transfers chunk no-fsync json",
+            ],
+        ),
+        ("tag", &["store"]),
+        (
+            "login",
+            &["username password-stdin authfile registries insecure"],
+        ),
+        ("logout", &["authfile"]),
+        ("mounts", &["json"]),
+        ("images", &["store json"]),
+        ("rm", &["platform store"]),
+        ("gc", &["dry-run keep-bytes quarantine store json"]),
+        ("fsck", &["dry-run store json"]),
+        ("df", &["store json"]),
+        ("completions", &[]),
+        ("man", &["output"]),
+    ];
+
     #[test]
-    fn sizes_have_binary_suffixes() {
-        assert_eq!(size("0"), Ok(0));
-        assert_eq!(size("512"), Ok(512));
-        assert_eq!(size("4k"), Ok(4096));
-        assert_eq!(size("2GiB"), Ok(2 << 30));
-        assert!(size("17000000T").is_err());
-        assert!(size("1x").is_err());
-        assert!(size("M").is_err());
-        assert!(size("-1").is_err());
+    fn a_command_takes_the_options_it_uses() {
+        let cli = Cli::command();
+        let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, OPTIONS.map(|(name, _)| name));
+        for (command, (name, expected)) in cli.get_subcommands().zip(OPTIONS) {
+            let mut found: Vec<&str> = command
+                .get_arguments()
+                .filter_map(clap::Arg::get_long)
+                .collect();
+            let mut expected: Vec<&str> = expected.iter().flat_map(|o| o.split(' ')).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn completions_offer_files_only_where_files_are_meant() {
+        let files = [
+            ValueHint::AnyPath,
+            ValueHint::FilePath,
+            ValueHint::DirPath,
+            ValueHint::Unknown,
+        ];
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let takes = argument.get_num_args().is_none_or(|n| n.takes_values());
+                let is_value = takes && !matches!(argument.get_action(), clap::ArgAction::SetTrue);
+                if !is_value || !argument.get_possible_values().is_empty() {
+                    continue;
+                }
+                let name = format!("{} {}", command.get_name(), argument.get_id());
+                let offers = files.contains(&argument.get_value_hint());
+                let is_path = matches!(
+                    argument.get_id().as_str(),
+                    "output"
+                        | "image"
+                        | "source"
+                        | "destination"
+                        | "base"
+                        | "upper"
+                        | "view"
+                        | "directory"
+                        | "rw"
+                        | "store"
+                        | "authfile"
+                        | "registries"
+                ) && !matches!(&*name, "pull image" | "tag image" | "rm image");
+                assert_eq!(offers, is_path, "{name}");
+            }
+        }
+        for (command, option, word) in [
+            ("build", "artifacts", "require"),
+            ("build", "pull_policy", "never"),
+            ("build", "disk", "gpt"),
+            ("build", "compress", "zstd"),
+            ("build", "format", "erofs-layers"),
+            ("pull", "policy", "missing"),
+            ("push", "erofs_spec", "draft"),
+            ("push", "compress", "lz4"),
+            ("push", "form", "erofs-image"),
+        ] {
+            let cli = Cli::command();
+            let command = cli.find_subcommand(command).unwrap();
+            let argument = command.get_arguments().find(|a| a.get_id() == option);
+            let words = argument.unwrap().get_possible_values();
+            assert!(words.iter().any(|w| w.get_name() == word), "{option}");
+        }
+    }
+
+    #[test]
+    fn examples_in_the_help_are_right() {
+        let cli = Cli::command();
+        let texts: Vec<String> = std::iter::once(&cli)
+            .chain(cli.get_subcommands())
+            .filter_map(clap::Command::get_after_help)
+            .map(ToString::to_string)
+            .collect();
+        let mut tried = 0;
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            // A terminal of 100 columns does not break it.
+            assert!(
+                !line.starts_with("  lithify ") || line.chars().count() <= 100,
+                "{line}"
+            );
+            for command in line
+                .trim()
+                .split(" | ")
+                .filter(|c| c.starts_with("lithify "))
+            {
+                let words = command.split(' ').map(|word| word.trim_matches('\''));
+                if words.clone().any(|word| word == "COMMAND") {
+                    continue;
+                }
+                if let Err(e) = Cli::try_parse_from(words) {
+                    panic!("{command}: {e}");
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 20, "{tried} examples");
     }
 }

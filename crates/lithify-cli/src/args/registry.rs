@@ -1,65 +1,48 @@
 //! Arguments of what speaks to registries or moves images.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
-use super::{IMAGE_HELP, ReadArgs, StoreDirectory, size};
-
-/// How registries are talked to.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Registries")]
-pub(crate) struct RegistryArgs {
-    /// When an image named without a transport is pulled: always, missing (from the store) or never
-    #[arg(
-        id = "pull_policy",
-        long = "pull",
-        value_name = "POLICY",
-        default_value = "missing"
-    )]
-    pub(crate) policy: lithify::PullPolicy,
-    /// Credentials for the registry, as USER:PASSWORD; without the password it is read from standard input. Safer is
-    /// `lithify login`
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    pub(crate) creds: Option<String>,
-    /// Read credentials from this file only, in the form of auth.json or Docker's config.json
-    #[arg(long, value_name = "FILE")]
-    pub(crate) authfile: Option<PathBuf>,
-    /// Mirrors, certificates and more for each registry; default is $LITHIFY_REGISTRIES, else registries.toml in
-    /// ~/.config/lithify or /etc/lithify
-    #[arg(long, value_name = "FILE")]
-    pub(crate) registries: Option<PathBuf>,
-    /// Believe any certificate, and speak plain http where there is no other way
-    #[arg(long)]
-    pub(crate) insecure: bool,
-    /// How often a failed request is sent again
-    #[arg(long, value_name = "N")]
-    pub(crate) retries: Option<u32>,
-}
+use super::help::{IMAGE_HELP, PLACES_HELP, with_examples};
+use super::values::{CompressionParser, size, word};
+use super::{LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
 
 /// How blobs are moved.
 #[derive(Debug, Args)]
 pub(crate) struct TransferArgs {
-    /// Blobs moved at the same time
-    #[arg(long, value_name = "N", default_value = "4")]
-    pub(crate) transfers: std::num::NonZeroUsize,
-    /// Send blobs to registries in pieces of this size; takes K, M and G
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub(crate) chunk: Option<u64>,
+    /// Blobs moved at the same time; default is 4
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
+    pub(crate) transfers: Option<std::num::NonZeroUsize>,
     /// Do not wait for what is written here to reach the disk
     #[arg(long)]
     pub(crate) no_fsync: bool,
 }
 
+/// How blobs are sent to registries.
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+pub(crate) struct ChunkArgs {
+    /// Send blobs to registries in pieces of this size; takes K, M and G
+    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
+    pub(crate) chunk: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(&[IMAGE_HELP, PLACES_HELP], "\
+lithify copy docker://debian:12 oci:images/debian:12
+lithify copy oci-archive:app.tar docker://registry.example.com/app:1
+lithify copy docker-archive:app.tar store:app:1
+lithify copy app:1 docker-archive:app.tar:docker.io/library/app:1
+lithify copy --all-platforms --referrers docker://app:1 docker://registry.example.com/app:1"))]
 pub(crate) struct CopyArgs {
     /// The image
-    pub(crate) source: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: OsString,
     /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG,
-    /// docker-daemon:NAME:TAG, or a name in the store
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: String,
+    /// docker-daemon:NAME:TAG or store:NAME:TAG
+    #[arg(value_name = "DEST", value_hint = ValueHint::AnyPath)]
+    pub(crate) destination: OsString,
     /// Every platform the image is there for; without, the one --platform says
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
@@ -68,6 +51,8 @@ pub(crate) struct CopyArgs {
     pub(crate) referrers: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
+    #[command(flatten)]
+    pub(crate) chunk: ChunkArgs,
     /// Describe what was copied as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -76,13 +61,26 @@ pub(crate) struct CopyArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = with_examples(&[], "\
+lithify pull debian:12
+lithify pull --policy missing --platform linux/arm64 registry.example.com/app:1
+lithify pull --all-platforms --referrers registry.example.com/app:1"))]
 pub(crate) struct PullArgs {
     /// The image's name in its registry
-    #[arg(value_name = "NAME")]
-    pub(crate) image: String,
+    #[arg(value_name = "NAME", value_hint = ValueHint::Other)]
+    pub(crate) image: OsString,
     /// When: always, missing or never
-    #[arg(long, value_name = "POLICY", default_value = "always")]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "always",
+        value_parser = word::<lithify::PullPolicy>(&["always", "missing", "never"])
+    )]
     pub(crate) policy: lithify::PullPolicy,
+    /// Which image of several to take, as OS/ARCH[/VARIANT]; default is Linux on this machine's architecture. With
+    /// `+erofs` behind it, the one whose layers are EROFS images
+    #[arg(long, value_name = "OS/ARCH", value_hint = ValueHint::Other)]
+    pub(crate) platform: Option<String>,
     /// Every platform the image is there for; without, the one --platform says
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
@@ -95,7 +93,11 @@ pub(crate) struct PullArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) read: ReadArgs,
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreDirectory,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 }
 
 /// As what an image is pushed.
@@ -111,14 +113,18 @@ pub(crate) enum PushForm {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = IMAGE_HELP)]
+#[command(after_help = with_examples(&[IMAGE_HELP, PLACES_HELP], "\
+lithify push debian:12 docker://registry.example.com/base/debian:12
+lithify push --as erofs app:1 docker://registry.example.com/app:1
+lithify push --as squashfs --verity app:1 docker://registry.example.com/app:1"))]
 pub(crate) struct PushArgs {
     /// The image
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) image: OsString,
     /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG,
-    /// docker-daemon:NAME:TAG, or a name in the store
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: String,
+    /// docker-daemon:NAME:TAG or store:NAME:TAG
+    #[arg(value_name = "DEST", value_hint = ValueHint::AnyPath)]
+    pub(crate) destination: OsString,
     /// As what; without, the image as it is
     #[arg(long = "as", value_enum, value_name = "FORM")]
     pub(crate) form: Option<PushForm>,
@@ -130,10 +136,14 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     pub(crate) erofs_zstd: bool,
     /// How EROFS layers are described: containerd, or the draft of the EROFS image layer format (draft)
-    #[arg(long, value_name = "SPEC", default_value_t)]
-    pub(crate) erofs_spec: lithify::ErofsSpec,
+    #[arg(
+        long,
+        value_name = "SPEC",
+        value_parser = word::<lithify::ErofsSpec>(&["containerd", "draft"])
+    )]
+    pub(crate) erofs_spec: Option<lithify::ErofsSpec>,
     /// How file data is compressed in the images, as for `build`
-    #[arg(long, value_name = "ALG[:LEVEL]")]
+    #[arg(long, value_name = "ALG[:LEVEL]", value_parser = CompressionParser)]
     pub(crate) compress: Option<lithify::Compression>,
     /// Leave out extended attributes the images cannot hold; without, they are an error
     #[arg(long)]
@@ -146,6 +156,8 @@ pub(crate) struct PushArgs {
     pub(crate) all_platforms: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
+    #[command(flatten)]
+    pub(crate) chunk: ChunkArgs,
     /// Describe what was pushed as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -154,20 +166,24 @@ pub(crate) struct PushArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = with_examples(&[], "\
+lithify login registry.example.com
+lithify login -u me --password-stdin registry.example.com"))]
 pub(crate) struct LoginArgs {
     /// The registry, as HOST or HOST:PORT, or a namespace in it, as HOST/NAME
+    #[arg(value_hint = ValueHint::Hostname)]
     pub(crate) registry: String,
     /// The user
-    #[arg(short, long, value_name = "USER")]
+    #[arg(short, long, value_name = "USER", value_hint = ValueHint::Other)]
     pub(crate) username: Option<String>,
     /// Read the password from standard input, as is done when it is not a terminal
     #[arg(long)]
     pub(crate) password_stdin: bool,
     /// The file to store it in; default is $REGISTRY_AUTH_FILE, else containers/auth.json where other tools look for it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) authfile: Option<PathBuf>,
     /// Mirrors, certificates and more for each registry
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) registries: Option<PathBuf>,
     /// Believe any certificate, and speak plain http where there is no other way
     #[arg(long)]
@@ -177,19 +193,21 @@ pub(crate) struct LoginArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogoutArgs {
     /// The registry, as it was signed in to
+    #[arg(value_hint = ValueHint::Hostname)]
     pub(crate) registry: String,
     /// The file to remove it from
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) authfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TagArgs {
     /// The image, by a name it has
-    pub(crate) image: String,
+    #[arg(value_hint = ValueHint::Other)]
+    pub(crate) image: OsString,
     /// The name it gets too
-    #[arg(value_name = "NEW")]
-    pub(crate) new: String,
+    #[arg(value_name = "NEW", value_hint = ValueHint::Other)]
+    pub(crate) new: OsString,
     #[command(flatten)]
     pub(crate) store: StoreDirectory,
 }

@@ -11,8 +11,47 @@ use crate::human;
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let (mut read, renderer) = read_options(&args.read, quiet)?;
-    if matches!(args.format, Format::ErofsLayers | Format::ContainerdCache)
-        && args.compress.is_none()
+    let format = args.format.map(|format| match format {
+        Format::Erofs => lithify::Format::Erofs,
+        Format::Squashfs => lithify::Format::Squashfs,
+        Format::ErofsLayers => lithify::Format::ErofsLayers,
+        Format::SquashfsLayers => lithify::Format::SquashfsLayers,
+        Format::ContainerdCache => lithify::Format::ContainerdCache,
+        Format::Dir => lithify::Format::Directory,
+        Format::Tar => lithify::Format::Tar,
+    });
+    let format = match format {
+        None => {
+            lithify::Format::of_name(&args.output).map_err(|e| Failure::Usage(e.to_string()))?
+        }
+        Some(format) => {
+            match format.check_name(&args.output) {
+                Ok(()) => {}
+                Err(e @ lithify::FormatNameError::File { .. }) => {
+                    return Err(Failure::Usage(e.to_string()));
+                }
+                // Who says both may mean both.
+                Err(e) if !quiet => say(&format!("lithify: {e}")),
+                Err(_) => {}
+            }
+            format
+        }
+    };
+    let has_disks = format == lithify::Format::ErofsLayers;
+    for (option, given) in [
+        ("--disk", args.disk.is_some()),
+        ("--align", args.align.is_some()),
+    ] {
+        if given && !has_disks {
+            return Err(Failure::Usage(format!(
+                "{option} is for the disks of -f erofs-layers"
+            )));
+        }
+    }
+    if matches!(
+        format,
+        lithify::Format::ErofsLayers | lithify::Format::ContainerdCache
+    ) && args.compress.is_none()
         && args.block_size.is_none()
         && !args.verity
     {
@@ -34,15 +73,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         ));
     }
     let mut options = BuildOptions::default();
-    options.format = match args.format {
-        Format::Erofs => lithify::Format::Erofs,
-        Format::Squashfs => lithify::Format::Squashfs,
-        Format::ErofsLayers => lithify::Format::ErofsLayers,
-        Format::SquashfsLayers => lithify::Format::SquashfsLayers,
-        Format::ContainerdCache => lithify::Format::ContainerdCache,
-        Format::Dir => lithify::Format::Directory,
-        Format::Tar => lithify::Format::Tar,
-    };
+    options.format = format;
     options.compression = args.compress;
     options.block_size = match args.block_size.map(u32::try_from) {
         None => None,
@@ -52,11 +83,15 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
     options.sparse = args.sparse;
-    options.disks = args.disk;
-    options.alignment = args.align;
     options.one_image = args.one_image;
+    if let Some(disks) = args.disk {
+        options.disks = disks;
+    }
+    if let Some(alignment) = args.align {
+        options.alignment = alignment;
+    }
     options.artifacts = args.artifacts;
-    options.store = args.read.store.choice();
+    options.store = args.read.image.store.choice();
     options.durable = !args.no_fsync;
     options.digest = args.json;
     let started = Instant::now();

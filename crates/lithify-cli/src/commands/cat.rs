@@ -2,7 +2,7 @@
 
 use lithify::{OutputPipe, Subject};
 
-use super::{Failure, read_options, with_progress};
+use super::{Failure, read_options, with_path, with_progress};
 use crate::args::CatArgs;
 
 pub(crate) fn run(args: CatArgs, quiet: bool) -> Result<(), Failure> {
@@ -11,7 +11,8 @@ pub(crate) fn run(args: CatArgs, quiet: bool) -> Result<(), Failure> {
     read.layers = lithify::LayerKind::Erofs;
     let mut out = OutputPipe::stdout(&read.cancel)?;
     with_progress(&renderer, || {
-        Subject::open(&args.image, &read)?.cat(args.path.as_bytes(), &mut out, &read)
+        let subject = Subject::open(&args.image, &read)?;
+        with_path(&args.path, |path| subject.cat(path, &mut out, &read))
     })?;
     Ok(())
 }

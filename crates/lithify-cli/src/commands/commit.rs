@@ -4,12 +4,12 @@ use std::io::Write as _;
 
 use lithify::{CommitOptions, Image};
 
-use super::{Failure, print_json, read_options, with_progress};
+use super::{Failure, find_options, print_json, with_progress};
 use crate::args::{CommitArgs, LayerCompression};
 use crate::human;
 
 pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (read, renderer) = find_options(&args.find, quiet)?;
     let mut options = CommitOptions::default();
     options.compression = match args.compress {
         LayerCompression::Gzip => lithify::LayerCompression::Gzip,

@@ -2,18 +2,26 @@
 
 use std::io::Write as _;
 
-use lithify::{Description, Image, Printable};
+use lithify::{Description, Escaped, Printable, Subject};
 
-use super::{Failure, print_json, read_options};
+use super::{Failure, find_options, print_json};
 use crate::args::InspectArgs;
 use crate::human;
 
 pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
-    let (read, _) = read_options(&args.read, true)?;
-    let image = Image::open(&args.image, &read)?;
-    let mut description = image.describe();
+    let (read, _) = find_options(&args.find, true)?;
+    let subject = Subject::open(&args.image, &read)?;
+    let mut description = subject.describe();
     if args.referrers {
-        description.referrers = Some(image.referrers()?);
+        description.referrers = Some(match &subject {
+            Subject::Image(image) => image.referrers()?,
+            // Whatever refers to an image refers to its manifest.
+            _ => {
+                return Err(Failure::Usage(
+                    "--referrers is for images: an artifact has none".into(),
+                ));
+            }
+        });
     }
     if args.json {
         return print_json(&description);
@@ -55,6 +63,21 @@ fn text(image: &Description) -> String {
             lithify::write_json(&mut json, value).ok();
             field(name, Some(&String::from_utf8_lossy(&json)));
         }
+    }
+    for artifact in &image.artifacts {
+        let size = human::bytes(artifact.size);
+        let (path, format) = (Escaped(&artifact.path), Escaped(&artifact.format));
+        lines.push(format!("artifact: {path} {format} {size}"));
+        for (name, count) in &artifact.statistics {
+            lines.push(format!("  {}: {count}", Escaped(name)));
+        }
+        if let Some(verity) = &artifact.verity {
+            lines.push(format!("  root hash: {}", Escaped(&verity.root_hash)));
+        }
+    }
+    if image.layers.is_empty() && !image.artifacts.is_empty() {
+        lines.push(String::new());
+        return lines.join("\n");
     }
     lines.push(format!("layers: {}", image.layers.len()));
     for layer in &image.layers {

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use lithify::{Escaped, Listing, NodeId, Subject, TreeKind};
 
-use super::{Failure, read_options, with_progress};
+use super::{Failure, read_options, with_path, with_progress};
 use crate::args::LsArgs;
 use crate::{human, terminal};
 
@@ -12,27 +12,40 @@ pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
     let (mut read, renderer) = read_options(&args.read, quiet)?;
     // Of layers that are EROFS images only what is asked for has to be read.
     read.layers = lithify::LayerKind::Erofs;
+    let depth = match args.depth {
+        Some(depth) => Some(depth),
+        None if args.directory => Some(0),
+        // Data is of everything: whoever wants less says so.
+        None if args.recursive || args.json => None,
+        None => Some(1),
+    };
+    // As `ls` has it: a symbolic link itself where it is described, what it leads to where that is listed.
+    let itself = args.directory || (args.long && !args.json);
     let (listing, top) = with_progress(&renderer, || {
         let subject = Subject::open(&args.image, &read)?;
-        let listing = subject.list_part(args.path.as_bytes(), args.depth, &read)?;
-        let top = listing.find(args.path.as_bytes())?;
-        Ok((listing, top))
+        with_path(&args.path, |path| {
+            let listing = subject.list_part(path, depth, &read)?;
+            let top = match itself {
+                true => listing.find_itself(path)?,
+                false => listing.find(path)?,
+            };
+            Ok((listing, top))
+        })
     })?;
+    let tree = listing.tree();
+    // Of a directory what is in it.
+    let is_listed = matches!(tree.node_inode(top).kind, TreeKind::Directory) && depth != Some(0);
     let mut out = BufWriter::new(terminal::stdout());
     let mut stack = vec![(top, 0)];
-    while let Some((node, depth)) = stack.pop() {
-        // A directory named without its content being wanted is still one line.
-        if node != NodeId::ROOT || args.long || args.json {
+    while let Some((node, level)) = stack.pop() {
+        if node != top || args.json || !is_listed {
             line(&mut out, &args, &listing, node)?;
         }
-        if args.depth.is_none_or(|max| depth < max) {
-            stack.extend(
-                listing
-                    .tree()
-                    .children(node)
-                    .rev()
-                    .map(|child| (child, depth + 1)),
-            );
+        if depth.is_none_or(|max| level < max) {
+            let shown =
+                |child: &NodeId| args.all || args.json || !tree.name(*child).starts_with(b".");
+            let children = tree.children(node).rev().filter(shown);
+            stack.extend(children.map(|child| (child, level + 1)));
         }
     }
     Ok(out.flush()?)

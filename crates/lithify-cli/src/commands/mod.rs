@@ -13,13 +13,14 @@ mod store;
 mod transfer;
 mod verify;
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lithify::{Limits, Platform, ReadOptions};
 
-use crate::args::{Cli, Command, ReadArgs};
+use crate::args::{Cli, Command, ImageArgs, LimitArgs, ReadArgs, RegistryArgs};
 use crate::progress::Renderer;
 
 /// Why a command did not succeed.
@@ -48,6 +49,7 @@ impl From<lithify::Error> for Failure {
             | lithify::Error::PublishDestination { .. }
             | lithify::Error::OnePlatform { .. }
             | lithify::Error::TransferDestination { .. }
+            | lithify::Error::BareDestination { .. }
             | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
             // Standard output is all that is written to and may be a pipe.
             lithify::Error::Sink(source) => source.into(),
@@ -88,11 +90,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Login(args) => registry::login(&args, quiet),
         Command::Logout(args) => registry::logout(&args, quiet),
         Command::Mounts { json } => mount::mounts(json),
-        Command::Images(args) => store::images(&args),
+        Command::Images(args) => store::images(&args, quiet),
         Command::Rm(args) => store::rm(&args, quiet),
         Command::Gc(args) => store::gc(&args, quiet),
         Command::Fsck(args) => store::fsck(&args, quiet),
-        Command::Df(args) => store::df(&args),
+        Command::Df(args) => store::df(&args, quiet),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { output } => shell::man(output.as_deref()),
     }
@@ -100,32 +102,66 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Read options with a progress renderer, which the caller clears before it prints.
 fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
+    let (mut options, renderer) = find_options(&args.image, quiet)?;
+    options.jobs = args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n)));
+    Ok((options, renderer))
+}
+
+/// The same for what decodes nothing.
+fn find_options(args: &ImageArgs, quiet: bool) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
+    let (mut options, renderer) = base_options(&args.limits, &args.registry, quiet)?;
+    options.platform = args.platform.as_deref().map(platform).transpose()?;
+    options.store = args.store.choice();
+    options.pull = args.policy;
+    Ok((options, renderer))
+}
+
+/// What every kind of reading needs.
+fn base_options(
+    limit_args: &LimitArgs,
+    registry: &RegistryArgs,
+    quiet: bool,
+) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
     let mut limits = Limits::default();
-    for (name, value) in &args.limits {
+    for (name, value) in &limit_args.limits {
         limits
             .set(name, *value)
             .map_err(|e| Failure::Usage(e.to_string()))?;
     }
-    let platform = match &args.platform {
-        Some(text) => Some(
-            text.parse::<Platform>()
-                .map_err(|e| Failure::Usage(e.to_string()))?,
-        ),
-        None => None,
-    };
     let renderer = Arc::new(Renderer::new(quiet));
     let options = ReadOptions {
-        platform,
-        store: args.store.choice(),
-        pull: args.registry.policy,
-        registries: registry::registries(&args.registry, &renderer)?,
-        jobs: args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n))),
+        registries: registry::registries(registry, &renderer)?,
         limits,
         cancel: crate::signals::token(),
         progress: Arc::clone(&renderer) as Arc<dyn lithify::Progress>,
         ..ReadOptions::default()
     };
     Ok((options, renderer))
+}
+
+fn platform(text: &str) -> Result<Platform, Failure> {
+    text.parse::<Platform>()
+        .map_err(|e| Failure::Usage(e.to_string()))
+}
+
+/// Looks for a path as it is spelled by `ls`, and if there is nothing, as it stands.
+fn with_path<T>(
+    given: &OsStr,
+    mut find: impl FnMut(&[u8]) -> Result<T, lithify::Error>,
+) -> Result<T, lithify::Error> {
+    let given = given.as_encoded_bytes();
+    let path = lithify::unescape(given);
+    match find(&path) {
+        Err(missing @ lithify::Error::NotInImage { .. }) if path != given => {
+            find(given).map_err(|_| missing)
+        }
+        found => found,
+    }
+}
+
+/// An argument as it is shown.
+fn shown(argument: &OsStr) -> String {
+    lithify::Escaped(argument.as_encoded_bytes()).to_string()
 }
 
 /// Runs the work and takes the progress off the screen, whatever came of it.

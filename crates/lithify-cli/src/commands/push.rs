@@ -9,12 +9,13 @@ use crate::args::{PushArgs, PushForm};
 use crate::human;
 
 pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
-    super::transfer::check_creds(&args.read.registry, &args.image, &args.destination)?;
+    super::transfer::check_creds(&args.read.image.registry, &args.image, &args.destination)?;
     let (read, renderer) = read_options(&args.read, quiet)?;
     let Some(form) = args.form else {
         let published = [
             ("--only", args.only),
             ("--erofs-zstd", args.erofs_zstd),
+            ("--erofs-spec", args.erofs_spec.is_some()),
             ("--compress", args.compress.is_some()),
             ("--verity", args.verity),
             ("--drop-xattrs", args.drop_xattrs),
@@ -24,7 +25,7 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
                 "{option} is for filesystems: say which with --as"
             )));
         }
-        let mut options = super::transfer::copy_options(&args.transfer);
+        let mut options = super::transfer::copy_options(&args.transfer, &args.chunk);
         options.all_platforms = args.all_platforms;
         let started = std::time::Instant::now();
         let report = with_progress(&renderer, || {
@@ -42,6 +43,16 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
             "--only is for layers: --as erofs; a whole filesystem is an artifact of the image it is made of".into(),
         ));
     }
+    if form != PushForm::Erofs && args.erofs_spec.is_some() {
+        return Err(Failure::Usage(
+            "--erofs-spec is for layers: --as erofs".into(),
+        ));
+    }
+    if args.transfer.transfers.is_some() {
+        return Err(Failure::Usage(
+            "--transfers is for images as they are: filesystems are sent as they are made".into(),
+        ));
+    }
     let mut options = PublishOptions::default();
     options.form = match form {
         PushForm::Erofs => PublishForm::ErofsLayers,
@@ -49,12 +60,13 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
         PushForm::Squashfs => PublishForm::Squashfs,
     };
     options.only = args.only;
-    options.spec = args.erofs_spec;
+    options.spec = args.erofs_spec.unwrap_or_default();
     options.zstd = args.erofs_zstd;
     options.compression = args.compress;
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
-    options.store = args.read.store.choice();
+    options.store = args.read.image.store.choice();
+    options.chunk = args.chunk.chunk;
     options.durable = !args.transfer.no_fsync;
     let report = with_progress(&renderer, || {
         let images = match args.all_platforms {

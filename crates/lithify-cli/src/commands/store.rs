@@ -1,18 +1,68 @@
 //! `lithify images`, `rm`, `gc`, `fsck` and `df`.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lithify::StoreChoice;
-use lithify::store::{Access, Action, Bytes, FsckOptions, GcOptions, OpenOptions, Store};
+use lithify::store::{
+    Access, Action, Bytes, DfReport, FsckOptions, FsckReport, GcOptions, GcReport, OpenOptions,
+    Store,
+};
+use lithify::{Escaped, StoreChoice};
 use serde_json::{Value, json};
 
-use super::{Failure, print_json};
+use super::{Failure, platform, print_json, shown};
 use crate::args::{FsckArgs, GcArgs, RmArgs, StoreListArgs};
 use crate::human;
 
 fn open(choice: &StoreChoice, options: OpenOptions) -> Result<Store, Failure> {
     Ok(choice.open_until(options, &crate::signals::token())?)
+}
+
+/// Opens the store, if there is one: one that nothing was stored in yet is empty.
+fn open_existing(choice: &StoreChoice, options: OpenOptions) -> Result<Opened, Failure> {
+    match choice.open_until(options, &crate::signals::token()) {
+        Ok(store) => Ok(Opened::Store(store)),
+        Err(lithify::Error::Store(lithify::store::Error::NoStore { path })) => {
+            Ok(Opened::Nothing(path))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A store, or where one will be.
+enum Opened {
+    Store(Store),
+    Nothing(PathBuf),
+}
+
+impl Opened {
+    fn store(&self) -> Option<&Store> {
+        match self {
+            Self::Store(store) => Some(store),
+            Self::Nothing(_) => None,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Store(store) => store.path(),
+            Self::Nothing(path) => path,
+        }
+    }
+
+    /// Says on standard error that nothing is there, for whoever has looked in the wrong place.
+    fn say_if_nothing(&self, quiet: bool) {
+        if let (Self::Nothing(path), false) = (self, quiet) {
+            let place = shown(path.as_os_str());
+            // Nobody listening is no reason to fail.
+            writeln!(
+                std::io::stderr(),
+                "lithify: nothing is stored in `{place}` yet"
+            )
+            .ok();
+        }
+    }
 }
 
 fn failed(error: lithify::store::Error) -> Failure {
@@ -84,12 +134,23 @@ fn list(store: &Store) -> Result<(Vec<Listed>, Vec<String>), Failure> {
     Ok((all, damaged.collect()))
 }
 
-pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
-    let store = open(
+/// A name of the store as it is shown, which `rm` takes. Its backslashes are a spelling already.
+fn spelled(name: &str) -> String {
+    let mut parts = name.split('\\').map(|part| Escaped(part).to_string());
+    let first = parts.next().unwrap_or_default();
+    parts.fold(first, |name, part| format!("{name}\\{part}"))
+}
+
+pub(crate) fn images(args: &StoreListArgs, quiet: bool) -> Result<(), Failure> {
+    let opened = open_existing(
         &args.store.choice(),
         OpenOptions::new().access(Access::Preferred),
     )?;
-    let (found, damaged) = list(&store)?;
+    opened.say_if_nothing(quiet || args.json);
+    let (found, damaged) = match opened.store() {
+        Some(store) => list(store)?,
+        None => (Vec::new(), Vec::new()),
+    };
     if args.json {
         let list: Vec<_> = found
             .iter()
@@ -113,7 +174,7 @@ pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
         let digest: String = hex.chars().take(12).collect();
         let stored = image.stored.then(|| "stored".to_owned());
         let what: Vec<_> = stored.into_iter().chain(image.targets.clone()).collect();
-        let (name, platform) = (image.name.escape_debug(), image.platform.escape_debug());
+        let (name, platform) = (spelled(&image.name), spelled(&image.platform));
         writeln!(out, "{name}  {platform}  {digest}  {}", what.join(", "))?;
     }
     for line in damaged {
@@ -124,16 +185,13 @@ pub(crate) fn images(args: &StoreListArgs) -> Result<(), Failure> {
 
 pub(crate) fn rm(args: &RmArgs, quiet: bool) -> Result<(), Failure> {
     let store = open(&args.store.choice(), OpenOptions::new())?;
-    let platform = match &args.platform {
-        Some(text) => Some(
-            text.parse::<lithify::Platform>()
-                .map_err(|e| Failure::Usage(e.to_string()))?,
-        ),
-        None => None,
-    };
+    let platform = args.platform.as_deref().map(platform).transpose()?;
     // As it was given, with its path made absolute, and with the defaults of a registry's name.
-    let mut names = vec![args.image.clone(), lithify::store_name(&args.image)];
-    names.extend(lithify::full_name(&args.image));
+    let mut names = vec![lithify::store_name(&args.image)];
+    if let Some(name) = args.image.to_str() {
+        names.insert(0, name.to_owned());
+        names.extend(lithify::full_name(name));
+    }
     names.dedup();
     let mut removed = Vec::new();
     for name in &names {
@@ -150,14 +208,16 @@ pub(crate) fn rm(args: &RmArgs, quiet: bool) -> Result<(), Failure> {
     removed.sort();
     removed.dedup();
     if removed.is_empty() {
-        let name = args.image.escape_debug();
+        // A path without a transport is no name of anything.
+        lithify::Source::parse(&args.image).map_err(lithify::Error::from)?;
+        let name = shown(&args.image);
         return Err(Failure::Other(format!(
             "the store has no image `{name}`; `lithify images` lists what it has"
         )));
     }
     if !quiet {
         for (name, platform) in removed {
-            let (name, platform) = (name.escape_debug(), platform.escape_debug());
+            let (name, platform) = (spelled(&name), spelled(&platform));
             writeln!(crate::terminal::stdout(), "removed {name} ({platform})")?;
         }
     }
@@ -165,13 +225,17 @@ pub(crate) fn rm(args: &RmArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 pub(crate) fn gc(args: &GcArgs, quiet: bool) -> Result<(), Failure> {
-    let store = open(&args.list.store.choice(), OpenOptions::new())?;
+    let opened = open_existing(&args.list.store.choice(), OpenOptions::new())?;
+    opened.say_if_nothing(quiet || args.list.json);
     let options = GcOptions::new()
         .dry_run(args.dry_run)
         .keep_bytes(args.keep_bytes)
         .quarantine(args.quarantine);
     let at_work = crate::signals::at_work();
-    let report = store.gc(&options).map_err(failed)?;
+    let report = match opened.store() {
+        Some(store) => store.gc(&options).map_err(failed)?,
+        None => GcReport::default(),
+    };
     drop(at_work);
     if args.list.json {
         let entry = |info: &lithify::store::EntryInfo| {
@@ -225,14 +289,20 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
     } else {
         Access::Preferred
     };
-    let store = open(
+    let opened = open_existing(
         &args.list.store.choice(),
         OpenOptions::new().access(access).repair(true),
     )?;
-    let repair = !args.dry_run && !store.read_only();
-    let report = store
-        .fsck(&FsckOptions::new().repair(repair))
-        .map_err(failed)?;
+    opened.say_if_nothing(quiet || args.list.json);
+    let report = match opened.store() {
+        Some(store) => {
+            let repair = !args.dry_run && !store.read_only();
+            store
+                .fsck(&FsckOptions::new().repair(repair))
+                .map_err(failed)?
+        }
+        None => FsckReport::default(),
+    };
     let action = |action: &Action| match action {
         Action::Quarantined(path) => format!("moved to {}", path.display()),
         Action::Repaired => "repaired".to_owned(),
@@ -284,12 +354,16 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
     }
 }
 
-pub(crate) fn df(args: &StoreListArgs) -> Result<(), Failure> {
-    let store = open(
+pub(crate) fn df(args: &StoreListArgs, quiet: bool) -> Result<(), Failure> {
+    let opened = open_existing(
         &args.store.choice(),
         OpenOptions::new().access(Access::Preferred),
     )?;
-    let report = store.df().map_err(failed)?;
+    opened.say_if_nothing(quiet || args.json);
+    let report = match opened.store() {
+        Some(store) => store.df().map_err(failed)?,
+        None => DfReport::default(),
+    };
     let usage =
         |u: lithify::store::Usage| json!({ "artifacts": u.entries, "bytes": sizes(u.bytes) });
     if args.json {
@@ -299,7 +373,7 @@ pub(crate) fn df(args: &StoreListArgs) -> Result<(), Failure> {
             .map(|(format, &u)| (format.clone(), usage(u)))
             .collect();
         return print_json(&json!({
-            "store": store.path().to_string_lossy(),
+            "store": opened.path().to_string_lossy(),
             "images": report.images,
             "referenced": usage(report.referenced),
             "unreferenced": usage(report.unreferenced),
@@ -314,7 +388,7 @@ pub(crate) fn df(args: &StoreListArgs) -> Result<(), Failure> {
         }));
     }
     let mut out = crate::terminal::stdout();
-    writeln!(out, "{}", store.path().display())?;
+    writeln!(out, "{}", shown(opened.path().as_os_str()))?;
     let mut line = |name: &str, bytes: Bytes, note: String| {
         let size = human::bytes(bytes.on_disk);
         writeln!(out, "  {name:14} {size:>9}  {note}")

@@ -1,21 +1,24 @@
 //! `lithify pull`, `copy` and `tag`, and `push` of an image as it is.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::time::Instant;
 
 use lithify::{CopyOptions, PullOptions, ReadOptions, TransferCounts};
 
-use super::{Failure, print_json, read_options, with_progress};
-use crate::args::{CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
+use super::{Failure, base_options, platform, print_json, read_options, with_progress};
+use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
 use crate::human;
 
 pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (mut read, renderer) = base_options(&args.limits, &args.registry, quiet)?;
+    read.platform = args.platform.as_deref().map(platform).transpose()?;
+    read.store = args.store.choice();
     let mut options = PullOptions::default();
     options.policy = args.policy;
     options.all_platforms = args.all_platforms;
     options.referrers = args.referrers;
-    options.downloads = Some(args.transfer.transfers);
+    options.downloads = args.transfer.transfers;
     options.durable = !args.transfer.no_fsync;
     let started = Instant::now();
     let report = with_progress(&renderer, || lithify::pull(&args.image, &options, &read))?;
@@ -36,10 +39,10 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
 /// Credentials on the command line are for one registry: two would each see those of the other.
 pub(crate) fn check_creds(
     registry: &RegistryArgs,
-    source: &str,
-    destination: &str,
+    source: &OsStr,
+    destination: &OsStr,
 ) -> Result<(), Failure> {
-    let host = |name: &str| match name.parse::<lithify::Source>() {
+    let host = |name: &OsStr| match lithify::Source::parse(name) {
         Ok(lithify::Source::Docker(name)) => {
             Some(name.normalised().domain().unwrap_or_default().to_owned())
         }
@@ -54,9 +57,9 @@ pub(crate) fn check_creds(
 }
 
 pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
-    check_creds(&args.read.registry, &args.source, &args.destination)?;
+    check_creds(&args.read.image.registry, &args.source, &args.destination)?;
     let (read, renderer) = read_options(&args.read, quiet)?;
-    let mut options = copy_options(&args.transfer);
+    let mut options = copy_options(&args.transfer, &args.chunk);
     options.all_platforms = args.all_platforms;
     options.referrers = args.referrers;
     let started = Instant::now();
@@ -66,10 +69,10 @@ pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
     print(&report, args.json, quiet, started)
 }
 
-pub(crate) fn copy_options(args: &TransferArgs) -> CopyOptions {
+pub(crate) fn copy_options(args: &TransferArgs, chunk: &ChunkArgs) -> CopyOptions {
     let mut options = CopyOptions::default();
-    options.transfers = Some(args.transfers);
-    options.chunk = args.chunk;
+    options.transfers = args.transfers;
+    options.chunk = chunk.chunk;
     options.durable = !args.no_fsync;
     options
 }

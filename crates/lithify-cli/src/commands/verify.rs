@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use lithify::Subject;
 
-use super::{Failure, print_json, read_options, with_progress};
+use super::{Failure, print_json, read_options, shown, with_progress};
 use crate::args::VerifyArgs;
 use crate::human;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
         writeln!(
             crate::terminal::stdout(),
             "{}: ok, {entries} entries, {bytes} checked",
-            args.image.escape_debug()
+            shown(&args.image)
         )?;
     }
     Ok(())

@@ -297,7 +297,7 @@ fn artifacts_are_copied_with_their_image() {
     let (api, old) = (Faulty::start(), Real::start());
     let second = format!("docker://{}/copy/app:v2", api.address());
     let third = format!("docker://{}/copy/app:v3", old.address());
-    let in_store = "registry.example.com/copy/app:v4";
+    let in_store = "store:registry.example.com/copy/app:v4";
     let places = [&first, &layout, &second, &third, in_store];
     for pair in places.windows(2) {
         let [from, to] = pair else { unreachable!() };
@@ -345,7 +345,8 @@ fn artifacts_are_copied_with_their_image() {
             .to_string()
             .contains(published["digest"].as_str().unwrap())
     );
-    assert_eq!(raw(&format!("oci:{}:{in_store}", store.display())), before);
+    let in_layout = in_store.trim_start_matches("store:");
+    assert_eq!(raw(&format!("oci:{}:{in_layout}", store.display())), before);
     run::ok(lithify_at(&store).args(["-q", "rm", in_store]));
     gc(false);
     let index: Value =

@@ -270,7 +270,14 @@ fn ls_lists_images_and_artifacts_alike() {
         ])],
     );
     let artifact = erofs(&source, tmp.path()).display().to_string();
-    for args in [vec![], vec!["-l"], vec!["--json"], vec!["--depth", "1"]] {
+    for args in [
+        vec![],
+        vec!["-l"],
+        vec!["-alR"],
+        vec!["-d"],
+        vec!["--json"],
+        vec!["--depth", "2"],
+    ] {
         let of_image = run::text(lithify().args(["-q", "ls"]).args(&args).arg(&source));
         let of_artifact = run::text(lithify().args(["-q", "ls"]).args(&args).arg(&artifact));
         let numberless = |text: &str| {
@@ -291,8 +298,8 @@ fn ls_lists_images_and_artifacts_alike() {
     }
     assert_eq!(paths(&source)[3], r"/usr/lib");
     let below = run::text(lithify().args(["-q", "ls", &artifact, "/lib"]));
-    assert_eq!(below, "/usr/lib\n/usr/lib/a\\nb\\x1b[2J\n/usr/lib/second\n");
-    let long = run::text(lithify().args(["-q", "ls", "-l", &artifact]));
+    assert_eq!(below, "/usr/lib/a\\nb\\x1b[2J\n/usr/lib/second\n");
+    let long = run::text(lithify().args(["-q", "ls", "-lR", &artifact]));
     assert!(
         long.contains("-rwsr-xr-x") && long.contains("/lib -> usr/lib") && long.contains("1,3"),
         "{long}"

@@ -53,8 +53,11 @@ fn every_verb_reads_from_it() {
     run::ok(with(&daemon).args(args).arg(&there));
     assert!(std::fs::read(here).unwrap() == std::fs::read(there).unwrap());
 
-    let listed = run::text(with(&daemon).args(["ls", NAME]));
-    assert_eq!(listed, run::text(lithify().args(["-q", "ls", &local])));
+    let listed = run::text(with(&daemon).args(["ls", "-aR", NAME]));
+    assert_eq!(
+        listed,
+        run::text(lithify().args(["-q", "ls", "-aR", &local]))
+    );
     let motd = run::ok(with(&daemon).args(["cat", NAME, "/etc/motd"]));
     assert_eq!(motd, b"hello\n");
     run::ok(with(&daemon).args(["verify", NAME]));
@@ -63,7 +66,7 @@ fn every_verb_reads_from_it() {
     let said: Value = serde_json::from_slice(&json).unwrap();
     let id = said["config_digest"].as_str().unwrap();
     let by_id = format!("docker-daemon:{id}");
-    assert_eq!(listed, run::text(with(&daemon).args(["ls", &by_id])));
+    assert_eq!(listed, run::text(with(&daemon).args(["ls", "-aR", &by_id])));
     // A name without a tag is one image, not all of that name.
     daemon.add_image("solo", image_archive());
     run::ok(with(&daemon).args(["ls", "docker-daemon:solo"]));
@@ -116,7 +119,7 @@ fn an_image_that_breaks_off_is_not_written() {
         let hits = daemon.rule(On::kind(Kind::Save), action.clone());
         for target in ["oci-archive:", "docker-archive:", "store"] {
             let target = match target {
-                "store" => "kept/x:1".to_owned(),
+                "store" => "store:kept/x:1".to_owned(),
                 kind => format!("{kind}{}", out.join("x").display()),
             };
             let mut command = with(&daemon);

@@ -145,7 +145,7 @@ fn a_replaced_program_is_not_set_user_id() {
     );
     let listing = run::text(
         lithify()
-            .args(["-q", "ls", "-l"])
+            .args(["-q", "ls", "-alR"])
             .arg(format!("tar:{}", tar.display())),
     );
     let line = |name: &str| {
@@ -176,7 +176,7 @@ fn a_replaced_program_is_not_set_user_id() {
         &layout,
         shown,
     ]);
-    let listing = run::text(lithify().args(["-q", "ls", "-l", &layout]));
+    let listing = run::text(lithify().args(["-q", "ls", "-alR", &layout]));
     let su = listing.lines().find(|l| l.ends_with("bin/su")).unwrap();
     assert!(su.starts_with("-rwsr-xr-x"), "{listing}");
 }

@@ -165,7 +165,7 @@ fn a_daemon_with_erofs_layers_is_understood() {
     daemon.add_image("app:1", export);
     let mut command = lithify();
     command.env("DOCKER_HOST", daemon.host());
-    let found = run::text(command.args(["-q", "ls", "docker-daemon:app:1"]));
+    let found = run::text(command.args(["-q", "ls", "-aR", "docker-daemon:app:1"]));
     let expected = paths(made.to_str().unwrap());
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
 }

@@ -116,7 +116,7 @@ fn every_way_to_put_layers_together_shows_the_same() {
     let (_lower, top) = overlay(&directory, "erofs");
     Snapshot::of(top.path()).assert_same(&expected, &overlay_differences());
     // The listing needs no kernel.
-    let list = |what: &Path| run::text(lithify().args(["ls", "-l"]).arg(what));
+    let list = |what: &Path| run::text(lithify().args(["ls", "-alR"]).arg(what));
     assert_eq!(list(&directory), list(&flat));
 }
 
@@ -648,7 +648,7 @@ fn small_files_do_not_take_a_block_each() {
     run::ok(lithify().args(["-q", "verify"]).arg(&directory));
     let flat = tmp.path().join("flat");
     build(&source, "erofs", &flat);
-    let list = |what: &Path| run::text(lithify().args(["ls", "-l"]).arg(what));
+    let list = |what: &Path| run::text(lithify().args(["ls", "-alR"]).arg(what));
     assert!(list(&directory) == list(&flat));
     for (path, text) in [("d/1999", "b1999"), ("d/2000", "a2000")] {
         let mut cat = lithify();

@@ -288,7 +288,7 @@ fn every_format_comes_out_the_same_of_either_manifest() {
                 assert_eq!(text, expected);
             }
             let long = |of: &str| {
-                run::text(lithify_at(&store).args(["-q", "ls", "-l", of, "/var/run/.."]))
+                run::text(lithify_at(&store).args(["-q", "ls", "-alR", of, "/var/run/.."]))
             };
             assert_eq!(long(source), long(&pushed));
         }
@@ -763,10 +763,10 @@ fn erofs_layers_alone_are_a_manifest() {
         for to in [
             format!("{}-oci:v1", at("oci")),
             format!("{}.tar:v1", at("oci-archive")),
-            format!("copied:{number}"),
+            format!("store:copied:{number}"),
         ] {
             run::ok(lithify_at(&store).args(["-q", "copy", "--no-fsync", &pushed, &to]));
-            let listed = run::text(lithify_at(&store).args(["-q", "ls", &to]));
+            let listed = run::text(lithify_at(&store).args(["-q", "ls", "-aR", &to]));
             assert_eq!(listed.lines().collect::<Vec<_>>(), names);
             // And on from there.
             let again = format!("oci:{}:v1", tmp.path().join("again").display());
@@ -856,7 +856,7 @@ fn erofs_layers_alone_have_the_tag_of_the_registry() {
     let raw = run::ok(skopeo.args(["inspect", "--raw", "--tls-verify=false", &name]));
     assert_eq!(digest(&raw), report["digest"].as_str().unwrap());
     assert_eq!(report["digest"], report["manifests"][0]["digest"]);
-    let listed = run::text(lithify_at(&store).args(["-q", "ls", &name]));
+    let listed = run::text(lithify_at(&store).args(["-q", "ls", "-aR", &name]));
     assert_eq!(listed.lines().collect::<Vec<_>>(), paths(&source));
     let text = run::text(lithify_at(&store).args(["-q", "cat", &name, "/etc/kept"]));
     assert_eq!(text, "kept");
@@ -867,7 +867,7 @@ fn erofs_layers_alone_have_the_tag_of_the_registry() {
     // Pulled, it is that too.
     let name = name.strip_prefix("docker://").unwrap();
     run::ok(lithify_at(&store).args(["-q", "pull", name]));
-    let listed = run::text(lithify_at(&store).args(["-q", "ls", name, "--pull", "never"]));
+    let listed = run::text(lithify_at(&store).args(["-q", "ls", "-aR", name, "--pull", "never"]));
     assert_eq!(listed.lines().collect::<Vec<_>>(), paths(&source));
 }
 

@@ -161,7 +161,7 @@ fn round_trips_through_a_registry() {
 
 fn paths_of(place: &Place, subject: &str) -> Vec<String> {
     place
-        .ok(&["-q", "ls", subject])
+        .ok(&["-q", "ls", "-aR", subject])
         .lines()
         .map(ToOwned::to_owned)
         .collect()
@@ -418,7 +418,7 @@ fn signing_in_with_tokens() {
     assert!(two.contains("lithify login"), "{two}");
     // One token did for all blobs and the manifests.
     assert!(tokens.requests().len() <= 3, "{:?}", tokens.asked());
-    let listed = place.ok(&["-q", "ls", "--creds", &creds, &remote]);
+    let listed = place.ok(&["-q", "ls", "-aR", "--creds", &creds, &remote]);
     assert_eq!(listed.lines().count(), paths(&image).len());
     place.fails(&["ls", &remote], 1);
     place.fails(
@@ -470,7 +470,7 @@ fn private_authorities_and_client_certificates() {
     .unwrap();
     let configured = configured.display().to_string();
     place.ok(&["push", "--registries", &configured, &image, &remote]);
-    let listed = place.ok(&["-q", "ls", "--registries", &configured, &remote]);
+    let listed = place.ok(&["-q", "ls", "-aR", "--registries", &configured, &remote]);
     assert_eq!(listed.lines().count(), paths(&image).len());
 }
 
@@ -646,7 +646,7 @@ fn files_of_erofs_layers_are_read_in_parts() {
     faulty.clear_requests();
 
     assert_eq!(place.ok(&["-q", "cat", &remote, "/d/small"]), "small\n");
-    assert_eq!(place.ok(&["-q", "ls", &remote, "/d"]), "/d\n/d/small\n");
+    assert_eq!(place.ok(&["-q", "ls", &remote, "/d"]), "/d/small\n");
     let sent: u64 = faulty
         .requests_on(&On::kind(Kind::Blob))
         .iter()

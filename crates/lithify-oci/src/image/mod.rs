@@ -218,7 +218,7 @@ fn unavailable(source: &Source) -> Error {
                 format!("run `docker save -o image.tar {name}` and use docker-archive:image.tar"),
             )
         }
-        Source::Docker(name) | Source::Name(name) => unavailable(
+        Source::Docker(name) | Source::Store(name) | Source::Name(name) => unavailable(
             "images of a registry",
             format!("run `skopeo copy docker://{name} oci:image:latest` and use oci:image:latest"),
         ),

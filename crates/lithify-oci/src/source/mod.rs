@@ -8,7 +8,15 @@
 //! | `docker-daemon:REF` | an image of the local Docker daemon |
 //! | `docker://REF` | an image of a registry |
 //! | `rootfs:DIR`, `tar:FILE`, `tar:-` | a file tree, a tar of one, the same on standard input |
+//! | `store:REF` | an image of the local store, never looked for elsewhere |
 //! | `REF` | an image of the local store, else of its registry |
+//!
+//! # Names and paths
+//!
+//! A path is never taken for a name, so that no registry is asked for what lies here: text without a transport that exists
+//! as a path, begins with `.`, `/` or `~`, ends with `/` or like the name of a file (`x.tar`, `x.erofs` …), or is
+//! `DIR:TAG` where `DIR` is an image layout or archive, is refused with the transport to write. `docker://REF` and `store:REF` are names
+//! whatever exists.
 //!
 //! # Where the path ends
 //!
@@ -21,6 +29,7 @@
 //! `:TAG@DIGEST` the digest decides.
 
 mod parse;
+mod path_kind; // paths where names are expected
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,6 +37,7 @@ use std::path::{Path, PathBuf};
 use lithify_digest::Digest;
 
 pub use parse::ParseError;
+pub use path_kind::PathKind;
 
 use crate::reference::Reference;
 
@@ -75,6 +85,8 @@ pub enum Source {
     Rootfs(PathBuf),
     /// `tar:`: a tar of a file tree. Not an image; has no config.
     Tar(TarInput),
+    /// `store:`: an image of the local store.
+    Store(Reference),
     /// A bare name: an image of the local store, else of its registry.
     Name(Reference),
 }
@@ -130,6 +142,7 @@ impl fmt::Display for Source {
             Self::Rootfs(path) => write!(f, "rootfs:{}", path.display()),
             Self::Tar(TarInput::Stdin) => f.write_str("tar:-"),
             Self::Tar(TarInput::File(path)) => write!(f, "tar:{}", path.display()),
+            Self::Store(name) => write!(f, "store:{name}"),
             Self::Name(name) => name.fmt(f),
         }
     }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use lithify_digest::Digest;
 
-use super::{DaemonImage, Selector, Source, TarInput};
+use super::path_kind::{Advice, TRANSPORTS, kind_at, looks_like_path, place_of_images};
+use super::{DaemonImage, PathKind, Selector, Source, TarInput};
 use crate::reference::{self, Reference};
 
 /// Longest name after the path of a source, in bytes.
@@ -17,7 +18,7 @@ const MAX_NAME: usize = 1024;
 #[non_exhaustive]
 pub enum ParseError {
     /// A transport of other tools, or none at all.
-    #[error("`{}:` is no source lithify knows: use oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME, docker://NAME, rootfs:DIR, tar:FILE or a bare image name{hint}", .transport.escape_debug())]
+    #[error("`{}:` is no source lithify knows: use oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME, docker://NAME, store:NAME, rootfs:DIR, tar:FILE or a bare image name{hint}", .transport.escape_debug())]
     UnknownTransport {
         /// What stands before the colon.
         transport: String,
@@ -49,12 +50,20 @@ pub enum ParseError {
         source: lithify_digest::ParseError,
     },
     /// A reference that breaks the grammar.
-    #[error("{source}{}", if *.is_path { "; this is a path here: write oci:PATH, oci-archive:PATH, docker-archive:PATH, rootfs:PATH or tar:PATH" } else { "" })]
+    #[error("{source}")]
     Reference {
         /// What is wrong with it.
         source: reference::ParseError,
-        /// Whether the text names a file or directory here.
-        is_path: bool,
+    },
+    /// A path where a name stands for an image.
+    #[error("{}", Advice::new(.found, *.kind, *.is_name))]
+    Path {
+        /// The path, lossily decoded.
+        found: String,
+        /// What is there.
+        kind: PathKind,
+        /// Whether an image could have that name.
+        is_name: bool,
     },
     /// Bytes that are not UTF-8 where only text can be. Paths may hold any bytes.
     #[error("`{}` is not UTF-8", .found.escape_debug())]
@@ -97,14 +106,17 @@ impl Source {
     /// [`ParseError`] when the argument names no source.
     pub fn parse_with(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Self, ParseError> {
         if let Some(rest) = strip_prefix(text, "docker://") {
-            return Ok(Self::Docker(image_name(&rest, exists)?));
+            return Ok(Self::Docker(image_name(&rest)?));
         }
         if let Some(rest) = strip_prefix(text, "docker-daemon:") {
             let rest = utf8(&rest)?;
             return Ok(Self::DockerDaemon(match rest.parse::<Digest>() {
                 Ok(id) => DaemonImage::Id(id),
-                Err(_) => DaemonImage::Name(image_name(OsStr::new(rest), exists)?),
+                Err(_) => DaemonImage::Name(image_name(OsStr::new(rest))?),
             }));
+        }
+        if let Some(rest) = strip_prefix(text, "store:") {
+            return Ok(Self::Store(image_name(&rest)?));
         }
         if let Some(rest) = strip_prefix(text, "rootfs:") {
             return Ok(Self::Rootfs(path("rootfs", rest)?));
@@ -127,6 +139,17 @@ impl Source {
             let (path, selector) = path_and_selector("docker-archive", &rest, exists)?;
             return Ok(Self::DockerArchive { path, selector });
         }
+        let is_path = |kind| ParseError::Path {
+            found: text.to_string_lossy().into_owned(),
+            kind,
+            is_name: text
+                .to_str()
+                .is_some_and(|t| t.parse::<Reference>().is_ok()),
+        };
+        let there = !text.is_empty() && exists(Path::new(text));
+        if there || matches!(text.as_encoded_bytes().first(), Some(b'.' | b'/' | b'~')) {
+            return Err(is_path(kind_at(text)));
+        }
         let name = utf8(text)?;
         if let Some((transport, rest)) = name.split_once(':') {
             let foreign = FOREIGN.iter().find(|(known, _)| *known == transport);
@@ -138,7 +161,20 @@ impl Source {
                 });
             }
         }
-        Ok(Self::Name(image_name(text, exists)?))
+        if let Some(kind) = place_of_images(text, exists) {
+            return Err(is_path(kind));
+        }
+        if looks_like_path(text.as_encoded_bytes()) {
+            return Err(is_path(kind_at(text)));
+        }
+        Ok(Self::Name(image_name(text)?))
+    }
+
+    /// Whether a text says by a transport how it is to be understood, so that it is no bare name and no bare path.
+    #[must_use]
+    pub fn has_transport(text: &OsStr) -> bool {
+        let bytes = text.as_encoded_bytes();
+        TRANSPORTS.iter().any(|t| bytes.starts_with(t.as_bytes()))
     }
 }
 
@@ -158,12 +194,10 @@ fn path(transport: &'static str, rest: OsString) -> Result<PathBuf, ParseError> 
     }
 }
 
-fn image_name(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, ParseError> {
-    let name = utf8(text)?;
-    name.parse().map_err(|source| ParseError::Reference {
-        source,
-        is_path: !name.is_empty() && exists(Path::new(text)),
-    })
+fn image_name(text: &OsStr) -> Result<Reference, ParseError> {
+    utf8(text)?
+        .parse()
+        .map_err(|source| ParseError::Reference { source })
 }
 
 fn utf8(text: &OsStr) -> Result<&str, ParseError> {
@@ -420,8 +454,88 @@ mod tests {
             let error = parse(text, &["x"]).unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");
         }
-        let error = parse("./dir", &["./dir"]).unwrap_err().to_string();
-        assert!(error.contains("write oci:PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_path_is_never_taken_for_a_name() {
+        let path = |text: &str, existing: &[&str]| match parse(text, existing) {
+            Err(ParseError::Path { kind, is_name, .. }) => Some((kind, is_name)),
+            _ => None,
+        };
+        let missing = PathKind::Missing;
+        assert_eq!(path("alpine", &["alpine"]), Some((missing, true)));
+        assert_eq!(path("a b", &["a b"]), Some((missing, false)));
+        assert_eq!(path("./x.erofs", &[]), Some((missing, false)));
+        assert_eq!(path("h.tar", &[]), Some((missing, true)));
+        assert_eq!(path("h.tar:v1", &[]), Some((missing, true)));
+        // Of what is beside a name nothing follows.
+        assert_eq!(path("alpine:3", &["alpine"]), None);
+        // A name that says so is one.
+        for text in ["docker://h.tar", "store:h.tar", "docker-daemon:h.tar"] {
+            assert_eq!(path(text, &["h.tar"]), None, "{text}");
+            assert_eq!(parse(text, &[]).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_path_is_looked_at_for_what_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+        };
+        let tar = |name: &str| {
+            let mut header = [0; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[124..136].copy_from_slice(b"00000000000\0");
+            header[148..156].fill(b' ');
+            header[156] = b'0';
+            header[257..263].copy_from_slice(b"ustar\0");
+            let sum: u32 = header.iter().map(|&b| u32::from(b)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            [&header[..], &[0; 1024]].concat()
+        };
+        let gzip = |bytes: &[u8]| {
+            use std::io::Write as _;
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            out.write_all(bytes).unwrap();
+            out.finish().unwrap()
+        };
+        let mut erofs = vec![0; 4096];
+        erofs[1024..1028].copy_from_slice(&[0xe2, 0xe1, 0xf5, 0xe0]);
+        put("layout/oci-layout", b"{}");
+        put("layers/image.json", b"{}");
+        put("dir/etc/motd", b"");
+        put("oci.tar", &tar("oci-layout"));
+        put("oci.tgz", &gzip(&tar("./index.json")));
+        put("docker.tar", &tar("manifest.json"));
+        put("root.tar", &tar("etc"));
+        put("x.erofs", &erofs);
+        put("x.sqfs", b"hsqs");
+        put("motd", b"hello\n");
+        for (name, words) in [
+            ("layout", "write oci:"),
+            ("layout:latest", "write oci:"),
+            ("layers", "the directory of a layered build"),
+            ("dir", "write rootfs:"),
+            ("oci.tar", "write oci-archive:"),
+            ("oci.tgz", "write oci-archive:"),
+            ("oci.tar:v1", "write oci-archive:"),
+            ("docker.tar", "write docker-archive:"),
+            ("root.tar", "write tar:"),
+            ("x.erofs", "an EROFS image"),
+            ("x.sqfs", "a squashfs image"),
+            ("motd", "no image lithify knows"),
+            ("nothing", "nothing is there"),
+        ] {
+            let text = dir.path().join(name).display().to_string();
+            let error = text.parse::<Source>().unwrap_err().to_string();
+            assert!(error.contains(words), "{name}: {error}");
+            if words.ends_with(':') {
+                assert!(error.contains(&format!("{words}{text}")), "{name}: {error}");
+            }
+        }
     }
 
     #[test]
@@ -452,6 +566,7 @@ mod tests {
             "rootfs:x",
             "docker://a/b:1",
             "docker-daemon:x",
+            "store:a/b:1",
             "alpine",
         ] {
             assert_eq!(parse(text, &["d", "x.tar"]).unwrap().to_string(), text);

@@ -2,6 +2,7 @@
 
 use lithify_tree::{
     Convention, Escaped, MergeError, NAME_MAX, PATH_MAX, PathError, TreePath, WhiteoutError,
+    unescape,
 };
 use proptest::prelude::*;
 
@@ -237,6 +238,23 @@ fn escaped_text_cannot_drive_a_terminal() {
     }
 }
 
+#[test]
+fn a_backslash_that_begins_no_escape_is_itself() {
+    for text in [
+        r"C:\dir",
+        r"\x2",
+        r"\xg0",
+        r"\u{}",
+        r"\u{d800}",
+        r"\u{1234567}",
+        r"\u{20",
+        r"end\",
+    ] {
+        assert_eq!(unescape(text.as_bytes()), text.as_bytes(), "{text}");
+    }
+    assert_eq!(unescape(br"a\\x2db\x2dc"), br"a\x2db-c");
+}
+
 /// What [`Escaped`] wrote, read back.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -322,13 +340,16 @@ proptest! {
     #[test]
     fn escaping_is_harmless_and_loses_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let text = Escaped(&bytes).to_string();
+        prop_assert_eq!(unescape(text.as_bytes()), bytes.clone());
         prop_assert!(text.chars().all(|c| !c.is_control()));
         prop_assert_eq!(unescaped(&text), bytes);
     }
 
     #[test]
     fn escaping_text_loses_nothing(text in "\\PC*|.*") {
-        prop_assert_eq!(unescaped(&Escaped(text.as_bytes()).to_string()), text.as_bytes());
+        let shown = Escaped(text.as_bytes()).to_string();
+        prop_assert_eq!(unescaped(&shown), text.as_bytes());
+        prop_assert_eq!(unescape(shown.as_bytes()), text.as_bytes());
     }
 }
 

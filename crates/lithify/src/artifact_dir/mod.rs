@@ -14,8 +14,10 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::cat::find_file;
-use crate::description::{Stack, Verity};
+use crate::description::{Description, Stack, Verity};
+use crate::disk::Extents;
 use crate::fs_image::FsImage;
+use crate::name::shown_path;
 use crate::output_dir::DESCRIPTION;
 use crate::subject::open_image;
 
@@ -33,6 +35,7 @@ pub struct LayersDirectory {
     stack: Stack,
     files: Vec<DescribedFile>,
     layers: Vec<DescribedLayer>,
+    description: Box<Description>,
 }
 
 /// An `image.json`. The members every build writes must be there.
@@ -82,11 +85,12 @@ impl LayersDirectory {
             Err(e) if e.is_not_found() => return Err(unknown()),
             read => read.map_err(|e| Error::input(&path, e.into()))?,
         };
-        let written: Written =
-            serde_json::from_slice(&json).map_err(|source| Error::DescriptionJson {
-                path: path.clone(),
-                source,
-            })?;
+        let not_json = |source| Error::DescriptionJson {
+            path: path.clone(),
+            source,
+        };
+        let written: Written = serde_json::from_slice(&json).map_err(not_json)?;
+        let description = serde_json::from_slice(&json).map_err(not_json)?;
         let stack = written.stack.ok_or_else(unknown)?;
         let named = stack
             .overlay
@@ -102,7 +106,13 @@ impl LayersDirectory {
             stack,
             files: written.artifacts,
             layers: written.layers,
+            description,
         })
+    }
+
+    /// What `image.json` says.
+    pub(crate) fn describe(&self) -> Description {
+        (*self.description).clone()
     }
 
     /// The directory.
@@ -126,12 +136,13 @@ impl LayersDirectory {
     }
 
     /// The merged image, with the layers' images it refers to.
-    fn merged(&self, name: &str) -> Result<lithify_erofs::Image<File>, Error> {
-        let (_, file) = self.open_file(name)?;
+    fn merged(&self, name: &str) -> Result<lithify_erofs::Image<Extents>, Error> {
+        let (path, file) = self.open_file(name)?;
         let devices = self.stack.devices.iter();
-        let devices: Result<_, _> = devices.map(|name| Ok(self.open_file(name)?.1)).collect();
-        let devices: Result<Vec<File>, Error> = devices;
-        Ok(lithify_erofs::Image::open_with_devices(file, devices?)?)
+        let devices = devices.map(|name| Ok(Extents::from(self.open_file(name)?.1)));
+        let devices: Result<Vec<Extents>, Error> = devices.collect();
+        lithify_erofs::Image::open_with_devices(file.into(), devices?)
+            .map_err(|e| Error::from(e).in_file(&path))
     }
 
     /// The names and metadata as a tree.
@@ -141,7 +152,7 @@ impl LayersDirectory {
             let entries = image.layer_entries(index, describes_root)?;
             merge.apply(entries).map_err(|source| Error::Merge {
                 index,
-                name: image.path.display().to_string(),
+                name: shown_path(&image.path),
                 source,
             })
         };
@@ -175,7 +186,7 @@ impl LayersDirectory {
             let entries = open_image(&path, file)?.layer_entries(index, true)?;
             let failed = |source| Error::Merge {
                 index,
-                name: path.display().to_string(),
+                name: shown_path(&path),
                 source,
             };
             let first = firsts.last().copied().unwrap_or(0);

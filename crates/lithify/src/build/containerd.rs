@@ -20,6 +20,7 @@ use crate::depot::Depot;
 use crate::description::{Artifact, LeftOut, LeftOutReason};
 use crate::error::Operation;
 use crate::leftovers::remove_left;
+use crate::name::shown_path;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
 
 pub(super) fn build(
@@ -143,7 +144,7 @@ fn put(layer: &BuiltLayer, place: &Path, options: &LayerOptions) -> Result<Artif
         None => export()?,
     }
     let file = layer.entry.file(IMAGE)?;
-    let mut written = artifact(Format::ContainerdCache, &place.to_string_lossy());
+    let mut written = artifact(Format::ContainerdCache, &shown_path(place));
     written.format = "erofs-layer".to_owned();
     written.size = file.size;
     written.sha256 = Some(file.sha256.hex());
@@ -170,7 +171,7 @@ fn sync(directory: &Path) -> Result<(), Error> {
 /// The path of an image that is there already.
 fn found(place: &Path) -> Option<String> {
     let there = fs::symlink_metadata(place).is_ok();
-    there.then(|| place.to_string_lossy().into_owned())
+    there.then(|| shown_path(place))
 }
 
 /// A directory that goes if nothing comes into it.

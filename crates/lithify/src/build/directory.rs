@@ -6,6 +6,7 @@ use lithify_tree::{InodeKind, Tree};
 
 use super::{BuildOptions, Built, Format, Output, artifact, output_path};
 use crate::decode::decode;
+use crate::name::shown_path;
 use crate::{Error, Event, Image, ReadOptions};
 
 pub(super) fn build(
@@ -22,7 +23,7 @@ pub(super) fn build(
     let (tree, summaries) = decoded.merge(image, read)?;
     read.progress.event(Event::Finishing);
     let report = target.finish(&tree)?;
-    let mut artifact = artifact(Format::Directory, &path.to_string_lossy());
+    let mut artifact = artifact(Format::Directory, &shown_path(path));
     let not_set = &report.not_set;
     artifact.statistics = [
         ("names", report.names),

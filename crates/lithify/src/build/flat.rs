@@ -9,6 +9,7 @@ use super::{BuildOptions, Built, artifact, file_sha256, output_path, verity, xat
 use crate::decode::{LayerSummary, decode};
 use crate::description::Artifact;
 use crate::error::Operation;
+use crate::name::shown_path;
 use crate::output::PendingFile;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
 
@@ -23,7 +24,7 @@ pub(super) fn build(
     let pending = PendingFile::create(path, options.durable)?;
     let (mut artifact, summaries) = write(image, filesystem, &pending, path, read)?;
     artifact.format = options.format.name().to_owned();
-    artifact.path = path.to_string_lossy().into_owned();
+    artifact.path = shown_path(path);
     let mut sidecar = None;
     if options.verity {
         let report = verity::append(pending.file(), artifact.size, path, read)?;

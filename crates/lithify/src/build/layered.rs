@@ -17,6 +17,7 @@ use crate::depot::Depot;
 use crate::description::{Artifact, Description, Stack, Verity};
 use crate::error::Operation;
 use crate::fs_image::FsImage;
+use crate::name::shown_path;
 use crate::output::PendingFile;
 use crate::output_dir::{DESCRIPTION, PendingDirectory};
 use crate::{Error, Event, Image, Output, ReadOptions};
@@ -149,7 +150,7 @@ pub(super) fn build(
     place.directory.commit(options.durable)?;
     let (built, reused) = layered.counts();
     let at = |artifact: Artifact| Artifact {
-        path: path.join(&artifact.path).to_string_lossy().into_owned(),
+        path: shown_path(&path.join(&artifact.path)),
         ..artifact
     };
     Ok(super::BuildResult {

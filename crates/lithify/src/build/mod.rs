@@ -6,6 +6,7 @@ mod directory; // a directory of this host
 mod disks; // disks for virtual machines
 pub(crate) mod filesystem; // image files of any kind
 mod flat; // one image file
+mod format_name; // what names of outputs say
 pub(crate) mod fsmeta; // the merged image over layers
 pub(crate) mod layered; // a directory of images
 pub(crate) mod layers; // images of layers
@@ -30,6 +31,7 @@ use filesystem::{Filesystem, Kind, Placement};
 pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
 pub use disks::{DiskKind, UnknownDisk};
 pub(crate) use flat::write as write_flat;
+pub use format_name::FormatNameError;
 pub(crate) use layers::layer_ids;
 pub use published::{Artifacts, UnknownArtifacts};
 

@@ -20,6 +20,7 @@ use super::{BuildOptions, BuildResult, artifact, output_path, verity};
 use crate::description::ArtifactSource;
 use crate::error::Operation;
 use crate::fs_image::FsImage;
+use crate::name::shown_path;
 use crate::output::PendingFile;
 use crate::publish::artifact as published;
 use crate::publish::facts::Facts;
@@ -215,7 +216,7 @@ impl Found<'_> {
         let handle = pending.file().try_clone();
         let handle = handle.map_err(|e| Error::output(Operation::Create, path, e))?;
         let report = FsImage::open(path, handle, kind)?.verify()?;
-        let mut artifact = artifact(options.format, &path.to_string_lossy());
+        let mut artifact = artifact(options.format, &shown_path(path));
         let digest = &self.filesystem.digest;
         artifact.size = self.filesystem.size;
         artifact.options = Filesystem::new(kind, Placement::Packed, options)?.options();

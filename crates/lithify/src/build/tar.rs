@@ -10,6 +10,7 @@ use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, T
 use super::{BuildOptions, Built, Format, Output, artifact};
 use crate::decode::decode;
 use crate::error::Operation;
+use crate::name::shown_path;
 use crate::output::{PendingFile, scratch_file};
 use crate::retry::read_some;
 use crate::spool::{Spool, Spooled};
@@ -56,10 +57,7 @@ pub(super) fn build(
     if let Some(pending) = pending {
         pending.commit(options.durable)?;
     }
-    let mut artifact = artifact(
-        Format::Tar,
-        &path.map_or("-".into(), |p| p.to_string_lossy()),
-    );
+    let mut artifact = artifact(Format::Tar, &path.map_or("-".into(), shown_path));
     artifact.size = size;
     artifact.sha256 = sha256;
     if sockets > 0 {

@@ -14,6 +14,7 @@ pub(crate) mod facts; // what an artifact says it is
 mod layers; // EROFS layers and their descriptors
 mod spec; // the two conventions
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
@@ -23,6 +24,7 @@ use lithify_oci::{LayerKind, Platform};
 use serde::Serialize;
 
 use crate::build::filesystem::Kind;
+use crate::name::shown;
 use crate::read_back::read_back;
 use crate::transfer::{self, BlobSource, CopyOptions, Destination};
 use crate::{Compression, Error, Image, ReadOptions, StoreChoice};
@@ -64,6 +66,8 @@ pub struct PublishOptions {
     pub drop_xattrs: bool,
     /// Where images of layers are kept and looked for.
     pub store: StoreChoice,
+    /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
+    pub chunk: Option<u64>,
     /// Wait until what was written here is on the disk. Default true.
     pub durable: bool,
 }
@@ -79,6 +83,7 @@ impl Default for PublishOptions {
             drop_xattrs: false,
             verity: false,
             store: StoreChoice::default(),
+            chunk: None,
             durable: true,
         }
     }
@@ -130,22 +135,24 @@ pub struct PublishedLayer {
 /// writing fails with. Nothing has the destination's name before everything is there.
 pub fn publish(
     images: &[Image],
-    destination: &str,
+    destination: impl AsRef<OsStr>,
     options: &PublishOptions,
     read: &ReadOptions,
 ) -> Result<PublishReport, Error> {
     let read = &crate::build::xattrs::reading(read, options.drop_xattrs);
     let copy = CopyOptions {
+        chunk: options.chunk,
         durable: options.durable,
         ..CopyOptions::default()
     };
     // What is made on the way goes where it can be written to: into a layout's own directory.
-    let beside = match destination.parse::<Source>()? {
+    let destination = destination.as_ref();
+    let beside = match Source::parse(destination)? {
         Source::Oci { path, .. } => path.join("index.json"),
         // Neither has a place for what is not a tar.
         Source::DockerArchive { .. } | Source::DockerDaemon(_) => {
             return Err(Error::PublishDestination {
-                name: destination.to_owned(),
+                name: shown(destination),
             });
         }
         _ => std::env::temp_dir().join("image"),

@@ -1,5 +1,6 @@
 //! `copy`, `push` and `tag`.
 
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 
 use lithify_oci::source::{DaemonImage, Selector, Source};
@@ -14,7 +15,8 @@ use super::registry::RegistryDestination;
 use super::run::{TransferCounts, run};
 use super::store::StoreDestination;
 use super::{Destination, LayoutDestination};
-use crate::{Error, Image, ReadOptions};
+use crate::name::shown;
+use crate::{Error, Image, PullPolicy, ReadOptions};
 
 /// How an image is copied.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ impl Default for CopyOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CopyReport {
-    /// Where it was.
+    /// Where it was; what is not UTF-8 in it is spelled `\xNN`.
     pub source: String,
     /// Where it is too.
     pub destination: String,
@@ -64,7 +66,7 @@ pub struct CopyReport {
 }
 
 /// Copies an image from one place to another, both named as sources are: `docker://NAME`, `oci:DIR:TAG`,
-/// `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME`, `docker-daemon:NAME`, or a bare name for the store. Manifests stay
+/// `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME`, `docker-daemon:NAME`, `store:NAME`; a bare name is refused as a destination. Manifests stay
 /// as they are, byte for byte; an image that has none, as `docker save` writes it, gets one. A docker-archive and a daemon
 /// have no place for manifests: they get the config and the layers' tars, which are verified as they are decompressed. A
 /// file that is there is replaced when its successor is complete.
@@ -73,27 +75,28 @@ pub struct CopyReport {
 /// [`Error::NotTransferable`], [`Error::TransferDestination`], [`Error::OnePlatform`] and [`Error::NotArchivable`] for what
 /// cannot be copied so, and whatever either side fails with. Nothing has the destination's name before everything is there.
 pub fn copy(
-    source: &str,
-    destination: &str,
+    source: impl AsRef<OsStr>,
+    destination: impl AsRef<OsStr>,
     options: &CopyOptions,
     read: &ReadOptions,
 ) -> Result<CopyReport, Error> {
-    copy_to(source, destination, options, read).map_err(|e| read.reason(e))
+    copy_to(source.as_ref(), destination.as_ref(), options, read).map_err(|e| read.reason(e))
 }
 
 fn copy_to(
-    source: &str,
-    destination: &str,
+    source: &OsStr,
+    destination: &OsStr,
     options: &CopyOptions,
     read: &ReadOptions,
 ) -> Result<CopyReport, Error> {
-    let parsed: Source = source.parse()?;
+    let parsed = Source::parse(source)?;
     // Who is to get it is known to be able to before anything is read.
     let to = self::destination(destination, Some(&parsed), options, read)?;
     let plan = match options.all_platforms {
         true => {
-            let located = locate(source, &parsed, read)?;
-            Plan::of_all(source, &located, options.referrers, &*to, read)?
+            let name = &shown(source);
+            let located = locate(name, &parsed, read)?;
+            Plan::of_all(name, &located, options.referrers, &*to, read)?
         }
         false => {
             let image = Image::open(source, read)?;
@@ -105,7 +108,7 @@ fn copy_to(
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
         None => return Err(Error::NoLayers),
     };
-    let target: Source = destination.parse()?;
+    let target = Source::parse(destination)?;
     let registries = [&parsed, &target].into_iter().filter_map(|s| match s {
         Source::Docker(reference) => Some(reference),
         _ => None,
@@ -115,8 +118,8 @@ fn copy_to(
         .at_a_time(options.transfers, registries, &read.cancel)?;
     let blobs = run(plan, to, at_a_time, read)?;
     Ok(CopyReport {
-        source: source.to_owned(),
-        destination: destination.to_owned(),
+        source: shown(source),
+        destination: shown(destination),
         digest,
         media_type,
         referrers,
@@ -130,6 +133,13 @@ pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<
     match source {
         Source::Docker(reference) => read.registries.locate(reference, limits, &read.cancel),
         Source::Name(reference) => super::pull::locate_all(reference, read),
+        Source::Store(reference) => {
+            let read = ReadOptions {
+                pull: PullPolicy::Never,
+                ..read.clone()
+            };
+            super::pull::locate_all(reference, &read)
+        }
         Source::Rootfs(_) | Source::Tar(_) => Err(Error::NotTransferable {
             name: name.to_owned(),
         }),
@@ -147,20 +157,19 @@ pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<
 
 /// Opens the place an image is to go to.
 pub(crate) fn destination(
-    name: &str,
+    given: &OsStr,
     source: Option<&Source>,
     options: &CopyOptions,
     read: &ReadOptions,
 ) -> Result<Box<dyn Destination>, Error> {
-    let refused = || Error::TransferDestination {
-        name: name.to_owned(),
-    };
+    let name = &shown(given);
+    let refused = || Error::TransferDestination { name: name.clone() };
     let tag = |selector: Option<Selector>| match selector {
         Some(Selector::Name(name)) => Ok(Some(name)),
         None => Ok(None),
         Some(_) => Err(refused()),
     };
-    Ok(match name.parse::<Source>()? {
+    Ok(match Source::parse(given)? {
         Source::Docker(reference) => {
             let mut push = PushOptions::default().chunk(options.chunk);
             if let Some(from) = source.and_then(|s| same_registry(s, &reference)) {
@@ -182,9 +191,7 @@ pub(crate) fn destination(
             read.cancel.clone(),
         )?),
         Source::DockerArchive { .. } | Source::DockerDaemon(_) if options.all_platforms => {
-            return Err(Error::OnePlatform {
-                name: name.to_owned(),
-            });
+            return Err(Error::OnePlatform { name: name.clone() });
         }
         Source::DockerArchive { path, selector } => {
             let tags = match tag(selector)? {
@@ -205,7 +212,9 @@ pub(crate) fn destination(
             let tags = vec![loaded_name(&reference).ok_or_else(refused)?];
             Box::new(DaemonDestination::connect(name, tags, read)?)
         }
-        Source::Name(reference) => Box::new(StoreDestination::new(
+        // It may have been meant for a file, or for a registry.
+        Source::Name(_) => return Err(Error::BareDestination { name: name.clone() }),
+        Source::Store(reference) => Box::new(StoreDestination::new(
             &open_store(&read.store, &read.cancel)?,
             name_in_store(&reference),
             options.durable,
@@ -235,14 +244,18 @@ fn same_registry(source: &Source, destination: &Reference) -> Option<String> {
 ///
 /// # Errors
 /// [`Error::NotInStore`]; [`Error::Store`].
-pub fn tag(source: &str, new: &str, read: &ReadOptions) -> Result<(String, String), Error> {
-    let in_store = |name: &str| match name.parse::<Source>()? {
-        Source::Name(reference) | Source::Docker(reference) => Ok(name_in_store(&reference)),
-        _ => Err(Error::NotInStore {
-            name: name.to_owned(),
-        }),
+pub fn tag(
+    source: impl AsRef<OsStr>,
+    new: impl AsRef<OsStr>,
+    read: &ReadOptions,
+) -> Result<(String, String), Error> {
+    let in_store = |name: &OsStr| match Source::parse(name)? {
+        Source::Name(reference) | Source::Store(reference) | Source::Docker(reference) => {
+            Ok(name_in_store(&reference))
+        }
+        _ => Err(Error::NotInStore { name: shown(name) }),
     };
-    let (source, new) = (in_store(source)?, in_store(new)?);
+    let (source, new) = (in_store(source.as_ref())?, in_store(new.as_ref())?);
     let store = open_store(&read.store, &read.cancel)?;
     let found = store.find(&source)?;
     if found.is_empty() {

@@ -16,7 +16,7 @@ mod synthetic; // manifests for images without
 pub(crate) use copy::{destination, locate};
 pub(crate) use destination::{BlobSource, Destination, Placed};
 pub(crate) use layout::LayoutDestination;
-pub(crate) use pull::open_name;
+pub(crate) use pull::{name_in_store, open_name};
 
 pub use copy::{CopyOptions, CopyReport, copy, tag};
 pub use pull::{PullOptions, PullPolicy, PullReport, UnknownPolicy, full_name, pull};

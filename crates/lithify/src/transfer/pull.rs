@@ -1,5 +1,6 @@
 //! Images into the store, and what is in the store opened.
 
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::beside::BesideStore;
 use super::plan::Plan;
 use super::run::{TransferCounts, run};
 use super::store::StoreDestination;
+use crate::name::shown;
 use crate::{CancelToken, Error, Image, ReadOptions, StoreChoice};
 
 /// When an image is pulled.
@@ -109,10 +111,15 @@ pub struct PullReport {
 ///
 /// # Errors
 /// [`Error::Registry`] and [`Error::Open`] for what is wrong with registry or image, [`Error::NotInStore`] by policy.
-pub fn pull(name: &str, options: &PullOptions, read: &ReadOptions) -> Result<PullReport, Error> {
-    let (Source::Docker(reference) | Source::Name(reference)) = name.parse()? else {
+pub fn pull(
+    name: impl AsRef<OsStr>,
+    options: &PullOptions,
+    read: &ReadOptions,
+) -> Result<PullReport, Error> {
+    let name = name.as_ref();
+    let (Source::Docker(reference) | Source::Name(reference)) = Source::parse(name)? else {
         return Err(Error::UnsupportedSource {
-            name: name.to_owned(),
+            name: shown(name),
             hint: "images of registries are pulled; `lithify copy` brings others into the store",
         });
     };
@@ -133,7 +140,9 @@ pub(crate) fn name_in_store(reference: &Reference) -> String {
 #[must_use]
 pub fn full_name(name: &str) -> Option<String> {
     match name.parse::<Source>() {
-        Ok(Source::Docker(reference) | Source::Name(reference)) => Some(name_in_store(&reference)),
+        Ok(Source::Docker(reference) | Source::Store(reference) | Source::Name(reference)) => {
+            Some(name_in_store(&reference))
+        }
         _ => None,
     }
 }
@@ -268,7 +277,7 @@ fn is_whole(lease: &Lease, found: &Tagged, limits: &Limits) -> Result<bool, Erro
 
 /// Opens an image by a bare name: from the store, or pulled into it.
 pub(crate) fn open_name(
-    name: &str,
+    name: &OsStr,
     reference: &Reference,
     read: &ReadOptions,
 ) -> Result<Image, Error> {
@@ -342,12 +351,17 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
 pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Located, Error> {
     let name = name_in_store(reference);
     let options = OpenOptions::new().access(Access::Preferred);
-    if let Ok(store) = read.store.open_until(options, &read.cancel) {
+    if read.pull != PullPolicy::Always
+        && let Ok(store) = read.store.open_until(options, &read.cancel)
+    {
         let lease = store.lease()?;
         let mut tagged = store.find(&name)?;
         if tagged.len() == 1 {
             return Ok(located(lease, tagged.swap_remove(0)));
         }
+    }
+    if read.pull == PullPolicy::Never {
+        return Err(Error::NotInStore { name });
     }
     read.registries
         .locate(reference, &read.limits.image, &read.cancel)

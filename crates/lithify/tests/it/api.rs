@@ -180,7 +180,7 @@ fn an_error_names_the_layer_and_says_whether_it_is_about_verification() {
         .write(&tmp.path().join("image"));
     let options = ReadOptions::default();
     let subject = Subject::open(
-        &format!("oci:{}", tmp.path().join("image").display()),
+        format!("oci:{}", tmp.path().join("image").display()),
         &options,
     )
     .unwrap();

@@ -74,9 +74,9 @@ pub(crate) fn fsck(path: &Path) {
     }
 }
 
-/// All paths an artifact or image holds, as `lithify ls` prints them.
+/// All paths an artifact or image holds, as `lithify ls -aR` prints them.
 pub(crate) fn paths(subject: &str) -> Vec<String> {
-    let text = run::text(lithify().args(["--quiet", "ls", subject]));
+    let text = run::text(lithify().args(["--quiet", "ls", "-aR", subject]));
     text.lines().map(ToOwned::to_owned).collect()
 }
 

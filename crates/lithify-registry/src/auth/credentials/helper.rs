@@ -373,7 +373,7 @@ fn message(output: &Output, secret: Option<&Secret>) -> String {
             secret.is_some_and(|s| !s.expose().is_empty() && text.contains(s.expose()));
         if !line.is_empty() && !text.contains(['{', '"']) && !shows_secret {
             let shown: String = line.chars().take(MAX_MESSAGE).collect();
-            return shown.escape_debug().to_string();
+            return crate::said::Said(&shown).to_string();
         }
     }
     String::new()

@@ -213,7 +213,10 @@ fn words_of_a_registry_are_escaped() {
     registry.rule(On::kind(Kind::Manifest), Action::Answer(answer));
     let error = repository(&registry).manifest(&tag(), LIMIT).unwrap_err();
     let text = shown(&error);
-    assert!(text.contains("\\u{1b}[31mred\\r\\n"), "{text}");
+    assert!(
+        text.contains("\\u{1b}[31mred; lithify: \\u{202e}done"),
+        "{text}"
+    );
     let registry = Faulty::start();
     registry.rule(
         On::kind(Kind::Manifest),

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lithify_digest::{Digest, Hasher};
-use lithify_oci::layout::REF_NAME;
+use lithify_oci::Reference;
+use lithify_oci::layout::{CONTAINERD_NAME, REF_NAME};
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index};
 
 use super::member::{END, header, padded};
@@ -155,6 +156,14 @@ impl OciArchiveDestination {
     }
 }
 
+/// The name containerd and Docker give an image when they load it, if it was given a whole name: of a tag alone they make
+/// a name of their own.
+fn full_name(tag: &str) -> Option<String> {
+    let reference: Reference = tag.parse().ok().filter(|_| tag.contains(['/', ':']))?;
+    let full = reference.normalised().with_default_tag();
+    full.digest().is_none().then(|| full.to_string())
+}
+
 impl Destination for OciArchiveDestination {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
         let mut state = self.state();
@@ -192,6 +201,9 @@ impl Destination for OciArchiveDestination {
         let mut entry = root.clone();
         if let Some(tag) = &self.tag {
             entry.annotations.insert(REF_NAME.to_owned(), tag.clone());
+            if let Some(name) = full_name(tag) {
+                entry.annotations.insert(CONTAINERD_NAME.to_owned(), name);
+            }
         }
         let mut entries = std::mem::take(&mut state.referring);
         entries.push(entry);

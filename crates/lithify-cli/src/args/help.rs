@@ -1,0 +1,154 @@
+//! Texts of the help and the manual pages.
+
+/// The names of images.
+pub(crate) const IMAGE_HELP: &str = "\
+IMAGE is one of:
+  oci:DIR[:TAG|@DIGEST]          an OCI image layout
+  oci-archive:FILE[:TAG]         a tar of one, also gzip or zstd compressed
+  docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
+  docker-daemon:NAME[:TAG]       an image of the Docker or Podman daemon here, also by its id (sha256:HEX)
+  docker://NAME[:TAG|@DIGEST]    an image of a registry, read as it arrives
+  store:NAME[:TAG|@DIGEST]       an image of the store, never looked for elsewhere
+  NAME[:TAG|@DIGEST]             an image of the store, pulled into it if it is not there
+  rootfs:DIR                     a host directory, as a single layer
+  tar:FILE | tar:-               a root filesystem tar, also compressed; - is standard input
+A path is never taken for a NAME: what exists, begins with . or / or ends like a file (x.tar, x.erofs) needs a transport.
+Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, of a disk of a layered build (disk.vmdk,
+disk.raw, disk.gpt), or of the directory of one.";
+
+/// The places images are copied to.
+pub(crate) const PLACES_HELP: &str = "\
+DEST is one of:
+  docker://NAME:TAG              a registry
+  oci:DIR:TAG                    an OCI image layout, made or added to
+  oci-archive:FILE:TAG           a tar of one
+  docker-archive:FILE:NAME:TAG   what `docker load` takes
+  docker-daemon:NAME:TAG         the Docker or Podman daemon here
+  store:NAME:TAG                 the store
+A bare name is not taken for any of them. Give archives the full name (docker.io/library/app:1), which other tools keep.";
+
+/// Paths in images.
+pub(crate) const PATH_HELP: &str = "\
+PATH is spelled as `ls` prints it: \\n, \\t, \\r, \\\\, \\xNN for a byte and \\u{N} for a character, so that any name can be
+given; a path without backslashes is itself. Bytes may also be given as they are.";
+
+/// The limits.
+pub(crate) const LIMIT_HELP: &str = "\
+Raise or lower a limit on what an image may contain (repeatable); sizes take the suffixes K, M, G and T.
+An image over a limit is refused with an error that names it:
+  tar_bytes           bytes of tar in one layer
+  entries             entries in one layer
+  names               names in the merged filesystem
+  path_bytes          bytes of one path or link target
+  metadata_bytes      bytes of extended headers before one entry
+  xattr_bytes         bytes of extended attributes of one entry
+  file_bytes          apparent size of one file
+  sparse_segments     data stretches in one sparse file
+  zstd_window_log     window of a zstd layer, as a power of two
+  layers              layers in one image
+  manifest_bytes      bytes of one manifest or index
+  config_bytes        bytes of one image configuration
+  index_entries       entries of one index
+  index_depth         indexes within indexes
+  archive_entries     entries in one archive
+  archive_header_bytes  bytes of one extended header of an archive
+  spool_bytes         bytes of a compressed archive, decompressed";
+
+/// What holds for every command.
+pub(crate) const COMMON_HELP: &str = "\
+Examples:
+  lithify build docker://debian:12 -o debian.erofs
+  lithify build oci:images/app:1 -f erofs-layers -o app
+  lithify ls -l debian.erofs /etc
+  lithify cat debian.erofs /etc/os-release
+  lithify mount debian.erofs /mnt
+  lithify copy oci-archive:app.tar docker://registry.example.com/app:1
+Each command has examples of its own: lithify COMMAND --help.
+
+Exit codes:
+  0  done
+  1  failed
+  2  the arguments make no sense
+  3  verification failed: something is not what its digest, size or checksum says
+
+Environment:
+  LITHIFY_STORE        the store; without it $XDG_DATA_HOME/lithify, which is ~/.local/share/lithify by default
+  LITHIFY_LOG          what is reported: error, warn, info, debug or trace
+  LITHIFY_REGISTRIES   mirrors, certificates and more for each registry; without it ~/.config/lithify/registries.toml,
+                       then /etc/lithify/registries.toml
+  REGISTRY_AUTH_FILE   where credentials are, before containers/auth.json and Docker's config.json ($DOCKER_CONFIG)
+  DOCKER_HOST          the socket of docker-daemon:, as unix:///PATH
+  http_proxy, https_proxy, all_proxy, no_proxy
+                       the proxy for registries
+  TMPDIR               where compressed archives are decompressed
+  NO_COLOR             no colours";
+
+/// The help behind a command: what its arguments are, then examples, one a line.
+pub(crate) fn with_examples(texts: &[&str], examples: &str) -> String {
+    let mut help = texts.join("\n\n");
+    if !help.is_empty() {
+        help.push_str("\n\n");
+    }
+    help.push_str("Examples:\n");
+    for line in examples.lines() {
+        help.push_str("  ");
+        help.push_str(line);
+        help.push('\n');
+    }
+    help
+}
+
+/// What people type who come from other tools, and what to type instead.
+pub(crate) fn other_verb(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "extract" | "unpack" | "untar" => {
+            "`lithify build IMAGE -f dir -o DIR` unpacks an image, `lithify cat IMAGE PATH` prints one file of it"
+        }
+        "save" => {
+            "`lithify copy IMAGE docker-archive:FILE:NAME:TAG` writes what `docker load` takes"
+        }
+        "load" => {
+            "`lithify copy docker-archive:FILE store:NAME:TAG` keeps it in the store; an archive can also be built or listed as it is"
+        }
+        "export" => {
+            "`lithify build IMAGE -f tar -o FILE.tar` writes the merged filesystem as one tar"
+        }
+        "import" => {
+            "`lithify build tar:FILE -o OUT` makes a filesystem of a tar; `lithify copy oci-archive:FILE store:NAME:TAG` keeps an image"
+        }
+        "convert" | "mkfs" | "make" | "create" => {
+            "`lithify build IMAGE -o OUT.erofs` makes a filesystem of an image, `-f` says which kind"
+        }
+        "diff" | "compare" => {
+            "list both and compare: diff <(lithify ls -alR A) <(lithify ls -alR B)"
+        }
+        "list-tags" | "tags" | "search" | "catalog" => {
+            "lithify lists no tags of registries (`skopeo list-tags docker://NAME` does); `lithify images` lists the store"
+        }
+        "run" | "exec" | "chroot" => {
+            "lithify runs nothing: `lithify mount IMAGE DIR` gives a runtime, or chroot, its root directory"
+        }
+        "rmi" | "remove" | "delete" | "untag" => {
+            "`lithify rm NAME` forgets an image of the store, `lithify gc` frees its space"
+        }
+        "prune" | "clean" | "cleanup" => "`lithify gc` removes from the store what no image needs",
+        "history" | "info" | "show" | "manifest" | "config" | "layers" => {
+            "`lithify inspect IMAGE` shows manifest, configuration and layers"
+        }
+        "image" | "list" => {
+            "`lithify images` lists the store, `lithify ls IMAGE` the files of an image"
+        }
+        "unmount" => "it is spelled `lithify umount DIR`",
+        "cp" | "sync" => {
+            "`lithify copy SOURCE DEST` copies images, `lithify cat IMAGE PATH` prints a file of one"
+        }
+        "check" | "validate" => {
+            "`lithify verify IMAGE` checks an image or artifact, `lithify fsck` the store"
+        }
+        "du" | "usage" => "`lithify df` shows what takes the space of the store",
+        "fetch" | "download" => "`lithify pull NAME` brings an image into the store",
+        "upload" | "publish" => "`lithify push IMAGE DEST` sends an image to a registry",
+        "version" => "it is spelled `lithify --version`",
+        _ => return None,
+    })
+}

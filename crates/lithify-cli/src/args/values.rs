@@ -1,0 +1,87 @@
+//! Values of options: read, and offered by completions.
+
+use std::ffi::OsStr;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+/// One of a few words, which the library reads.
+pub(super) fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|text| text.parse::<T>())
+}
+
+/// A compression, with or without a level.
+#[derive(Clone, Debug)]
+pub(super) struct CompressionParser;
+
+impl TypedValueParser for CompressionParser {
+    type Value = lithify::Compression;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let parse = |text: &str| text.parse::<lithify::Compression>();
+        TypedValueParser::parse_ref(&parse, command, argument, value)
+    }
+
+    /// What completions offer; a level may follow.
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let words = ["none", "lz4", "zstd", "gzip", "xz"];
+        Some(Box::new(words.into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// A limit such as `tar_bytes=128G`.
+pub(super) fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    Ok((name.to_owned(), size(value)?))
+}
+
+/// A byte count such as `64M`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        other => {
+            return Err(format!(
+                "unknown size suffix `{other}`: expected K, M, G or T"
+            ));
+        }
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size such as 64M"))?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("`{text}` is more bytes than 64 bits can count"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_suffixes() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("4k"), Ok(4096));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        assert!(size("17000000T").is_err());
+        assert!(size("1x").is_err());
+        assert!(size("M").is_err());
+        assert!(size("-1").is_err());
+    }
+}

@@ -1,0 +1,381 @@
+//! Paths where names of images are expected: told apart from names, and looked at for what to write instead.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::Limits;
+use crate::archive::Archive;
+
+/// Ends of names of files, which no image should have. An image that does is named with `docker://` or `store:`.
+const FILE_ENDS: [&str; 33] = [
+    ".tar",
+    ".tgz",
+    ".tzst",
+    ".tbz2",
+    ".txz",
+    ".gz",
+    ".zst",
+    ".xz",
+    ".bz2",
+    ".lz4",
+    ".zip",
+    ".oci",
+    ".erofs",
+    ".squashfs",
+    ".sqfs",
+    ".sqsh",
+    ".img",
+    ".raw",
+    ".iso",
+    ".vmdk",
+    ".vhd",
+    ".vhdx",
+    ".qcow2",
+    ".gpt",
+    ".ext2",
+    ".ext3",
+    ".ext4",
+    ".btrfs",
+    ".xfs",
+    ".json",
+    ".cpio",
+    ".wim",
+    ".dmverity",
+];
+/// Bytes a compressed archive may have, decompressed, to be looked into: a message is not worth more.
+const LOOK_BYTES: u64 = 64 << 20;
+/// Entries an archive may have to be looked through.
+const LOOK_ENTRIES: usize = 100_000;
+
+/// The thing at a path, by a short look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathKind {
+    /// Nothing, or nothing that can be looked at.
+    Missing,
+    /// An OCI image layout.
+    Layout,
+    /// A tar of an OCI image layout.
+    OciArchive,
+    /// What `docker save` writes.
+    DockerArchive,
+    /// Any other tar.
+    Tar,
+    /// Something compressed, too large to be looked into here.
+    Compressed,
+    /// The directory of a layered build, with its `image.json`.
+    Layers,
+    /// Any other directory.
+    Directory,
+    /// An EROFS image.
+    Erofs,
+    /// A squashfs image.
+    Squashfs,
+    /// A VMDK descriptor.
+    Vmdk,
+    /// A disk with a partition table (GPT).
+    Gpt,
+    /// Text.
+    Text,
+    /// Something else.
+    Other,
+}
+
+impl PathKind {
+    /// Looks at what is there, links followed. Nothing but regular files and block devices is opened, so that no pipe is
+    /// waited for. What it says holds for the moment: it chooses words, or how to open something that is checked then.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let Ok(metadata) = std::fs::metadata(path) else {
+            return Self::Missing;
+        };
+        if metadata.is_dir() {
+            return match () {
+                () if path.join("oci-layout").is_file() => Self::Layout,
+                () if path.join("image.json").is_file() => Self::Layers,
+                () => Self::Directory,
+            };
+        }
+        if !metadata.is_file() && !is_block_device(&metadata) {
+            return Self::Other;
+        }
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
+        if read.is_err() {
+            return Self::Missing;
+        }
+        let at = |offset: usize, magic: &[u8]| {
+            head.get(offset..)
+                .is_some_and(|rest| rest.starts_with(magic))
+        };
+        match () {
+            () if at(1024, &[0xe2, 0xe1, 0xf5, 0xe0]) => Self::Erofs,
+            () if at(0, b"hsqs") => Self::Squashfs,
+            () if at(0, b"# Disk DescriptorFile") => Self::Vmdk,
+            () if at(512, b"EFI PART") => Self::Gpt,
+            () if is_text(&head) => Self::Text,
+            () => archive(path, &head, metadata.len()),
+        }
+    }
+
+    /// Whether it holds images, one or more, each with a name.
+    fn holds_images(self) -> bool {
+        matches!(self, Self::Layout | Self::OciArchive | Self::DockerArchive)
+    }
+
+    /// Whether `ls`, `verify` and `mount` take it as it is.
+    #[must_use]
+    pub fn is_artifact(self) -> bool {
+        matches!(
+            self,
+            Self::Layers | Self::Erofs | Self::Squashfs | Self::Vmdk | Self::Gpt
+        )
+    }
+}
+
+/// Whether a file that begins so is text; where it is cut does not matter.
+fn is_text(head: &[u8]) -> bool {
+    let is_text = match std::str::from_utf8(head) {
+        Ok(_) => true,
+        Err(e) => e.error_len().is_none(),
+    };
+    is_text && !head.is_empty() && !head.contains(&0)
+}
+
+#[cfg(unix)]
+fn is_block_device(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    metadata.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_block_device(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// Tells archives apart by the names in them.
+fn archive(path: &Path, head: &[u8], len: u64) -> PathKind {
+    let compressed = head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    // Such a file is decompressed to be looked into.
+    if compressed && len > LOOK_BYTES {
+        return PathKind::Compressed;
+    }
+    let limits = Limits {
+        spool_bytes: LOOK_BYTES,
+        archive_entries: LOOK_ENTRIES,
+        ..Limits::default()
+    };
+    match Archive::open(path, &limits) {
+        Ok(found) if found.contains("oci-layout") || found.contains("index.json") => {
+            PathKind::OciArchive
+        }
+        Ok(found) if found.contains("manifest.json") => PathKind::DockerArchive,
+        Ok(found) if !found.is_empty() => PathKind::Tar,
+        Ok(_) => PathKind::Other,
+        Err(_) if compressed => PathKind::Compressed,
+        // The mark of every tar since 1988: whoever reads it says what else is wrong with it.
+        Err(_) if head.get(257..262) == Some(b"ustar") => PathKind::Tar,
+        Err(_) => PathKind::Other,
+    }
+}
+
+/// Whether a text without a transport can only be meant as a path: it begins like one, ends like the name of a file, also
+/// with a tag or digest behind that, or with a slash.
+pub(super) fn looks_like_path(text: &[u8]) -> bool {
+    let begins = text
+        .first()
+        .is_some_and(|first| matches!(first, b'.' | b'/' | b'~'));
+    begins || text.ends_with(b"/") || ends_like_file(text) || {
+        let name = without_selector(text);
+        name.len() < text.len() && ends_like_file(name)
+    }
+}
+
+fn ends_like_file(text: &[u8]) -> bool {
+    FILE_ENDS.iter().any(|end| {
+        text.len()
+            .checked_sub(end.len())
+            .is_some_and(|at| at > 0 && text[at..].eq_ignore_ascii_case(end.as_bytes()))
+    })
+}
+
+/// The text before `@DIGEST` or `:TAG`.
+fn without_selector(text: &[u8]) -> &[u8] {
+    let last = |byte| text.iter().rposition(|&b| b == byte);
+    match (last(b'@'), last(b':')) {
+        (Some(at), _) => &text[..at],
+        (None, Some(colon)) if !text[colon..].contains(&b'/') => &text[..colon],
+        _ => text,
+    }
+}
+
+/// The thing a text names that is a path, or a path with a tag or digest behind it.
+pub(super) fn kind_at(text: &OsStr) -> PathKind {
+    match PathKind::of(Path::new(text)) {
+        PathKind::Missing => path_of(text).map_or(PathKind::Missing, PathKind::of),
+        kind => kind,
+    }
+}
+
+/// The thing before the colon in a text such as `DIR:TAG`, if images are to be found in it.
+pub(super) fn place_of_images(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<PathKind> {
+    let kind = PathKind::of(path_of(text).filter(|path| exists(path))?);
+    kind.holds_images().then_some(kind)
+}
+
+/// The path before a tag or digest.
+fn path_of(text: &OsStr) -> Option<&Path> {
+    let text = text.to_str()?;
+    let path = without_selector(text.as_bytes());
+    (path.len() < text.len()).then(|| Path::new(&text[..path.len()]))
+}
+
+/// Says what a path is and what to write instead.
+pub(super) struct Advice<'a> {
+    text: &'a str,
+    kind: PathKind,
+    /// Whether an image could have that name.
+    is_name: bool,
+}
+
+impl<'a> Advice<'a> {
+    pub(super) fn new(text: &'a str, kind: PathKind, is_name: bool) -> Self {
+        Self {
+            text,
+            kind,
+            is_name,
+        }
+    }
+
+    /// Whether it may have been meant as a tar, or an archive of an image.
+    fn ends_like_archive(&self) -> bool {
+        let name = without_selector(self.text.as_bytes()).to_ascii_lowercase();
+        [".tar", ".tgz", ".gz", ".zst", ".tzst", ".oci"]
+            .iter()
+            .any(|end| name.ends_with(end.as_bytes()))
+    }
+}
+
+impl fmt::Display for Advice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            text,
+            kind,
+            is_name,
+        } = self;
+        let text = text.escape_debug();
+        write!(f, "`{text}` is a path, not the name of an image: ")?;
+        match kind {
+            PathKind::Missing => match self.text {
+                _ if self.ends_like_archive() => write!(
+                    f,
+                    "nothing is there; with its transport it is oci-archive:{text}, docker-archive:{text} or tar:{text}"
+                ),
+                name if ends_like_file(without_selector(name.as_bytes())) => {
+                    f.write_str("nothing is there")
+                }
+                _ => write!(
+                    f,
+                    "nothing is there; with its transport it is oci:{text} or rootfs:{text}"
+                ),
+            },
+            PathKind::Layout => write!(f, "an OCI image layout, write oci:{text}"),
+            PathKind::OciArchive => write!(f, "an OCI archive, write oci-archive:{text}"),
+            PathKind::DockerArchive => {
+                write!(
+                    f,
+                    "an archive as `docker save` writes it, write docker-archive:{text}"
+                )
+            }
+            PathKind::Tar => write!(f, "a tar; if it is of a root filesystem, write tar:{text}"),
+            PathKind::Compressed => write!(
+                f,
+                "a compressed file; write tar:{text} for a root filesystem, oci-archive:{text} or docker-archive:{text} for an image"
+            ),
+            PathKind::Directory => write!(
+                f,
+                "a directory; if it is a root filesystem, write rootfs:{text}"
+            ),
+            PathKind::Layers => write!(f, "the directory of a layered build{TAKEN}"),
+            PathKind::Erofs => write!(f, "an EROFS image{TAKEN}"),
+            PathKind::Squashfs => write!(f, "a squashfs image{TAKEN}"),
+            PathKind::Vmdk | PathKind::Gpt => write!(f, "a disk{TAKEN}"),
+            PathKind::Text | PathKind::Other => {
+                f.write_str("a file that is no image lithify knows")
+            }
+        }?;
+        if *is_name {
+            write!(
+                f,
+                "; an image of that name is docker://{text}, or store:{text} in the store"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What is left to say of an artifact.
+const TAKEN: &str = ", made from an image: `ls`, `cat`, `inspect`, `verify` and `mount` take it as it is, others want an image";
+
+/// The transports before a colon that are understood.
+pub(super) const TRANSPORTS: [&str; 8] = [
+    "docker://",
+    "docker-daemon:",
+    "store:",
+    "rootfs:",
+    "tar:",
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_by_how_they_begin_and_end() {
+        for path in [
+            "./x",
+            "../x",
+            ".",
+            "/x",
+            "~/x",
+            "x/",
+            "x.tar",
+            "a/b.TAR.GZ",
+            "x.tgz",
+            "x.tar.zst",
+            "x.erofs",
+            "x.squashfs",
+            "x.sqfs",
+            "x.img",
+            "x.raw",
+            "x.vmdk",
+            "x.json",
+            "x.oci",
+            "x.tar:v1",
+            "x.oci:a.b",
+            "x.tar@sha256:00",
+        ] {
+            assert!(looks_like_path(path.as_bytes()), "{path}");
+        }
+        for name in [
+            "x",
+            "alpine:3.20",
+            "docker.io/library/x:1",
+            "localhost:5000/x",
+            "a.tar:5000/x",
+            "img",
+            "tar",
+            "a/raw",
+            "x.io/a",
+            "x:1.2",
+        ] {
+            assert!(!looks_like_path(name.as_bytes()), "{name}");
+        }
+    }
+}

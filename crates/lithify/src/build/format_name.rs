@@ -1,0 +1,260 @@
+//! Formats, as the name of an output says them.
+
+use std::path::Path;
+
+use super::Format;
+use crate::name::shown_path;
+
+/// Why a name and a format do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatNameError {
+    /// The name says one format, and another was asked for.
+    #[error("`{name}` is the name of {says}, and will not be one: -f {format} was asked for")]
+    Contradiction {
+        /// The name.
+        name: String,
+        /// What such names are given to.
+        says: &'static str,
+        /// The format asked for.
+        format: &'static str,
+    },
+    /// The name says something lithify does not make so.
+    #[error("`{name}` is the name of {says}, which is not made so: {instead}")]
+    Other {
+        /// The name.
+        name: String,
+        /// What such names are given to.
+        says: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// The name of a directory, for a format of one file.
+    #[error("`{name}` is the name of a directory, and {format} is one file")]
+    File {
+        /// The name.
+        name: String,
+        /// The format asked for.
+        format: &'static str,
+    },
+    /// The name of a directory, without saying which of several formats.
+    #[error(
+        "`{name}` is to be a directory: say with -f whether dir, erofs-layers or squashfs-layers"
+    )]
+    Directory {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What a name ends with, and what it is then the name of.
+enum Ending {
+    Format(Format, &'static str),
+    Other(&'static str, &'static str),
+}
+
+/// Endings that say something. `.img`, `.raw` and whatever else is not here may be any filesystem.
+const ENDINGS: [(&str, Ending); 24] = [
+    (".erofs", Ending::Format(Format::Erofs, "an EROFS image")),
+    (
+        ".squashfs",
+        Ending::Format(Format::Squashfs, "a squashfs image"),
+    ),
+    (
+        ".sqfs",
+        Ending::Format(Format::Squashfs, "a squashfs image"),
+    ),
+    (
+        ".sqsh",
+        Ending::Format(Format::Squashfs, "a squashfs image"),
+    ),
+    (".tar", Ending::Format(Format::Tar, "a tar")),
+    (".gz", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".tgz", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".zst", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".tzst", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".xz", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".txz", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".bz2", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".tbz2", Ending::Other(COMPRESSED, PLAIN_TAR)),
+    (".vmdk", Ending::Other(DISK, DISKS)),
+    (".gpt", Ending::Other(DISK, DISKS)),
+    (".qcow2", Ending::Other(DISK, DISKS)),
+    (".vhd", Ending::Other(DISK, DISKS)),
+    (".vhdx", Ending::Other(DISK, DISKS)),
+    (".ext4", Ending::Other("an ext4 image", FILESYSTEMS)),
+    (".iso", Ending::Other("an ISO image", FILESYSTEMS)),
+    (".cpio", Ending::Other("a cpio archive", FILESYSTEMS)),
+    (".zip", Ending::Other("a zip archive", FILESYSTEMS)),
+    (".wim", Ending::Other("a WIM archive", FILESYSTEMS)),
+    (
+        ".oci",
+        Ending::Other(
+            "an OCI archive",
+            "lithify copy IMAGE oci-archive:FILE:TAG writes one",
+        ),
+    ),
+];
+const COMPRESSED: &str = "a compressed file";
+const PLAIN_TAR: &str = "tars are written plain, -o - gives one to a program that compresses";
+const DISK: &str = "a virtual disk";
+const DISKS: &str = "-f erofs-layers makes disk.vmdk, disk.raw and disk.gpt in a directory, see --disk; an image named x.img or x.raw is a disk without partitions";
+const FILESYSTEMS: &str = "formats are erofs, squashfs and tar";
+
+impl Format {
+    /// The format the name of an output says, else the default. `-`, standard output, is a tar.
+    ///
+    /// # Errors
+    /// [`FormatNameError`] for a name that says something else.
+    pub fn of_name(name: &Path) -> Result<Self, FormatNameError> {
+        let bytes = name.as_os_str().as_encoded_bytes();
+        if bytes == b"-" {
+            return Ok(Self::Tar);
+        }
+        if bytes.ends_with(b"/") {
+            return Err(FormatNameError::Directory {
+                name: shown_path(name),
+            });
+        }
+        match ending(name) {
+            None => Ok(Self::default()),
+            Some(Ending::Format(named, _)) => Ok(*named),
+            Some(Ending::Other(says, instead)) => Err(FormatNameError::Other {
+                name: shown_path(name),
+                says,
+                instead,
+            }),
+        }
+    }
+
+    /// Whether an output of this format can have the name without misleading whoever reads it.
+    ///
+    /// # Errors
+    /// [`FormatNameError`]. Only [`FormatNameError::File`] says that it cannot have it at all.
+    pub fn check_name(self, name: &Path) -> Result<(), FormatNameError> {
+        let bytes = name.as_os_str().as_encoded_bytes();
+        if bytes == b"-" {
+            return Ok(());
+        }
+        if bytes.ends_with(b"/") {
+            return match self.is_directory() {
+                true => Ok(()),
+                false => Err(FormatNameError::File {
+                    name: shown_path(name),
+                    format: self.name(),
+                }),
+            };
+        }
+        match ending(name) {
+            None => Ok(()),
+            Some(Ending::Format(named, _)) if self.filesystem() == Some(*named) => Ok(()),
+            Some(Ending::Format(_, says) | Ending::Other(says, _)) => {
+                Err(FormatNameError::Contradiction {
+                    name: shown_path(name),
+                    says,
+                    format: self.name(),
+                })
+            }
+        }
+    }
+
+    /// Whether it is a directory.
+    const fn is_directory(self) -> bool {
+        matches!(
+            self,
+            Self::ErofsLayers | Self::SquashfsLayers | Self::ContainerdCache | Self::Directory
+        )
+    }
+
+    /// The format of one file whose names it may have: its own, or that of the files it is a directory of.
+    const fn filesystem(self) -> Option<Self> {
+        match self {
+            Self::Erofs | Self::ErofsLayers | Self::ContainerdCache => Some(Self::Erofs),
+            Self::Squashfs | Self::SquashfsLayers => Some(Self::Squashfs),
+            Self::Tar => Some(Self::Tar),
+            Self::Directory => None,
+        }
+    }
+}
+
+/// What the name of an output ends with.
+fn ending(name: &Path) -> Option<&'static Ending> {
+    let file = name.file_name().unwrap_or_default().as_encoded_bytes();
+    let found = ENDINGS.iter().find(|(end, _)| {
+        file.len()
+            .checked_sub(end.len())
+            .is_some_and(|at| at > 0 && file[at..].eq_ignore_ascii_case(end.as_bytes()))
+    });
+    found.map(|(_, ending)| ending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_its_format() {
+        let of = |name: &str| Format::of_name(Path::new(name)).ok();
+        for (name, format) in [
+            ("x.erofs", Format::Erofs),
+            ("x.squashfs", Format::Squashfs),
+            ("a.b/x.SQFS", Format::Squashfs),
+            ("x.sqsh", Format::Squashfs),
+            ("x.tar", Format::Tar),
+            ("-", Format::Tar),
+            ("x", Format::Erofs),
+            ("x.img", Format::Erofs),
+            ("x.raw", Format::Erofs),
+            ("x.tar/y", Format::Erofs),
+            // A name, not an ending.
+            (".tar", Format::Erofs),
+        ] {
+            assert_eq!(of(name), Some(format), "{name}");
+        }
+        for name in [
+            "x.tar.gz",
+            "x.tgz",
+            "x.tar.zst",
+            "x.vmdk",
+            "x.qcow2",
+            "x.ext4",
+            "x.oci",
+            "x/",
+        ] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_contradicts_the_format_is_told() {
+        use Format::*;
+        let all = [
+            Erofs,
+            Squashfs,
+            ErofsLayers,
+            SquashfsLayers,
+            ContainerdCache,
+            Directory,
+            Tar,
+        ];
+        for (name, right) in [
+            ("x", &all[..]),
+            ("x.img", &all),
+            ("-", &all),
+            ("x.erofs", &[Erofs, ErofsLayers, ContainerdCache]),
+            ("x.squashfs", &[Squashfs, SquashfsLayers]),
+            ("x.tar", &[Tar]),
+            ("x.tar.gz", &[]),
+            ("x.vmdk", &[]),
+            (
+                "x/",
+                &[ErofsLayers, SquashfsLayers, ContainerdCache, Directory],
+            ),
+        ] {
+            for format in all {
+                let fits = format.check_name(Path::new(name)).is_ok();
+                assert_eq!(fits, right.contains(&format), "{name} {}", format.name());
+            }
+        }
+    }
+}

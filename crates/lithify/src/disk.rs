@@ -1,0 +1,197 @@
+//! Disks for virtual machines as they are: the images on them, wherever they lie.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lithify_disk::ReadAt;
+use lithify_disk::gpt::Table;
+use lithify_disk::vmdk::{Descriptor, PathRule};
+
+use crate::Error;
+
+/// Longest VMDK descriptor read, in bytes; the parser's own limit is lower.
+const DESCRIPTOR_MAX: u64 = 64 << 20;
+
+/// Stretches of files, one behind the other.
+#[derive(Debug)]
+pub(crate) struct Extents {
+    extents: Vec<Extent>,
+    size: u64,
+}
+
+#[derive(Debug)]
+struct Extent {
+    /// Where it starts in the whole.
+    start: u64,
+    file: File,
+    /// Where it starts in the file.
+    offset: u64,
+    /// The length; `None` is up to the end of the file, of the only extent.
+    length: Option<u64>,
+}
+
+impl From<File> for Extents {
+    fn from(file: File) -> Self {
+        Self {
+            extents: vec![Extent {
+                start: 0,
+                file,
+                offset: 0,
+                length: None,
+            }],
+            size: 0,
+        }
+    }
+}
+
+impl Extents {
+    fn new(pieces: impl IntoIterator<Item = (File, u64, u64)>) -> Self {
+        let mut whole = Self {
+            extents: Vec::new(),
+            size: 0,
+        };
+        for (file, offset, length) in pieces {
+            whole.extents.push(Extent {
+                start: whole.size,
+                file,
+                offset,
+                length: Some(length),
+            });
+            whole.size += length;
+        }
+        whole
+    }
+}
+
+impl ReadAt for Extents {
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        if let [
+            Extent {
+                file, length: None, ..
+            },
+        ] = &self.extents[..]
+        {
+            return ReadAt::read_exact_at(file, buffer, offset);
+        }
+        while !buffer.is_empty() {
+            let behind = self.extents.partition_point(|e| e.start <= offset);
+            let found = behind.checked_sub(1).map(|at| &self.extents[at]);
+            let Some((extent, inside, left)) = found.and_then(|extent| {
+                let inside = offset - extent.start;
+                let left = extent
+                    .length?
+                    .checked_sub(inside)
+                    .filter(|&left| left > 0)?;
+                Some((extent, inside, left))
+            }) else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            let n = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            let (now, later) = buffer.split_at_mut(n);
+            ReadAt::read_exact_at(&extent.file, now, extent.offset + inside)?;
+            (buffer, offset) = (later, offset + n as u64);
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        match &self.extents[..] {
+            [
+                Extent {
+                    file, length: None, ..
+                },
+            ] => ReadAt::size(file),
+            _ => Ok(self.size),
+        }
+    }
+}
+
+/// An image on a disk: a stretch of a file.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// The disk of a layered build.
+#[derive(Debug)]
+pub(crate) struct OpenedDisk {
+    /// Where the images are: the merged one, then the layers, bottom first.
+    pub(crate) places: Vec<Place>,
+    pub(crate) image: lithify_erofs::Image<Extents>,
+}
+
+/// Opens what a VMDK descriptor lists: files below its directory, the whole of each.
+pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
+    let text = read_descriptor(path, file)?;
+    let descriptor =
+        Descriptor::parse(&text, PathRule::Below).map_err(|source| Error::VmdkText {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        })?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    descriptor
+        .check(|name| std::fs::metadata(directory.join(name)).map(|m| m.len()))
+        .map_err(|source| Error::VmdkFiles {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        })?;
+    let places: Vec<Place> = descriptor
+        .runs()
+        .into_iter()
+        .map(|run| Place {
+            path: directory.join(run.path),
+            offset: run.offset,
+            length: run.length,
+        })
+        .collect();
+    // One behind the other, which is where the merged image looks for them.
+    let extents = Extents::new(open_places(&places)?);
+    let image = lithify_erofs::Image::open(extents).map_err(|e| Error::from(e).in_file(path))?;
+    Ok(OpenedDisk { places, image })
+}
+
+/// Opens the images in the partitions of a disk.
+pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
+    let table = Table::read(file).map_err(|source| Error::Gpt {
+        path: path.to_path_buf(),
+        source: Box::new(source),
+    })?;
+    let places: Vec<Place> = table
+        .partitions
+        .iter()
+        .map(|partition| Place {
+            path: path.to_path_buf(),
+            offset: partition.offset,
+            length: partition.length,
+        })
+        .collect();
+    let mut images = open_places(&places)?.into_iter().map(|p| Extents::new([p]));
+    let first = images.next().ok_or_else(|| Error::EmptyDisk {
+        path: path.to_path_buf(),
+    })?;
+    let image = lithify_erofs::Image::open_with_devices(first, images.collect())
+        .map_err(|e| Error::from(e).in_file(path))?;
+    Ok(OpenedDisk { places, image })
+}
+
+fn open_places(places: &[Place]) -> Result<Vec<(File, u64, u64)>, Error> {
+    let open = |place: &Place| {
+        let file = File::open(&place.path).map_err(|e| Error::input(&place.path, e))?;
+        Ok((file, place.offset, place.length))
+    };
+    places.iter().map(open).collect()
+}
+
+fn read_descriptor(path: &Path, file: &File) -> Result<Vec<u8>, Error> {
+    use std::io::Read as _;
+    let mut text = Vec::new();
+    file.take(DESCRIPTOR_MAX)
+        .read_to_end(&mut text)
+        .map_err(|e| Error::input(path, e))?;
+    Ok(text)
+}
