@@ -99,6 +99,8 @@ pub enum BlobName {
     Config(Box<Digest>),
     /// A layer of an image.
     Layer(Box<Digest>),
+    /// What has a tag.
+    Tag(String),
     /// A path that an archive's own `manifest.json` names.
     Path(String),
 }
@@ -111,6 +113,7 @@ impl fmt::Display for BlobName {
             Self::Manifest(digest) => write!(f, "manifest {digest}"),
             Self::Config(digest) => write!(f, "config {digest}"),
             Self::Layer(digest) => write!(f, "layer {digest}"),
+            Self::Tag(tag) => write!(f, "tag {}", tag.escape_debug()),
             Self::Path(path) => write!(f, "`{}`", path.escape_debug()),
         }
     }

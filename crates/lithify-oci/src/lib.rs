@@ -40,7 +40,7 @@ pub use blob::Blob;
 pub use error::Error;
 pub use image::{
     Content, Image, LayerDescriptor, LayerKind, Listed, ListedPlatform, Located, OpenOptions, list,
-    locate, locate_until, open, referrers_among,
+    locate, locate_until, open, referrers_among, signature_tags,
 };
 pub use limits::Limits;
 pub use platform::Platform;

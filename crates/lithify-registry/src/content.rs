@@ -169,6 +169,15 @@ impl Content for RepositoryContent {
         true
     }
 
+    fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, blob::Error> {
+        let name = ManifestName::Tag(tag.to_owned());
+        let found = self
+            .repository
+            .manifest(&name, self.limits.manifest_bytes)
+            .map_err(|e| failed(BlobName::Tag(tag.to_owned()), e))?;
+        Ok(found.map(|found| found.descriptor))
+    }
+
     fn distrust(&self) -> bool {
         self.repository.distrust()
     }

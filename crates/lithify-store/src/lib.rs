@@ -95,7 +95,9 @@ pub use images::{ImageRecord, Images, StoredImage, Target};
 pub use key::{EntryId, Input, InputKind, Key, KeyError};
 pub use lock::{KeyLock, OnWait, Waiting};
 pub use lookup::{Damage, Defect, Lookup};
-pub use names::{INDEX_ANNOTATION, IndexError, NAME_ANNOTATION, SUBJECT_ANNOTATION, Tagged};
+pub use names::{
+    INDEX_ANNOTATION, IndexError, NAME_ANNOTATION, SUBJECT_ANNOTATION, TAG_ANNOTATION, Tagged,
+};
 pub use pending::{Origin, Pending};
 pub use reach::DocumentError;
 pub use record::{EntryRecord, FileRecord};

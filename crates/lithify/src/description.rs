@@ -216,6 +216,9 @@ pub struct ReferrerDescription {
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
+    /// The tag it was found by: `sha256-HEX.sig`, `.att` or `.sbom` of cosign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// What else is said about it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,

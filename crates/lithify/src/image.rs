@@ -391,9 +391,33 @@ impl Image {
             media_type: d.media_type,
             size: d.size,
             artifact_type: d.artifact_type,
+            tag: None,
             annotations: d.annotations,
         });
-        Ok(described.collect())
+        let mut described: Vec<_> = described.collect();
+        for tag in lithify_oci::signature_tags(digest) {
+            let found = content.tagged(&tag).map_err(|e| Error::Open {
+                name: self.name.clone(),
+                source: Box::new(e.into()),
+            })?;
+            let Some(found) = found else {
+                continue;
+            };
+            let found_digest = found.digest.to_string();
+            let listed = described.iter_mut().find(|d| d.digest == found_digest);
+            if let Some(listed) = listed.filter(|d| d.tag.is_none()) {
+                listed.tag = Some(tag);
+            } else {
+                described.push(ReferrerDescription {
+                    digest: found_digest,
+                    media_type: found.media_type,
+                    size: found.size,
+                    tag: Some(tag),
+                    ..ReferrerDescription::default()
+                });
+            }
+        }
+        Ok(described)
     }
 
     /// The image as data.

@@ -94,8 +94,10 @@ fn text(image: &Description) -> String {
     if let Some(referrers) = &image.referrers {
         lines.push(format!("referrers: {}", referrers.len()));
         for referrer in referrers {
-            let kind = referrer.artifact_type.as_deref().unwrap_or("");
-            lines.push(format!("  {} {}", referrer.digest, Printable(kind)));
+            let kinds = [&referrer.artifact_type, &referrer.tag];
+            let kinds: Vec<_> = kinds.into_iter().flatten().map(String::as_str).collect();
+            let kinds = kinds.join(" ");
+            lines.push(format!("  {} {}", referrer.digest, Printable(&kinds)));
         }
     }
     lines.push(String::new());

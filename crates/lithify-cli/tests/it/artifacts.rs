@@ -404,3 +404,164 @@ fn native_layers_of_a_registry_are_used_unasked() {
         assert!(artifacts.iter().any(|a| is_as_is(&a)), "{built:#}");
     }
 }
+
+/// Puts under a tag what cosign would say of a manifest.
+fn sign(registry: &Faulty, subject: &str, kind: &str) -> String {
+    put_signature(registry, subject, kind, &format!("{kind} of {subject}"))
+}
+
+/// Puts another signature in the place of the first.
+fn sign_again(registry: &Faulty, subject: &str) -> String {
+    put_signature(registry, subject, "sig", "another signature")
+}
+
+fn put_signature(registry: &Faulty, subject: &str, kind: &str, payload: &str) -> String {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let config = registry.add_blob("team/app", format!("{{\"{kind}\":\"{subject}\"}}"));
+    let layer = registry.add_blob("team/app", payload.to_owned());
+    let config_size = registry.blob("team/app", &config).unwrap().len();
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","size":{config_size},"digest":"{config}"}},"layers":[{{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","size":{},"digest":"{layer}"}}]}}"#,
+        payload.len(),
+    );
+    let tag = format!("{}.{kind}", subject.replace(':', "-"));
+    registry.add_manifest("team/app", Some(&tag), MANIFEST, manifest)
+}
+
+#[test]
+fn signatures_under_tags_are_not_left_behind() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let store = dir.join("store");
+    let registry = Faulty::start();
+    let source = format!("docker://{}/team/app:v1", registry.address());
+    let pushed = json(&store, &["push", &sample(dir), &source]);
+    let manifest = pushed["digest"].as_str().unwrap().to_owned();
+    // An index over it, as for several platforms.
+    let (media_type, bytes) = registry.manifest("team/app", &manifest).unwrap();
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":"{media_type}","size":{},"digest":"{manifest}","platform":{{"os":"linux","architecture":"{}"}}}}]}}"#,
+        bytes.len(),
+        match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            _ => "arm64",
+        },
+    );
+    let index = registry.add_manifest(
+        "team/app",
+        Some("v1"),
+        "application/vnd.oci.image.index.v1+json",
+        index,
+    );
+    let signed = [
+        (
+            format!("{}.sig", index.replace(':', "-")),
+            sign(&registry, &index, "sig"),
+        ),
+        (
+            format!("{}.sig", manifest.replace(':', "-")),
+            sign(&registry, &manifest, "sig"),
+        ),
+        (
+            format!("{}.att", manifest.replace(':', "-")),
+            sign(&registry, &manifest, "att"),
+        ),
+        (
+            format!("{}.sbom", manifest.replace(':', "-")),
+            sign(&registry, &manifest, "sbom"),
+        ),
+    ];
+    let of_manifest = |name: &str, what: &str| {
+        let shown = json(&store, &["inspect", "--referrers", name]);
+        let referrers = shown["referrers"].as_array().unwrap();
+        let found: Vec<_> = referrers
+            .iter()
+            .map(|r| {
+                (
+                    r["tag"].as_str().unwrap().to_owned(),
+                    r["digest"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        assert_eq!(found, signed[1..], "{what}");
+    };
+    of_manifest(&source, "registry");
+    let text = run::text(lithify_at(&store).args(["inspect", "--referrers", &source]));
+    assert!(text.contains(&signed[1].0), "{text}");
+
+    let layout = format!("oci:{}:v1", dir.join("layout").display());
+    let archive = format!("oci-archive:{}:v1", dir.join("archive").display());
+    let other = Faulty::start();
+    let target = format!("docker://{}/mirror/app:v1", other.address());
+    let mut from = source.clone();
+    for to in [&layout, &archive, &target] {
+        let copied = json(
+            &store,
+            &["copy", "--all-platforms", "--referrers", &from, to],
+        );
+        let mut named: Vec<_> = copied["referrers"].as_array().unwrap().iter().collect();
+        let mut all: Vec<_> = signed
+            .iter()
+            .map(|(_, digest)| Value::String(digest.clone()))
+            .collect();
+        named.sort_by_key(|v| v.as_str());
+        all.sort_by_key(|v| v.as_str().map(str::to_owned));
+        assert_eq!(named, all.iter().collect::<Vec<_>>(), "{to}");
+        of_manifest(to, to);
+        from.clone_from(to);
+    }
+    for (tag, digest) in &signed {
+        assert!(other.tags("mirror/app").contains(tag), "{tag}");
+        let (_, bytes) = other.manifest("mirror/app", tag).unwrap();
+        assert_eq!(lithify_testkit::digest(&bytes), *digest);
+    }
+
+    // Through the store too.
+    let bare = source.trim_start_matches("docker://");
+    json(&store, &["pull", "--all-platforms", "--referrers", bare]);
+    of_manifest(bare, "store");
+    let again = Faulty::start();
+    let target = format!("docker://{}/team/app:v1", again.address());
+    json(
+        &store,
+        &["copy", "--all-platforms", "--referrers", bare, &target],
+    );
+    for (tag, _) in &signed {
+        assert!(again.tags("team/app").contains(tag), "{tag}");
+    }
+    assert_undamaged(&store);
+    // They go with the image, and are not images themselves.
+    let kept = |digest: &str| {
+        let hex = digest.trim_start_matches("sha256:");
+        store.join("blobs/sha256").join(hex).exists()
+    };
+    let listed = json(&store, &["images"]).to_string();
+    assert!(!listed.contains(".sig"), "{listed}");
+    json(&store, &["gc"]);
+    assert!(signed.iter().all(|(_, digest)| kept(digest)));
+    // One that was signed again leaves its old signature.
+    let renewed = sign_again(&registry, &manifest);
+    json(&store, &["pull", "--all-platforms", "--referrers", bare]);
+    let shown = json(&store, &["inspect", "--referrers", bare]);
+    assert_eq!(shown["referrers"][0]["digest"], renewed, "{shown}");
+    json(&store, &["gc"]);
+    assert!(kept(&renewed) && !kept(&signed[1].1));
+    run::ok(lithify_at(&store).args(["rm", bare]));
+    json(&store, &["gc"]);
+    assert!(!signed.iter().any(|(_, digest)| kept(digest)) && !kept(&renewed));
+
+    // Who does not ask gets none; who asks and is not told is not left to think there are none.
+    let plain = Faulty::start();
+    let target = format!("docker://{}/team/app:v1", plain.address());
+    json(&store, &["copy", "--all-platforms", &source, &target]);
+    assert_eq!(plain.tags("team/app"), ["v1"]);
+    registry.rule(
+        On::kind(Kind::Manifest).path(".sig"),
+        Action::Answer(lithify_testkit::registry::Answer::status(403)),
+    );
+    let place = format!("oci:{}:v1", dir.join("refused").display());
+    let mut command = lithify_at(&store);
+    let (code, error) = fails(command.args(["-q", "copy", "--referrers", &source, &place]));
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains(".sig"), "{error}");
+}

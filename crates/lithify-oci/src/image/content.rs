@@ -102,11 +102,36 @@ pub trait Content: Send + Sync + fmt::Debug {
         false
     }
 
+    /// The manifest or index that has a tag beside the image: in its repository or layout, or in any repository of a store.
+    /// `None` if nothing has, or where nothing has tags.
+    ///
+    /// # Errors
+    /// Why that cannot be said.
+    fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, blob::Error> {
+        let _ = tag;
+        Ok(None)
+    }
+
     /// Called when content was not what its digest says: whether it can be had from elsewhere, from where it is
     /// read next.
     fn distrust(&self) -> bool {
         false
     }
+}
+
+/// Longest tag (distribution-spec, "Pulling manifests").
+const MAX_TAG: usize = 128;
+
+/// The tags under which cosign puts what it says of a manifest, where it is not told to use referrers: signatures,
+/// attestations and lists of parts (cosign, `specs/SIGNATURE_SPEC.md`, "Tag-based discovery").
+#[must_use]
+pub fn signature_tags(digest: &Digest) -> Vec<String> {
+    let (algorithm, hex) = (digest.algorithm(), digest.hex());
+    ["sig", "att", "sbom"]
+        .into_iter()
+        .map(|kind| format!("{algorithm}-{hex}.{kind}"))
+        .filter(|tag| tag.len() <= MAX_TAG)
+        .collect()
 }
 
 /// Those of some manifests whose `subject` is `digest`: how a layout's `index.json` is searched (image-spec 1.1,
@@ -211,6 +236,33 @@ impl<T: Members + ?Sized> Content for T {
             }
         })?;
         referrers_among(self, &index.manifests, digest, artifact_type)
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, blob::Error> {
+        let index = crate::layout::read_index(self, &Limits::default()).map_err(|source| {
+            blob::Error::Content {
+                name: BlobName::IndexJson,
+                verification: false,
+                source: Box::new(source),
+            }
+        })?;
+        // Some tools write the whole reference.
+        let is_it = |name: &String| {
+            name == tag
+                || name
+                    .strip_suffix(tag)
+                    .is_some_and(|rest| rest.ends_with(':'))
+        };
+        let mut entries = index.manifests.into_iter();
+        let found = entries.find(|d| {
+            d.annotations
+                .get(crate::layout::REF_NAME)
+                .is_some_and(is_it)
+        });
+        Ok(found.map(|mut descriptor| {
+            descriptor.annotations.clear();
+            descriptor
+        }))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{Error, Limits};
 
 use content::LayerStore;
 
-pub use content::{Content, Located, referrers_among};
+pub use content::{Content, Located, referrers_among, signature_tags};
 
 pub use list::{Listed, ListedPlatform, list};
 

@@ -29,6 +29,37 @@ impl Content for Lease {
         })?;
         lithify_oci::referrers_among(self, &nameless, digest, artifact_type)
     }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, blob::Error> {
+        let failed = |e| blob::Error::Content {
+            name: BlobName::IndexJson,
+            verification: false,
+            source: Box::new(e),
+        };
+        let nameless = self.store().nameless().map_err(failed)?;
+        let brought = nameless.into_iter().find(|d| {
+            let annotation = d.annotations.get(crate::TAG_ANNOTATION);
+            annotation.is_some_and(|found| found == tag)
+        });
+        // Who has such a tag by itself pulled it like an image.
+        let by_name = || {
+            let all = self.store().tagged().map_err(failed)?;
+            let is_it = |name: &str| {
+                name.strip_suffix(tag)
+                    .is_some_and(|rest| rest.ends_with(':'))
+            };
+            let found = all.into_iter().find(|t| is_it(&t.name));
+            Ok(found.map(|found| found.descriptor))
+        };
+        let found = match brought {
+            Some(found) => Some(found),
+            None => by_name()?,
+        };
+        Ok(found.map(|mut descriptor| {
+            descriptor.annotations.clear();
+            descriptor
+        }))
+    }
 }
 
 fn open(lease: &Lease, digest: &Digest, name: BlobName) -> Result<Option<Blob>, blob::Error> {

@@ -12,7 +12,7 @@ use lithify_oci::manifest::{Descriptor, Index};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{INDEX_ANNOTATION, NAME_ANNOTATION, SUBJECT_ANNOTATION};
+use super::{INDEX_ANNOTATION, NAME_ANNOTATION, SUBJECT_ANNOTATION, TAG_ANNOTATION};
 use crate::error::{Context as _, Error};
 use crate::store::OCI_INDEX;
 use crate::{Store, sys};
@@ -237,18 +237,34 @@ impl Entries {
         all
     }
 
-    /// Enters a manifest without a name, because it refers to `subject`, unless it is there.
-    pub(crate) fn enter_referrer(&mut self, subject: &Digest, manifest: &Descriptor) {
-        let there =
-            |entry: &RawValue| descriptor(entry).is_some_and(|d| d.digest == manifest.digest);
+    /// Enters a manifest without a name, because it refers to `subject` or has a tag that does, unless it is there.
+    pub(crate) fn enter_referrer(
+        &mut self,
+        subject: &Digest,
+        tag: Option<&str>,
+        manifest: &Descriptor,
+    ) {
+        let tag_of = |d: &Descriptor| {
+            tag.is_some() && d.annotations.get(TAG_ANNOTATION).map(String::as_str) == tag
+        };
+        let there = |entry: &RawValue| {
+            descriptor(entry)
+                .is_some_and(|d| d.digest == manifest.digest && (tag.is_none() || tag_of(&d)))
+        };
         if self.manifests.iter().any(|entry| there(entry)) {
             return;
         }
+        self.manifests.retain(|entry| {
+            !(Referrer::of(entry).is_some() && descriptor(entry).is_some_and(|d| tag_of(&d)))
+        });
         let mut entry = manifest.clone();
         let annotations = &mut entry.annotations;
         // Its own annotations are in the manifest; here they could be taken for a name.
         annotations.clear();
         annotations.insert(SUBJECT_ANNOTATION.to_owned(), subject.to_string());
+        if let Some(tag) = tag {
+            annotations.insert(TAG_ANNOTATION.to_owned(), tag.to_owned());
+        }
         self.manifests.push(write_entry(&entry));
         self.changed = true;
     }

@@ -27,6 +27,8 @@ pub const INDEX_ANNOTATION: &str = "dev.lithify.index";
 pub const NAME_ANNOTATION: &str = "dev.lithify.name";
 /// Annotation of manifests without names: the digest of what they refer to, with which they go.
 pub const SUBJECT_ANNOTATION: &str = "dev.lithify.subject";
+/// Annotation of such manifests that have a tag in a registry: that tag.
+pub const TAG_ANNOTATION: &str = "dev.lithify.tag";
 /// Longest name of an image, in bytes.
 const MAX_NAME: usize = 4096;
 
@@ -81,15 +83,47 @@ impl Store {
         }
         self.writable()?;
         let _lock = self.lock_store()?;
-        for (
-            _,
-            Descriptor {
-                digest,
-                size,
-                media_type,
-                ..
-            },
-        ) in referrers
+        self.all_whole(referrers.iter().map(|(_, manifest)| manifest))?;
+        let mut entries = Entries::read(self)?;
+        for (subject, manifest) in referrers {
+            entries.enter_referrer(subject, None, manifest);
+        }
+        entries.write(self)
+    }
+
+    /// Keeps manifests that have no subject but a tag made of it, as cosign's signatures do: given with the digest the tag
+    /// is made of, and the tag. What had the tag before loses it. Otherwise as [`add_referrers`](Self::add_referrers).
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], [`Error::Index`], or what the system said.
+    pub fn add_tagged_referrers(
+        &self,
+        tagged: &[(Digest, String, Descriptor)],
+    ) -> Result<(), Error> {
+        if tagged.is_empty() {
+            return Ok(());
+        }
+        self.writable()?;
+        let _lock = self.lock_store()?;
+        self.all_whole(tagged.iter().map(|(_, _, manifest)| manifest))?;
+        let mut entries = Entries::read(self)?;
+        for (subject, tag, manifest) in tagged {
+            entries.enter_referrer(subject, Some(tag), manifest);
+        }
+        entries.write(self)
+    }
+
+    /// Checks that manifests are here with all their parts.
+    fn all_whole<'a>(
+        &self,
+        manifests: impl IntoIterator<Item = &'a Descriptor>,
+    ) -> Result<(), Error> {
+        for Descriptor {
+            digest,
+            size,
+            media_type,
+            ..
+        } in manifests
         {
             let missing = |part: Digest, size| Error::MissingBlob {
                 image: digest.to_string(),
@@ -103,11 +137,7 @@ impl Store {
                 return Err(missing(lack.part, lack.size));
             }
         }
-        let mut entries = Entries::read(self)?;
-        for (subject, manifest) in referrers {
-            entries.enter_referrer(subject, manifest);
-        }
-        entries.write(self)
+        Ok(())
     }
 
     /// Forgets manifests whose subjects nobody needs. For those who hold the lock of the store.

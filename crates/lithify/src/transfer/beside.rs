@@ -58,6 +58,10 @@ impl Content for BesideStore {
         self.remote.referrers(digest, artifact_type)
     }
 
+    fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, blob::Error> {
+        self.remote.tagged(tag)
+    }
+
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
         if let Some(found) = self.lease.open_manifest(digest)? {
             return Ok(Some(found));

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use lithify_oci::manifest::Descriptor;
 
-use super::plan::Plan;
+use super::plan::{Plan, SignatureTag};
 use crate::Error;
 
 /// A blob that can be read more than once: an upload that breaks off starts again.
@@ -61,6 +61,17 @@ pub(crate) trait Destination: Send + Sync + fmt::Debug {
 
     /// Puts a manifest or index whose parts are there.
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Gives a manifest that was put a tag that says what it belongs to, beside the image's, where there are tags.
+    fn put_tag(
+        &self,
+        tag: &SignatureTag,
+        manifest: &Descriptor,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let (_, _, _) = (tag, manifest, bytes);
+        Ok(())
+    }
 
     /// Makes the image visible: `root` is its manifest or index, already put.
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error>;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
 
+use super::plan::SignatureTag;
 use super::{BlobSource, Destination, Placed};
 use crate::{CancelToken, Error};
 
@@ -71,6 +72,15 @@ impl Destination for LayoutDestination {
         if refers {
             writer.add(manifest.clone());
         }
+        Ok(())
+    }
+
+    fn put_tag(&self, tag: &SignatureTag, manifest: &Descriptor, _: &[u8]) -> Result<(), Error> {
+        let mut entry = manifest.clone();
+        entry
+            .annotations
+            .insert(REF_NAME.to_owned(), tag.tag.clone());
+        self.writer().add(entry);
         Ok(())
     }
 

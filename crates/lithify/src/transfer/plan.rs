@@ -21,8 +21,20 @@ pub(crate) struct Plan {
     pub(crate) blobs: Vec<PlannedBlob>,
     /// Manifests and indexes, each after what it refers to; the root is last.
     pub(crate) documents: Vec<(Descriptor, Vec<u8>)>,
+    /// Documents that get a tag of their own beside the image's.
+    pub(crate) tags: Vec<SignatureTag>,
     /// Layers that are got from their vendor, and that are not transferred.
     pub(crate) foreign: u64,
+}
+
+/// A tag that is made of the digest of what its manifest belongs to.
+#[derive(Debug)]
+pub(crate) struct SignatureTag {
+    /// The manifest or index the tag is made of.
+    pub(crate) subject: Digest,
+    pub(crate) tag: String,
+    /// What has the tag.
+    pub(crate) manifest: Digest,
 }
 
 /// A blob and where it is.
@@ -91,9 +103,10 @@ impl Plan {
             .documents
             .split_last()
             .map_or(&[][..], |(_, others)| others);
-        let refers = others
-            .iter()
-            .filter(|(d, bytes)| super::referrers::of(d, bytes).is_some());
+        let refers = others.iter().filter(|(d, bytes)| {
+            let is_tagged = self.tags.iter().any(|tag| tag.manifest == d.digest);
+            is_tagged || super::referrers::of(d, bytes).is_some()
+        });
         refers.map(|(d, _)| d.digest.to_string()).collect()
     }
 
@@ -118,6 +131,7 @@ impl<'a> Builder<'a> {
         let plan = Plan {
             blobs: Vec::new(),
             documents: Vec::new(),
+            tags: Vec::new(),
             foreign: 0,
         };
         Self {
@@ -186,11 +200,41 @@ impl<'a> Builder<'a> {
                         found.push(entry.digest);
                     }
                 }
+                found.extend(self.signatures(&subject, &root.0.digest)?);
             }
             open = found;
         }
         self.plan.documents.push(root);
         Ok(())
+    }
+
+    /// Adds what the tags for signatures of a manifest lead to; those that were not known.
+    fn signatures(&mut self, subject: &Digest, root: &Digest) -> Result<Vec<Digest>, Error> {
+        let mut found = Vec::new();
+        for tag in lithify_oci::signature_tags(subject) {
+            let tagged = self.located.content.tagged(&tag);
+            let Some(entry) = tagged.map_err(|e| self.failed(e))? else {
+                continue;
+            };
+            // What was seen may have been left out for not being what it was listed as.
+            let manifest = entry.digest;
+            let mut documents = self.plan.documents.iter();
+            if manifest != *root && !documents.any(|(d, _)| d.digest == manifest) {
+                self.seen.insert(manifest);
+                let Some(bytes) = self.read(&entry)? else {
+                    log::warn!("{tag}: what it names is not there; left out");
+                    continue;
+                };
+                self.document(&entry, bytes, 1)?;
+                found.push(manifest);
+            }
+            self.plan.tags.push(SignatureTag {
+                subject: *subject,
+                tag,
+                manifest,
+            });
+        }
+        Ok(found)
     }
 
     /// Adds a manifest that is said to refer to another; `false` if it does not, or is known.

@@ -10,6 +10,7 @@ use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
 use lithify_registry::{Content, ManifestName, PushOptions, Repository};
 
+use super::plan::SignatureTag;
 use super::{BlobSource, Destination, Placed};
 use crate::Error;
 
@@ -74,6 +75,17 @@ impl Destination for RegistryDestination {
         documents
             .unwrap_or_else(PoisonError::into_inner)
             .insert(manifest.digest, (manifest.clone(), bytes.to_vec()));
+        Ok(())
+    }
+
+    fn put_tag(
+        &self,
+        tag: &SignatureTag,
+        manifest: &Descriptor,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let name = ManifestName::Tag(tag.tag.clone());
+        self.repository.put_manifest(&name, manifest, bytes)?;
         Ok(())
     }
 

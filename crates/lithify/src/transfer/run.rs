@@ -80,6 +80,16 @@ pub(crate) fn run(
         }
         destination.put_manifest(descriptor, bytes)?;
     }
+    for tag in &plan.tags {
+        if read.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let mut documents = plan.documents.iter();
+        let document = documents.find(|(d, _)| d.digest == tag.manifest);
+        if let Some((descriptor, bytes)) = document {
+            destination.put_tag(tag, descriptor, bytes)?;
+        }
+    }
     let Some(root) = plan.root().cloned() else {
         return Err(Error::NoLayers);
     };

@@ -8,6 +8,7 @@ use lithify_digest::Digest;
 use lithify_oci::manifest::Descriptor;
 use lithify_store::{Begun, Ingest, Lease, Store};
 
+use super::plan::SignatureTag;
 use super::{BlobSource, Destination, Placed};
 use crate::{CancelToken, Error};
 
@@ -26,6 +27,8 @@ pub(crate) struct StoreDestination {
     buffers: Mutex<Vec<Vec<u8>>>,
     /// What refers to something else, and to what.
     referrers: Mutex<Vec<(Digest, Descriptor)>>,
+    /// What has a tag made of something else's digest: that digest, and the tag.
+    signatures: Mutex<Vec<(Digest, String, Descriptor)>>,
 }
 
 impl StoreDestination {
@@ -42,6 +45,7 @@ impl StoreDestination {
             cancel,
             buffers: Mutex::default(),
             referrers: Mutex::default(),
+            signatures: Mutex::default(),
         })
     }
 
@@ -121,6 +125,16 @@ impl Destination for StoreDestination {
         Ok(())
     }
 
+    /// They go with what they belong to, and have no names here.
+    fn put_tag(&self, tag: &SignatureTag, manifest: &Descriptor, _: &[u8]) -> Result<(), Error> {
+        let mut signatures = self
+            .signatures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        signatures.push((tag.subject, tag.tag.clone(), manifest.clone()));
+        Ok(())
+    }
+
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
         let store = self.lease.store();
         store.tag(&self.name, root, self.index.as_ref())?;
@@ -128,6 +142,9 @@ impl Destination for StoreDestination {
         let mut referrers = referrers.unwrap_or_else(PoisonError::into_inner);
         // The image itself has its name.
         referrers.retain(|(_, d)| d.digest != root.digest);
-        Ok(store.add_referrers(&referrers)?)
+        store.add_referrers(&referrers)?;
+        let signatures = self.signatures.into_inner();
+        let signatures = signatures.unwrap_or_else(PoisonError::into_inner);
+        Ok(store.add_tagged_referrers(&signatures)?)
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn plan(
     Ok(Plan {
         blobs,
         documents: vec![(root, bytes)],
+        tags: Vec::new(),
         foreign: 0,
     })
 }

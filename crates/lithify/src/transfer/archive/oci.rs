@@ -14,7 +14,7 @@ use lithify_oci::manifest::{Descriptor, ImageManifest, Index};
 use super::member::{END, header, padded};
 use crate::error::Operation;
 use crate::output::PendingFile;
-use crate::transfer::plan::Plan;
+use crate::transfer::plan::{Plan, SignatureTag};
 use crate::transfer::{BlobSource, Destination, Placed};
 use crate::{CancelToken, Error};
 
@@ -193,6 +193,15 @@ impl Destination for OciArchiveDestination {
             // Found by whoever looks for what refers to an image (image-spec 1.1, `image-layout.md`).
             self.state().referring.push(manifest.clone());
         }
+        Ok(())
+    }
+
+    fn put_tag(&self, tag: &SignatureTag, manifest: &Descriptor, _: &[u8]) -> Result<(), Error> {
+        let mut entry = manifest.clone();
+        entry
+            .annotations
+            .insert(REF_NAME.to_owned(), tag.tag.clone());
+        self.state().referring.push(entry);
         Ok(())
     }
 
