@@ -29,8 +29,12 @@ fn main() -> ExitCode {
         Err(error) => {
             let hint = other_verb(&error);
             // Help and version are no errors, and go to standard output; clap exits with the right code.
-            if let Err(unprinted) = error.print() {
-                terminal::say(&unprinted.to_string());
+            match error.print() {
+                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                    return signals::broken_pipe();
+                }
+                Err(unprinted) => terminal::say(&unprinted.to_string()),
+                Ok(()) => {}
             }
             if let Some(hint) = hint {
                 terminal::say(&format!("hint: {hint}"));
