@@ -87,8 +87,14 @@ fn text(image: &Description) -> String {
             .or(layer.diff_id.as_ref())
             .map_or("-", String::as_str);
         let size = layer.size.map(human::bytes).unwrap_or_default();
-        let kind = layer.media_type.as_deref().unwrap_or("");
-        let kind = Printable(kind);
+        let mut kind = Printable(layer.media_type.as_deref().unwrap_or("")).to_string();
+        // Of which a media type may say nothing, or something else.
+        if let Some(filesystem) = layer.filesystem.as_deref().filter(|f| !kind.contains(f)) {
+            if !kind.is_empty() {
+                kind.push(' ');
+            }
+            kind.push_str(&format!("({filesystem} image)"));
+        }
         lines.push(format!("  {name} {size:>8} {kind}"));
     }
     if let Some(referrers) = &image.referrers {

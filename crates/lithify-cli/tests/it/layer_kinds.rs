@@ -80,6 +80,8 @@ fn erofs_images_are_layers_wherever_no_media_type_says_so() {
     for source in sources.iter().filter(|s| !s.starts_with("tar:")) {
         let said = json_of(&["inspect", "--json", source]);
         assert_eq!(said["layers"][0]["filesystem"], "erofs", "{source}");
+        let text = run::text(lithify().args(["-q", "inspect", source]));
+        assert!(text.contains("(erofs image)"), "{text}");
     }
     for (number, source) in sources.iter().enumerate() {
         for format in ["erofs", "squashfs", "erofs-layers", "squashfs-layers"] {
