@@ -38,7 +38,7 @@ pub(crate) fn init(quiet: bool, verbose: u8) -> Result<(), Failure> {
         (0, Ok(text)) if !text.is_empty() => text.parse().map_err(|_| {
             Failure::Usage(format!(
                 "$LITHIFY_LOG is `{}`: use off, error, warn, info, debug or trace",
-                text.escape_debug()
+                lithify::Escaped(&text)
             ))
         })?,
         (0, _) if quiet => LevelFilter::Error,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lithify_escape::Escaped;
+
 use crate::{Algorithm, Hasher};
 
 /// Longest digest of any [`Algorithm`], in bytes.
@@ -23,13 +25,13 @@ pub struct Digest {
 #[non_exhaustive]
 pub enum ParseError {
     /// No colon between algorithm and value.
-    #[error("`{}` is no digest: expected ALGORITHM:HEX, such as sha256:…", .found.escape_debug())]
+    #[error("`{}` is no digest: expected ALGORITHM:HEX, such as sha256:…", Escaped(.found))]
     NoAlgorithm {
         /// The whole string.
         found: String,
     },
     /// An algorithm lithify does not verify.
-    #[error("digest algorithm `{}` is not supported: expected sha256, sha384 or sha512", .found.escape_debug())]
+    #[error("digest algorithm `{}` is not supported: expected sha256, sha384 or sha512", Escaped(.found))]
     UnknownAlgorithm {
         /// The name before the colon.
         found: String,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
+
 /// Why parts make no disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -11,13 +13,13 @@ pub enum DiskError {
     #[error("a disk needs at least one part")]
     NoParts,
     /// A part without bytes has no place on a disk.
-    #[error("{} is empty", .path.display())]
+    #[error("{} is empty", Escaped::path(.path))]
     EmptyPart {
         /// The part's file.
         path: PathBuf,
     },
     /// Disks are made of sectors.
-    #[error("{} has {size} bytes: pad it to a multiple of 512 first", .path.display())]
+    #[error("{} has {size} bytes: pad it to a multiple of 512 first", Escaped::path(.path))]
     PartSize {
         /// The part's file.
         path: PathBuf,
@@ -36,7 +38,7 @@ pub enum DiskError {
         max: usize,
     },
     /// Names of partitions have at most 36 UTF-16 units.
-    #[error("the partition name `{}` has {found} UTF-16 units: at most 36 fit", .name.escape_debug())]
+    #[error("the partition name `{}` has {found} UTF-16 units: at most 36 fit", Escaped(.name))]
     NameTooLong {
         /// The name.
         name: String,
@@ -44,7 +46,7 @@ pub enum DiskError {
         found: usize,
     },
     /// Control characters have no place in names of partitions.
-    #[error("the partition name `{}` contains a control character", .name.escape_debug())]
+    #[error("the partition name `{}` contains a control character", Escaped(.name))]
     NameCharacter {
         /// The name.
         name: String,
@@ -64,7 +66,7 @@ pub enum RawError {
         found: usize,
     },
     /// A file is not as large as the part was said to be: it may have changed since.
-    #[error("{} has {found} bytes, expected {expected}", .path.display())]
+    #[error("{} has {found} bytes, expected {expected}", Escaped::path(.path))]
     SourceSize {
         /// The part's file.
         path: PathBuf,
@@ -74,7 +76,7 @@ pub enum RawError {
         found: u64,
     },
     /// A part could not be read.
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {}", Escaped::path(.path))]
     Read {
         /// The part's file.
         path: PathBuf,
@@ -90,7 +92,7 @@ pub enum RawError {
         source: io::Error,
     },
     /// Part of the disk could not be copied by the kernel, which does not say which side failed.
-    #[error("cannot copy {} to byte {offset} of the disk", .path.display())]
+    #[error("cannot copy {} to byte {offset} of the disk", Escaped::path(.path))]
     Copy {
         /// The part's file.
         path: PathBuf,

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use lithify_escape::Printable;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -83,7 +84,7 @@ impl Context {
             if length == 0 || messages.len() == 8 {
                 break;
             }
-            messages.push(text.escape_debug().to_string());
+            messages.push(Printable(text).to_string());
         }
         (!messages.is_empty()).then(|| messages.join("; "))
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
+
 /// Why something cannot be mounted or unmounted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,7 +16,7 @@ pub enum MountError {
     )]
     Permission,
     /// The image cannot be opened or read.
-    #[error("cannot read the image {path:?}")]
+    #[error("cannot read the image `{path}`", path = Escaped::path(.path))]
     Image {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
@@ -22,13 +24,13 @@ pub enum MountError {
         source: io::Error,
     },
     /// The image is something else.
-    #[error("{path:?} is neither an EROFS nor a squashfs image")]
+    #[error("`{path}` is neither an EROFS nor a squashfs image", path = Escaped::path(.path))]
     NotImage {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
     },
     /// A merged image that is no EROFS.
-    #[error("{path:?} is not an EROFS image, which it must be to have data in other files")]
+    #[error("`{path}` is not an EROFS image, which it must be to have data in other files", path = Escaped::path(.path))]
     NotErofs {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
@@ -48,8 +50,7 @@ pub enum MountError {
     NoTmpfs,
     /// The kernel does not show extended attributes of the filesystem, by which layers say what they remove.
     #[error(
-        "this kernel does not read extended attributes of {path:?}: layers need them (CONFIG_SQUASHFS_XATTR, CONFIG_EROFS_FS_XATTR)"
-    )]
+        "this kernel does not read extended attributes of `{path}`: layers need them (CONFIG_SQUASHFS_XATTR, CONFIG_EROFS_FS_XATTR)", path = Escaped::path(.path))]
     NoAttributes {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
@@ -96,7 +97,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// The mount point cannot be used.
-    #[error("cannot mount at {path:?}: it must be an existing directory")]
+    #[error("cannot mount at `{path}`: it must be an existing directory", path = Escaped::path(.path))]
     Target {
         /// The mount point.
         path: PathBuf,
@@ -112,7 +113,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// The directory for changes cannot be used.
-    #[error("cannot {operation} {path:?} for changes to the image")]
+    #[error("cannot {operation} `{path}` for changes to the image", path = Escaped::path(.path))]
     Writable {
         /// What was tried.
         operation: &'static str,
@@ -123,8 +124,7 @@ pub enum MountError {
     },
     /// Two overlays over one directory of changes would damage it.
     #[error(
-        "{path:?} already keeps the changes of the mount at {mounted:?}: unmount that first, or name another directory"
-    )]
+        "`{path}` already keeps the changes of the mount at `{mounted}`: unmount that first, or name another directory", path = Escaped::path(.path), mounted = Escaped::path(.mounted))]
     WritableInUse {
         /// The directory for changes.
         path: PathBuf,
@@ -132,13 +132,13 @@ pub enum MountError {
         mounted: PathBuf,
     },
     /// Nothing is mounted at the directory.
-    #[error("{path:?} is not a mount point")]
+    #[error("`{path}` is not a mount point", path = Escaped::path(.path))]
     NotMounted {
         /// The directory.
         path: PathBuf,
     },
     /// Something is mounted there, but not an image.
-    #[error("{path:?} has a {filesystem} mounted that lithify did not mount: use umount(8)")]
+    #[error("`{path}` has a {filesystem} mounted that lithify did not mount: use umount(8)", path = Escaped::path(.path))]
     Foreign {
         /// The directory.
         path: PathBuf,
@@ -146,7 +146,7 @@ pub enum MountError {
         filesystem: String,
     },
     /// Someone uses the mount.
-    #[error("{path:?} is in use{}", Users(.users))]
+    #[error("`{path}` is in use{}", Users(.users), path = Escaped::path(.path))]
     Busy {
         /// The mount point.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum MountError {
         users: Vec<User>,
     },
     /// It cannot be unmounted for another reason.
-    #[error("cannot unmount {path:?}")]
+    #[error("cannot unmount `{path}`", path = Escaped::path(.path))]
     Unmount {
         /// The mount point.
         path: PathBuf,
@@ -162,7 +162,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// `/proc` cannot be read, which says what is mounted.
-    #[error("cannot read {path:?}, which says what is mounted")]
+    #[error("cannot read `{path}`, which says what is mounted", path = Escaped::path(.path))]
     Table {
         /// The file.
         path: PathBuf,
@@ -197,10 +197,8 @@ impl fmt::Display for Users<'_> {
         for (index, user) in self.0.iter().enumerate() {
             f.write_str(if index == 0 { " by " } else { ", " })?;
             match user {
-                User::Process { pid, name } => {
-                    write!(f, "process {pid} ({})", name.escape_debug())?
-                }
-                User::Mount(path) => write!(f, "the mount at {path:?}")?,
+                User::Process { pid, name } => write!(f, "process {pid} ({})", Escaped(name))?,
+                User::Mount(path) => write!(f, "the mount at `{}`", Escaped::path(path))?,
             }
         }
         Ok(())
@@ -221,7 +219,7 @@ mod tests {
                 User::Mount("/mnt/proc".into()),
             ],
         };
-        let text = r#""/mnt" is in use by process 7 (a\u{1b}[0m), the mount at "/mnt/proc""#;
+        let text = r"`/mnt` is in use by process 7 (a\x1b[0m), the mount at `/mnt/proc`";
         assert_eq!(error.to_string(), text);
     }
 }

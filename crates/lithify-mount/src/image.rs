@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use lithify_escape::Escaped;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -51,7 +52,7 @@ pub(crate) fn mount(image: &ImageFile, options: &MountOptions) -> Result<OwnedFd
         Filesystem::Erofs => mount_erofs(image, &[], options),
         Filesystem::Squashfs => {
             let device = loop_device::attach(image)?;
-            let what = format!("the image {:?}", image.shown());
+            let what = format!("the image `{}`", Escaped::path(&image.shown()));
             let context = configure(Filesystem::Squashfs, device.path.as_bytes(), &[], what)?;
             finish(context, options)
         }
@@ -77,7 +78,7 @@ fn mount_erofs(
     devices: &[ImageFile],
     options: &MountOptions,
 ) -> Result<OwnedFd, MountError> {
-    let what = format!("the image {:?}", image.shown());
+    let what = format!("the image `{}`", Escaped::path(&image.shown()));
     // Of a file the kernel takes all.
     if image.part.is_none() && devices.iter().all(|device| device.part.is_none()) {
         let names: Vec<_> = devices

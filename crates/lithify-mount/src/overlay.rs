@@ -10,6 +10,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use lithify_escape::Escaped;
 use rustix::fs::{
     Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
     flistxattr, fsetxattr, fstat, futimens, openat,
@@ -90,7 +91,10 @@ impl Plan<'_> {
 
     fn what(&self) -> String {
         match self.changes {
-            Some(changes) => format!("an overlay with changes in {:?}", changes.path),
+            Some(changes) => format!(
+                "an overlay with changes in `{}`",
+                Escaped::path(&changes.path)
+            ),
             None => format!("an overlay of {} layers", self.lower.len()),
         }
     }

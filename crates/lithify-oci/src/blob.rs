@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use lithify_digest::{Algorithm, Digest};
+use lithify_escape::{Escaped, Printable};
 use lithify_storage::ReadAt;
 
 /// Bytes of a blob by position, for several threads at once.
@@ -113,8 +114,8 @@ impl fmt::Display for BlobName {
             Self::Manifest(digest) => write!(f, "manifest {digest}"),
             Self::Config(digest) => write!(f, "config {digest}"),
             Self::Layer(digest) => write!(f, "layer {digest}"),
-            Self::Tag(tag) => write!(f, "tag {}", tag.escape_debug()),
-            Self::Path(path) => write!(f, "`{}`", path.escape_debug()),
+            Self::Tag(tag) => write!(f, "tag {}", Escaped(tag)),
+            Self::Path(path) => write!(f, "`{}`", Printable(path)),
         }
     }
 }
@@ -142,7 +143,7 @@ pub enum Error {
     #[error(
         "{name} is not read: `{}` is a symbolic link, and none inside a layout is followed; copy the layout with links followed \
          (`cp -rL`), or mount what is shared there (`mount --bind`)",
-        .directory.display().to_string().escape_debug()
+        Escaped::path(.directory)
     )]
     LinkedDirectory {
         /// Which blob.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
+
 use crate::blob::BlobName;
 use crate::platform::Platform;
 use crate::{archive, blob, layout, manifest};
@@ -32,7 +34,7 @@ pub enum Error {
     #[error("a docker-archive holds images of one platform each and no manifests")]
     NoManifest,
     /// The archive file itself.
-    #[error("`{}` {source}", .path.display().to_string().escape_debug())]
+    #[error("`{}` {source}", Escaped::path(.path))]
     Archive {
         /// The file.
         path: PathBuf,
@@ -60,7 +62,7 @@ pub enum Error {
     #[error("there is no container image in it")]
     Empty,
     /// No image of that name, digest or position.
-    #[error("there is no image `{}`; there {}", .wanted.escape_debug(), Names(.there))]
+    #[error("there is no image `{}`; there {}", Escaped(.wanted), Names(.there))]
     NoSuchImage {
         /// What was asked for.
         wanted: String,
@@ -177,10 +179,10 @@ impl<T: ToString> fmt::Display for Names<'_, T> {
             f,
             "{} {}",
             if rest.is_empty() { "is" } else { "are" },
-            first.to_string().escape_debug()
+            Escaped(&first.to_string())
         )?;
         for name in rest.iter().take(SHOWN - 1) {
-            write!(f, ", {}", name.to_string().escape_debug())?;
+            write!(f, ", {}", Escaped(&name.to_string()))?;
         }
         match rest.len().saturating_sub(SHOWN - 1) {
             0 => Ok(()),
@@ -206,7 +208,7 @@ impl fmt::Display for Urls<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
-            [first, ..] => write!(f, ", but from {}", first.escape_debug()),
+            [first, ..] => write!(f, ", but from {}", Escaped(first)),
         }
     }
 }

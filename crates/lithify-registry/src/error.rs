@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lithify_digest::Digest;
+use lithify_escape::Escaped;
 
 use crate::auth;
 use crate::config::ConfigError;
@@ -168,7 +169,7 @@ pub enum Error {
         expected: u64,
     },
     /// A part of a blob was asked for, and another one answered.
-    #[error("{host}: {operation}: bytes {wanted} were asked for, and it answers `{}`", .found.escape_debug())]
+    #[error("{host}: {operation}: bytes {wanted} were asked for, and it answers `{}`", Escaped(.found))]
     Range {
         /// The host.
         host: String,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lithify_escape::Printable;
+
 /// What a registry or daemon said, on one line: its own lines one behind the other, what could drive a terminal escaped.
 pub(crate) struct Said<'a>(pub(crate) &'a str);
 
@@ -12,13 +14,11 @@ impl fmt::Display for Said<'_> {
             if number > 0 {
                 f.write_str("; ")?;
             }
-            for c in line.chars() {
-                match c {
-                    // Quotes are harmless, and what people search the web for.
-                    '"' | '\'' | '\\' => write!(f, "{c}")?,
-                    '\t' => f.write_str(" ")?,
-                    c => write!(f, "{}", c.escape_debug())?,
+            for (number, words) in line.split('\t').enumerate() {
+                if number > 0 {
+                    f.write_str(" ")?;
                 }
+                write!(f, "{}", Printable(words))?;
             }
         }
         Ok(())
@@ -34,7 +34,7 @@ mod tests {
         let said = "toomanyrequests: \"slow down\"\r\n\tsee https://x/y\n\nbye\u{1b}[2J\u{202e}\n";
         assert_eq!(
             Said(said).to_string(),
-            r#"toomanyrequests: "slow down"; see https://x/y; bye\u{1b}[2J\u{202e}"#
+            r#"toomanyrequests: "slow down"; see https://x/y; bye\x1b[2J\u{202e}"#
         );
     }
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
+use lithify_escape::Escaped;
+
 /// A directory held open, of which only what is really inside is opened: regular files, on a way that no symbolic link
 /// and no `..` is part of.
 ///
@@ -40,26 +42,26 @@ pub enum BeneathError {
     /// A symbolic link: the file, or a directory on the way to it.
     #[error(
         "`{}` is a symbolic link, and none inside a directory is followed: put in its place what it leads to",
-        .at.display().to_string().escape_debug()
+        Escaped::path(.at)
     )]
     Link {
         /// Where, relative to the directory.
         at: PathBuf,
     },
     /// A directory, pipe, socket or device.
-    #[error("`{}` is not a regular file", .at.display().to_string().escape_debug())]
+    #[error("`{}` is not a regular file", Escaped::path(.at))]
     NotRegular {
         /// Where, relative to the directory.
         at: PathBuf,
     },
     /// A file where a directory should be.
-    #[error("`{}` is not a directory", .at.display().to_string().escape_debug())]
+    #[error("`{}` is not a directory", Escaped::path(.at))]
     NotDirectory {
         /// Where, relative to the directory.
         at: PathBuf,
     },
     /// A name that is absolute, empty or has `..` in it.
-    #[error("`{}` does not name anything below the directory", .name.display().to_string().escape_debug())]
+    #[error("`{}` does not name anything below the directory", Escaped::path(.name))]
     Outside {
         /// The name.
         name: PathBuf,

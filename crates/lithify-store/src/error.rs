@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lithify_digest::Digest;
+use lithify_escape::{Escaped, Printable};
 
 use crate::{DocumentError, EntryId, IndexError, KeyError, RecordError};
 
@@ -12,15 +13,14 @@ use crate::{DocumentError, EntryId, IndexError, KeyError, RecordError};
 #[non_exhaustive]
 pub enum Error {
     /// There is no store, and none was to be made.
-    #[error("there is no store at {path:?}")]
+    #[error("there is no store at `{path}`", path = Escaped::path(.path))]
     NoStore {
         /// Where one was expected.
         path: PathBuf,
     },
     /// The directory holds something else.
     #[error(
-        "{path:?} is not a store of lithify: expected one or an empty directory, found {found:?} in it; name another directory"
-    )]
+        "`{path}` is not a store of lithify: expected one or an empty directory, found `{found}` in it; name another directory", path = Escaped::path(.path), found = Escaped::path(.found))]
     NotAStore {
         /// The directory.
         path: PathBuf,
@@ -29,16 +29,14 @@ pub enum Error {
     },
     /// A directory of the store is a symbolic link.
     #[error(
-        "{path:?} is a symbolic link, and none inside a store is followed: move the whole store and name it, or mount there what it leads to"
-    )]
+        "`{path}` is a symbolic link, and none inside a store is followed: move the whole store and name it, or mount there what it leads to", path = Escaped::path(.path))]
     LinkedDirectory {
         /// The link.
         path: PathBuf,
     },
     /// The store has a layout this program does not know.
     #[error(
-        "the store {path:?} was made by a newer lithify: version {found}, this one knows {known}; update lithify or name another store"
-    )]
+        "the store `{path}` was made by a newer lithify: version {found}, this one knows {known}; update lithify or name another store", path = Escaped::path(.path))]
     NewerVersion {
         /// The store.
         path: PathBuf,
@@ -48,7 +46,7 @@ pub enum Error {
         known: u64,
     },
     /// The file that says what version the store has cannot be believed.
-    #[error("the store {path:?} does not say which version it has: run fsck with repair")]
+    #[error("the store `{path}` does not say which version it has: run fsck with repair", path = Escaped::path(.path))]
     Version {
         /// The store.
         path: PathBuf,
@@ -56,7 +54,7 @@ pub enum Error {
         source: RecordError,
     },
     /// Something has to be written, and the store cannot be.
-    #[error("the store {path:?} can only be read, and what was asked for is not in it")]
+    #[error("the store `{path}` can only be read, and what was asked for is not in it", path = Escaped::path(.path))]
     ReadOnly {
         /// The store, or the file that could not be written.
         path: PathBuf,
@@ -65,7 +63,7 @@ pub enum Error {
     #[error("the entry has no key yet: tell it when it is committed")]
     NoKey,
     /// The caller may not do it.
-    #[error("no permission to {operation} {path:?}")]
+    #[error("no permission to {operation} `{path}`", path = Escaped::path(.path))]
     Permission {
         /// What was tried.
         operation: &'static str,
@@ -76,8 +74,7 @@ pub enum Error {
     },
     /// The disk is full, or the caller's quota used up.
     #[error(
-        "cannot {operation} {path:?}: no space left; make room (gc removes what no image uses) and try again"
-    )]
+        "cannot {operation} `{path}`: no space left; make room (gc removes what no image uses) and try again", path = Escaped::path(.path))]
     Full {
         /// What was tried.
         operation: &'static str,
@@ -87,7 +84,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Any other failure of the system.
-    #[error("cannot {operation} {path:?}")]
+    #[error("cannot {operation} `{path}`", path = Escaped::path(.path))]
     Io {
         /// What was tried.
         operation: &'static str,
@@ -100,7 +97,7 @@ pub enum Error {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A record is damaged, and going on would need it.
-    #[error("the record {path:?} is damaged: run fsck, with repair to set it aside")]
+    #[error("the record `{path}` is damaged: run fsck, with repair to set it aside", path = Escaped::path(.path))]
     Record {
         /// The record.
         path: PathBuf,
@@ -117,26 +114,25 @@ pub enum Error {
     },
     /// An artifact's file has a name it may not have.
     #[error(
-        "{name:?} cannot be the name of an artifact's file: expected 1 to 128 of A-Z a-z 0-9 . _ -, no dot first, and neither `entry.json` nor `stamp.json`"
-    )]
+        "`{name}` cannot be the name of an artifact's file: expected 1 to 128 of A-Z a-z 0-9 . _ -, no dot first, and neither `entry.json` nor `stamp.json`", name = Escaped::path(.name))]
     FileName {
         /// The name.
         name: String,
     },
     /// An entry under construction holds something else than files.
-    #[error("{path:?} cannot be stored: expected a regular file with one name")]
+    #[error("`{path}` cannot be stored: expected a regular file with one name", path = Escaped::path(.path))]
     NotAFile {
         /// What is there.
         path: PathBuf,
     },
     /// A file was written to while it was being stored.
-    #[error("{path:?} changed while it was being stored")]
+    #[error("`{path}` changed while it was being stored", path = Escaped::path(.path))]
     Changed {
         /// The file.
         path: PathBuf,
     },
     /// The entry has no such file.
-    #[error("entry {entry} has no file {name:?}, only {available}")]
+    #[error("entry {entry} has no file `{name}`, only {available}", name = Escaped::path(.name))]
     NoSuchFile {
         /// The entry.
         entry: EntryId,
@@ -146,7 +142,7 @@ pub enum Error {
         available: String,
     },
     /// An image record names an entry that is not there.
-    #[error("the image {image:?} cannot be recorded: its artifact {entry} is not in the store")]
+    #[error("the image `{image}` cannot be recorded: its artifact {entry} is not in the store", image = Printable(.image))]
     MissingEntry {
         /// The image.
         image: String,
@@ -154,7 +150,7 @@ pub enum Error {
         entry: EntryId,
     },
     /// The destination of an export is something a file must not replace.
-    #[error("{path:?} exists and is not a regular file")]
+    #[error("`{path}` exists and is not a regular file", path = Escaped::path(.path))]
     Destination {
         /// The destination.
         path: PathBuf,
@@ -190,8 +186,7 @@ pub enum Error {
     },
     /// An image cannot be named: a part of it is not there.
     #[error(
-        "the image {image:?} cannot be named: its blob {digest} of {size} bytes is not in the store"
-    )]
+        "the image `{image}` cannot be named: its blob {digest} of {size} bytes is not in the store", image = Printable(.image))]
     MissingBlob {
         /// The name.
         image: String,
@@ -209,7 +204,7 @@ pub enum Error {
         source: DocumentError,
     },
     /// The list of images cannot be used.
-    #[error("the list of images {path:?} is no good: run fsck, with repair to make a new one")]
+    #[error("the list of images `{path}` is no good: run fsck, with repair to make a new one", path = Escaped::path(.path))]
     Index {
         /// The file.
         path: PathBuf,
@@ -218,8 +213,7 @@ pub enum Error {
     },
     /// An image has a name it may not have.
     #[error(
-        "{name:?} cannot be the name of an image: expected 1 to 4096 bytes, without control characters"
-    )]
+        "`{name}` cannot be the name of an image: expected 1 to 4096 bytes, without control characters", name = Printable(.name))]
     Name {
         /// The name.
         name: String,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lithify_digest::{Algorithm, Digest};
+use lithify_escape::Printable;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error};
@@ -180,7 +181,7 @@ impl Store {
     pub fn put_image(&self, image: &ImageRecord) -> Result<(), Error> {
         self.writable()?;
         let unrecordable = |source| Error::Unrecordable {
-            what: format!("image {:?}", image.name),
+            what: format!("image `{}`", Printable(&image.name)),
             source,
         };
         image.check().map_err(unrecordable)?;
@@ -301,7 +302,7 @@ impl Store {
             return fs::remove_file(path).context("remove", path);
         }
         let bytes = seal::seal(&record).map_err(|source| Error::Unrecordable {
-            what: format!("image {:?}", record.name),
+            what: format!("image `{}`", Printable(&record.name)),
             source,
         })?;
         publish(&self.at(TEMP), path, &bytes, true)

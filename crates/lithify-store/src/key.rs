@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lithify_digest::{Algorithm, Digest, ParseError};
+use lithify_escape::Escaped;
 use serde::{Deserialize, Serialize};
 
 /// Most options of a key.
@@ -74,7 +75,7 @@ struct StoredInput {
 #[non_exhaustive]
 pub enum KeyError {
     /// The format's name has bytes or a length it may not have.
-    #[error("{found:?} cannot be a format: expected 1 to {MAX_FORMAT} of a-z 0-9 -")]
+    #[error("`{found}` cannot be a format: expected 1 to {MAX_FORMAT} of a-z 0-9 -", found = Escaped::path(.found))]
     Format {
         /// The name.
         found: String,

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lithify_digest::Digest;
+use lithify_escape::Escaped;
 
 use crate::entry::{read_stamps, write_stamps};
 use crate::error::{Context as _, Error};
@@ -72,19 +73,19 @@ pub enum Defect {
     #[error("its record is no good: {0}")]
     Record(RecordError),
     /// A file is not there.
-    #[error("its file {file:?} is missing")]
+    #[error("its file `{file}` is missing", file = Escaped::path(.file))]
     Missing {
         /// The file.
         file: String,
     },
     /// Something that is not a regular file has the file's name.
-    #[error("its file {file:?} is not a regular file")]
+    #[error("its file `{file}` is not a regular file", file = Escaped::path(.file))]
     NotAFile {
         /// The file.
         file: String,
     },
     /// A file is too short or too long.
-    #[error("its file {file:?} has {found} bytes, recorded are {expected}")]
+    #[error("its file `{file}` has {found} bytes, recorded are {expected}", file = Escaped::path(.file))]
     Size {
         /// The file.
         file: String,
@@ -94,7 +95,7 @@ pub enum Defect {
         found: u64,
     },
     /// The disk does not give a file's bytes.
-    #[error("its file {file:?} cannot be read: {source}")]
+    #[error("its file `{file}` cannot be read: {source}", file = Escaped::path(.file))]
     Unreadable {
         /// The file.
         file: String,
@@ -102,7 +103,7 @@ pub enum Defect {
         source: io::Error,
     },
     /// A file has other bytes.
-    #[error("its file {file:?} has digest {found}, recorded is {expected}")]
+    #[error("its file `{file}` has digest {found}, recorded is {expected}", file = Escaped::path(.file))]
     Content {
         /// The file.
         file: String,

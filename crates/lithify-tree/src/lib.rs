@@ -36,7 +36,6 @@
 mod builder; // the growing tree a merge works on
 mod content; // where file data goes
 mod entry; // one statement of a layer
-mod escape; // showing hostile bytes
 mod inode; // what names point to
 mod layer; // a layer's entries, compactly
 mod merge; // applying layers
@@ -50,9 +49,9 @@ pub use content::{ContentId, ContentSink};
 pub use entry::{
     Convention, DataSegment, Entry, EntryKind, OPAQUE_MARKER, WHITEOUT_PREFIX, WhiteoutError,
 };
-pub use escape::{Escaped, Printable, is_unsafe, unescape};
 pub use inode::{Inode, InodeId, InodeKind, XattrSetId};
 pub use layer::{LayerEntries, LayerFull};
+pub use lithify_escape::{Escaped, Printable, is_unsafe, unescape};
 pub use merge::{DEFAULT_NAME_LIMIT, LayerReport, Merge, MergeError};
 pub use metadata::{Device, Metadata, Timestamp, XATTR_VALUE_MAX, XattrError, Xattrs};
 pub use path::{NAME_MAX, PATH_MAX, PathError, TreePath};

@@ -271,7 +271,7 @@ impl Layer {
             }
         }
         let summary = scanner.finish()?;
-        warn_of_changes(&upper.to_string_lossy(), summary.recorded.as_ref());
+        warn_of_changes(&crate::name::shown_path(&upper), summary.recorded.as_ref());
         let (diff_id, mut out) = tar
             .finish()
             .map_err(failed)?

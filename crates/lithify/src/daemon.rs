@@ -4,6 +4,7 @@ use lithify_cancel::Checked;
 use lithify_oci::archive::Archive;
 use lithify_oci::source::DaemonImage;
 use lithify_registry::daemon::{Daemon, DaemonError};
+use lithify_tree::Escaped;
 
 use crate::{Error, ReadOptions};
 
@@ -21,7 +22,7 @@ pub(crate) fn open(
     log::info!(
         "the daemon at {} saves {name} ({})",
         daemon.socket().display(),
-        info.id.escape_debug()
+        Escaped(&info.id)
     );
     let saved = Checked::new(
         daemon.save(image).map_err(|e| options.reason(e))?,

@@ -1,12 +1,15 @@
 //! Disks for virtual machines as they are: the images on them, wherever they lie.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lithify_disk::ReadAt;
 use lithify_disk::gpt::Table;
 use lithify_disk::vmdk::{Descriptor, PathRule};
+use lithify_storage::Beneath;
 
 use crate::Error;
 
@@ -24,7 +27,7 @@ pub(crate) struct Extents {
 struct Extent {
     /// Where it starts in the whole.
     start: u64,
-    file: File,
+    file: Arc<File>,
     /// Where it starts in the file.
     offset: u64,
     /// The length; `None` is up to the end of the file, of the only extent.
@@ -36,7 +39,7 @@ impl From<File> for Extents {
         Self {
             extents: vec![Extent {
                 start: 0,
-                file,
+                file: Arc::new(file),
                 offset: 0,
                 length: None,
             }],
@@ -46,19 +49,19 @@ impl From<File> for Extents {
 }
 
 impl Extents {
-    fn new(pieces: impl IntoIterator<Item = (File, u64, u64)>) -> Self {
+    fn new<'a>(places: impl IntoIterator<Item = &'a Place>) -> Self {
         let mut whole = Self {
             extents: Vec::new(),
             size: 0,
         };
-        for (file, offset, length) in pieces {
+        for place in places {
             whole.extents.push(Extent {
                 start: whole.size,
-                file,
-                offset,
-                length: Some(length),
+                file: Arc::clone(&place.file),
+                offset: place.offset,
+                length: Some(place.length),
             });
-            whole.size += length;
+            whole.size += place.length;
         }
         whole
     }
@@ -72,7 +75,7 @@ impl ReadAt for Extents {
             },
         ] = &self.extents[..]
         {
-            return ReadAt::read_exact_at(file, buffer, offset);
+            return ReadAt::read_exact_at(&**file, buffer, offset);
         }
         while !buffer.is_empty() {
             let behind = self.extents.partition_point(|e| e.start <= offset);
@@ -91,7 +94,7 @@ impl ReadAt for Extents {
                 .unwrap_or(usize::MAX)
                 .min(buffer.len());
             let (now, later) = buffer.split_at_mut(n);
-            ReadAt::read_exact_at(&extent.file, now, extent.offset + inside)?;
+            ReadAt::read_exact_at(&*extent.file, now, extent.offset + inside)?;
             (buffer, offset) = (later, offset + n as u64);
         }
         Ok(())
@@ -103,7 +106,7 @@ impl ReadAt for Extents {
                 Extent {
                     file, length: None, ..
                 },
-            ] => ReadAt::size(file),
+            ] => ReadAt::size(&**file),
             _ => Ok(self.size),
         }
     }
@@ -113,6 +116,7 @@ impl ReadAt for Extents {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
@@ -133,9 +137,19 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
             path: path.to_path_buf(),
             source: Box::new(source),
         })?;
-    let directory = path.parent().unwrap_or(Path::new(""));
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let beneath = Beneath::open(directory).map_err(|e| Error::input(directory, e))?;
+    let mut files = BTreeMap::new();
     descriptor
-        .check(|name| std::fs::metadata(directory.join(name)).map(|m| m.len()))
+        .check(|name| {
+            let file = beneath.file(name)?;
+            let size = file.metadata()?.len();
+            files.insert(name.to_owned(), Arc::new(file));
+            Ok(size)
+        })
         .map_err(|source| Error::VmdkFiles {
             path: path.to_path_buf(),
             source: Box::new(source),
@@ -144,14 +158,15 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
         .runs()
         .into_iter()
         .map(|run| Place {
+            file: Arc::clone(&files[&run.path]),
             path: directory.join(run.path),
             offset: run.offset,
             length: run.length,
         })
         .collect();
     // One behind the other, which is where the merged image looks for them.
-    let extents = Extents::new(open_places(&places)?);
-    let image = lithify_erofs::Image::open(extents).map_err(|e| Error::from(e).in_file(path))?;
+    let image = lithify_erofs::Image::open(Extents::new(&places))
+        .map_err(|e| Error::from(e).in_file(path))?;
     Ok(OpenedDisk { places, image })
 }
 
@@ -161,30 +176,24 @@ pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
         path: path.to_path_buf(),
         source: Box::new(source),
     })?;
+    let shared = Arc::new(file.try_clone().map_err(|e| Error::input(path, e))?);
     let places: Vec<Place> = table
         .partitions
         .iter()
         .map(|partition| Place {
             path: path.to_path_buf(),
+            file: Arc::clone(&shared),
             offset: partition.offset,
             length: partition.length,
         })
         .collect();
-    let mut images = open_places(&places)?.into_iter().map(|p| Extents::new([p]));
+    let mut images = places.iter().map(|place| Extents::new([place]));
     let first = images.next().ok_or_else(|| Error::EmptyDisk {
         path: path.to_path_buf(),
     })?;
     let image = lithify_erofs::Image::open_with_devices(first, images.collect())
         .map_err(|e| Error::from(e).in_file(path))?;
     Ok(OpenedDisk { places, image })
-}
-
-fn open_places(places: &[Place]) -> Result<Vec<(File, u64, u64)>, Error> {
-    let open = |place: &Place| {
-        let file = File::open(&place.path).map_err(|e| Error::input(&place.path, e))?;
-        Ok((file, place.offset, place.length))
-    };
-    places.iter().map(open).collect()
 }
 
 fn read_descriptor(path: &Path, file: &File) -> Result<Vec<u8>, Error> {

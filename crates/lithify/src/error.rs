@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lithify_erofs::ReadError;
+use lithify_tree::Escaped;
 
 /// The error of every operation of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ pub enum Error {
     },
     /// A bare name as a destination, which could mean several places.
     #[error(
-        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG", .name.escape_debug()
+        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG", Escaped(.name)
     )]
     BareDestination {
         /// The name given.
@@ -103,7 +104,7 @@ pub enum Error {
         found: Box<lithify_digest::Digest>,
     },
     /// Reading an image file failed.
-    #[error("`{}`", .path.display())]
+    #[error("`{}`", Escaped::path(.path))]
     InFile {
         /// The file.
         path: PathBuf,
@@ -111,7 +112,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// A disk with partitions that cannot be read.
-    #[error("`{}` is no disk lithify can read", .path.display())]
+    #[error("`{}` is no disk lithify can read", Escaped::path(.path))]
     Gpt {
         /// The disk.
         path: PathBuf,
@@ -119,7 +120,7 @@ pub enum Error {
         source: Box<lithify_disk::gpt::GptError>,
     },
     /// A disk without anything on it.
-    #[error("`{}` has no partitions", .path.display())]
+    #[error("`{}` has no partitions", Escaped::path(.path))]
     EmptyDisk {
         /// The disk.
         path: PathBuf,
@@ -180,7 +181,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file or directory that was named cannot be read.
-    #[error("cannot read `{}`", .path.display())]
+    #[error("cannot read `{}`", Escaped::path(.path))]
     Input {
         /// The path.
         path: PathBuf,
@@ -190,7 +191,7 @@ pub enum Error {
     /// The path is neither an image source nor an artifact.
     #[error(
         "`{}` is no artifact lithify knows: expected an EROFS or squashfs image, a disk, the directory of a layered build, or an image such as oci:DIR:TAG",
-        .path.display()
+        Escaped::path(.path)
     )]
     UnknownArtifact {
         /// The path.
@@ -244,7 +245,7 @@ pub enum Error {
     #[error(transparent)]
     WriteErofs(Box<lithify_erofs::WriteError>),
     /// The EROFS image is damaged.
-    #[error("`{}` is damaged: {first}{}", .path.display(), and_more(*.more))]
+    #[error("`{}` is damaged: {first}{}", Escaped::path(.path), and_more(*.more))]
     Damaged {
         /// The image.
         path: PathBuf,
@@ -287,7 +288,7 @@ pub enum Error {
     #[error(transparent)]
     WriteVerity(Box<lithify_verity::WriteError>),
     /// A hash tree and what it should cover differ, or it cannot be read.
-    #[error("`{}` does not agree with its hash tree", .path.display())]
+    #[error("`{}` does not agree with its hash tree", Escaped::path(.path))]
     Verity {
         /// The image.
         path: PathBuf,
@@ -295,7 +296,7 @@ pub enum Error {
         source: Box<lithify_verity::VerifyError>,
     },
     /// A file with a root hash that cannot be read.
-    #[error("cannot read the root hash in `{}`", .path.display())]
+    #[error("cannot read the root hash in `{}`", Escaped::path(.path))]
     Sidecar {
         /// The file.
         path: PathBuf,
@@ -303,7 +304,7 @@ pub enum Error {
         source: Box<lithify_verity::SidecarError>,
     },
     /// An `image.json` that is no description.
-    #[error("`{}` is no description of a build", .path.display())]
+    #[error("`{}` is no description of a build", Escaped::path(.path))]
     DescriptionJson {
         /// The file.
         path: PathBuf,
@@ -311,7 +312,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// An `image.json` that names a file outside its directory.
-    #[error("`{}` names `{}`, which is not below its directory", .path.display(), .name.escape_debug())]
+    #[error("`{}` names `{}`, which is not below its directory", Escaped::path(.path), Escaped(.name))]
     DescriptionPath {
         /// The description.
         path: PathBuf,
@@ -319,7 +320,7 @@ pub enum Error {
         name: String,
     },
     /// An `image.json` that does not describe what is in its directory.
-    #[error("`{}` is not right", .path.display())]
+    #[error("`{}` is not right", Escaped::path(.path))]
     DescriptionStack {
         /// The description.
         path: PathBuf,
@@ -327,7 +328,7 @@ pub enum Error {
         source: crate::DescriptionProblem,
     },
     /// A file of a layered build has another size than described.
-    #[error("`{}` has {found} bytes, its description says {expected}", .path.display())]
+    #[error("`{}` has {found} bytes, its description says {expected}", Escaped::path(.path))]
     ArtifactSize {
         /// The file.
         path: PathBuf,
@@ -337,7 +338,7 @@ pub enum Error {
         found: u64,
     },
     /// A file of a layered build has other bytes than described.
-    #[error("`{}` has the SHA-256 {found}, its description says {expected}", .path.display())]
+    #[error("`{}` has the SHA-256 {found}, its description says {expected}", Escaped::path(.path))]
     ArtifactDigest {
         /// The file.
         path: PathBuf,
@@ -347,7 +348,7 @@ pub enum Error {
         found: String,
     },
     /// A VMDK descriptor that cannot be read.
-    #[error("`{}` is no disk lithify can read", .path.display())]
+    #[error("`{}` is no disk lithify can read", Escaped::path(.path))]
     VmdkText {
         /// The descriptor.
         path: PathBuf,
@@ -355,7 +356,7 @@ pub enum Error {
         source: Box<lithify_disk::vmdk::ParseError>,
     },
     /// A VMDK descriptor whose files are not as it needs them.
-    #[error("`{}` does not fit its files", .path.display())]
+    #[error("`{}` does not fit its files", Escaped::path(.path))]
     VmdkFiles {
         /// The descriptor.
         path: PathBuf,
@@ -363,7 +364,7 @@ pub enum Error {
         source: Box<lithify_disk::vmdk::CheckError>,
     },
     /// A root hash that is none.
-    #[error("`{}` is no root hash: expected 64 hexadecimal digits", .found.escape_debug())]
+    #[error("`{}` is no root hash: expected 64 hexadecimal digits", Escaped(.found))]
     RootHash {
         /// What was found.
         found: String,
@@ -412,13 +413,13 @@ pub enum Error {
         name: String,
     },
     /// The destination cannot take what is published.
-    #[error("`{}` cannot be published to: expected docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a name in the store", .name.escape_debug())]
+    #[error("`{}` cannot be published to: expected docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a name in the store", Escaped(.name))]
     PublishDestination {
         /// The destination asked for.
         name: String,
     },
     /// The image cannot be published as a filesystem.
-    #[error("`{}` cannot be published: {reason}", .name.escape_debug())]
+    #[error("`{}` cannot be published: {reason}", Escaped(.name))]
     PublishSource {
         /// The image's name.
         name: String,
@@ -436,7 +437,7 @@ pub enum Error {
         path: String,
     },
     /// There is nothing to append a layer to.
-    #[error("there is no image layout at `{}` to append to; name the image the changes were made on with --base", .path.display())]
+    #[error("there is no image layout at `{}` to append to; name the image the changes were made on with --base", Escaped::path(.path))]
     NoBase {
         /// Where one was expected.
         path: PathBuf,
@@ -491,7 +492,7 @@ pub enum Error {
     #[error(transparent)]
     Vmdk(#[from] lithify_disk::vmdk::WriteError),
     /// A disk of one file cannot be written.
-    #[error("cannot write the disk `{}`", .path.display())]
+    #[error("cannot write the disk `{}`", Escaped::path(.path))]
     RawDisk {
         /// The disk.
         path: PathBuf,
@@ -551,13 +552,13 @@ pub enum Error {
     #[error(transparent)]
     Mount(#[from] lithify_mount::MountError),
     /// The output path is taken by something that is not a regular file.
-    #[error("`{}` exists and is not a regular file; name another output or remove it", .path.display())]
+    #[error("`{}` exists and is not a regular file; name another output or remove it", Escaped::path(.path))]
     OutputExists {
         /// The output path.
         path: PathBuf,
     },
     /// What stands where an output directory is to stand is not, or not only, the output of an earlier build.
-    #[error("`{}` is left as it is: name another output, or remove it first", .path.display())]
+    #[error("`{}` is left as it is: name another output, or remove it first", Escaped::path(.path))]
     NotReplaced {
         /// The output path.
         path: PathBuf,
@@ -565,7 +566,7 @@ pub enum Error {
         source: Box<crate::ReplaceError>,
     },
     /// The output cannot be written.
-    #[error("cannot {operation} `{}`", .path.display())]
+    #[error("cannot {operation} `{}`", Escaped::path(.path))]
     Output {
         /// What was being done.
         operation: Operation,

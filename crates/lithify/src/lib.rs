@@ -93,7 +93,7 @@ pub use lithify_tree::{
     Escaped, InodeKind as TreeKind, NodeId, Printable, Tree, is_unsafe, unescape,
 };
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
-pub use name::store_name;
+pub use name::{path_as_data, store_name};
 pub use native::NativeLayerError;
 pub use options::{Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};

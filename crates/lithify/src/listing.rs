@@ -4,6 +4,7 @@ use lithify_tree::{Escaped, InodeKind, NodeId, Tree};
 use serde::Serialize;
 
 use crate::Error;
+use crate::name::{bytes_of, hex, spelled};
 
 /// The names and metadata of an image or artifact.
 #[derive(Debug)]
@@ -104,8 +105,6 @@ impl Listing {
         let tree = &self.tree;
         let id = tree.inode_id(node);
         let inode = tree.inode(id);
-        let hex = |value: &[u8]| value.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let bytes_of = |name: &[u8]| std::str::from_utf8(name).is_err().then(|| hex(name));
         let path = [b"/", &*tree.path(node)].concat();
         let mut target_bytes = None;
         let (kind, size, target, device) = match inode.kind {
@@ -142,13 +141,5 @@ impl Listing {
                 .map(|(name, value)| (spelled(name), hex(value)))
                 .collect(),
         }
-    }
-}
-
-/// A name as text: itself, or escaped where it is not UTF-8.
-fn spelled(name: &[u8]) -> String {
-    match std::str::from_utf8(name) {
-        Ok(text) => text.to_owned(),
-        Err(_) => Escaped(name).to_string(),
     }
 }

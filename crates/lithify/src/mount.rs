@@ -212,7 +212,9 @@ fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
         return Ok(None);
     };
     let open = |place: &Place| -> Result<ImageFile, Error> {
-        Ok(ImageFile::open(&place.path)?.part(place.offset, place.length))
+        let file = place.file.try_clone();
+        let file = file.map_err(|e| Error::input(&place.path, e))?;
+        Ok(ImageFile::named(file, &place.path).part(place.offset, place.length))
     };
     let Some((merged, rest)) = file.places.split_first() else {
         return Ok(None);

@@ -8,10 +8,44 @@ use lithify_tree::Escaped;
 
 /// A name as text: itself, or spelled with `\xNN` where it is not UTF-8.
 pub(crate) fn shown(name: &OsStr) -> String {
-    match name.to_str() {
-        Some(text) => text.to_owned(),
-        None => Escaped(name.as_encoded_bytes()).to_string(),
+    spelled(name.as_encoded_bytes())
+}
+
+/// The bytes of a name as text, as [`shown`] does.
+pub(crate) fn spelled(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(text) => text.to_owned(),
+        Err(_) => Escaped(name).to_string(),
     }
+}
+
+/// What stands beside a spelling in JSON: the bytes in hexadecimal digits, of a name that is not UTF-8.
+pub(crate) fn bytes_of(name: &[u8]) -> Option<String> {
+    std::str::from_utf8(name).is_err().then(|| hex(name))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A path of this machine as JSON has it: text, and its bytes in hexadecimal digits if they are not UTF-8. The text is then
+/// spelled as [`Escaped`] does.
+///
+/// ```
+/// use std::path::Path;
+///
+/// assert_eq!(lithify::path_as_data(Path::new(r"a\xff")), (r"a\xff".into(), None));
+/// # #[cfg(unix)] {
+/// use std::os::unix::ffi::OsStrExt as _;
+///
+/// let path = Path::new(std::ffi::OsStr::from_bytes(b"a\xff"));
+/// assert_eq!(lithify::path_as_data(path), (r"a\xff".into(), Some("61ff".into())));
+/// # }
+/// ```
+#[must_use]
+pub fn path_as_data(path: &Path) -> (String, Option<String>) {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    (spelled(bytes), bytes_of(bytes))
 }
 
 /// The name by which a store knows the image of that name: relative paths made absolute, the defaults of bare names spelled

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lithify_oci::{LayerKind, Platform};
 use lithify_registry::daemon::DaemonOptions;
+use lithify_tree::Escaped;
 
 use crate::{CancelToken, Error, Progress, PullPolicy, Registries, Silent, StoreChoice};
 
@@ -31,7 +32,7 @@ impl Default for Limits {
 
 /// A limit that does not exist.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("there is no limit named `{}`: there are {}", .name.escape_debug(), Limits::NAMES.join(", "))]
+#[error("there is no limit named `{}`: there are {}", Escaped(.name), Limits::NAMES.join(", "))]
 pub struct UnknownLimit {
     /// The name asked for.
     pub name: String,

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lithify_tree::Escaped;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -244,7 +245,7 @@ fn remove_old(own: &OwnOutput, old: &Path) -> io::Result<()> {
     fs::rename(old, &kept)?;
     log::warn!(
         "what was put into the replaced output meanwhile is in `{}`",
-        kept.display().to_string().escape_debug()
+        Escaped::path(&kept)
     );
     Ok(())
 }

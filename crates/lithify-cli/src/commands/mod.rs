@@ -177,6 +177,19 @@ fn with_progress<T>(
 }
 
 /// Prints a value as indented JSON.
+/// Puts a path of this machine into an object, with its bytes beside it if they are no text; `null` for none.
+fn insert_path(object: &mut serde_json::Value, key: &str, path: Option<&std::path::Path>) {
+    let Some(path) = path else {
+        object[key] = serde_json::Value::Null;
+        return;
+    };
+    let (text, bytes) = lithify::path_as_data(path);
+    object[key] = text.into();
+    if let Some(bytes) = bytes {
+        object[format!("{key}_bytes")] = bytes.into();
+    }
+}
+
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     lithify::write_json_pretty(&mut out, value)?;

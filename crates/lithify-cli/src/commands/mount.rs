@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use lithify::{MountKind, MountOptions, Subject};
+use lithify::{Escaped, MountKind, MountOptions, Subject};
 use serde_json::json;
 
-use super::{Failure, print_json, read_options, with_progress};
+use super::{Failure, insert_path, print_json, read_options, with_progress};
 use crate::args::{MountArgs, UmountArgs};
 
 pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
@@ -39,12 +39,11 @@ pub(crate) fn mounts(as_json: bool) -> Result<(), Failure> {
         let list: Vec<_> = mounts
             .iter()
             .map(|m| {
-                json!({
-                    "target": m.target.to_string_lossy(),
-                    "kind": kind(m.kind),
-                    "source": m.source.as_ref().map(|p| p.to_string_lossy()),
-                    "writable": m.writable.as_ref().map(|p| p.to_string_lossy()),
-                })
+                let mut mount = json!({ "kind": kind(m.kind) });
+                insert_path(&mut mount, "target", Some(&m.target));
+                insert_path(&mut mount, "source", m.source.as_deref());
+                insert_path(&mut mount, "writable", m.writable.as_deref());
+                mount
             })
             .collect();
         return print_json(&list);
@@ -52,9 +51,7 @@ pub(crate) fn mounts(as_json: bool) -> Result<(), Failure> {
     let mut out = crate::terminal::stdout();
     for mount in mounts {
         let shown = |path: Option<&std::path::PathBuf>| {
-            path.map_or("-".to_owned(), |p| {
-                p.to_string_lossy().escape_debug().to_string()
-            })
+            path.map_or("-".to_owned(), |p| Escaped::path(p).to_string())
         };
         let (target, source) = (shown(Some(&mount.target)), shown(mount.source.as_ref()));
         write!(out, "{target}  {}  {source}", kind(mount.kind))?;

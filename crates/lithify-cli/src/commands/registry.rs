@@ -4,10 +4,10 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use lithify::Registries;
 use lithify::registry::auth::{Credential, Credentials, Login};
 use lithify::registry::config::{Config, Environment};
 use lithify::registry::{Client, ClientOptions, Secret};
+use lithify::{Escaped, Registries};
 
 use super::Failure;
 use crate::args::{LoginArgs, LogoutArgs, RegistryArgs};
@@ -143,7 +143,7 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
     let place = login.store(&args.registry, &credential).map_err(stored)?;
     drop(at_work);
     if !quiet {
-        let registry = args.registry.escape_debug();
+        let registry = Escaped(&args.registry);
         writeln!(crate::terminal::stdout(), "{registry}: stored in {place}")?;
     }
     Ok(())
@@ -157,7 +157,7 @@ pub(crate) fn logout(args: &LogoutArgs, quiet: bool) -> Result<(), Failure> {
     let at_work = crate::signals::at_work();
     let removed = login.remove(&args.registry).map_err(stored)?;
     drop(at_work);
-    let registry = args.registry.escape_debug();
+    let registry = Escaped(&args.registry);
     if removed.sources.is_empty() {
         return Err(Failure::Other(format!("nothing is stored for {registry}")));
     }

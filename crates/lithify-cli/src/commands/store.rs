@@ -8,10 +8,10 @@ use lithify::store::{
     Access, Action, Bytes, DfReport, FsckOptions, FsckReport, GcOptions, GcReport, OpenOptions,
     Store,
 };
-use lithify::{Escaped, StoreChoice};
+use lithify::{Escaped, Printable, StoreChoice};
 use serde_json::{Value, json};
 
-use super::{Failure, platform, print_json, shown};
+use super::{Failure, insert_path, platform, print_json, shown};
 use crate::args::{FsckArgs, GcArgs, RmArgs, StoreListArgs};
 use crate::human;
 
@@ -130,15 +130,13 @@ fn list(store: &Store) -> Result<(Vec<Listed>, Vec<String>), Failure> {
     }
     all.sort_by(|a, b| (&a.name, &a.platform).cmp(&(&b.name, &b.platform)));
     let damaged = built.damaged.iter();
-    let damaged = damaged.map(|(path, problem)| format!("{}: {problem}", path.display()));
+    let damaged = damaged.map(|(path, problem)| format!("{}: {problem}", Escaped::path(path)));
     Ok((all, damaged.collect()))
 }
 
 /// A name of the store as it is shown, which `rm` takes. Its backslashes are a spelling already.
 fn spelled(name: &str) -> String {
-    let mut parts = name.split('\\').map(|part| Escaped(part).to_string());
-    let first = parts.next().unwrap_or_default();
-    parts.fold(first, |name, part| format!("{name}\\{part}"))
+    Printable(name).to_string()
 }
 
 pub(crate) fn images(args: &StoreListArgs, quiet: bool) -> Result<(), Failure> {
@@ -304,7 +302,7 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
         None => FsckReport::default(),
     };
     let action = |action: &Action| match action {
-        Action::Quarantined(path) => format!("moved to {}", path.display()),
+        Action::Quarantined(path) => format!("moved to {}", Escaped::path(path)),
         Action::Repaired => "repaired".to_owned(),
         Action::Removed => "removed".to_owned(),
         Action::Failed(e) => format!("could not be repaired: {e}"),
@@ -315,12 +313,13 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
             .findings
             .iter()
             .map(|f| {
-                json!({
-                    "path": f.path.to_string_lossy(),
+                let mut finding = json!({
                     "problem": f.problem.to_string(),
                     "damage": f.problem.is_damage(),
                     "action": action(&f.action),
-                })
+                });
+                insert_path(&mut finding, "path", Some(&f.path));
+                finding
             })
             .collect();
         print_json(&json!({
@@ -333,8 +332,7 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
     } else {
         let mut out = crate::terminal::stdout();
         for finding in &report.findings {
-            let path = finding.path.to_string_lossy();
-            let (path, what) = (path.escape_debug(), action(&finding.action));
+            let (path, what) = (Escaped::path(&finding.path), action(&finding.action));
             writeln!(out, "{path}: {}: {what}", finding.problem)?;
         }
         if !quiet {
@@ -372,8 +370,7 @@ pub(crate) fn df(args: &StoreListArgs, quiet: bool) -> Result<(), Failure> {
             .iter()
             .map(|(format, &u)| (format.clone(), usage(u)))
             .collect();
-        return print_json(&json!({
-            "store": opened.path().to_string_lossy(),
+        let mut all = json!({
             "images": report.images,
             "referenced": usage(report.referenced),
             "unreferenced": usage(report.unreferenced),
@@ -385,7 +382,9 @@ pub(crate) fn df(args: &StoreListArgs, quiet: bool) -> Result<(), Failure> {
             "referenced_blobs": sizes(report.referenced_blobs.bytes),
             "unreferenced_blobs": sizes(report.unreferenced_blobs.bytes),
             "partial": sizes(report.partial),
-        }));
+        });
+        insert_path(&mut all, "store", Some(opened.path()));
+        return print_json(&all);
     }
     let mut out = crate::terminal::stdout();
     writeln!(out, "{}", shown(opened.path().as_os_str()))?;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::time::Instant;
 
-use lithify::{CopyOptions, PullOptions, ReadOptions, TransferCounts};
+use lithify::{CopyOptions, Escaped, Printable, PullOptions, ReadOptions, TransferCounts};
 
 use super::{Failure, base_options, platform, print_json, read_options, with_progress};
 use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
@@ -31,7 +31,7 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
             true => summary(&report.blobs, started),
             false => "in the store".to_owned(),
         };
-        writeln!(out, "{}: {what}", report.reference.escape_debug())?;
+        writeln!(out, "{}: {what}", Escaped(&report.reference))?;
     }
     Ok(writeln!(out, "{}", report.digest)?)
 }
@@ -89,7 +89,7 @@ pub(crate) fn print(
     let mut out = crate::terminal::stdout();
     if !quiet {
         let what = summary(&report.blobs, started);
-        writeln!(out, "{}: {what}", report.destination.escape_debug())?;
+        writeln!(out, "{}: {what}", Escaped(&report.destination))?;
     }
     Ok(writeln!(out, "{}", report.digest)?)
 }
@@ -104,7 +104,7 @@ pub(crate) fn tag(args: &TagArgs, quiet: bool) -> Result<(), Failure> {
     let (source, new) = lithify::tag(&args.image, &args.new, &read)?;
     drop(at_work);
     if !quiet {
-        let (source, new) = (source.escape_debug(), new.escape_debug());
+        let (source, new) = (Printable(&source), Printable(&new));
         writeln!(crate::terminal::stdout(), "{source} is {new} too")?;
     }
     Ok(())

@@ -218,6 +218,117 @@ fn what_is_in_an_artifact_is_not_followed_and_not_waited_for() {
     run::ok(bounded(tmp.path()).arg("verify").arg(&out));
 }
 
+/// A disk is opened by itself too, and what its text names came with it.
+#[test]
+fn what_a_disk_names_is_not_followed_and_not_waited_for() {
+    let (tmp, out) = built("erofs-layers", &["--disk", "vmdk"]);
+    let disk = out.join("disk.vmdk");
+    let right = fs::read_to_string(&disk).unwrap();
+    let point = tmp.path().join("point");
+    fs::create_dir(&point).unwrap();
+    let run_all = |code: i32, name: &str, words: &str| {
+        for verb in ["ls", "cat", "verify", "inspect", "mount"] {
+            let mut run = bounded(tmp.path());
+            run.arg(verb).arg(&disk);
+            match verb {
+                "cat" => run.arg("/etc/motd"),
+                "mount" => run.arg(&point),
+                _ => &mut run,
+            };
+            let output = run::output(&mut run);
+            refused(&output, code, words);
+            refused(&output, code, &format!("`{name}`"));
+            assert!(output.stdout.is_empty(), "{verb} {words}");
+        }
+    };
+    let moved = tmp.path().join("moved");
+    for (name, part) in [
+        ("fsmeta.erofs", "fsmeta.erofs"),
+        ("layers", &right[right.find("layers/").unwrap()..]),
+    ] {
+        let extent = part.split('"').next().unwrap();
+        let path = out.join(name);
+        fs::rename(&path, &moved).unwrap();
+        for target in [moved.as_path(), Path::new("/dev/zero")] {
+            symlink(target, &path).unwrap();
+            run_all(3, extent, "is a symbolic link");
+            fs::remove_file(&path).unwrap();
+        }
+        fifo(&path);
+        let words = match name {
+            "layers" => "is not a directory",
+            _ => "is not a regular file",
+        };
+        run_all(3, extent, words);
+        fs::remove_file(&path).unwrap();
+        fs::rename(&moved, &path).unwrap();
+    }
+    fs::copy(out.join("fsmeta.erofs"), &moved).unwrap();
+    let absolute = moved.to_str().unwrap();
+    for (name, words) in [
+        ("../moved", "cannot be used"),
+        ("layers/../../moved", "cannot be used"),
+        (absolute, "cannot be used"),
+    ] {
+        let text = right.replace("\"fsmeta.erofs\"", &format!("\"{name}\""));
+        assert_ne!(text, right);
+        fs::write(&disk, text).unwrap();
+        run_all(3, name, words);
+    }
+    fs::write(&disk, &right).unwrap();
+    run::ok(bounded(tmp.path()).arg("verify").arg(&disk));
+    // By a path that is the user's, links are followed, and a bare name is in the working directory.
+    symlink(&out, tmp.path().join("link")).unwrap();
+    run::ok(
+        bounded(tmp.path())
+            .arg("ls")
+            .arg(tmp.path().join("link/disk.vmdk")),
+    );
+    run::ok(
+        bounded(tmp.path())
+            .args(["ls", "disk.vmdk"])
+            .current_dir(&out),
+    );
+}
+
+/// Which of many files is damaged was not said.
+#[test]
+fn damage_in_an_artifact_names_the_file() {
+    for (format, parts) in [
+        ("erofs-layers", &["fsmeta.erofs", "layers"][..]),
+        ("squashfs-layers", &["layers"]),
+    ] {
+        let (tmp, out) = built(format, &[]);
+        let first = fs::read_dir(out.join("layers")).unwrap().next().unwrap();
+        let first = format!("layers/{}", first.unwrap().file_name().to_str().unwrap());
+        for part in parts {
+            let name = if *part == "layers" { &first } else { *part };
+            let path = out.join(name);
+            let right = fs::read(&path).unwrap();
+            let start = if format == "erofs-layers" { 1024 } else { 0 };
+            let mut wrong = right.clone();
+            wrong[start] ^= 1;
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, wrong).unwrap();
+            for verb in ["ls", "cat", "verify"] {
+                // A merged image is not needed for the data of one file, nor a layer for the names in a merged one.
+                let by_layer = format == "squashfs-layers" || verb == "cat";
+                if verb != "verify" && by_layer != (*part == "layers") {
+                    continue;
+                }
+                let mut run = bounded(tmp.path());
+                run.arg(verb).arg(&out);
+                if verb == "cat" {
+                    run.arg("/etc/motd");
+                }
+                refused(&run::output(&mut run), 3, path.to_str().unwrap());
+            }
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, right).unwrap();
+        }
+    }
+}
+
 #[test]
 fn the_root_hash_beside_an_image_is_not_waited_for() {
     let tmp = temp_dir();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::common::{build, image, layer, lithify, paths, stderr};
-use lithify_testkit::{Layout, TarEntry, run, temp_dir};
+use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 use serde_json::Value;
 
 fn motd() -> Vec<u8> {
@@ -322,4 +322,87 @@ fn host_paths_may_be_any_bytes() {
     );
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("rootfs:"), "{}", stderr(&output));
+}
+
+/// Two paths were one in JSON, with a mark where their bytes were.
+#[test]
+fn paths_that_are_no_text_are_exact_in_json() {
+    let tmp = temp_dir();
+    let at = |name: &[u8]| tmp.path().join(OsStr::from_bytes(name));
+    let hex = |path: &Path| -> String {
+        let bytes = path.as_os_str().as_bytes();
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    };
+    let store = at(b"store\xff");
+    let source = image(&tmp.path().join("image"), [motd()]);
+    let run_json = |args: &[&str], code: i32| -> Value {
+        let mut command = lithify();
+        command.env("LITHIFY_STORE", &store).args(args);
+        let output = run::output(&mut command);
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let layers = at(b"layers\xff");
+    let mut command = lithify();
+    command.env("LITHIFY_STORE", &store);
+    command.args(["build", &source, "-f", "erofs-layers", "-o"]);
+    run::ok(command.arg(&layers));
+    let said = run_json(&["df", "--json"], 0);
+    assert_eq!(said["store"], spelled(&store));
+    assert_eq!(said["store_bytes"], hex(&store));
+
+    // Of these two only one is text.
+    std::fs::write(store.join(OsStr::from_bytes(b"a\xff\\\x1b")), "x").unwrap();
+    std::fs::write(store.join(r"a\xff"), "x").unwrap();
+    let said = run_json(&["fsck", "--json", "--dry-run"], 0);
+    let found = said["findings"].as_array().unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|f| (&f["path"], &f["path_bytes"]))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (&Value::from(r"a\xff"), &Value::Null),
+            (&Value::from(r"a\xff\\\x1b"), &Value::from("61ff5c1b"))
+        ]
+    );
+    let mut command = lithify();
+    command.env("LITHIFY_STORE", &store);
+    let text = run::text(command.args(["fsck", "--dry-run"]));
+    assert!(text.contains(r"a\xff\\\x1b: "), "{text}");
+
+    if !require::root() || !require::kernel_erofs() {
+        return;
+    }
+    let point = at(b"point\xfe");
+    std::fs::create_dir(&point).unwrap();
+    run::ok(
+        lithify()
+            .arg("mount")
+            .arg(layers.join("disk.vmdk"))
+            .arg(&point),
+    );
+    let said = run_json(&["mounts", "--json"], 0);
+    let text = run::text(lithify().arg("mounts"));
+    run::ok(lithify().arg("umount").arg(&point));
+    let own = |m: &&Value| m["target_bytes"] == hex(&point);
+    let found = said.as_array().unwrap().iter().find(own).unwrap();
+    assert_eq!(found["target"], spelled(&point));
+    assert!(
+        text.contains(&format!("{}  erofs", spelled(&point))),
+        "{text}"
+    );
+}
+
+/// A path whose only bytes that need a spelling are not UTF-8.
+fn spelled(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
 }

@@ -199,6 +199,39 @@ fn skopeo_and_tar_read_what_is_written() {
     assert_eq!(listed["Tags"][0], "docker.io/library/x:1");
 }
 
+/// Other tools make a name of their own of a tag alone.
+#[test]
+fn a_whole_name_in_an_archive_is_whole_for_others() {
+    let world = World::new();
+    let origin = world.layout("origin", image());
+    let expected = world.identity(&origin);
+    for (name, whole) in [
+        ("docker.io/library/app:1", true),
+        ("localhost:5000/a/b:v1", true),
+        ("1", false),
+    ] {
+        let file = world.path("x.oci.tar");
+        let archive = format!("oci-archive:{}:{name}", file.display());
+        world.copied(&origin, &archive);
+        let index = run::ok(run::command("tar").arg("-xOf").arg(&file).arg("index.json"));
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let annotations = &index["manifests"][0]["annotations"];
+        assert_eq!(annotations["org.opencontainers.image.ref.name"], name);
+        let theirs = &annotations["io.containerd.image.name"];
+        match whole {
+            true => assert_eq!(theirs, name),
+            false => assert!(theirs.is_null(), "{annotations}"),
+        }
+        assert_eq!(world.identity(&archive), expected, "{name}");
+        if require::tool("skopeo") {
+            let mut skopeo = run::command("skopeo");
+            let said = run::ok(skopeo.args(["inspect", "--config", "--raw", &archive]));
+            let digest = lithify_testkit::digest(&said);
+            assert_eq!(digest, expected.0, "{name}");
+        }
+    }
+}
+
 #[test]
 fn an_archive_holds_all_platforms_and_a_docker_archive_one() {
     let world = World::new();

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
+
 use super::DESCRIPTOR_MAX;
 
 /// Why a descriptor may not name a path.
@@ -42,7 +44,7 @@ pub enum PathProblem {
 #[non_exhaustive]
 pub enum WriteError {
     /// A file whose path cannot stand in a descriptor.
-    #[error("a VMDK cannot name the file {path:?}: {problem}")]
+    #[error("a VMDK cannot name the file `{path}`: {problem}", path = Escaped::path(.path))]
     Path {
         /// The path.
         path: PathBuf,
@@ -73,13 +75,13 @@ pub enum LineProblem {
     #[error("expected a comment, KEY=VALUE or an extent")]
     Unknown,
     /// A setting this reader does not know, whose meaning may matter.
-    #[error("unknown setting `{}`", .0.escape_debug())]
+    #[error("unknown setting `{}`", Escaped(.0))]
     Setting(String),
     /// A setting given twice.
     #[error("`{0}` is set a second time")]
     Again(&'static str),
     /// A setting with another value than can be used.
-    #[error("`{key}` is `{}`: expected {expected}", .found.escape_debug())]
+    #[error("`{key}` is `{}`: expected {expected}", Escaped(.found))]
     Value {
         /// The setting.
         key: &'static str,
@@ -101,7 +103,7 @@ pub enum LineProblem {
         offset: u64,
     },
     /// A path that breaks the rule.
-    #[error("the file `{}` cannot be used: {problem}", .path.escape_debug())]
+    #[error("the file `{}` cannot be used: {problem}", Escaped(.path))]
     Path {
         /// The path.
         path: String,
@@ -155,8 +157,8 @@ pub enum ParseError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// A file that cannot be looked at.
-    #[error("cannot find the size of `{}`, which the descriptor names", .path.escape_debug())]
+    /// A file that cannot be looked at or opened.
+    #[error("cannot use `{}`, which the descriptor names", Escaped(.path))]
     File {
         /// The path in the descriptor.
         path: String,
@@ -164,7 +166,7 @@ pub enum CheckError {
         source: io::Error,
     },
     /// A file that ends before an extent does.
-    #[error("`{}` has {found} bytes, the descriptor uses {expected}", .path.escape_debug())]
+    #[error("`{}` has {found} bytes, the descriptor uses {expected}", Escaped(.path))]
     Short {
         /// The path in the descriptor.
         path: String,

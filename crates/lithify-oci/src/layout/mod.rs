@@ -14,6 +14,7 @@ mod writer;
 use std::io;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
 use serde::Deserialize;
 
 pub use directory::Directory;
@@ -34,7 +35,7 @@ pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed.
-    #[error("cannot {action} `{}`: {source}", .path.display().to_string().escape_debug())]
+    #[error("cannot {action} `{}`: {source}", Escaped::path(.path))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -44,7 +45,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file where a directory was expected.
-    #[error("`{}` is not a directory: use oci-archive:FILE or docker-archive:FILE for a file", .path.display().to_string().escape_debug())]
+    #[error("`{}` is not a directory: use oci-archive:FILE or docker-archive:FILE for a file", Escaped::path(.path))]
     NotADirectory {
         /// The path.
         path: PathBuf,
@@ -62,7 +63,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A layout version other than 1.
-    #[error("image layout version is `{}`, expected 1.0.0", .found.escape_debug())]
+    #[error("image layout version is `{}`, expected 1.0.0", Escaped(.found))]
     Version {
         /// The version found.
         found: String,
@@ -74,7 +75,7 @@ pub enum Error {
         source: manifest::Error,
     },
     /// The `index.json` that was to be added to is no JSON object.
-    #[error("`{}` is no JSON object: {source}", .path.display().to_string().escape_debug())]
+    #[error("`{}` is no JSON object: {source}", Escaped::path(.path))]
     IndexJson {
         /// The file.
         path: PathBuf,
@@ -95,7 +96,7 @@ pub enum Error {
         found_size: u64,
     },
     /// A directory of the layout that is to be written into is a symbolic link, or none.
-    #[error("cannot write into the layout `{}`: {source}", .path.display().to_string().escape_debug())]
+    #[error("cannot write into the layout `{}`: {source}", Escaped::path(.path))]
     Inside {
         /// The layout.
         path: PathBuf,
@@ -103,7 +104,7 @@ pub enum Error {
         source: lithify_storage::BeneathError,
     },
     /// A writer was asked to write where something is already.
-    #[error("`{}` exists and is not empty: a layout is only written into a new directory", .path.display().to_string().escape_debug())]
+    #[error("`{}` exists and is not empty: a layout is only written into a new directory", Escaped::path(.path))]
     Exists {
         /// The path.
         path: PathBuf,

@@ -1,5 +1,7 @@
 //! What can be wrong with a document.
 
+use lithify_escape::Escaped;
+
 /// Why a manifest, index or config is refused. Strings from the document are printed escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,13 +15,13 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// One object has the same key twice; readers differ in which they take.
-    #[error("key `{}` is given twice in one object: readers differ in which they take", .key.escape_debug())]
+    #[error("key `{}` is given twice in one object: readers differ in which they take", Escaped(.key))]
     DuplicateKey {
         /// The key.
         key: String,
     },
     /// A key that is a known one but for its case.
-    #[error("key `{}` is spelled unlike `{expected}`: some readers take it for that field", .found.escape_debug())]
+    #[error("key `{}` is spelled unlike `{expected}`: some readers take it for that field", Escaped(.found))]
     KeyCase {
         /// The key as written.
         found: String,
@@ -49,7 +51,7 @@ pub enum Error {
         found: i64,
     },
     /// The document's own `mediaType` and that of the descriptor pointing to it differ.
-    #[error("mediaType is `{}`, but the descriptor says `{}`", .found.escape_debug(), .descriptor.escape_debug())]
+    #[error("mediaType is `{}`, but the descriptor says `{}`", Escaped(.found), Escaped(.descriptor))]
     MediaTypeMismatch {
         /// In the document.
         found: String,
@@ -57,7 +59,7 @@ pub enum Error {
         descriptor: String,
     },
     /// A media type that does not fit the fields that are there.
-    #[error("media type `{}` on {shape}", .media_type.escape_debug())]
+    #[error("media type `{}` on {shape}", Escaped(.media_type))]
     MediaTypeShape {
         /// The media type of the document or its descriptor.
         media_type: String,
@@ -103,7 +105,7 @@ pub enum Error {
         option: &'static str,
     },
     /// A manifest that is an artifact: a signature, chart, attestation.
-    #[error("not a container image: {} is `{}`", if *.artifact { "artifactType" } else { "the config's media type" }, .found.escape_debug())]
+    #[error("not a container image: {} is `{}`", if *.artifact { "artifactType" } else { "the config's media type" }, Escaped(.found))]
     NotAnImage {
         /// The config's media type or the artifact type.
         found: String,
@@ -111,7 +113,7 @@ pub enum Error {
         artifact: bool,
     },
     /// A layer of a type lithify cannot decode.
-    #[error("layers[{index}] has media type `{}`: expected a tar, plain or compressed with gzip or zstd, or an EROFS image, plain or compressed with zstd", .media_type.escape_debug())]
+    #[error("layers[{index}] has media type `{}`: expected a tar, plain or compressed with gzip or zstd, or an EROFS image, plain or compressed with zstd", Escaped(.media_type))]
     LayerMediaType {
         /// Position in `layers`.
         index: usize,
@@ -119,7 +121,7 @@ pub enum Error {
         media_type: String,
     },
     /// An encrypted layer (containers/ocicrypt).
-    #[error("layers[{index}] is encrypted (`{}`): decrypt the image first, for example with `skopeo copy --decryption-key`", .media_type.escape_debug())]
+    #[error("layers[{index}] is encrypted (`{}`): decrypt the image first, for example with `skopeo copy --decryption-key`", Escaped(.media_type))]
     EncryptedLayer {
         /// Position in `layers`.
         index: usize,
@@ -127,7 +129,7 @@ pub enum Error {
         media_type: String,
     },
     /// An EROFS layer that is no filesystem of its own: others refer to its data.
-    #[error("layers[{index}] has the role `{}`: only layers of an overlay are supported", .role.escape_debug())]
+    #[error("layers[{index}] has the role `{}`: only layers of an overlay are supported", Escaped(.role))]
     LayerRole {
         /// Position in `layers`.
         index: usize,
@@ -145,7 +147,7 @@ pub enum Error {
         diff_id: String,
     },
     /// `rootfs.type` other than `layers`.
-    #[error("rootfs.type of the image config is `{}`, expected `layers`", .found.escape_debug())]
+    #[error("rootfs.type of the image config is `{}`, expected `layers`", Escaped(.found))]
     RootfsType {
         /// The type found.
         found: String,

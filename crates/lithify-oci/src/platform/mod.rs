@@ -13,6 +13,7 @@ mod normalise;
 use std::fmt;
 use std::str::FromStr;
 
+use lithify_escape::Escaped;
 use serde::Serialize;
 
 pub use matching::Rank;
@@ -49,19 +50,19 @@ pub struct Platform {
 #[non_exhaustive]
 pub enum ParseError {
     /// Not one to three parts.
-    #[error("`{}` is no platform: expected OS/ARCH[/VARIANT], such as linux/arm64/v8", .found.escape_debug())]
+    #[error("`{}` is no platform: expected OS/ARCH[/VARIANT], such as linux/arm64/v8", Escaped(.found))]
     Parts {
         /// The whole string.
         found: String,
     },
     /// A part with characters no platform name has.
-    #[error("`{}` cannot be part of a platform: expected letters, digits, `_`, `-` or `.`", .part.escape_debug())]
+    #[error("`{}` cannot be part of a platform: expected letters, digits, `_`, `-` or `.`", Escaped(.part))]
     Part {
         /// The offending part.
         part: String,
     },
     /// A single part that is neither a known system nor a known architecture.
-    #[error("`{}` is neither an operating system nor an architecture: write OS/ARCH", .found.escape_debug())]
+    #[error("`{}` is neither an operating system nor an architecture: write OS/ARCH", Escaped(.found))]
     Unknown {
         /// The whole string.
         found: String,
@@ -202,21 +203,17 @@ impl FromStr for Platform {
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The names come from images too, so they are printed escaped.
-        write!(f, "{}", self.os.escape_debug())?;
+        write!(f, "{}", Escaped(&self.os))?;
         if self.os_version.is_some() || !self.os_features.is_empty() {
-            write!(
-                f,
-                "({}",
-                self.os_version.as_deref().unwrap_or("").escape_debug()
-            )?;
+            write!(f, "({}", Escaped(self.os_version.as_deref().unwrap_or("")))?;
             for feature in &self.os_features {
-                write!(f, "+{}", feature.escape_debug())?;
+                write!(f, "+{}", Escaped(feature))?;
             }
             f.write_str(")")?;
         }
-        write!(f, "/{}", self.architecture.escape_debug())?;
+        write!(f, "/{}", Escaped(&self.architecture))?;
         match &self.variant {
-            Some(variant) => write!(f, "/{}", variant.escape_debug()),
+            Some(variant) => write!(f, "/{}", Escaped(variant)),
             None => Ok(()),
         }
     }

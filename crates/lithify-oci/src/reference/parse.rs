@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use lithify_digest::Digest;
+use lithify_escape::Escaped;
 
 use super::Reference;
 
@@ -21,13 +22,13 @@ pub enum ParseError {
     #[error("empty image reference: expected [domain/]path[:tag][@digest], such as alpine:3.20")]
     Empty,
     /// Upper case in the path; the commonest mistake, so it has its own words.
-    #[error("`{}` has upper-case letters: repository names are lower case", .path.escape_debug())]
+    #[error("`{}` has upper-case letters: repository names are lower case", Escaped(.path))]
     Uppercase {
         /// The path as written.
         path: String,
     },
     /// A path component outside `[a-z0-9]+` joined by `.`, `_`, `__` or dashes.
-    #[error("`{}` is no repository name: component `{}` is not lower-case letters and digits joined by `.`, `_`, `__` or `-`", .path.escape_debug(), .component.escape_debug())]
+    #[error("`{}` is no repository name: component `{}` is not lower-case letters and digits joined by `.`, `_`, `__` or `-`", Escaped(.path), Escaped(.component))]
     Path {
         /// The path as written.
         path: String,
@@ -41,13 +42,13 @@ pub enum ParseError {
         found: usize,
     },
     /// A domain that is no DNS name, IPv4 address or bracketed IPv6 address with optional port.
-    #[error("`{}` is no registry host: expected name, IPv4 or [IPv6] with an optional :port", .domain.escape_debug())]
+    #[error("`{}` is no registry host: expected name, IPv4 or [IPv6] with an optional :port", Escaped(.domain))]
     Domain {
         /// The domain as written.
         domain: String,
     },
     /// A tag outside `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
-    #[error("`{}` is no tag: expected at most {MAX_TAG} letters, digits, `_`, `.` or `-`, not starting with `.` or `-`", .tag.escape_debug())]
+    #[error("`{}` is no tag: expected at most {MAX_TAG} letters, digits, `_`, `.` or `-`, not starting with `.` or `-`", Escaped(.tag))]
     Tag {
         /// The tag as written.
         tag: String,

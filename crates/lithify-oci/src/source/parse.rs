@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lithify_digest::Digest;
+use lithify_escape::Escaped;
 
 use super::path_kind::{Advice, TRANSPORTS, kind_at, looks_like_path, place_of_images};
 use super::{DaemonImage, PathKind, Selector, Source, TarInput};
@@ -18,7 +19,7 @@ const MAX_NAME: usize = 1024;
 #[non_exhaustive]
 pub enum ParseError {
     /// A transport of other tools, or none at all.
-    #[error("`{}:` is no source lithify knows: use oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME, docker://NAME, store:NAME, rootfs:DIR, tar:FILE or a bare image name{hint}", .transport.escape_debug())]
+    #[error("`{}:` is no source lithify knows: use oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME, docker://NAME, store:NAME, rootfs:DIR, tar:FILE or a bare image name{hint}", Escaped(.transport))]
     UnknownTransport {
         /// What stands before the colon.
         transport: String,
@@ -32,13 +33,13 @@ pub enum ParseError {
         transport: &'static str,
     },
     /// A colon with nothing after it.
-    #[error("nothing after the last colon of `{}`: give a tag there, or leave the colon away", .found.escape_debug())]
+    #[error("nothing after the last colon of `{}`: give a tag there, or leave the colon away", Escaped(.found))]
     NoTag {
         /// The source as written.
         found: String,
     },
     /// The part after the path is no tag, reference, `@DIGEST` or `@N`.
-    #[error("`{}` selects no image: expected a tag, a reference, @DIGEST or @N", .found.escape_debug())]
+    #[error("`{}` selects no image: expected a tag, a reference, @DIGEST or @N", Escaped(.found))]
     Selector {
         /// What follows the path.
         found: String,
@@ -66,7 +67,7 @@ pub enum ParseError {
         is_name: bool,
     },
     /// Bytes that are not UTF-8 where only text can be. Paths may hold any bytes.
-    #[error("`{}` is not UTF-8", .found.escape_debug())]
+    #[error("`{}` is not UTF-8", Escaped(.found))]
     NotUtf8 {
         /// The source, lossily decoded.
         found: String,

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use lithify_escape::Escaped;
+
 use crate::Limits;
 use crate::archive::Archive;
 
@@ -266,7 +268,7 @@ impl fmt::Display for Advice<'_> {
             kind,
             is_name,
         } = self;
-        let text = text.escape_debug();
+        let text = Escaped(text);
         write!(f, "`{text}` is a path, not the name of an image: ")?;
         match kind {
             PathKind::Missing => match self.text {

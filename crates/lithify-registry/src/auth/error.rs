@@ -1,5 +1,7 @@
 //! What goes wrong when a registry asks who we are. No variant holds a secret.
 
+use lithify_escape::Escaped;
+
 use super::credentials::{CredentialsError, Outcome, Place, Source};
 use super::token::{RealmError, TokenResponseError, TransportError};
 
@@ -114,7 +116,7 @@ fn schemes(offered: &[String]) -> String {
     }
     let shown: Vec<String> = offered
         .iter()
-        .map(|scheme| scheme.escape_debug().to_string())
+        .map(|scheme| Escaped(scheme).to_string())
         .collect();
     shown.join(", ")
 }

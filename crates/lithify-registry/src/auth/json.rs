@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use lithify_escape::Escaped;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -32,7 +33,7 @@ pub enum JsonError {
         expected: &'static str,
     },
     /// A name that occurs twice in one object.
-    #[error("member `{}` is given twice", .name.escape_debug())]
+    #[error("member `{}` is given twice", Escaped(.name))]
     Duplicate {
         /// The name.
         name: String,

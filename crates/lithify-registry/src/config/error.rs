@@ -3,18 +3,20 @@
 use std::io;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
+
 /// Why there is no configuration, or no endpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file that was named is not there.
-    #[error("{}: no such configuration of registries", .path.display())]
+    #[error("{}: no such configuration of registries", Escaped::path(.path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Reading failed.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {source}", Escaped::path(.path))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -22,7 +24,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// More than 1 MiB.
-    #[error("{} has more than {limit} bytes, too many for a configuration", .path.display())]
+    #[error("{} has more than {limit} bytes, too many for a configuration", Escaped::path(.path))]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -30,7 +32,7 @@ pub enum ConfigError {
         limit: u64,
     },
     /// No TOML, a key nobody knows, or a value of the wrong type.
-    #[error("{}:{line}:{column}: {message}", .path.display())]
+    #[error("{}:{line}:{column}: {message}", Escaped::path(.path))]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -42,7 +44,7 @@ pub enum ConfigError {
         message: String,
     },
     /// Neither `host[:port][/path]` nor `*.host[:port]`.
-    #[error("{}: {field} = \"{}\": expected {expected}", .path.display(), .value.escape_debug())]
+    #[error("{}: {field} = \"{}\": expected {expected}", Escaped::path(.path), Escaped(.value))]
     Name {
         /// The file.
         path: PathBuf,
@@ -54,7 +56,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// Two entries for one prefix.
-    #[error("{}: two [[registry]] have the prefix `{prefix}`", .path.display())]
+    #[error("{}: two [[registry]] have the prefix `{prefix}`", Escaped::path(.path))]
     Duplicate {
         /// The file.
         path: PathBuf,
@@ -62,7 +64,7 @@ pub enum ConfigError {
         prefix: String,
     },
     /// More of something than anyone needs.
-    #[error("{}: more than {limit} {what}", .path.display())]
+    #[error("{}: more than {limit} {what}", Escaped::path(.path))]
     TooMany {
         /// The file.
         path: PathBuf,
@@ -72,7 +74,7 @@ pub enum ConfigError {
         limit: usize,
     },
     /// Half of a pair.
-    #[error("{}: {found} without {missing}", .path.display())]
+    #[error("{}: {found} without {missing}", Escaped::path(.path))]
     Pair {
         /// The file or directory.
         path: PathBuf,
@@ -82,7 +84,7 @@ pub enum ConfigError {
         missing: String,
     },
     /// Names that are not to be used.
-    #[error("{name} is blocked: {} has blocked = true for `{prefix}`", .path.display())]
+    #[error("{name} is blocked: {} has blocked = true for `{prefix}`", Escaped::path(.path))]
     Blocked {
         /// The name.
         name: String,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use lithify_escape::Escaped;
+
 use super::LEAST_VERSION;
 use crate::Failure;
 
@@ -25,8 +27,8 @@ impl fmt::Display for DaemonOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ping => f.write_str("asking for its version"),
-            Self::Inspect(name) => write!(f, "asking about image `{}`", name.escape_debug()),
-            Self::Save(name) => write!(f, "saving image `{}`", name.escape_debug()),
+            Self::Inspect(name) => write!(f, "asking about image `{}`", Escaped(name)),
+            Self::Save(name) => write!(f, "saving image `{}`", Escaped(name)),
             Self::Load => f.write_str("loading an image"),
         }
     }
@@ -37,7 +39,7 @@ impl fmt::Display for DaemonOperation {
 #[non_exhaustive]
 pub enum DaemonError {
     /// `DOCKER_HOST` is not a unix socket.
-    #[error("DOCKER_HOST is `{}`, and only unix:///PATH is supported: forward the daemon's socket, for example with `ssh -L`, or `docker save` the image there", .host.escape_debug())]
+    #[error("DOCKER_HOST is `{}`, and only unix:///PATH is supported: forward the daemon's socket, for example with `ssh -L`, or `docker save` the image there", Escaped(.host))]
     Host {
         /// What was found, without a password.
         host: String,
@@ -49,13 +51,13 @@ pub enum DaemonError {
         sockets: Vec<PathBuf>,
     },
     /// The socket may not be opened.
-    #[error("the daemon's socket `{}` may not be opened: run this as root or as a member of the socket's group", .socket.display())]
+    #[error("the daemon's socket `{}` may not be opened: run this as root or as a member of the socket's group", Escaped::path(.socket))]
     Permission {
         /// The socket.
         socket: PathBuf,
     },
     /// Nothing listens at the socket.
-    #[error("nothing answers at the daemon's socket `{}` ({source}): is the daemon running?", .socket.display())]
+    #[error("nothing answers at the daemon's socket `{}` ({source}): is the daemon running?", Escaped::path(.socket))]
     NotRunning {
         /// The socket.
         socket: PathBuf,
@@ -63,7 +65,7 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// No answer, or none that is HTTP.
-    #[error("daemon at `{}`: {operation}: {source}", .socket.display())]
+    #[error("daemon at `{}`: {operation}: {source}", Escaped::path(.socket))]
     Transport {
         /// The socket.
         socket: PathBuf,
@@ -73,7 +75,7 @@ pub enum DaemonError {
         source: Box<Failure>,
     },
     /// The archive ended before it was complete.
-    #[error("daemon at `{}`: {operation}: it broke off after {received} bytes: {source}", .socket.display())]
+    #[error("daemon at `{}`: {operation}: it broke off after {received} bytes: {source}", Escaped::path(.socket))]
     BrokenOff {
         /// The socket.
         socket: PathBuf,
@@ -85,7 +87,7 @@ pub enum DaemonError {
         source: Box<Failure>,
     },
     /// It speaks an API older than [`LEAST_VERSION`], or none with a version that is understood.
-    #[error("daemon at `{}`: its API has version `{}`, and {LEAST_VERSION} or a later one of the same kind is needed: `docker save` the image and use docker-archive:FILE", .socket.display(), .found.escape_debug())]
+    #[error("daemon at `{}`: its API has version `{}`, and {LEAST_VERSION} or a later one of the same kind is needed: `docker save` the image and use docker-archive:FILE", Escaped::path(.socket), Escaped(.found))]
     Version {
         /// The socket.
         socket: PathBuf,
@@ -93,7 +95,7 @@ pub enum DaemonError {
         found: String,
     },
     /// It has no such image.
-    #[error("the daemon at `{}` has no image `{}`; `docker images` lists what it has", .socket.display(), .name.escape_debug())]
+    #[error("the daemon at `{}` has no image `{}`; `docker images` lists what it has", Escaped::path(.socket), Escaped(.name))]
     NoSuchImage {
         /// The socket.
         socket: PathBuf,
@@ -101,7 +103,7 @@ pub enum DaemonError {
         name: String,
     },
     /// An answer that means no.
-    #[error("daemon at `{}`: {operation}: it answers with status {status}{}", .socket.display(), Message(.message))]
+    #[error("daemon at `{}`: {operation}: it answers with status {status}{}", Escaped::path(.socket), Message(.message))]
     Status {
         /// The socket.
         socket: PathBuf,
@@ -113,7 +115,7 @@ pub enum DaemonError {
         message: String,
     },
     /// It does not take the image.
-    #[error("daemon at `{}`: it does not take the image{}", .socket.display(), Message(.message))]
+    #[error("daemon at `{}`: it does not take the image{}", Escaped::path(.socket), Message(.message))]
     Load {
         /// The socket.
         socket: PathBuf,
@@ -121,7 +123,7 @@ pub enum DaemonError {
         message: String,
     },
     /// An answer without what it must have, or with something else in its place.
-    #[error("daemon at `{}`: {operation}: its answer has {problem}", .socket.display())]
+    #[error("daemon at `{}`: {operation}: its answer has {problem}", Escaped::path(.socket))]
     Answer {
         /// The socket.
         socket: PathBuf,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use lithify_escape::Escaped;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
@@ -14,7 +15,7 @@ const MAX_PEM: u64 = 8 << 20;
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read `{}`: {source}", .path.display())]
+    #[error("cannot read `{}`: {source}", Escaped::path(.path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -22,13 +23,13 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// A file is larger than any certificate bundle.
-    #[error("`{}` is larger than 8 MiB: that is no certificate", .path.display())]
+    #[error("`{}` is larger than 8 MiB: that is no certificate", Escaped::path(.path))]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
     /// A file does not hold what it should.
-    #[error("`{}` holds no {expected} in PEM form", .path.display())]
+    #[error("`{}` holds no {expected} in PEM form", Escaped::path(.path))]
     Missing {
         /// The file.
         path: PathBuf,
@@ -36,7 +37,7 @@ pub enum TlsError {
         expected: &'static str,
     },
     /// A certificate authority's certificate is damaged.
-    #[error("a certificate in `{}` cannot be used: {source}", .path.display())]
+    #[error("a certificate in `{}` cannot be used: {source}", Escaped::path(.path))]
     Authority {
         /// The file.
         path: PathBuf,
@@ -44,7 +45,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// A client certificate and its key do not fit together.
-    #[error("client certificate `{}` and key `{}` cannot be used: {source}", .certificate.display(), .key.display())]
+    #[error("client certificate `{}` and key `{}` cannot be used: {source}", Escaped::path(.certificate), Escaped::path(.key))]
     Client {
         /// The certificate's file.
         certificate: PathBuf,

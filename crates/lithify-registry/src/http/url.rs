@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use lithify_escape::Escaped;
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
@@ -147,7 +148,7 @@ impl Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{}://{}{}", self.scheme(), self.authority(), self.0.path());
-        write!(f, "{}", text.escape_debug())
+        write!(f, "{}", Escaped(&text))
     }
 }
 

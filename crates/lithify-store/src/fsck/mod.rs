@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lithify_digest::Digest;
+use lithify_escape::Printable;
 
 pub use self::oci::LayoutProblem;
 use crate::blobs::is_partial_name;
@@ -75,7 +76,7 @@ pub enum Problem {
     #[error("the image's record is no good: {0}")]
     Image(RecordError),
     /// An image needs an entry that is not there: it has to be built again.
-    #[error("the image {image:?} needs the entry {entry}, which is not there; build it again")]
+    #[error("the image `{}` needs the entry {entry}, which is not there; build it again", Printable(.image))]
     Dangling {
         /// The image.
         image: String,
@@ -112,8 +113,9 @@ pub enum Problem {
 }
 
 fn named(name: &Option<String>) -> String {
-    name.as_ref()
-        .map_or_else(String::new, |name| format!("the image {name:?}: "))
+    name.as_ref().map_or_else(String::new, |name| {
+        format!("the image `{}`: ", Printable(name))
+    })
 }
 
 impl Problem {

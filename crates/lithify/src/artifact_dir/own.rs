@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lithify_storage::{Beneath, Listed};
+use lithify_tree::Escaped;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
@@ -98,8 +99,7 @@ impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, name) in self.shown.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            let name = name.display().to_string();
-            write!(f, "{comma}`{}`", name.escape_debug())?;
+            write!(f, "{comma}`{}`", Escaped::path(name))?;
         }
         match self.more {
             0 => Ok(()),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lithify_disk::vmdk::{Descriptor, PathRule};
 use lithify_storage::BeneathError;
+use lithify_tree::Escaped;
 use lithify_verity::Sidecar;
 
 use super::{DescribedFile, LayersDirectory};
@@ -26,25 +27,25 @@ const DISK_TEXT_MAX: u64 = (64 << 20) + 1;
 #[non_exhaustive]
 pub enum DescriptionProblem {
     /// A file that is used, and not among the artifacts.
-    #[error("`{}` is used and not among its artifacts, so that no digest covers it", .name.escape_debug())]
+    #[error("`{}` is used and not among its artifacts, so that no digest covers it", Escaped(.name))]
     NotDescribed {
         /// The file.
         name: String,
     },
     /// An artifact without a digest.
-    #[error("it has no SHA-256 of `{}`", .name.escape_debug())]
+    #[error("it has no SHA-256 of `{}`", Escaped(.name))]
     NoDigest {
         /// The file.
         name: String,
     },
     /// Two artifacts of one name.
-    #[error("it describes `{}` twice", .name.escape_debug())]
+    #[error("it describes `{}` twice", Escaped(.name))]
     Twice {
         /// The file.
         name: String,
     },
     /// A file in a place of the stack that is for files of another format.
-    #[error("`{}` has the format `{}`, its place in the stack is for `{expected}`", .name.escape_debug(), .found.escape_debug())]
+    #[error("`{}` has the format `{}`, its place in the stack is for `{expected}`", Escaped(.name), Escaped(.found))]
     Format {
         /// The file.
         name: String,
@@ -64,7 +65,7 @@ pub enum DescriptionProblem {
     /// A layer's image in another layer's place.
     #[error(
         "layer {index} of the stack is `{}`, the image of {}: expected the one of {}",
-        .name.escape_debug(), .found.escape_debug(), .expected.escape_debug()
+        Escaped(.name), Escaped(.found), Escaped(.expected)
     )]
     LayerOrder {
         /// The position, 0 is the bottom.
@@ -80,19 +81,19 @@ pub enum DescriptionProblem {
     #[error("the devices of the stack are not the layers of its overlay, bottom first")]
     Devices,
     /// Places on the disk that are not those the merged image says.
-    #[error("the stack has other disk offsets than `{}` says", .name.escape_debug())]
+    #[error("the stack has other disk offsets than `{}` says", Escaped(.name))]
     DiskOffsets {
         /// The merged image.
         name: String,
     },
     /// A file with a root hash that is not the one described.
-    #[error("`{}` does not say what is described of its image's hash tree", .name.escape_debug())]
+    #[error("`{}` does not say what is described of its image's hash tree", Escaped(.name))]
     Sidecar {
         /// The file.
         name: String,
     },
     /// A file with a root hash beside an image that has none.
-    #[error("`{}` stands beside an image without a hash tree", .name.escape_debug())]
+    #[error("`{}` stands beside an image without a hash tree", Escaped(.name))]
     StraySidecar {
         /// The file.
         name: String,
@@ -114,7 +115,7 @@ impl LayersDirectory {
         let files = self.check_files().map_err(|p| self.problem(p))?;
         self.check_stack(&files).map_err(|p| self.problem(p))?;
         let mut report = VerifyReport {
-            name: self.path().to_string_lossy().into_owned(),
+            name: crate::name::shown_path(self.path()),
             entries: 0,
             bytes: 0,
             data: true,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lithify_tree::Escaped;
+
 use super::filesystem::Kind;
 use crate::Error;
 
@@ -36,7 +38,7 @@ pub struct Compression {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{}` is no compression: expected none, lz4, zstd, gzip or xz, with a level as in zstd:19",
-    .text.escape_debug()
+    Escaped(.text)
 )]
 pub struct UnknownCompression {
     /// The text.

@@ -10,6 +10,7 @@ use lithify_disk::gpt::GptOptions;
 use lithify_disk::vmdk::{CompanionContent, VmdkOptions};
 use lithify_disk::{Alignment, Disk, Part};
 use lithify_erofs::Storage as _;
+use lithify_tree::Escaped;
 
 use super::fsmeta::Merged;
 use super::layers::{BuiltLayer, IMAGE};
@@ -33,7 +34,7 @@ pub enum DiskKind {
 
 /// A text that names no kind of disk.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("`{}` is no kind of disk: expected vmdk, raw or gpt", .text.escape_debug())]
+#[error("`{}` is no kind of disk: expected vmdk, raw or gpt", Escaped(.text))]
 pub struct UnknownDisk {
     /// The text.
     pub text: String,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use lithify_digest::{Digest, Hasher};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
 use lithify_oci::{Content, Located};
+use lithify_tree::Escaped;
 use lithify_verity::Sidecar;
 
 use super::filesystem::{Filesystem, Kind, Placement};
@@ -51,7 +52,7 @@ pub enum Artifacts {
 
 /// A way to treat artifacts that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not what is done with artifacts: expected ignore, use or require", .found.escape_debug())]
+#[error("`{}` is not what is done with artifacts: expected ignore, use or require", Escaped(.found))]
 pub struct UnknownArtifacts {
     /// What was given.
     pub found: String,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lithify_oci::manifest::media_type;
+use lithify_tree::Escaped;
 
 /// By which convention EROFS layers are described. Both are read, whichever is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl ErofsSpec {
 
 /// A convention that does not exist.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{}` is no convention for EROFS layers: expected containerd or draft", .found.escape_debug())]
+#[error("`{}` is no convention for EROFS layers: expected containerd or draft", Escaped(.found))]
 pub struct UnknownErofsSpec {
     /// What was asked for.
     pub found: String,

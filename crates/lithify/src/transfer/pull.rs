@@ -9,6 +9,7 @@ use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType};
 use lithify_oci::source::Source;
 use lithify_oci::{Limits, Located, Platform, Reference};
 use lithify_store::{Access, Lease, OpenOptions, Store, Tagged};
+use lithify_tree::Escaped;
 use serde::Serialize;
 
 use super::beside::BesideStore;
@@ -33,7 +34,7 @@ pub enum PullPolicy {
 
 /// A policy that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no policy `{}`: use always, missing or never", .found.escape_debug())]
+#[error("there is no policy `{}`: use always, missing or never", Escaped(.found))]
 pub struct UnknownPolicy {
     /// What was given.
     pub found: String,

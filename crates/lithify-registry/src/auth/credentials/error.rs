@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lithify_escape::Escaped;
+
 use crate::auth::json::JsonError;
 
 /// Why credentials cannot be read or stored.
@@ -11,13 +13,13 @@ use crate::auth::json::JsonError;
 #[non_exhaustive]
 pub enum CredentialsError {
     /// The file the caller named is not there.
-    #[error("{}: no such file of credentials", .path.display())]
+    #[error("{}: no such file of credentials", Escaped::path(.path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Reading or writing failed.
-    #[error("cannot {action} {}: {source}", .path.display())]
+    #[error("cannot {action} {}: {source}", Escaped::path(.path))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -27,7 +29,7 @@ pub enum CredentialsError {
         source: io::Error,
     },
     /// More than 1 MiB.
-    #[error("{} has more than {limit} bytes, too many for a file of credentials", .path.display())]
+    #[error("{} has more than {limit} bytes, too many for a file of credentials", Escaped::path(.path))]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -35,7 +37,7 @@ pub enum CredentialsError {
         limit: u64,
     },
     /// A member that is not what it should be.
-    #[error("{}: {}{source}", .path.display(), in_field(.field))]
+    #[error("{}: {}{source}", Escaped::path(.path), in_field(.field))]
     Json {
         /// The file.
         path: PathBuf,
@@ -45,7 +47,7 @@ pub enum CredentialsError {
         source: JsonError,
     },
     /// An `auth` that is not base64 of `user:password`.
-    #[error("{}: {field}: expected base64 of `user:password`; sign in again with `lithify login {key}`", .path.display())]
+    #[error("{}: {field}: expected base64 of `user:password`; sign in again with `lithify login {key}`", Escaped::path(.path))]
     Encoding {
         /// The file.
         path: PathBuf,
@@ -55,7 +57,7 @@ pub enum CredentialsError {
         key: String,
     },
     /// A secret or name with characters that cannot be sent, or longer than 32 KiB.
-    #[error("{}: {field}: expected at most 32 KiB of characters that HTTP can carry", .path.display())]
+    #[error("{}: {field}: expected at most 32 KiB of characters that HTTP can carry", Escaped::path(.path))]
     Characters {
         /// The file.
         path: PathBuf,
@@ -63,7 +65,7 @@ pub enum CredentialsError {
         field: String,
     },
     /// A helper's name that could name another program.
-    #[error("{}: `{}` is no name of a credential helper: expected letters, digits, `.`, `_` and `-`", .path.display(), .name.escape_debug())]
+    #[error("{}: `{}` is no name of a credential helper: expected letters, digits, `.`, `_` and `-`", Escaped::path(.path), Escaped(.name))]
     HelperName {
         /// The file that names it.
         path: PathBuf,
@@ -71,7 +73,7 @@ pub enum CredentialsError {
         name: String,
     },
     /// Not on `PATH`.
-    #[error("{}: the program docker-credential-{name} is not on PATH", .path.display())]
+    #[error("{}: the program docker-credential-{name} is not on PATH", Escaped::path(.path))]
     HelperMissing {
         /// The file that names it.
         path: PathBuf,
@@ -117,7 +119,7 @@ pub enum CredentialsError {
         reason: HelperReply,
     },
     /// A registry name that cannot be a key.
-    #[error("`{}` is no registry: expected host[:port][/namespace]", .name.escape_debug())]
+    #[error("`{}` is no registry: expected host[:port][/namespace]", Escaped(.name))]
     Registry {
         /// The name.
         name: String,

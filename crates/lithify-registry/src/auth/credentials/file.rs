@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lithify_escape::Escaped;
 
 use super::key::Key;
 use super::{Credential, CredentialsError};
@@ -238,7 +239,7 @@ fn find<'a>(members: &'a Members, wanted: &str) -> Option<&'a str> {
 }
 
 fn field(parent: &str, key: &str) -> String {
-    format!("{parent}[\"{}\"]", key.escape_debug())
+    format!("{parent}[\"{}\"]", Escaped(key))
 }
 
 /// `user:password` from base64. Docker pads passwords with NUL bytes in some versions and cuts them off.

@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(said("locked\nmore", ""), "locked");
         assert_eq!(said("{\"Secret\":\"other\"}", "locked"), "locked");
         assert_eq!(said("cannot store hunter2", ""), "");
-        assert_eq!(said("\u{1b}[31mred", ""), "\\u{1b}[31mred");
+        assert_eq!(said("\u{1b}[31mred", ""), "\\x1b[31mred");
         assert_eq!(said(&"x".repeat(1000), "").len(), MAX_MESSAGE);
     }
 }

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lithify_cancel::CancelToken;
+use lithify_escape::Escaped;
 
 pub use error::CredentialsError;
 pub use helper::HELPER_TIMEOUT;
@@ -94,10 +95,10 @@ impl fmt::Display for Source {
         match self {
             Self::Given => f.write_str("the command line"),
             Self::File { path, key } => {
-                write!(f, "{} (`{}`)", path.display(), key.escape_debug())
+                write!(f, "{} (`{}`)", path.display(), Escaped(key))
             }
             Self::Helper { name, server, .. } => {
-                write!(f, "docker-credential-{name} (`{}`)", server.escape_debug())
+                write!(f, "docker-credential-{name} (`{}`)", Escaped(server))
             }
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use lithify_escape::Escaped;
+
 use crate::auth::Registry;
 
 /// Longest realm in bytes.
@@ -22,7 +24,7 @@ pub enum RealmError {
         found: usize,
     },
     /// Not `https://host[:port]/…`.
-    #[error("its realm `{}` is no plain URL: {reason}", .realm.escape_debug())]
+    #[error("its realm `{}` is no plain URL: {reason}", Escaped(.realm))]
     Url {
         /// The realm.
         realm: String,
@@ -30,7 +32,7 @@ pub enum RealmError {
         reason: &'static str,
     },
     /// Credentials would cross the network in the clear.
-    #[error("its realm `{}` is plain HTTP, where credentials and tokens can be read by anyone on the way", .realm.escape_debug())]
+    #[error("its realm `{}` is plain HTTP, where credentials and tokens can be read by anyone on the way", Escaped(.realm))]
     PlainHttp {
         /// The realm.
         realm: String,

@@ -214,7 +214,7 @@ fn words_of_a_registry_are_escaped() {
     let error = repository(&registry).manifest(&tag(), LIMIT).unwrap_err();
     let text = shown(&error);
     assert!(
-        text.contains("\\u{1b}[31mred; lithify: \\u{202e}done"),
+        text.contains("\\x1b[31mred; lithify: \\u{202e}done"),
         "{text}"
     );
     let registry = Faulty::start();

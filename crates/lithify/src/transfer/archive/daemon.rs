@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lithify_oci::manifest::Descriptor;
 use lithify_registry::daemon::Daemon;
+use lithify_tree::Escaped;
 
 use super::docker::DockerArchive;
 use crate::output::scratch_file;
@@ -74,7 +75,7 @@ impl Destination for DaemonDestination {
         };
         match self.daemon.load(&mut reader, length) {
             Ok(names) => {
-                log::info!("the daemon has it as {}", names.join(", ").escape_debug());
+                log::info!("the daemon has it as {}", Escaped(&names.join(", ")));
                 Ok(())
             }
             Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),

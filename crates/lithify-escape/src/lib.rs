@@ -1,5 +1,10 @@
-//! Showing bytes from an image to a person.
+//! The one rule by which names and words of others are shown to a person.
+//!
+//! A name in an image, a media type, what a registry says: all of it may hold what drives a terminal or forges a line. [`Escaped`]
+//! is for names, and can be read back; [`Printable`] is for sentences, whose backslashes are theirs.
+#![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fmt;
 
 /// Bytes from an image, printed so that they cannot drive a terminal or forge a line.
@@ -10,12 +15,20 @@ use std::fmt;
 /// invisible formatting characters and bytes that are not UTF-8 appear as `\n`, `\\`, `\xNN` or `\u{…}`.
 ///
 /// ```
-/// use lithify_tree::Escaped;
+/// use lithify_escape::Escaped;
 ///
 /// assert_eq!(Escaped(b"a\nb\x1b[31m\xff").to_string(), r"a\nb\x1b[31m\xff");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a, T: AsRef<[u8]> + ?Sized = [u8]>(pub &'a T);
+
+impl<'a> Escaped<'a> {
+    /// Shows a path of the host, whose bytes need not be UTF-8.
+    #[must_use]
+    pub fn path(path: &'a (impl AsRef<OsStr> + ?Sized)) -> Self {
+        Self(path.as_ref().as_encoded_bytes())
+    }
+}
 
 impl<T: AsRef<[u8]> + ?Sized> fmt::Display for Escaped<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +51,7 @@ impl<T: AsRef<[u8]> + ?Sized> fmt::Display for Escaped<'_, T> {
 /// escaped as by [`Escaped`]. For text that is escaped in its own way already, such as JSON and messages.
 ///
 /// ```
-/// use lithify_tree::Printable;
+/// use lithify_escape::Printable;
 ///
 /// assert_eq!(Printable("[\"a\\n\"]\u{9b}").to_string(), r#"["a\n"]\u{9b}"#);
 /// ```
@@ -73,7 +86,7 @@ pub fn is_unsafe(c: char) -> bool {
 /// without backslashes, and most with them, are themselves.
 ///
 /// ```
-/// use lithify_tree::{Escaped, unescape};
+/// use lithify_escape::{Escaped, unescape};
 ///
 /// let name = b"a\\b\nc\xff\xc2\x85";
 /// assert_eq!(unescape(Escaped(name).to_string().as_bytes()), name);
