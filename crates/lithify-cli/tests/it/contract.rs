@@ -384,6 +384,92 @@ fn completions_and_manual_pages_come_from_the_arguments() {
     assert!(crate::common::names(tmp.path()).contains(&"lithify-build.1".to_owned()));
 }
 
+/// Completions offered files and options where an image is meant, and nothing else.
+#[test]
+fn bash_completes_transports_and_names_of_the_store() {
+    let tmp = temp_dir();
+    let store = tmp.path().join("store");
+    let source = image(
+        &tmp.path().join("image"),
+        [layer([TarEntry::file("a", "x")])],
+    );
+    for name in ["app:1", "registry.example.com/team/web:2"] {
+        let destination = format!("store:{name}");
+        let mut command = lithify();
+        command.env("LITHIFY_STORE", &store);
+        run::ok(command.args(["copy", &source, &destination]));
+    }
+    std::fs::write(
+        tmp.path().join("script"),
+        run::text(lithify().args(["completions", "bash"])),
+    )
+    .expect("the script");
+    // As readline calls it, which breaks words at colons too.
+    let complete = |line: &str| -> Vec<String> {
+        let mut bash = run::command("bash");
+        bash.current_dir(tmp.path()).env("LITHIFY_STORE", &store);
+        bash.args([
+            "--norc",
+            "-c",
+            "
+            . ./script
+            complete -p lithify | grep -q -- '-F _lithify_places' || exit 1
+            COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDBREAKS=$' \\t\\n\"\\'><=;|&(:'
+            IFS=$' ' read -ra COMP_WORDS <<<\"${1//:/ : }\"
+            case $1 in *[\\ :]) COMP_WORDS+=('') ;; esac
+            COMP_WORDS[0]=$2 COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _lithify_places \"$2\" \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"
+            printf '%s\\n' \"${COMPREPLY[@]}\"
+            ",
+            "bash",
+            line,
+        ]);
+        bash.arg(lithify().get_program());
+        let mut words: Vec<String> = run::text(&mut bash).lines().map(str::to_owned).collect();
+        words.retain(|word| !word.is_empty());
+        words.sort();
+        words
+    };
+    assert_eq!(complete("lithify build o"), ["oci-archive:", "oci:"]);
+    assert_eq!(
+        complete("lithify -q ls --platform linux/arm64 docker:"),
+        Vec::<String>::new()
+    );
+    assert_eq!(complete("lithify inspect i"), ["image/"]);
+    assert_eq!(complete("lithify inspect oci:i"), ["image/"]);
+    assert_eq!(complete("lithify verify ap"), ["app:1"]);
+    assert_eq!(complete("lithify verify app:"), ["1"]);
+    assert_eq!(
+        complete("lithify cat store:reg"),
+        ["registry.example.com/team/web:2"]
+    );
+    assert_eq!(
+        complete("lithify copy oci:image docker-a"),
+        ["docker-archive:"]
+    );
+    assert_eq!(
+        complete("lithify commit --base do"),
+        [
+            "docker-archive:",
+            "docker-daemon:",
+            "docker.io/library/app:1",
+            "docker://"
+        ]
+    );
+    assert_eq!(complete("lithify tag app:1 o"), Vec::<String>::new());
+    assert_eq!(
+        complete("lithify rm re"),
+        ["registry.example.com/team/web:2"]
+    );
+    // What is no image is as it was.
+    assert_eq!(
+        complete("lithify build x --format squashfs-"),
+        ["squashfs-layers"]
+    );
+    assert_eq!(complete("lithify build --verit"), ["--verity"]);
+    assert_eq!(complete("lithify inspe"), ["inspect"]);
+}
+
 #[test]
 fn an_image_over_a_limit_names_the_limit_and_passes_with_it_raised() {
     let tmp = temp_dir();
