@@ -54,7 +54,10 @@ _lithify_places() {
             case "${name}" in
                 oci:* | oci-archive:* | docker-archive:* | rootfs:*) continue ;;
             esac
-            all+=("${prefix}${name}" "${prefix}${name#docker.io/library/}")
+            all+=("${prefix}${name}")
+            case "${name}" in
+                docker.io/library/*) all+=("${prefix}${name#docker.io/library/}") ;;
+            esac
         done < <("${COMP_WORDS[0]}" -q images 2>/dev/null)
     fi
     # Readline replaces what is behind the last colon, if a colon ends words.

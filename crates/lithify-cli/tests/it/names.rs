@@ -354,12 +354,13 @@ fn paths_that_are_no_text_are_exact_in_json() {
     // Of these two only one is text.
     std::fs::write(store.join(OsStr::from_bytes(b"a\xff\\\x1b")), "x").unwrap();
     std::fs::write(store.join(r"a\xff"), "x").unwrap();
-    let said = run_json(&["fsck", "--json", "--dry-run"], 0);
+    let said = run_json(&["fsck", "--json", "--dry-run"], 3);
     let found = said["findings"].as_array().unwrap();
-    let found: Vec<_> = found
+    let mut found: Vec<_> = found
         .iter()
         .map(|f| (&f["path"], &f["path_bytes"]))
         .collect();
+    found.sort_by_key(|(path, _)| path.as_str());
     assert_eq!(
         found,
         [
@@ -369,7 +370,8 @@ fn paths_that_are_no_text_are_exact_in_json() {
     );
     let mut command = lithify();
     command.env("LITHIFY_STORE", &store);
-    let text = run::text(command.args(["fsck", "--dry-run"]));
+    let output = run::output(command.args(["fsck", "--dry-run"]));
+    let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(r"a\xff\\\x1b: "), "{text}");
 
     if !require::root() || !require::kernel_erofs() {

@@ -97,7 +97,7 @@ impl PathKind {
         if metadata.is_dir() {
             return match () {
                 () if path.join("oci-layout").is_file() => Self::Layout,
-                () if path.join("image.json").is_file() => Self::Layers,
+                () if path.join("image.json").symlink_metadata().is_ok() => Self::Layers,
                 () => Self::Directory,
             };
         }
