@@ -14,9 +14,9 @@ pub(crate) fn mounts() -> Result<Vec<Mounted>, MountError> {
                 target: mount.point.clone(),
                 kind,
                 source,
-                writable: mount
-                    .option("upperdir")
-                    .filter(|upper| kind == MountKind::Overlay && !upper.starts_with("/proc/self"))
+                writable: (kind == MountKind::Overlay)
+                    .then(|| overlay::upper_directory(mount))
+                    .flatten()
                     .and_then(|upper| upper.parent().map(Path::to_path_buf)),
             })
         })

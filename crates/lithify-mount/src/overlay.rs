@@ -74,7 +74,12 @@ const FIXED_OPTIONS: [(&str, &str); 3] = [
 
 impl Plan<'_> {
     fn make(&self, target: &Path) -> Result<OwnedFd, MountError> {
-        let error = match self.make_by_context() {
+        let mut made = self.make_by_context(Spelling::Escaped);
+        if made.is_err() && self.changes.is_some_and(Changes::is_odd) {
+            // Linux before 6.5 takes no comma in the value of an option.
+            made = self.make_by_context(Spelling::Descriptor);
+        }
+        let error = match made {
             Ok(overlay) => return Ok(overlay),
             Err(error) => error,
         };
@@ -99,7 +104,7 @@ impl Plan<'_> {
         }
     }
 
-    fn make_by_context(&self) -> Result<OwnedFd, MountError> {
+    fn make_by_context(&self, spelling: Spelling) -> Result<OwnedFd, MountError> {
         let context = Context::open("overlay", self.what(), MountError::NoOverlay)?;
         context.string("source", &source(self.name))?;
         if let [single] = self.lower {
@@ -114,7 +119,7 @@ impl Plan<'_> {
         let mut named = Vec::new();
         if let Some(changes) = self.changes {
             for (option, name, directory) in changes.options() {
-                let value = changes.option(name, directory)?;
+                let value = changes.option(name, directory, spelling)?;
                 context.string(option, &value.value)?;
                 named.push(value);
             }
@@ -158,7 +163,7 @@ impl Plan<'_> {
         };
         if let Some(changes) = self.changes {
             for (option, name, directory) in changes.options() {
-                let value = changes.option(name, directory)?;
+                let value = changes.option(name, directory, Spelling::Descriptor)?;
                 add(option, &value.value);
                 named.push(value);
             }
@@ -262,16 +267,27 @@ impl Changes {
         ]
     }
 
-    /// A directory as the value of an option: by path where it reads well, by descriptor where the path is too long or
-    /// has characters overlayfs or older kernels give a meaning. To be called where the overlay is made: a descriptor of
-    /// another mount namespace is none for it.
-    fn option(&self, name: &str, fd: &OwnedFd) -> Result<OptionValue, MountError> {
+    /// Whether the path has characters overlayfs or older kernels give a meaning.
+    fn is_odd(&self) -> bool {
+        let bytes = self.path.as_os_str().as_bytes();
+        bytes.iter().any(|b| matches!(b, b',' | b':' | b'\\'))
+    }
+
+    /// A directory as the value of an option: by path, by which the mount table shows it, and by descriptor where that is too
+    /// long or cannot be spelled. To be called where the overlay is made: a descriptor of another mount namespace is none
+    /// for it.
+    fn option(
+        &self,
+        name: &str,
+        fd: &OwnedFd,
+        spelling: Spelling,
+    ) -> Result<OptionValue, MountError> {
         let path = self.path.join(name);
-        let bytes = path.as_os_str().as_bytes();
-        let odd = bytes.iter().any(|b| matches!(b, b',' | b':' | b'\\'));
-        if !odd && bytes.len() <= STRING_MAX {
+        let value = escaped(path.as_os_str().as_bytes());
+        let spelled = spelling == Spelling::Escaped || !self.is_odd();
+        if spelled && value.len() <= STRING_MAX {
             return Ok(OptionValue {
-                value: bytes.to_vec(),
+                value,
                 _directory: None,
             });
         }
@@ -297,6 +313,43 @@ impl Changes {
     }
 }
 
+/// How a directory is given whose path has characters with a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    /// By its path, as overlayfs unescapes it.
+    Escaped,
+    /// By a descriptor.
+    Descriptor,
+}
+
+/// A path as overlayfs reads it in an option, where a backslash stands before what is meant literally (`ovl_unescape`).
+fn escaped(path: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(path.len());
+    for &byte in path {
+        if byte == b'\\' {
+            value.push(byte);
+        }
+        value.push(byte);
+    }
+    value
+}
+
+/// The upper directory of an overlay, where the mount table has its path.
+pub(crate) fn upper_directory(mount: &table::Mount) -> Option<PathBuf> {
+    let value = mount.option("upperdir")?;
+    let mut path = Vec::new();
+    let mut bytes = value.as_os_str().as_bytes().iter();
+    while let Some(&byte) = bytes.next() {
+        // As above; the last backslash of a value means itself.
+        path.push(match byte {
+            b'\\' => bytes.next().copied().unwrap_or(byte),
+            byte => byte,
+        });
+    }
+    let path = PathBuf::from(OsStr::from_bytes(&path).to_os_string());
+    (!path.starts_with("/proc/self")).then_some(path)
+}
+
 /// The value of an option, with what it is the name of.
 #[derive(Debug)]
 struct OptionValue {
@@ -309,7 +362,7 @@ fn in_use(path: &Path) -> Result<(), MountError> {
     let upper = path.join("upper");
     let user = table::mounts()?
         .into_iter()
-        .find(|m| m.filesystem == "overlay" && m.option("upperdir").as_deref() == Some(&upper));
+        .find(|m| m.filesystem == "overlay" && upper_directory(m).as_deref() == Some(&upper));
     match user {
         Some(mount) => Err(MountError::WritableInUse {
             path: path.to_path_buf(),

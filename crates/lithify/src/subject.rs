@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::artifact_dir::LayersDirectory;
 use crate::build::filesystem::Kind;
-use crate::build::verity::sidecar_path;
+use crate::build::verity::{SIDECAR_MAX, sidecar_path};
 use crate::decode::{Discard, decode};
 use crate::disk::Place;
 use crate::fs_image::{FsImage, Opened};
@@ -358,7 +358,7 @@ pub(crate) fn verify_tree(
 /// What the file beside an image says about its hash tree, if there is one.
 fn read_sidecar(image: &Path) -> Result<Option<lithify_verity::Sidecar>, Error> {
     let path: PathBuf = sidecar_path(image);
-    match read_regular(&path, 1 << 20) {
+    match read_regular(&path, SIDECAR_MAX) {
         Ok(bytes) => lithify_verity::Sidecar::parse(&bytes)
             .map(Some)
             .map_err(|source| Error::Sidecar {

@@ -163,7 +163,7 @@ pub(crate) struct BuildArgs {
     /// per image); default is vmdk
     #[arg(
         long,
-        value_name = "KIND,…",
+        value_name = "KIND,...",
         value_delimiter = ',',
         value_parser = word::<lithify::DiskKind>(&["vmdk", "raw", "gpt"])
     )]

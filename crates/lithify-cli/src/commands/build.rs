@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use lithify::{BuildOptions, Description, Image, LeftOutReason, Output};
+use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable};
 
 use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{BuildArgs, Format};
@@ -188,7 +188,7 @@ fn notes(description: &Description, format: lithify::Format) {
     }
 }
 
-/// A line for the person who waits: nobody listening is no reason to fail.
+/// A line for the person who waits, one whatever names are in it: nobody listening is no reason to fail.
 fn say(line: &str) {
-    writeln!(crate::terminal::stderr(), "{line}").ok();
+    writeln!(crate::terminal::stderr(), "{}", Printable(line)).ok();
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::{Image, PublishForm, PublishOptions};
+use lithify::{Image, Printable, PublishForm, PublishOptions};
 
 use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{PushArgs, PushForm};
@@ -83,7 +83,8 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
         for manifest in &report.manifests {
             let size = human::bytes(manifest.layers.iter().map(|l| l.size).sum());
             let count = manifest.layers.len();
-            let (digest, form, platform) = (&manifest.digest, &manifest.form, &manifest.platform);
+            let digest = &manifest.digest;
+            let (form, platform) = (Printable(&manifest.form), Printable(&manifest.platform));
             writeln!(
                 out,
                 "{digest}: {form} for {platform}, {count} layers, {size}"

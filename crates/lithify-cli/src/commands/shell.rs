@@ -25,12 +25,14 @@ pub(crate) fn man(output: Option<&Path>) -> Result<(), Failure> {
         std::io::stdout().lock().write_all(&page)?;
         return Ok(());
     };
-    clap_mangen::generate_to(Cli::command(), directory).map_err(|e| {
-        Failure::Other(format!(
-            "cannot write manual pages to `{}`: {e}",
-            directory.display()
-        ))
-    })
+    std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
+        .map_err(|e| {
+            Failure::Other(format!(
+                "cannot write manual pages to `{}`: {e}",
+                directory.display()
+            ))
+        })
 }
 
 /// What completes places and names of images in bash, for these arguments.

@@ -171,7 +171,8 @@ pub(crate) fn images(args: &StoreListArgs, quiet: bool) -> Result<(), Failure> {
         let hex = image.digest.split_once(':').map_or("", |(_, hex)| hex);
         let digest: String = hex.chars().take(12).collect();
         let stored = image.stored.then(|| "stored".to_owned());
-        let what: Vec<_> = stored.into_iter().chain(image.targets.clone()).collect();
+        let targets = image.targets.iter().map(|target| spelled(target));
+        let what: Vec<_> = stored.into_iter().chain(targets).collect();
         let (name, platform) = (spelled(&image.name), spelled(&image.platform));
         writeln!(out, "{name}  {platform}  {digest}  {}", what.join(", "))?;
     }

@@ -380,8 +380,61 @@ fn completions_and_manual_pages_come_from_the_arguments() {
     let page = run::text(lithify().arg("man"));
     assert!(page.contains(".TH lithify 1"));
     let tmp = temp_dir();
-    run::ok(lithify().args(["man", "-o"]).arg(tmp.path()));
-    assert!(crate::common::names(tmp.path()).contains(&"lithify-build.1".to_owned()));
+    let directory = tmp.path().join("share/man1");
+    run::ok(lithify().args(["man", "-o"]).arg(&directory));
+    let names = crate::common::names(&directory);
+    assert!(names.contains(&"lithify-build.1".to_owned()));
+    let known = [
+        "IP", "TH", "SH", "SS", "TP", "PP", "br", "ie", "el", "RS", "RE", "nf", "fi",
+    ];
+    for name in names {
+        let page = std::fs::read_to_string(directory.join(&name)).expect("text");
+        // What begins a line with a dot or a quote is a request; not all readers know other characters than ASCII.
+        for line in page.lines().filter(|l| l.starts_with(['.', '\''])) {
+            let request = line[1..].split(' ').next().unwrap_or_default();
+            assert!(
+                line.starts_with('.') && known.contains(&request),
+                "{name}: {line}"
+            );
+        }
+        assert!(page.is_ascii(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_printed_of_a_build_is_a_line_whatever_the_names_are() {
+    let tmp = temp_dir();
+    let directory = tmp.path().join("x\nlithify: all is well\u{1b}[2J");
+    std::fs::create_dir(&directory).expect("a directory");
+    let name = "system.x\nlithify: all is well";
+    let source = image(
+        &tmp.path().join("image"),
+        [layer([TarEntry::file("f", "x").xattr(name, "v")])],
+    );
+    for format in ["erofs", "squashfs", "erofs-layers", "tar"] {
+        let out = directory.join(format);
+        let mut command = lithify();
+        command.args([
+            "build",
+            &source,
+            "--no-store",
+            "--drop-xattrs",
+            "-f",
+            format,
+        ]);
+        let output = run::output(command.arg("-o").arg(&out));
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("x\\nlithify: all is well"), "{said}");
+        assert!(said.lines().all(|l| !l.starts_with("lithify:")), "{said}");
+        let verified = run::output(lithify().arg("verify").arg(match format {
+            "tar" => format!("tar:{}", out.display()).into(),
+            _ => out.into_os_string(),
+        }));
+        assert!(verified.status.success(), "{}", stderr(&verified));
+        let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 /// Completions offered files and options where an image is meant, and nothing else.

@@ -347,6 +347,48 @@ fn the_root_hash_beside_an_image_is_not_waited_for() {
 }
 
 #[test]
+fn an_image_does_not_keep_the_root_hash_of_the_one_it_replaces() {
+    let tmp = temp_dir();
+    source(tmp.path());
+    let names = || {
+        let mut names = crate::common::names(tmp.path());
+        names.retain(|name| name.starts_with('x') || name.starts_with(".lithify"));
+        names
+    };
+    for format in ["erofs", "squashfs", "tar"] {
+        let out = tmp.path().join("x");
+        let sidecar = tmp.path().join("x.dmverity");
+        let first = build(tmp.path(), "erofs", &out, &["--verity"]);
+        assert!(first.status.success(), "{}", stderr(&first));
+        assert_eq!(names(), ["x", "x.dmverity"]);
+        let second = build(tmp.path(), format, &out, &[]);
+        assert!(second.status.success(), "{}", stderr(&second));
+        assert_eq!(names(), ["x"], "{format}");
+        if format != "tar" {
+            run::ok(bounded(tmp.path()).arg("verify").arg(&out));
+        }
+        // A file that only has the name is somebody's.
+        let before = fs::read(&out).unwrap();
+        fs::write(&sidecar, "notes").unwrap();
+        let extra: &[&[&str]] = match format {
+            "tar" => &[&[]],
+            _ => &[&[], &["--verity"]],
+        };
+        for extra in extra {
+            refused(
+                &build(tmp.path(), format, &out, extra),
+                1,
+                "x.dmverity` is left as it is",
+            );
+            assert_eq!(fs::read(&sidecar).unwrap(), b"notes");
+            assert!(fs::read(&out).unwrap() == before, "{format}");
+            assert_eq!(names(), ["x", "x.dmverity"]);
+        }
+        fs::remove_file(&sidecar).unwrap();
+    }
+}
+
+#[test]
 fn a_link_in_place_of_an_upper_directory_is_not_committed() {
     if !require::root() {
         return;

@@ -873,6 +873,21 @@ fn a_cache_without_trees_keeps_no_root_hash_of_an_earlier_one() {
     assert_eq!(sidecars(&["--verity"]), (1, 2));
     assert_eq!(sidecars(&[]), (0, 1));
     assert_eq!(sidecars(&["--verity"]), (1, 2));
+    // A file that only has the name is somebody's.
+    let cache = tmp.path().join("containerd-cache");
+    let files = crate::common::stores::files(&cache);
+    let is_sidecar = |f: &&PathBuf| f.extension().is_some_and(|e| e == "dmverity");
+    let sidecar = files.iter().find(is_sidecar).unwrap();
+    fs::write(sidecar, "notes").unwrap();
+    for extra in [&[][..], &["--verity"]] {
+        let mut command = with_store(tmp.path());
+        command.args(["-q", "build", &source, "-f", "containerd-cache"]);
+        let output = run::output(command.args(extra).arg("-o").arg(&cache));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("is left as it is"), "{said}");
+        assert_eq!(fs::read(sidecar).unwrap(), b"notes");
+    }
 }
 
 #[test]

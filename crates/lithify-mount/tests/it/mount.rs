@@ -206,6 +206,12 @@ fn odd_paths_are_no_options() {
     let options = writable(&place, odd);
     mount(&image, &target, &options).unwrap();
     fs::write(target.join("new"), "x").unwrap();
+    let mounts = lithify_mount::mounts().unwrap();
+    let mounted = mounts.iter().find(|m| m.target == target).unwrap();
+    assert_eq!(mounted.writable.as_deref(), Some(&*place.at(odd)));
+    // The kernel would only warn.
+    let error = mount(&image, &place.target(), &options).unwrap_err();
+    assert!(matches!(error, MountError::WritableInUse { .. }), "{error}");
     umount(&target).unwrap();
     assert_eq!(read(place.at(odd).join("upper/new")), "x");
     mount(&image, &target, &MountOptions::default()).unwrap();

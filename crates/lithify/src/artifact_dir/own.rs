@@ -53,6 +53,9 @@ pub enum ReplaceError {
         /// What is named.
         names: Names,
     },
+    /// A file that is named as the root hash of an image is named, and is not one.
+    #[error("it has the name of the image's root hash, but is not one")]
+    NotRootHash,
     /// It cannot be looked at.
     #[error(transparent)]
     Io(#[from] io::Error),

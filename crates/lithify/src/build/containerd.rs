@@ -62,6 +62,7 @@ pub(super) fn build(
                         path: place,
                     });
                 }
+                verity::check_beside(&place)?;
                 taken.push((layer, place));
             }
         }
@@ -120,29 +121,20 @@ fn put(layer: &BuiltLayer, place: &Path, options: &LayerOptions) -> Result<Artif
         make_directory(directory)?;
         remove_left(directory);
     }
-    if layer.facts.verity.is_none() {
-        // Another build's root hash is none of this image.
-        let stale = verity::sidecar_path(place);
-        match fs::remove_file(&stale) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::output(Operation::Write, &stale, e));
-            }
-            _ => {}
-        }
-    }
     let durable = options.durable;
     let export = || -> Result<(), Error> {
         let export = ExportOptions::new().durable(durable);
         layer.entry.export(IMAGE, place, export)?;
         Ok(())
     };
-    match &layer.facts.verity {
+    let sidecar = match &layer.facts.verity {
         Some(facts) => {
-            let sidecar = verity::sidecar(place, &verity::from_facts(facts)?, durable)?;
-            verity::commit_before(sidecar, durable, export)?;
+            let facts = verity::from_facts(facts)?;
+            Some(verity::sidecar(place, &facts, durable)?)
         }
-        None => export()?,
-    }
+        None => None,
+    };
+    verity::commit_with(place, sidecar, durable, export)?;
     let file = layer.entry.file(IMAGE)?;
     let mut written = artifact(Format::ContainerdCache, &shown_path(place));
     written.format = "erofs-layer".to_owned();

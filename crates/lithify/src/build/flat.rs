@@ -22,6 +22,7 @@ pub(super) fn build(
 ) -> Built {
     let path = output_path(output, options.format)?;
     let pending = PendingFile::create(path, options.durable)?;
+    verity::check_beside(path)?;
     let (mut artifact, summaries) = write(image, filesystem, &pending, path, read)?;
     artifact.format = options.format.name().to_owned();
     artifact.path = shown_path(path);
@@ -36,10 +37,7 @@ pub(super) fn build(
         artifact.sha256 = Some(file_sha256(path, pending.file())?);
     }
     let durable = options.durable;
-    match sidecar {
-        Some(sidecar) => verity::commit_before(sidecar, durable, || pending.commit(durable))?,
-        None => pending.commit(durable)?,
-    }
+    verity::commit_with(path, sidecar, durable, || pending.commit(durable))?;
     Ok((artifact, summaries).into())
 }
 

@@ -29,8 +29,6 @@ use crate::{Error, Event, Image, Output, ReadOptions};
 
 /// Most artifacts of one image that are looked at.
 const MAX_LOOKED_AT: usize = 64;
-/// Longest file with a root hash, in bytes.
-const MAX_SIDECAR: u64 = 4096;
 /// Bytes copied at once.
 const BUFFER: usize = 256 << 10;
 
@@ -207,6 +205,7 @@ impl Found<'_> {
         let limit = read.limits.layer.tar_bytes;
         self.check_size(&self.filesystem, limit, "tar_bytes")?;
         let pending = PendingFile::create(path, options.durable)?;
+        verity::check_beside(path)?;
         read.progress.event(Event::Started { layers: 1 });
         let mut file: &std::fs::File = pending.file();
         self.copy(&self.filesystem, read, &mut |data| {
@@ -255,10 +254,7 @@ impl Found<'_> {
             });
         }
         let durable = options.durable;
-        match pending_sidecar {
-            Some(sidecar) => verity::commit_before(sidecar, durable, || pending.commit(durable))?,
-            None => pending.commit(durable)?,
-        }
+        verity::commit_with(path, pending_sidecar, durable, || pending.commit(durable))?;
         Ok(BuildResult {
             artifacts: vec![artifact],
             counts: Some((0, 1)),
@@ -285,7 +281,7 @@ impl Found<'_> {
         path: &Path,
         read: &ReadOptions,
     ) -> Result<Sidecar, Error> {
-        self.check_size(part, MAX_SIDECAR, "sidecar_bytes")?;
+        self.check_size(part, verity::SIDECAR_MAX, "sidecar_bytes")?;
         let mut bytes = Vec::new();
         self.copy(part, read, &mut |data| {
             bytes.extend_from_slice(data);

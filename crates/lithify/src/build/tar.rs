@@ -7,7 +7,7 @@ use lithify_digest::{Algorithm, Hasher};
 use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, TreePath};
 
-use super::{BuildOptions, Built, Format, Output, artifact};
+use super::{BuildOptions, Built, Format, Output, artifact, verity};
 use crate::decode::decode;
 use crate::error::Operation;
 use crate::name::shown_path;
@@ -23,10 +23,11 @@ pub(super) fn build(
     read: &ReadOptions,
 ) -> Built {
     let (path, pending) = match output {
-        Output::Path(path) => (
-            Some(path.as_path()),
-            Some(PendingFile::create(path, options.durable)?),
-        ),
+        Output::Path(path) => {
+            let pending = PendingFile::create(path, options.durable)?;
+            verity::check_beside(path)?;
+            (Some(path.as_path()), Some(pending))
+        }
         Output::Stdout => (None, None),
     };
     let mut spool = Spool::new(scratch_file(path).map_err(Error::Scratch)?);
@@ -55,7 +56,10 @@ pub(super) fn build(
         }
     };
     if let Some(pending) = pending {
-        pending.commit(options.durable)?;
+        // The name may have been an image's.
+        let path = pending.destination().to_path_buf();
+        let durable = options.durable;
+        verity::commit_with(&path, None, durable, || pending.commit(durable))?;
     }
     let mut artifact = artifact(Format::Tar, &path.map_or("-".into(), shown_path));
     artifact.size = size;

@@ -4,13 +4,17 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lithify_storage::{Beneath, BeneathError};
 use lithify_verity::{Sidecar, VerityOptions, VerityReport};
 
 use crate::description::Artifact;
 use crate::error::Operation;
-use crate::leftovers::temporary_name;
+use crate::leftovers::{claim, temporary_name};
 use crate::output::{PendingFile, directory_of};
-use crate::{Error, ReadOptions};
+use crate::{Error, ReadOptions, ReplaceError};
+
+/// Longest file with a root hash, in bytes.
+pub(crate) const SIDECAR_MAX: u64 = 4096;
 
 /// Appends superblock and tree behind the image that is the first `size` bytes of a file.
 pub(crate) fn append(
@@ -56,17 +60,44 @@ pub(crate) fn sidecar(
     Ok(pending)
 }
 
-/// Gives a sidecar its name, then does what gives the image its own. The other way round, an image could be left without
-/// the root hash it is to be checked by; a root hash that is not the image's is noticed. If the second step fails, what was
-/// beside the image before is there again.
-pub(crate) fn commit_before<T>(
-    sidecar: PendingFile,
+/// Refuses an image where what has its sidecar's name is not a sidecar: whoever writes an image replaces that file or takes
+/// it away, since a root hash of another image is worse than none.
+pub(crate) fn check_beside(image: &Path) -> Result<(), Error> {
+    let path = sidecar_path(image);
+    let refused = |source| Error::NotReplaced {
+        path: path.clone(),
+        source: Box::new(source),
+    };
+    let Some(name) = path.file_name() else {
+        return Ok(());
+    };
+    let read = Beneath::open(directory_of(&path))
+        .map_err(BeneathError::from)
+        .and_then(|directory| directory.read(name, SIDECAR_MAX));
+    match read {
+        Ok(bytes) if Sidecar::parse(&bytes).is_ok() => Ok(()),
+        Err(e) if e.is_not_found() => Ok(()),
+        Err(BeneathError::Io(e)) => Err(refused(e.into())),
+        _ => Err(refused(ReplaceError::NotRootHash)),
+    }
+}
+
+/// Gives an image its name by `commit`, and what is beside it the right content first: its sidecar, or none. The other way
+/// round, an image could be left without the root hash it is to be checked by, or with one of another image. If a step
+/// fails, what was beside the image before is there again.
+pub(crate) fn commit_with<T>(
+    image: &Path,
+    sidecar: Option<PendingFile>,
     durable: bool,
-    image: impl FnOnce() -> Result<T, Error>,
+    commit: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let before = Kept::keep(sidecar.destination())?;
-    sidecar.commit(durable)?;
-    let done = image();
+    check_beside(image)?;
+    let before = Kept::keep(sidecar_path(image))?;
+    let beside = match sidecar {
+        Some(sidecar) => sidecar.commit(durable),
+        None => before.hide(durable),
+    };
+    let done = beside.and_then(|()| commit());
     match &done {
         Ok(_) => before.forget(),
         Err(_) => before.restore(),
@@ -74,47 +105,80 @@ pub(crate) fn commit_before<T>(
     done
 }
 
-/// What a file was before it is replaced, under another name.
+/// What a file was before it is replaced or removed, under another name.
 struct Kept {
     path: PathBuf,
-    copy: Option<PathBuf>,
+    copy: Option<Copy>,
+}
+
+struct Copy {
+    name: PathBuf,
+    /// Held open: what has a temporary name is locked while its process lives.
+    _claimed: Option<File>,
 }
 
 impl Kept {
-    fn keep(path: &Path) -> Result<Self, Error> {
-        let failed = |e| Error::output(Operation::Create, path, e);
-        let copy = loop {
-            let copy = directory_of(path).join(temporary_name());
-            match fs::hard_link(path, &copy) {
-                Ok(()) => break Some(copy),
+    fn keep(path: PathBuf) -> Result<Self, Error> {
+        let failed = |e| Error::output(Operation::Create, &path, e);
+        let name = loop {
+            let name = directory_of(&path).join(temporary_name());
+            match fs::hard_link(&path, &name) {
+                Ok(()) => break Some(name),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => break None,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 // A filesystem without links.
                 Err(_) => {
-                    fs::copy(path, &copy).map_err(failed)?;
-                    break Some(copy);
+                    fs::copy(&path, &name).map_err(failed)?;
+                    break Some(name);
                 }
             }
         };
-        Ok(Self {
-            path: path.to_path_buf(),
-            copy,
-        })
+        let copy = name.map(|name| {
+            // One that cannot be opened is only not locked.
+            let claimed = File::open(&name).ok();
+            claimed.iter().for_each(claim);
+            Copy {
+                name,
+                _claimed: claimed,
+            }
+        });
+        Ok(Self { path, copy })
+    }
+
+    /// Takes the file away.
+    fn hide(&self, durable: bool) -> Result<(), Error> {
+        if self.copy.is_none() {
+            return Ok(());
+        }
+        let failed = |operation, e| Error::output(operation, &self.path, e);
+        fs::remove_file(&self.path).map_err(|e| failed(Operation::Remove, e))?;
+        if durable {
+            File::open(directory_of(&self.path))
+                .and_then(|directory| directory.sync_all())
+                .map_err(|e| failed(Operation::Sync, e))?;
+        }
+        Ok(())
     }
 
     /// It is not needed any more. If it cannot be removed, the next build does it.
     fn forget(&self) {
         if let Some(copy) = &self.copy {
-            fs::remove_file(copy).ok();
+            fs::remove_file(&copy.name).ok();
         }
     }
 
     /// Puts it back. That something failed is known already; it is the error to report.
     fn restore(&self) {
         match &self.copy {
-            Some(copy) => fs::rename(copy, &self.path).ok(),
-            None => fs::remove_file(&self.path).ok(),
-        };
+            Some(copy) => {
+                fs::rename(&copy.name, &self.path).ok();
+                // Two names of one file both stay when one is renamed to the other.
+                fs::remove_file(&copy.name).ok();
+            }
+            None => {
+                fs::remove_file(&self.path).ok();
+            }
+        }
     }
 }
 
@@ -151,43 +215,109 @@ mod tests {
         }
     }
 
+    fn other() -> String {
+        let hash_offset = 8192;
+        Sidecar {
+            hash_offset,
+            ..facts()
+        }
+        .to_json()
+    }
+
+    fn names(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
     #[test]
     fn an_image_that_gets_no_name_leaves_the_root_hash_beside_it_as_it_was() {
-        for before in [None, Some("of another image")] {
-            let tmp = tempfile::tempdir().unwrap();
-            let out = tmp.path().join("x.erofs");
-            let beside = sidecar_path(&out);
-            if let Some(text) = before {
-                fs::write(&beside, text).unwrap();
+        for before in [None, Some(other())] {
+            for with_tree in [true, false] {
+                let tmp = tempfile::tempdir().unwrap();
+                let out = tmp.path().join("x.erofs");
+                let beside = sidecar_path(&out);
+                if let Some(text) = &before {
+                    fs::write(&beside, text).unwrap();
+                }
+                let image = PendingFile::create(&out, false).unwrap();
+                let pending = with_tree.then(|| sidecar(&out, &facts(), false).unwrap());
+                // Put there while the image was built; a file does not replace it.
+                fs::create_dir(&out).unwrap();
+                let mut seen = None;
+                let done = commit_with(&out, pending, false, || {
+                    seen = fs::read_to_string(&beside).ok();
+                    image.commit(false)
+                });
+                assert!(done.is_err());
+                // What is beside the image was right before the image would have been there.
+                assert_eq!(seen, with_tree.then(|| facts().to_json()));
+                assert_eq!(fs::read_to_string(&beside).ok(), before);
+                assert_eq!(names(tmp.path()), 1 + usize::from(before.is_some()));
             }
-            let image = PendingFile::create(&out, false).unwrap();
-            let pending = sidecar(&out, &facts(), false).unwrap();
-            // Put there while the image was built; a file does not replace it.
-            fs::create_dir(&out).unwrap();
-            let mut seen = None;
-            let done = commit_before(pending, false, || {
-                seen = fs::read_to_string(&beside).ok();
-                image.commit(false)
-            });
-            assert!(done.is_err());
-            // The root hash was there before the image would have been.
-            assert_eq!(seen, Some(facts().to_json()));
-            assert_eq!(fs::read_to_string(&beside).ok().as_deref(), before);
-            let names = 1 + usize::from(before.is_some());
-            assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), names);
         }
     }
 
     #[test]
-    fn an_image_and_its_root_hash_get_their_names() {
+    fn a_root_hash_that_gets_no_name_leaves_the_one_before_and_no_image() {
         let tmp = tempfile::tempdir().unwrap();
         let out = tmp.path().join("x.erofs");
-        fs::write(sidecar_path(&out), "of another image").unwrap();
-        let image = PendingFile::create(&out, false).unwrap();
-        let pending = sidecar(&out, &facts(), false).unwrap();
-        commit_before(pending, true, || image.commit(true)).unwrap();
+        fs::write(sidecar_path(&out), other()).unwrap();
+        let before = Kept::keep(sidecar_path(&out)).unwrap();
+        assert_eq!(names(tmp.path()), 2);
+        before.restore();
         let text = fs::read_to_string(sidecar_path(&out)).unwrap();
-        assert_eq!(text, facts().to_json());
-        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 2);
+        assert_eq!((text, names(tmp.path())), (other(), 1));
+    }
+
+    #[test]
+    fn an_image_and_its_root_hash_get_their_names() {
+        for with_tree in [true, false] {
+            let tmp = tempfile::tempdir().unwrap();
+            let out = tmp.path().join("x.erofs");
+            fs::write(sidecar_path(&out), other()).unwrap();
+            let image = PendingFile::create(&out, false).unwrap();
+            let pending = with_tree.then(|| sidecar(&out, &facts(), false).unwrap());
+            commit_with(&out, pending, true, || image.commit(true)).unwrap();
+            let text = fs::read_to_string(sidecar_path(&out)).ok();
+            assert_eq!(text, with_tree.then(|| facts().to_json()));
+            assert_eq!(names(tmp.path()), 1 + usize::from(with_tree));
+        }
+    }
+
+    #[test]
+    fn what_is_no_root_hash_is_left_as_it_is() {
+        use std::os::unix::fs::symlink;
+        let tmp = tempfile::tempdir().unwrap();
+        let at = |name: &str| tmp.path().join(name);
+        fs::write(at("right.dmverity"), other()).unwrap();
+        check_beside(&at("right")).unwrap();
+        check_beside(&at("none")).unwrap();
+        fs::write(at("text.dmverity"), "notes").unwrap();
+        fs::write(at("empty.dmverity"), "").unwrap();
+        fs::write(at("long.dmverity"), " ".repeat(5000) + &other()).unwrap();
+        symlink("right.dmverity", at("link.dmverity")).unwrap();
+        fs::create_dir(at("directory.dmverity")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe.dmverity"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        for name in ["text", "empty", "long", "link", "directory", "pipe"] {
+            let image = PendingFile::create(&at(name), false).unwrap();
+            for error in [
+                check_beside(&at(name)).unwrap_err(),
+                commit_with(&at(name), None, false, || image.commit(false)).unwrap_err(),
+            ] {
+                let Error::NotReplaced { path, source } = error else {
+                    panic!("{name}: {error:?}");
+                };
+                assert_eq!(path, at(&format!("{name}.dmverity")));
+                assert!(matches!(*source, ReplaceError::NotRootHash), "{source:?}");
+            }
+            assert!(!at(name).exists(), "{name}");
+        }
+        assert_eq!(fs::read_to_string(at("text.dmverity")).unwrap(), "notes");
     }
 }

@@ -73,13 +73,12 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
     };
     let depot = Depot::open(&options.store, &publisher.beside, &publisher.read.cancel)?;
     let built = layers::build(image, &depot, &layer_options, read)?;
-    if built.is_empty() {
-        return Err(Error::NoLayers);
-    }
     read.progress.event(Event::Finishing);
     layered::remember(image, &depot, &built, std::iter::empty(), &build)?;
-    if options.spec == ErofsSpec::Draft {
-        refuse_whiteouts(image, &built[0])?;
+    if options.spec == ErofsSpec::Draft
+        && let Some(bottom) = built.first()
+    {
+        refuse_whiteouts(image, bottom)?;
     }
     let mut files = Vec::with_capacity(built.len() + 1);
     for layer in &built {
@@ -139,7 +138,8 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
 /// A file, its digest, its size, and its hash tree.
 type LayerFile = (Arc<File>, Digest, u64, Option<Verity>);
 
-/// The layer that says how the root directory looks, where the topmost one does not and a lower one does.
+/// The layer that says how the root directory looks, where the topmost one does not and a lower one does, or where there
+/// are no layers: a manifest should have one, and whoever mounts it needs one.
 fn root(publisher: &Publisher<'_>, built: &[BuiltLayer]) -> Result<Option<LayerFile>, Error> {
     let scratch = ScratchDirectory::create(&publisher.beside)?;
     let path = scratch.path().join("root.erofs");

@@ -209,7 +209,8 @@ impl Publisher<'_> {
         for image in images {
             let oci = source(image)?;
             // An image of EROFS layers alone is its own EROFS form.
-            if oci.layers().iter().any(|l| l.kind == LayerKind::Tar) {
+            let layers = oci.layers();
+            if layers.is_empty() || layers.iter().any(|l| l.kind == LayerKind::Tar) {
                 entries.extend(self.original(image, report)?);
             }
         }
