@@ -211,7 +211,11 @@ impl Session<'_> {
             let answer = self.follow(call, &start, authorization.as_ref(), tries)?;
             let status = answer.response.status;
             match status {
-                401 if ours && self.base_is(&answer.url) => {
+                // One that does not say what it wants (RFC 9110, section 15.5.2) is refused like any other, with its reason.
+                401 if ours
+                    && self.base_is(&answer.url)
+                    && answer.response.header("www-authenticate").is_some() =>
+                {
                     let secret = self.answer_challenge(answer.response, &mut exchange)?;
                     authorization = Some(secret);
                 }

@@ -57,7 +57,8 @@ impl Attentive {
     }
 
     fn give_up(&mut self, unsent: Unsent) {
-        self.held = matches!(unsent, Unsent::Answered);
+        // Also where sending failed: all of the answer may have been seen before that.
+        self.held = true;
         self.unsent = Some(unsent);
         Notes::add(|notes| notes.unsent = true);
     }
