@@ -218,7 +218,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The work was stopped while it waited for another process.
+    /// The work was stopped. What is there is whole; what was begun, the next collection takes away.
     #[error("cancelled")]
     Cancelled,
     /// The caller gave up waiting for a blob.
@@ -252,6 +252,12 @@ impl Error {
     /// The variant that says most about what the system said.
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
+        if source
+            .get_ref()
+            .is_some_and(|e| e.is::<lithify_cancel::Cancelled>())
+        {
+            return Self::Cancelled;
+        }
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
                 operation,

@@ -141,7 +141,8 @@ impl Entry {
     pub fn verify(&self, name: &str) -> Result<bool, Error> {
         let recorded = self.file(name)?;
         let path = self.store().entry_path(self.id()).join(name);
-        let (size, digest) = sys::sha256(&self.open(name)?).context("read", &path)?;
+        let (size, digest) =
+            sys::sha256(&self.open(name)?, &self.store().cancel).context("read", &path)?;
         Ok((size, digest) == (recorded.size, recorded.sha256))
     }
 }

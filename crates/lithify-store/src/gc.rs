@@ -113,8 +113,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Record`], [`Error::Index`], [`Error::Manifest`] when an image's record, the list of images or the manifest of
-    /// one cannot be read: what it needs must not be removed, and nothing is. [`Error::ReadOnly`], or what else the system
-    /// said.
+    /// one cannot be read: what it needs must not be removed, and nothing is. [`Error::Cancelled`] when the work was
+    /// stopped: what was taken by then is gone or a leftover, and the store is whole. [`Error::ReadOnly`], or what else
+    /// the system said.
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport, Error> {
         if !options.dry_run {
             self.writable()?;
@@ -132,6 +133,7 @@ impl Store {
         }
         let blobs = self.take_blobs(blobs, options.dry_run, &mut report)?;
         for (entry, verdict) in entries {
+            self.cancel.check()?;
             if let Some(kept) = verdict {
                 report.kept.push((entry, kept));
                 continue;
@@ -149,6 +151,7 @@ impl Store {
         drop(lock);
         // Out of sight and locked: whether this process removes them or a later collection does is the same.
         for Trash { path, held } in taken {
+            self.cancel.check()?;
             match fs::remove_dir_all(&path) {
                 // Another collection took it for a leftover, and was faster.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -157,6 +160,7 @@ impl Store {
             drop(held);
         }
         for blob in blobs {
+            self.cancel.check()?;
             blob.remove()?;
         }
         self.sweep(options, &mut report)?;
@@ -226,6 +230,7 @@ impl Store {
         (report.partials, report.partial_bytes) =
             self.collect_partials(options.older_than, options.dry_run)?;
         for path in leftovers(&self.at(TEMP))? {
+            self.cancel.check()?;
             let bytes = tree_bytes(&path)?;
             if options.dry_run || remove_leftover(&path)? {
                 report.leftovers += 1;
@@ -238,6 +243,7 @@ impl Store {
             let _lock = self.lock_store()?;
             let quarantine = self.at(QUARANTINE);
             for item in fs::read_dir(&quarantine).context("list", &quarantine)? {
+                self.cancel.check()?;
                 let item = item.context("list", &quarantine)?;
                 report.quarantined += 1;
                 if options.dry_run {

@@ -28,6 +28,8 @@ pub(crate) const LEASE_PREFIX: &str = "lease-";
 
 /// The longest pause between two attempts to get a lock.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a lock is waited for before that is said: most are held for moments.
+const SAID_AFTER: Duration = Duration::from_secs(1);
 
 /// Says that another process builds or fetches what this one needs.
 #[derive(Clone, Debug)]
@@ -139,7 +141,7 @@ fn lock_polling(
     wait: OnWait<'_>,
     cancel: &CancelToken,
 ) -> Result<Locked, Error> {
-    let mut pause = Duration::from_millis(1);
+    let mut attempts = Attempts::since(start);
     loop {
         file = match Locked::try_exclusive(file).context("lock", path)? {
             Ok(locked) => return Ok(locked),
@@ -152,8 +154,40 @@ fn lock_polling(
         if wait(&waiting).is_break() {
             return Err(abandoned());
         }
-        cancel.wait(pause)?;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        attempts.pause(&file, path, cancel)?;
+    }
+}
+
+/// The pauses between attempts to get a lock, and whether it was said that it is waited for.
+struct Attempts {
+    start: Instant,
+    pause: Duration,
+    said: bool,
+}
+
+impl Attempts {
+    fn since(start: Instant) -> Self {
+        Self {
+            start,
+            pause: Duration::from_millis(1),
+            said: false,
+        }
+    }
+
+    fn pause(&mut self, file: &File, path: &Path, cancel: &CancelToken) -> Result<(), Error> {
+        if !self.said && self.start.elapsed() >= SAID_AFTER {
+            self.said = true;
+            let path = path.display();
+            match holder(file) {
+                // Another thread of this one.
+                Some(own) if own == std::process::id() => {}
+                Some(other) => log::warn!("waiting for process {other}, which has locked {path}"),
+                None => log::warn!("waiting for another process, which has locked {path}"),
+            }
+        }
+        cancel.wait(self.pause)?;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
     }
 }
 
@@ -172,7 +206,7 @@ pub(crate) fn lock_until(
     kind: Kind,
     cancel: &CancelToken,
 ) -> Result<Locked, Error> {
-    let mut pause = Duration::from_millis(1);
+    let mut attempts = Attempts::since(Instant::now());
     loop {
         let locked = match kind {
             Kind::Exclusive => Locked::try_exclusive(file),
@@ -182,8 +216,7 @@ pub(crate) fn lock_until(
             Ok(locked) => return Ok(locked),
             Err(file) => file,
         };
-        cancel.wait(pause)?;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        attempts.pause(&file, path, cancel)?;
     }
 }
 

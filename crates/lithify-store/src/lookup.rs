@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::CancelToken;
 use lithify_digest::Digest;
 use lithify_escape::Escaped;
 
@@ -250,7 +251,7 @@ impl Store {
         let mut current = Stamps::default();
         for file in &record.files {
             let old = stamps.as_ref().and_then(|s| s.files.get(&file.name));
-            let stamp = check_file(directory, file, old, depth, &path)?;
+            let stamp = check_file(directory, file, old, depth, &path, &self.cancel)?;
             current.files.insert(file.name.clone(), stamp);
         }
         let stale = stamps.as_ref() != Some(&current);
@@ -313,6 +314,7 @@ fn check_file(
     old: Option<&Stamp>,
     depth: Depth,
     path: &Path,
+    cancel: &CancelToken,
 ) -> Result<Stamp, Failure> {
     let name = || recorded.name.clone();
     let path = path.join(&recorded.name);
@@ -342,7 +344,7 @@ fn check_file(
     let cheap =
         depth == Depth::Changed && old.is_some_and(|old| old.compare(&stamp) != Verdict::Unknown);
     if !cheap {
-        let (size, found) = match sys::sha256(&file) {
+        let (size, found) = match sys::sha256(&file, cancel) {
             Ok(both) => both,
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
                 return Err(Failure::from(Defect::Unreadable {

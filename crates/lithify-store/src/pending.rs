@@ -304,7 +304,7 @@ impl Pending {
             let sync = scope.spawn(|| file.sync_all());
             let hashed = match known {
                 Some(digest) => Ok((before.len(), digest)),
-                None => sys::sha256(&file),
+                None => sys::sha256(&file, &self.store.cancel),
             };
             let synced = sync
                 .join()

@@ -116,6 +116,7 @@ impl Store {
     /// Finds what is led to by what was found.
     fn follow(&self, found: &mut Found, lenient: bool) -> Result<(), Error> {
         while let Some(digest) = found.open.pop() {
+            self.cancel.check()?;
             let strict = found.roles.get(&digest) == Some(&Role::Document);
             let references = match self.document(&digest)? {
                 Document::Missing => continue,

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
+use lithify_cancel::CancelToken;
 use lithify_digest::{Algorithm, Digest, Hasher};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::retry_on_intr;
@@ -103,22 +104,31 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Length and SHA-256 of a file's bytes.
-pub(crate) fn sha256(file: &File) -> io::Result<(u64, Digest)> {
-    digest(file, Algorithm::Sha256)
+pub(crate) fn sha256(file: &File, cancel: &CancelToken) -> io::Result<(u64, Digest)> {
+    digest(file, Algorithm::Sha256, cancel)
 }
 
 /// Length and digest of a file's bytes.
-pub(crate) fn digest(file: &File, algorithm: Algorithm) -> io::Result<(u64, Digest)> {
-    let (length, hasher) = hash(file, algorithm)?;
+pub(crate) fn digest(
+    file: &File,
+    algorithm: Algorithm,
+    cancel: &CancelToken,
+) -> io::Result<(u64, Digest)> {
+    let (length, hasher) = hash(file, algorithm, cancel)?;
     Ok((length, hasher.finish()))
 }
 
-/// Length and running digest of a file's bytes.
-pub(crate) fn hash(file: &File, algorithm: Algorithm) -> io::Result<(u64, Hasher)> {
+/// Length and running digest of a file's bytes, as long as the work goes on.
+pub(crate) fn hash(
+    file: &File,
+    algorithm: Algorithm,
+    cancel: &CancelToken,
+) -> io::Result<(u64, Hasher)> {
     let mut buffer = vec![0; 1 << 20];
     let mut hasher = Hasher::new(algorithm);
     let mut offset = 0;
     loop {
+        cancel.check()?;
         match file.read_at(&mut buffer, offset) {
             Ok(0) => return Ok((offset, hasher)),
             Ok(n) => {

@@ -293,6 +293,7 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
         OpenOptions::new().access(access).repair(true),
     )?;
     opened.say_if_nothing(quiet || args.list.json);
+    let at_work = crate::signals::at_work();
     let report = match opened.store() {
         Some(store) => {
             let repair = !args.dry_run && !store.read_only();
@@ -302,6 +303,7 @@ pub(crate) fn fsck(args: &FsckArgs, quiet: bool) -> Result<(), Failure> {
         }
         None => FsckReport::default(),
     };
+    drop(at_work);
     let action = |action: &Action| match action {
         Action::Quarantined(path) => format!("moved to {}", Escaped::path(path)),
         Action::Repaired => "repaired".to_owned(),

@@ -528,3 +528,209 @@ fn a_password_that_was_not_given_leaves_the_terminal_as_it_was() {
     check(&end(child), Signal::INT, "login");
     assert!(echo());
 }
+
+/// A terminal: what is on the other side of it, and itself.
+fn terminal() -> (File, File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    (master.into(), terminal)
+}
+
+/// All that a terminal shows until everybody who writes to it is gone.
+fn shown(master: &mut File) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    // A terminal that nobody has open is an error to who reads (`pty(7)`).
+    while let Ok(read @ 1..) = master.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..read]);
+    }
+    all
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_escapes() {
+    for (term, escapes) in [(Some("dumb"), false), (None, false), (Some("xterm"), true)] {
+        let tmp = temp_dir();
+        let dir = tmp.path();
+        let (faulty, name) = registry(dir);
+        let hits = faulty.rule(
+            On::kind(Kind::Blob).after(2),
+            Action::StallAt(At::Percent(50)),
+        );
+        let (mut master, terminal) = terminal();
+        let mut command = lithify(dir);
+        command
+            .args([
+                "build",
+                "--no-store",
+                &format!("docker://{name}"),
+                "-j",
+                "1",
+                "-o",
+            ])
+            .arg(dir.join("o"))
+            .stderr(terminal);
+        match term {
+            Some(term) => command.env("TERM", term),
+            None => command.env_remove("TERM"),
+        };
+        let child = command.spawn().unwrap();
+        // It has this side of the terminal too.
+        drop(command);
+        until("the second layer", || hits.count() > 0);
+        let mut first = Vec::new();
+        // One that is not dumb shows that there is something to draw.
+        while escapes && first.last() != Some(&b'\x1b') {
+            let mut byte = [0];
+            master.read_exact(&mut byte).unwrap();
+            first.push(byte[0]);
+        }
+        kill(&child, Signal::INT);
+        first.extend(shown(&mut master));
+        let output = end(child);
+        assert_eq!(output.status.code(), Some(130), "{term:?}");
+        let text = String::from_utf8_lossy(&first);
+        assert_eq!(text.contains('\x1b'), escapes, "{term:?}: {text:?}");
+        assert!(text.contains("interrupted"), "{term:?}: {text:?}");
+    }
+}
+
+#[test]
+fn a_tar_is_not_written_to_a_terminal() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let image = crate::common::image(dir, [layer([TarEntry::file("a", "a")])]);
+    let (mut master, terminal) = terminal();
+    let mut command = lithify(dir);
+    command
+        .args(["build", "--no-store", "-f", "tar", "-o", "-", &image])
+        .stdout(terminal);
+    let child = command.spawn().unwrap();
+    drop(command);
+    assert_eq!(shown(&mut master), b"");
+    let output = end(child);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("a terminal cannot show a tar"), "{said}");
+}
+
+/// The signals a process was sent and has not been given yet (`proc_pid_status(5)`).
+fn pending(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+    };
+    of("SigPnd:") | of("ShdPnd:")
+}
+
+/// The first signal cannot end it: it is to be said on a standard error that is full and that nobody reads. So what ends
+/// it is the second one.
+#[test]
+fn a_second_signal_ends_at_once() {
+    use rustix::fs::{OFlags, fcntl_setfl};
+
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let (faulty, name) = registry(dir);
+    let hits = faulty.rule(On::kind(Kind::Manifest), Action::Stall);
+    for (index, (first, second)) in [
+        (Signal::INT, Signal::INT),
+        (Signal::TERM, Signal::INT),
+        (Signal::HUP, Signal::TERM),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (_reader, mut writer) = std::io::pipe().unwrap();
+        fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+        while writer.write(&[b'x'; 4096]).is_ok() {}
+        while writer.write(b"x").is_ok() {}
+        fcntl_setfl(&writer, OFlags::empty()).unwrap();
+        let mut child = lithify(dir)
+            .args(["pull", &name])
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        until("manifest", || hits.count() > index);
+        kill(&child, first);
+        // Two of one kind that are not given yet are one.
+        until("the first signal", || pending(&child) == 0);
+        assert!(child.try_wait().unwrap().is_none());
+        kill(&child, second);
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < LIMIT, "{first:?} {second:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = child.wait().unwrap();
+        assert_eq!(
+            status.signal(),
+            Some(second.as_raw()),
+            "{first:?} {second:?}"
+        );
+    }
+}
+
+#[test]
+fn a_check_of_the_store_is_interrupted() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let (_faulty, name) = registry(dir);
+    run::ok(lithify(dir).args(["pull", "-q", &name]));
+    // More than can be read while anybody waits.
+    let path = dir.join("store/blobs/sha256").join("0".repeat(64));
+    File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let before = listing(dir);
+    let mut command = lithify(dir);
+    let child = command.arg("fsck").spawn().unwrap();
+    let fds = PathBuf::from(format!("/proc/{}/fd", child.id()));
+    until("the blob", || {
+        let open = std::fs::read_dir(&fds).into_iter().flatten().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok())
+            .any(|target| target == path)
+    });
+    kill(&child, Signal::INT);
+    check(&end(child), Signal::INT, "fsck");
+    assert_eq!(listing(dir), before);
+}
+
+#[test]
+fn who_has_the_lock_of_the_store_is_said() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let (_faulty, name) = registry(dir);
+    run::ok(lithify(dir).args(["pull", "-q", &name]));
+    let path = dir.join("store/locks/store.lock");
+    let lock = File::open(&path).unwrap();
+    lock.lock().unwrap();
+    for arguments in [&["gc"][..], &["rm", &name][..]] {
+        lock.lock().unwrap();
+        let mut child = lithify(dir).args(arguments).spawn().unwrap();
+        let mut said = Vec::new();
+        let pipe = child.stderr.as_mut().unwrap();
+        while !said.ends_with(b"\n") {
+            let mut byte = [0];
+            pipe.read_exact(&mut byte).unwrap();
+            said.push(byte[0]);
+        }
+        let said = String::from_utf8(said).unwrap();
+        let holder = format!("waiting for process {}", std::process::id());
+        let other = "waiting for another process";
+        // A system does not tell where its `/proc` names files otherwise.
+        assert!(said.contains(&holder) || said.contains(other), "{said}");
+        assert!(said.contains("store.lock"), "{said}");
+        lock.unlock().unwrap();
+        let output = end(child);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}

@@ -76,8 +76,12 @@ impl Ingest {
             // The beginning of something else.
             ingest.restart()?;
         } else if there > 0 {
-            let (found, hasher) =
-                sys::hash(&ingest.file, digest.algorithm()).context("read", &ingest.path)?;
+            let (found, hasher) = sys::hash(
+                &ingest.file,
+                digest.algorithm(),
+                &ingest.lease.store().cancel,
+            )
+            .context("read", &ingest.path)?;
             ingest.offset = found;
             ingest.resumed = found;
             ingest.hasher = Some(hasher);
@@ -174,7 +178,7 @@ impl Ingest {
             Some(hasher) => hasher,
             None => {
                 let algorithm = self.digest.algorithm();
-                sys::hash(&self.file, algorithm)
+                sys::hash(&self.file, algorithm, &self.lease.store().cancel)
                     .context("read", &self.path)?
                     .1
             }

@@ -87,6 +87,7 @@ pub(super) fn collect(
     };
     let now = SystemTime::now();
     for item in items {
+        store.cancel.check()?;
         let item = item.context("list", &directory)?;
         let path = item.path();
         if !item.file_name().to_str().is_some_and(is_partial_name) {

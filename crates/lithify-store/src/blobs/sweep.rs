@@ -43,6 +43,7 @@ impl Store {
         let leased = self.leased()?;
         let mut taken = Vec::new();
         for (blob, verdict) in judged {
+            self.cancel.check()?;
             let in_use = leased.as_ref().is_none_or(|l| l.contains(&blob.digest));
             if let Some(kept) = verdict.or(in_use.then_some(Kept::InUse)) {
                 report.kept_blobs.push((blob, kept));

@@ -203,8 +203,8 @@ impl Store {
     /// held against the specification.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`] when the store cannot be written and is to be repaired, or what else the system said.
-    /// Damage is not an error.
+    /// [`Error::ReadOnly`] when the store cannot be written and is to be repaired, [`Error::Cancelled`] when the work was
+    /// stopped, or what else the system said. Damage is not an error.
     pub fn fsck(&self, options: &FsckOptions) -> Result<FsckReport, Error> {
         if options.repair {
             self.writable()?;
@@ -221,6 +221,8 @@ impl Store {
         check.partials()?;
         check.locks()?;
         check.temporary()?;
+        // Repairs that were given up are among the findings.
+        self.cancel.check()?;
         Ok(check.report)
     }
 }
@@ -271,6 +273,7 @@ impl Check<'_> {
 
     /// What is in a directory, sorted; names that are not UTF-8 are nobody's here.
     fn list(&self, directory: &Path) -> Result<Vec<(Option<String>, PathBuf)>, Error> {
+        self.store.cancel.check()?;
         let mut all = Vec::new();
         match fs::read_dir(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(all),
@@ -324,6 +327,7 @@ impl Check<'_> {
 
     fn entries(&mut self) -> Result<(), Error> {
         for (name, path) in self.list(&self.store.at(ARTIFACTS))? {
+            self.store.cancel.check()?;
             let id = name.and_then(|n| n.parse::<EntryId>().ok());
             let metadata = match fs::symlink_metadata(&path) {
                 // Collected meanwhile.
@@ -403,6 +407,7 @@ impl Check<'_> {
 
     fn images(&mut self) -> Result<(), Error> {
         for (name, path) in self.list(&self.store.at(IMAGES))? {
+            self.store.cancel.check()?;
             if !name.as_deref().is_some_and(is_image_name) {
                 self.found(&path, Problem::Unknown, Repair::Quarantine(None));
                 continue;
@@ -481,6 +486,7 @@ impl Check<'_> {
             return Ok(());
         }
         for path in leftovers(&temp)? {
+            self.store.cancel.check()?;
             self.found(&path, Problem::Leftover, Repair::Remove);
         }
         Ok(())

@@ -158,6 +158,7 @@ impl Check<'_> {
     /// Checks what `index.json` lists, and what that leads to.
     fn listed(&mut self, path: &Path, index: Index) -> Result<(), Error> {
         for entry in index.manifests {
+            self.store.cancel.check()?;
             if self.entry_problem(&entry)?.is_none() {
                 continue;
             }
@@ -260,7 +261,8 @@ impl Check<'_> {
     }
 
     fn blob(&mut self, path: &Path, expected: Digest, file: &fs::File) -> Result<(), Error> {
-        let (size, found) = sys::digest(file, expected.algorithm()).context("read", path)?;
+        let (size, found) =
+            sys::digest(file, expected.algorithm(), &self.store.cancel).context("read", path)?;
         self.report.files += 1;
         self.report.bytes += size;
         if found != expected {

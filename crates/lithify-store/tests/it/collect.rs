@@ -8,10 +8,11 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::common::{assert_clean, build, bytes, key, names, open};
+use lithify_cancel::CancelToken;
 use lithify_digest::{Algorithm, Digest};
 use lithify_store::{
-    Entry, EntryId, Error, ExportOptions, Exported, Facts, GcOptions, GcReport, ImageRecord, Kept,
-    Store, Target,
+    Entry, EntryId, Error, ExportOptions, Exported, Facts, FsckOptions, GcOptions, GcReport,
+    ImageRecord, Kept, OpenOptions, Store, Target,
 };
 use lithify_testkit::{Mount, require, run, temp_dir};
 
@@ -414,4 +415,50 @@ fn outputs_are_clones_where_that_can_be() {
         assert!(entry.verify("layer.erofs").unwrap());
     }
     drop((entry, store));
+}
+
+#[test]
+fn a_collection_that_is_stopped_leaves_a_store_that_is_whole() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+    let tmp = temp_dir();
+    let store = open(tmp.path());
+    let id = build(&store, 1, 1000).0.id();
+    let blob = b"a blob nobody needs";
+    let digest = Digest::of(Algorithm::Sha256, blob);
+    store.lease().unwrap().put(&digest, blob).unwrap();
+    fs::create_dir(store.path().join("tmp/left")).unwrap();
+    let token = CancelToken::new();
+    let stopped = Store::open_until(store.path(), OpenOptions::new(), &token).unwrap();
+    token.cancel();
+    let error = stopped.gc(&GcOptions::new()).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert!(store.path().join("tmp/left").exists());
+    assert_eq!(store.entries().unwrap()[0].id, id);
+    let report = store.gc(&GcOptions::new()).unwrap();
+    assert_eq!(removed(&report), [id]);
+    assert_eq!((report.blobs.len(), report.leftovers), (1, 1));
+    assert_clean(&store);
+}
+
+#[test]
+fn a_check_that_is_stopped_does_not_read_to_the_end() {
+    let tmp = temp_dir();
+    let store = open(tmp.path());
+    // More than can be read while anybody waits.
+    let name = "blobs/sha256/".to_owned() + &"0".repeat(64);
+    let blob = fs::File::create(store.path().join(name)).unwrap();
+    if blob.set_len(1 << 43).is_err() {
+        // ext4 with small blocks.
+        blob.set_len(1 << 40).unwrap();
+    }
+    let token = CancelToken::new();
+    let checked = Store::open_until(store.path(), OpenOptions::new(), &token).unwrap();
+    let error = std::thread::scope(|scope| {
+        let check = scope.spawn(|| checked.fsck(&FsckOptions::new().repair(true)));
+        token.cancel();
+        check.join().unwrap().unwrap_err()
+    });
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    // It is not taken for damaged.
+    assert_eq!(names(&store.path().join("blobs/sha256")).len(), 1);
 }
