@@ -7,7 +7,9 @@ use std::sync::Arc;
 use lithify_digest::Digest;
 use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
 use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
-use lithify_tree::{ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, Tree};
+use lithify_tree::{
+    ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, Tree, TreePath,
+};
 
 use crate::build::xattrs::Dropped;
 use crate::image::LayerInput;
@@ -215,24 +217,37 @@ where
     Ok((entries, summary))
 }
 
-/// Warns of files that a directory's sidecar was not written about.
+/// Warns of files that a directory's sidecar was not written about, and of those it speaks of that are not there.
 pub(crate) fn warn_of_changes(directory: &str, recorded: Option<&RecordedSummary>) {
-    let Some(recorded) = recorded.filter(|r| r.changed > 0) else {
+    let Some(recorded) = recorded else {
         return;
     };
-    let shown: Vec<String> = recorded.examples.iter().map(ToString::to_string).collect();
-    log::warn!(
-        "{directory}: {} files have changed since {} was written beside the directory and keep the owner, mode and attributes \
-         they have here: {}{}",
-        recorded.changed,
-        lithify_hostfs::SIDECAR_SUFFIX,
-        shown.join(", "),
-        if recorded.changed > shown.len() as u64 {
-            ", …"
-        } else {
-            ""
-        }
-    );
+    let suffix = lithify_hostfs::SIDECAR_SUFFIX;
+    if recorded.changed > 0 {
+        log::warn!(
+            "{directory}: changed since {suffix} was written beside the directory, so owner, mode and attributes are those they \
+             have here: {}",
+            some_of(recorded.changed, &recorded.examples)
+        );
+    }
+    if recorded.gone > 0 {
+        log::warn!(
+            "{directory}: no longer there under a name that {suffix} beside the directory has; if renamed, owner, mode and \
+             attributes are those they have here: {}",
+            some_of(recorded.gone, &recorded.gone_examples)
+        );
+    }
+}
+
+/// How many files, and the names of some.
+fn some_of(count: u64, examples: &[TreePath]) -> String {
+    let shown: Vec<String> = examples.iter().map(ToString::to_string).collect();
+    let more = match count > shown.len() as u64 {
+        true => ", …",
+        false => "",
+    };
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} file{s}: {}{more}", shown.join(", "))
 }
 
 /// What is wrong with a layer that is an EROFS image.

@@ -181,6 +181,61 @@ fn a_replaced_program_is_not_set_user_id() {
     assert!(su.starts_with("-rwsr-xr-x"), "{listing}");
 }
 
+/// What is lost with a name is said, whatever the verb.
+#[test]
+fn what_a_renamed_directory_loses_is_said() {
+    let Some(tmp) = place_for_nobody() else {
+        return;
+    };
+    let source = everything(tmp.path());
+    readable_by_all(&tmp.path().join("image"));
+    let out = tmp.path().join("out");
+    let nobody = |arguments: &[&str]| -> Output {
+        let output = run::output(as_nobody(tmp.path()).args(arguments));
+        assert!(output.status.success(), "{}", stderr(&output));
+        output
+    };
+    let shown = out.to_str().unwrap();
+    nobody(&["-q", "build", &source, "-f", "dir", "-o", shown]);
+    // A hard-linked program is whole by the name that stays.
+    fs::remove_file(out.join("bin/su")).unwrap();
+    let rootfs = format!("rootfs:{shown}");
+    let listed = nobody(&["ls", "-alR", &rootfs]);
+    assert!(!stderr(&listed).contains("warn"), "{}", stderr(&listed));
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let line = text.lines().find(|l| l.ends_with("bin/su2")).unwrap();
+    assert!(line.starts_with("-rwsr-xr-x"), "{text}");
+
+    fs::rename(out.join("etc"), out.join("etc2")).unwrap();
+    let tar = tmp.path().join("back.tar");
+    let layout = format!("oci:{}:new", tmp.path().join("layout").display());
+    let base = image(
+        &tmp.path().join("base"),
+        [layer([TarEntry::directory("d")])],
+    );
+    readable_by_all(&tmp.path().join("base"));
+    for arguments in [
+        vec!["build", &rootfs, "-f", "tar", "-o", tar.to_str().unwrap()],
+        vec!["ls", &rootfs],
+        vec![
+            "commit",
+            "--userxattr",
+            "true",
+            "--base",
+            &base,
+            "-o",
+            &layout,
+            shown,
+        ],
+    ] {
+        let text = stderr(&nobody(&arguments));
+        assert!(
+            text.contains("warn") && text.contains("3 files: /etc/gshadow, /etc/shadow, /etc"),
+            "{arguments:?}: {text}"
+        );
+    }
+}
+
 #[test]
 fn a_sidecar_that_cannot_be_read_is_an_error_with_what_to_do() {
     let tmp = temp_dir();

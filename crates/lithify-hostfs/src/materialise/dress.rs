@@ -34,14 +34,14 @@ impl<'a> Dresser<'a> {
         }
     }
 
-    /// Owner, attributes, mode and times of a file.
+    /// Owner, attributes, mode and times of a file; whether something had to be written about it instead.
     pub(super) fn dress(
         &mut self,
         node: NodeId,
         inode: &Inode<'_>,
         made: Made<'_>,
         creation: Creation,
-    ) -> Result<(), MaterialiseError> {
+    ) -> Result<bool, MaterialiseError> {
         let mut line = Line {
             node: creation.stands_for,
             ..Line::default()
@@ -76,7 +76,7 @@ impl<'a> Dresser<'a> {
             .host
             .dress(made, creation.mode, inode, xattrs, &mut refused);
         match dressed {
-            Ok(()) if line.is_empty() => Ok(()),
+            Ok(()) if line.is_empty() => Ok(false),
             Ok(()) => {
                 let found = || -> io::Result<Found> {
                     Ok(Found {
@@ -89,6 +89,7 @@ impl<'a> Dresser<'a> {
                         let path = self.tree.path(node);
                         self.sidecar.add(self.work, &path, &line, &found)
                     })
+                    .map(|()| true)
                     .map_err(|e| self.failed("record the metadata of", node, e))
             }
             Err(Failure::Refused { what, source }) => Err(MaterialiseError::NotSettable {
@@ -98,6 +99,13 @@ impl<'a> Dresser<'a> {
             }),
             Err(Failure::Io { operation, source }) => Err(self.failed(operation, node, source)),
         }
+    }
+
+    /// Writes down a further name of a file about which something was written under its first.
+    pub(super) fn name(&mut self, node: NodeId, first: NodeId) -> Result<(), MaterialiseError> {
+        self.sidecar
+            .add_name(&self.tree.path(node), &self.tree.path(first))
+            .map_err(|e| self.failed("record the name", node, e))
     }
 
     /// The root as far as it can be while it must still be renamed, which takes write permission on it; returns the

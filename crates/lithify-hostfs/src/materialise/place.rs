@@ -1,6 +1,6 @@
 //! Second stage: every name to its place.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use lithify_tree::{ContentId, Inode, InodeId, InodeKind, NodeId, Tree};
@@ -35,7 +35,7 @@ pub(super) fn place(
         staging: work.staging.as_fd(),
         links,
         dirs: DirStack::new(root),
-        linked: HashSet::new(),
+        linked: HashMap::new(),
         dresser: Dresser::new(tree, host, options.strict, work.work.as_fd()),
     };
     placer.fill()?;
@@ -82,8 +82,8 @@ struct Placer<'a> {
     /// Part of the staging directory: files without data that have several names.
     links: OwnedFd,
     dirs: DirStack,
-    /// Inodes with several names whose first has been made.
-    linked: HashSet<InodeId>,
+    /// Inodes with several names whose first has been made, with that name if something had to be written about it.
+    linked: HashMap<InodeId, Option<NodeId>>,
     dresser: Dresser<'a>,
 }
 
@@ -164,6 +164,7 @@ impl Placer<'_> {
         let made = Made::Directory(fd.as_fd());
         self.dresser
             .dress(node, &inode, made, Creation::with_mode(mode))
+            .map(drop)
     }
 
     /// Anything but a directory.
@@ -183,25 +184,29 @@ impl Placer<'_> {
         } else {
             Some(self.make(self.dirs.top(), name, node, inode)?)
         };
-        match creation {
-            Some(creation) => {
-                let made = Made::Name(self.dirs.top(), name);
-                self.dresser.dress(node, inode, made, creation)
+        let id = self.tree.inode_id(node);
+        if let Some(creation) = creation {
+            let made = Made::Name(self.dirs.top(), name);
+            let recorded = self.dresser.dress(node, inode, made, creation)?;
+            if inode.nlink > 1 {
+                self.linked.insert(id, recorded.then_some(node));
             }
-            None => Ok(()),
+        } else if let Some(Some(first)) = self.linked.get(&id) {
+            self.dresser.name(node, *first)?;
         }
+        Ok(())
     }
 
     /// One of several names. The staging directory keeps a further one until the end, so that the way to link from is
     /// always short. `None` if the file was there already.
     fn link(
-        &mut self,
+        &self,
         node: NodeId,
         inode: &Inode<'_>,
         content: Option<(ContentId, Creation)>,
     ) -> Result<Option<Creation>, MaterialiseError> {
         let id = self.tree.inode_id(node);
-        let first = self.linked.insert(id);
+        let first = !self.linked.contains_key(&id);
         let (from, creation) = match content {
             Some((content, staged)) => (staged_path(content), Some(staged)),
             None => {

@@ -283,8 +283,10 @@ impl Scanner {
     /// What became of the file beside the directory.
     pub(crate) fn recorded(&self) -> Option<RecordedSummary> {
         let (sidecar, summary) = self.recorded.as_ref()?;
+        let (gone, gone_examples) = sidecar.gone(EXAMPLES);
         Some(RecordedSummary {
-            gone: sidecar.lines.len() as u64,
+            gone,
+            gone_examples,
             ..summary.clone()
         })
     }

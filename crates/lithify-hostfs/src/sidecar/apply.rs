@@ -21,10 +21,13 @@ pub struct RecordedSummary {
     pub restored: u64,
     /// Files that are not what was written about, and stay as they are.
     pub changed: u64,
-    /// Files of which something was written that were not met as such: removed, or a further name of another file now.
+    /// Files of which something was written that were not met by any name written: removed, renamed, or met by a new
+    /// name before.
     pub gone: u64,
     /// Up to eight of those that changed.
     pub examples: Vec<TreePath>,
+    /// Up to eight of those that are gone, by their first names.
+    pub gone_examples: Vec<TreePath>,
 }
 
 /// What became of a file.
@@ -45,10 +48,11 @@ impl Sidecar {
         kind: &mut EntryKind,
         file: Option<&OwnedFd>,
     ) -> Result<Restored, RestoreError> {
-        let Some(record) = self.lines.remove(path) else {
+        let writer = self.owner;
+        let Some(record) = self.record(path) else {
             return Ok(Restored::Unknown);
         };
-        if !record.is_of(stat, self.owner) || !record.has_content(metadata.mode, file)? {
+        if !record.is_of(stat, writer) || !record.has_content(metadata.mode, file)? {
             return Ok(Restored::Changed);
         }
         if let Some(node) = record.node {

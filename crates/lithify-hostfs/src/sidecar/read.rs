@@ -29,7 +29,22 @@ const LINE_MAX: u64 = 64 << 20;
 pub(crate) struct Sidecar {
     /// Whose it is.
     pub(crate) owner: u32,
-    pub(crate) lines: HashMap<TreePath, Record>,
+    lines: Lines,
+}
+
+/// The lines, of which several can be of one file.
+#[derive(Debug, Default)]
+struct Lines {
+    /// In the file's order, and whether the scan met the file by any name.
+    records: Vec<(Record, bool)>,
+    names: HashMap<TreePath, Name>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    record: usize,
+    /// Whether the record is in this name's line.
+    is_first: bool,
 }
 
 /// What one file lacks, and what it was when that was written.
@@ -106,19 +121,45 @@ impl Sidecar {
     }
 }
 
+impl Sidecar {
+    /// What was written about the file of a name, which has been met now.
+    pub(super) fn record(&mut self, path: &TreePath) -> Option<&Record> {
+        let name = self.lines.names.get(path)?;
+        let (record, met) = self.lines.records.get_mut(name.record)?;
+        *met = true;
+        Some(record)
+    }
+
+    /// How many files were not met by any of their names, and the first names of some.
+    pub(crate) fn gone(&self, examples: usize) -> (u64, Vec<TreePath>) {
+        let is_gone = |index: usize| self.lines.records.get(index).is_some_and(|(_, met)| !met);
+        let count = (0..self.lines.records.len()).filter(|&index| is_gone(index));
+        let count = count.count() as u64;
+        if count == 0 {
+            return (0, Vec::new());
+        }
+        let mut gone: Vec<(usize, &TreePath)> = self
+            .lines
+            .names
+            .iter()
+            .filter(|(_, name)| name.is_first && is_gone(name.record))
+            .map(|(path, name)| (name.record, path))
+            .collect();
+        gone.sort_unstable();
+        let examples = gone.into_iter().take(examples);
+        (count, examples.map(|(_, path)| path.clone()).collect())
+    }
+}
+
 /// Reads all lines.
-fn read(
-    reader: impl BufRead,
-    path: &Path,
-    lines_max: u64,
-) -> Result<HashMap<TreePath, Record>, SidecarError> {
+fn read(reader: impl BufRead, path: &Path, lines_max: u64) -> Result<Lines, SidecarError> {
     let too_large = |what, limit| SidecarError::TooLarge {
         path: path.to_path_buf(),
         what,
         limit,
     };
     let mut reader = reader.take(BYTES_MAX + 1);
-    let mut lines = HashMap::new();
+    let mut lines = Lines::default();
     let mut text = Vec::new();
     let mut number = 0;
     loop {
@@ -177,6 +218,8 @@ fn header(text: &[u8]) -> Result<(), SidecarFault> {
 struct RawLine<'a> {
     #[serde(borrow)]
     path: Cow<'a, str>,
+    #[serde(borrow)]
+    link: Option<Cow<'a, str>>,
     #[serde(rename = "type")]
     node: Option<NodeType>,
     major: Option<u32>,
@@ -188,7 +231,7 @@ struct RawLine<'a> {
     mtime: Option<(i64, u32)>,
     #[serde(borrow, default)]
     xattrs: Pairs<'a>,
-    is: FoundType,
+    is: Option<FoundType>,
     size: Option<u64>,
     at: Option<(i64, u32)>,
     #[serde(borrow)]
@@ -242,17 +285,70 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     }
 }
 
-fn line(text: &[u8], lines: &mut HashMap<TreePath, Record>) -> Result<(), SidecarFault> {
-    let raw: RawLine<'_> = serde_json::from_slice(text)?;
-    let wrong = |member, expected| SidecarFault::Member { member, expected };
-    let bytes = percent(&raw.path).ok_or(wrong("path", "text with bytes as %XX"))?;
+impl RawLine<'_> {
+    /// Whether all there is besides the path is what it is another name of.
+    fn is_name_only(&self) -> bool {
+        let Self {
+            path: _,
+            link: _,
+            node: None,
+            major: None,
+            minor: None,
+            uid: None,
+            gid: None,
+            mode: None,
+            mtime: None,
+            xattrs: Pairs(xattrs),
+            is: None,
+            size: None,
+            at: None,
+            sha256: None,
+        } = self
+        else {
+            return false;
+        };
+        xattrs.is_empty()
+    }
+}
+
+/// A path as it is spelled in the file.
+fn path(member: &'static str, text: &str) -> Result<TreePath, SidecarFault> {
+    let wrong = |expected| SidecarFault::Member { member, expected };
+    let bytes = percent(text).ok_or(wrong("text with bytes as %XX"))?;
     let path = TreePath::clean(&bytes)?;
     // Another spelling of a path would get around the check for second lines.
-    if path.as_bytes() != bytes {
-        return Err(wrong(
-            "path",
+    match path.as_bytes() == bytes {
+        true => Ok(path),
+        false => Err(wrong(
             "a path without leading slash, `.` and empty components",
-        ));
+        )),
+    }
+}
+
+fn line(text: &[u8], lines: &mut Lines) -> Result<(), SidecarFault> {
+    let raw: RawLine<'_> = serde_json::from_slice(text)?;
+    let wrong = |member, expected| SidecarFault::Member { member, expected };
+    let path_of_line = path("path", &raw.path)?;
+    if let Some(link) = &raw.link {
+        if !raw.is_name_only() {
+            return Err(wrong("link", "the only member besides `path`"));
+        }
+        let first = lines.names.get(&path("link", link)?).copied();
+        let name = first.filter(|name| {
+            name.is_first
+                && lines
+                    .records
+                    .get(name.record)
+                    .is_some_and(|(record, _)| record.is != FileType::Directory)
+        });
+        let name = name.ok_or(wrong("link", "the `path` of a file's line before"))?;
+        return lines.name(
+            path_of_line,
+            Name {
+                is_first: false,
+                ..name
+            },
+        );
     }
     let device = match (raw.major, raw.minor) {
         (Some(major), Some(minor)) => Some(Device { major, minor }),
@@ -288,7 +384,7 @@ fn line(text: &[u8], lines: &mut HashMap<TreePath, Record>) -> Result<(), Sideca
         }
         xattrs.set(&name, &value)?;
     }
-    let is = match raw.is {
+    let is = match raw.is.ok_or(wrong("is", "there"))? {
         FoundType::File => FileType::RegularFile,
         FoundType::Dir => FileType::Directory,
         FoundType::Symlink => FileType::Symlink,
@@ -325,9 +421,20 @@ fn line(text: &[u8], lines: &mut HashMap<TreePath, Record>) -> Result<(), Sideca
         found,
         sha256: sha256.transpose()?,
     };
-    match lines.insert(path.clone(), record) {
-        None => Ok(()),
-        Some(_) => Err(SidecarFault::Twice(path)),
+    let name = Name {
+        record: lines.records.len(),
+        is_first: true,
+    };
+    lines.records.push((record, false));
+    lines.name(path_of_line, name)
+}
+
+impl Lines {
+    fn name(&mut self, path: TreePath, name: Name) -> Result<(), SidecarFault> {
+        match self.names.insert(path.clone(), name) {
+            None => Ok(()),
+            Some(_) => Err(SidecarFault::Twice(path)),
+        }
     }
 }
 
@@ -380,5 +487,5 @@ fn digit(byte: u8) -> Option<u8> {
 /// [`SidecarError`], as for the file beside a directory.
 pub fn check_sidecar(text: &[u8]) -> Result<u64, SidecarError> {
     let lines = read(io::Cursor::new(text), Path::new("input"), 1 << 20)?;
-    Ok(lines.len() as u64)
+    Ok(lines.names.len() as u64)
 }

@@ -138,6 +138,19 @@ impl SidecarWriter {
         line.write(file, path, found)
     }
 
+    /// Adds a further name of a file that has a line.
+    pub(crate) fn add_name(&mut self, path: &[u8], first: &[u8]) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => writeln!(
+                file,
+                r#"{{"path":"{}","link":"{}"}}"#,
+                Percent(path),
+                Percent(first)
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Puts the file next to the target, or removes that of an earlier target of the same name.
     pub(crate) fn publish(
         self,

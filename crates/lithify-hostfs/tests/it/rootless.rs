@@ -69,6 +69,7 @@ const RECORD: &str = r#"{"format":"lithify-metadata","version":2}
 {"path":"group","uid":0,"gid":0,"is":"dir"}
 {"path":"link","uid":0,"gid":0,"is":"symlink","size":6,"at":[1000000000,123456789]}
 {"path":"null","type":"char","major":1,"minor":3,"uid":0,"gid":0,"is":"file","size":0,"at":[1000000000,123456789]}
+{"path":"null2","link":"null"}
 {"path":"sda","type":"block","major":8,"minor":0,"uid":0,"gid":0,"is":"file","size":0,"at":[1000000000,123456789]}
 {"path":"socket","uid":0,"gid":0,"is":"socket","size":0,"at":[1000000000,123456789]}
 {"path":"usr/ping","uid":0,"gid":0,"mode":"4755","xattrs":{"security.capability":"0100000200200000000000000000000000000000","trusted.t":"74"},"is":"file","size":3,"at":[1000000000,123456789],"sha256":"780d84b20d7ae7e6292919399348bdbf96025270136198083fc8a4da398b5ca9"}

@@ -128,7 +128,8 @@ fn an_image_comes_back_whole_without_privileges() {
         - 1;
     assert_eq!(seen(&out), expected);
     let (_, summary) = scanned(&out);
-    assert_eq!(summary.restored, lines as u64);
+    // One line is of a further name.
+    assert_eq!(summary.restored, lines as u64 - 1);
     assert_eq!((summary.changed, summary.gone), (0, 0));
     // By any name of the directory, and moved with its file.
     assert_eq!(seen(&work.join("out/.")), expected);
@@ -231,6 +232,71 @@ fn a_file_that_is_another_one_now_gets_nothing() {
     assert_eq!(entry(&entries, "usr").metadata.uid, 0);
     let socket = entry(&entries, "socket");
     assert_eq!((socket.metadata.uid, &socket.kind), (0, &EntryKind::Socket));
+}
+
+/// A file has what was written about it by each of its names, not only by the first.
+#[test]
+fn a_file_whose_first_name_was_removed_is_whole_by_the_others() {
+    let Some(work) = inside("a_file_whose_first_name_was_removed_is_whole_by_the_others") else {
+        return;
+    };
+    let out = work.join("out");
+    let mut ping = file("ping", meta(0o755), b"capable");
+    ping.0.metadata.xattrs = capability();
+    let device = Device { major: 1, minor: 3 };
+    let image = [
+        item("", meta(0o755), EntryKind::Directory),
+        dir("old", 0o755),
+        file("old/f", meta(0o644), b"f"),
+        item("null", meta(0o666), EntryKind::CharDevice(device)),
+        hard_link("null2", "null"),
+        ping,
+        hard_link("ping2", "ping"),
+        hard_link("ping3", "ping"),
+        file("su", meta(0o4755), b"setuid"),
+        hard_link("su2", "su"),
+        file("twin", meta(0o4755), b"twin"),
+        hard_link("twin2", "twin"),
+    ];
+    materialise(&out, &image);
+    for name in ["null", "ping", "su"] {
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    let (entries, summary) = scanned(&out);
+    assert_eq!((summary.changed, summary.gone), (0, 0));
+    assert_eq!(entry(&entries, "null2").kind, EntryKind::CharDevice(device));
+    let su = &entry(&entries, "su2").metadata;
+    assert_eq!((su.uid, su.mode), (0, 0o4755));
+    let ping = &entry(&entries, "ping2").metadata;
+    assert!(ping.xattrs.get(b"security.capability").is_some());
+    assert_eq!(
+        entry(&entries, "ping3").kind,
+        EntryKind::HardLink {
+            target: path("ping2")
+        }
+    );
+    // The names of a copy that does not keep hard links, and a forged one: content counts for each.
+    let twin = out.join("twin");
+    let old = fs::symlink_metadata(&twin).unwrap();
+    fs::remove_file(&twin).unwrap();
+    fs::write(&twin, "TWIN").unwrap();
+    fs::set_permissions(&twin, PermissionsExt::from_mode(0o755)).unwrap();
+    backdate(&twin, &old);
+    // Renamed, with what is in it; named before its other name.
+    fs::rename(out.join("old"), out.join("new")).unwrap();
+    fs::hard_link(out.join("su2"), out.join("a")).unwrap();
+    let (entries, summary) = scanned(&out);
+    let own = rustix::process::geteuid().as_raw();
+    assert_eq!(entry(&entries, "twin").metadata.uid, own);
+    let twin2 = &entry(&entries, "twin2").metadata;
+    assert_eq!((twin2.uid, twin2.mode), (0, 0o4755));
+    assert_eq!(
+        (summary.changed, &summary.examples),
+        (1, &vec![path("twin")])
+    );
+    // Each directory stands behind what is in it.
+    let gone = ["old/f", "old", "su"].map(path).to_vec();
+    assert_eq!((summary.gone, &summary.gone_examples), (3, &gone));
 }
 
 /// As root the file of another user is an attack on the directory's owner, and so is one anybody may write.
@@ -352,6 +418,9 @@ fn hostile_sidecars_are_refused_with_the_line() {
         "{\"path\":\"a\",\"is\":\"dir\",\"size\":0,\"at\":[0,0]}\n".to_owned(),
         format!("{{\"path\":\"a\",\"sha256\":\"../../x\",{file}}}\n"),
         format!("{}{}", "[".repeat(100_000), "\n"),
+        "{\"path\":\"b\",\"link\":\"a\"}\n".to_owned(),
+        "{\"path\":\"b\",\"link\":\"b\"}\n".to_owned(),
+        format!("{{\"path\":\"b\",\"link\":\"a\",{file}}}\n"),
     ] {
         match check_sidecar(format!("{HEADER}{line}").as_bytes()) {
             Err(SidecarError::Line { line: 2, .. }) => {}
@@ -367,6 +436,25 @@ fn hostile_sidecars_are_refused_with_the_line() {
             ..
         })
     ));
+    for second in [
+        r#"{"path":"a","link":"a"}"#,
+        r#"{"path":"b","link":"../a"}"#,
+        r#"{"path":"b","link":"c"}"#,
+        r#"{"path":"b","link":"d"}"#,
+        r#"{"path":"b","link":"a","uid":0,"gid":0}"#,
+        r#"{"path":"b","link":"a","xattrs":{"a":""}}"#,
+    ] {
+        let dir = r#"{"path":"d","is":"dir"}"#;
+        let text = format!("{HEADER}{{\"path\":\"a\",{file}}}\n{dir}\n{second}\n");
+        match check_sidecar(text.as_bytes()) {
+            Err(SidecarError::Line { line: 4, .. }) => {}
+            other => panic!("{second}: {other:?}"),
+        }
+    }
+    let chain = format!(
+        "{HEADER}{{\"path\":\"a\",{file}}}\n{{\"path\":\"b\",\"link\":\"a\"}}\n{{\"path\":\"c\",\"link\":\"b\"}}\n"
+    );
+    assert!(check_sidecar(chain.as_bytes()).is_err());
     let good = format!("{HEADER}{{\"path\":\"\",\"is\":\"dir\"}}\n{{\"path\":\"a%20b\",{file}}}\n");
     assert_eq!(check_sidecar(good.as_bytes()).unwrap(), 2);
 }
