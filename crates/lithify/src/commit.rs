@@ -18,6 +18,7 @@ use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::base_config;
 use crate::decode::warn_of_changes;
 use crate::description::RecordedDescription;
 use crate::encode::{Encoder, LayerCompression};
@@ -148,7 +149,7 @@ fn commit_to(
         .map_err(layout)?;
     layers.push(descriptor.clone());
     let count = layers.len();
-    let config_bytes = config(base, &layer.diff_id, options)?;
+    let config_bytes = config(base, &layer.diff_id, options, read)?;
     let config = writer
         .put(media_type::OCI_CONFIG, &config_bytes)
         .map_err(layout)?;
@@ -161,7 +162,7 @@ fn commit_to(
     let mut entry = writer
         .put(media_type::OCI_MANIFEST, &manifest)
         .map_err(layout)?;
-    entry.platform = Some(base.platform().clone());
+    entry.platform = Some(base_config::platform(base, read));
     if let Some(tag) = tag {
         entry.annotations.insert(REF_NAME.to_owned(), tag);
     }
@@ -390,10 +391,9 @@ fn config(
     base: &lithify_oci::Image,
     diff_id: &Digest,
     options: &CommitOptions,
+    read: &ReadOptions,
 ) -> Result<Vec<u8>, Error> {
-    let broken = |source| Error::BaseConfig { source };
-    let mut config: serde_json::Map<String, Value> =
-        serde_json::from_slice(base.raw_config()).map_err(broken)?;
+    let mut config = base_config::of(base, read)?;
     // As the layers were read, however the base says it: `null`, no key, or in the manifest alone.
     let mut rootfs = match config.remove("rootfs") {
         Some(Value::Object(rootfs)) => rootfs,
@@ -408,7 +408,7 @@ fn config(
         .created
         .clone()
         .map(Value::String)
-        .or_else(|| config.get("created").filter(|c| !c.is_null()).cloned());
+        .or_else(|| config.get("created").cloned());
     let mut history = serde_json::Map::new();
     if let Some(created) = created {
         history.insert("created".into(), created.clone());
@@ -430,5 +430,5 @@ fn config(
         }
         _ => {}
     }
-    serde_json::to_vec(&config).map_err(broken)
+    serde_json::to_vec(&config).map_err(|source| Error::BaseConfig { source })
 }

@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod artifact_dir; // layered builds as they are
+mod base_config; // what an image says, for other layers
 mod build; // images into artifacts
 mod cat; // single files
 mod commit; // changes into layers

@@ -63,6 +63,91 @@ fn commits_on_images_of_nothing_can_be_opened() {
     }
 }
 
+/// Go's programs refuse an empty time and an empty system, so a commit must not carry them on.
+#[test]
+fn commits_on_images_that_say_little_are_read_by_others() {
+    let tmp = temp_dir();
+    let upper = tmp.path().join("up");
+    fs::create_dir(&upper).unwrap();
+    fs::write(upper.join("new"), "data").unwrap();
+    let host = lithify::Platform::host();
+    let arch = host.architecture();
+    let ids = json!({ "type": "layers", "diff_ids": [digest(&tar())] });
+    let full = json!({ "os": "linux", "architecture": arch, "rootfs": ids, "config": {}, "history": [{}] });
+    let with = |key: &str, value: Value| {
+        let mut config = full.clone();
+        config[key] = value;
+        config
+    };
+    let without = |key: &str| {
+        let mut config = full.clone();
+        config.as_object_mut().unwrap().remove(key);
+        config
+    };
+    for (number, config) in [
+        with("created", json!("")),
+        with("history", json!([{ "created": "" }])),
+        with("history", json!([null])),
+        with("os", json!("")),
+        with("os", json!(null)),
+        without("os"),
+        with("architecture", json!("")),
+        without("architecture"),
+        with("config", json!(null)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut base = Documents::of(&[tar()]);
+        base.config = config.clone();
+        let source = base.write(&tmp.path().join(format!("base{number}")));
+        let name = format!("new{number}");
+        let image = format!("oci:{}:n", tmp.path().join(&name).display());
+        let mut command = lithify();
+        command.args(["-q", "commit", "--base", &source, "-o", &image]);
+        run::ok(command.arg(&upper));
+        let (_, written) = documents(&tmp.path().join(&name));
+        assert_eq!(
+            (&written["os"], &written["architecture"]),
+            (&json!("linux"), &json!(arch)),
+            "{config}"
+        );
+        assert_eq!(written.get("created"), None, "{config}");
+        let history = written["history"].as_array().unwrap();
+        assert_eq!(history.len(), 2, "{config}");
+        assert!(history.iter().all(|step| step.get("created").is_none()));
+        let index = fs::read(tmp.path().join(&name).join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let platform = json!({ "os": "linux", "architecture": arch });
+        assert_eq!(index["manifests"][0]["platform"], platform, "{config}");
+        if require::tool("skopeo") {
+            run::ok(run::command("skopeo").args(["inspect", &image]));
+        }
+        if require::tool("umoci") && require::root() {
+            let bundle = tmp.path().join(format!("bundle{number}"));
+            let image = format!("{}:n", tmp.path().join(&name).display());
+            let mut umoci = run::command("umoci");
+            run::ok(umoci.args(["unpack", "--image", &image]).arg(&bundle));
+            assert_eq!(names(&bundle.join("rootfs")), ["a", "new"], "{config}");
+        }
+    }
+    // Whole documents that say nothing, which skopeo and umoci read too.
+    for (number, config) in [json!({}), json!(null)].into_iter().enumerate() {
+        let mut base = Documents::new(json!(null));
+        base.config = config;
+        let source = base.write(&tmp.path().join(format!("nothing{number}")));
+        let image = format!("oci:{}:n", tmp.path().join(format!("of{number}")).display());
+        let mut command = lithify();
+        command.args(["-q", "commit", "--base", &source, "-o", &image]);
+        run::ok(command.arg(&upper));
+        assert_eq!(paths(&image), ["/new"]);
+        if require::tool("skopeo") {
+            run::ok(run::command("skopeo").args(["inspect", &source]));
+            run::ok(run::command("skopeo").args(["inspect", &image]));
+        }
+    }
+}
+
 /// On layers nobody wrote a history of, one entry would speak of the wrong layer.
 #[test]
 fn commits_on_images_without_history_have_none() {

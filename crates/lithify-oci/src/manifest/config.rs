@@ -217,7 +217,7 @@ pub struct History {
     pub empty_layer: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct RawConfig {
     created: Option<String>,
     author: Option<String>,
@@ -234,7 +234,7 @@ struct RawConfig {
     config: ExecutionConfig,
     rootfs: Option<RawRootfs>,
     #[serde(default, deserialize_with = "null_default")]
-    history: Vec<History>,
+    history: Vec<Option<History>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -265,8 +265,10 @@ impl ImageConfig {
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
         const WHAT: &str = "image config";
         scan::keys(json, Role::Config, WHAT)?;
-        let raw: RawConfig =
+        // As Go reads them, `null` instead of all of it says nothing, and in the history is a step that says nothing.
+        let raw: Option<RawConfig> =
             serde_json::from_slice(json).map_err(|source| Error::Json { what: WHAT, source })?;
+        let raw = raw.unwrap_or_default();
         // Without one there are no layers, or the manifest says their diff ids alone (erofs-image-spec 5).
         let rootfs = raw.rootfs.unwrap_or_default();
         // Published images leave the type out, and there is only one.
@@ -302,7 +304,11 @@ impl ImageConfig {
             variant: some(raw.variant),
             config: raw.config,
             diff_ids,
-            history: raw.history,
+            history: raw
+                .history
+                .into_iter()
+                .map(Option::unwrap_or_default)
+                .collect(),
         })
     }
 
@@ -382,6 +388,7 @@ mod tests {
     fn nothing_is_said_in_many_ways() {
         let empty = ImageConfig::default();
         for json in [
+            "null",
             "{}",
             r#"{"rootfs":null,"history":null,"config":null}"#,
             r#"{"rootfs":{}}"#,
@@ -393,6 +400,10 @@ mod tests {
         ] {
             assert_eq!(parse(json).unwrap(), empty, "{json}");
         }
+        let history = parse(r#"{"history":[null,{"comment":"x"},{}]}"#)
+            .unwrap()
+            .history;
+        assert_eq!((history.len(), &history[0]), (3, &History::default()));
         let id = format!("sha256:{}", "a".repeat(64));
         let untyped = format!(r#"{{"rootfs":{{"diff_ids":["{id}"]}}}}"#);
         assert_eq!(parse(&untyped).unwrap().diff_ids, [id.parse().unwrap()]);

@@ -23,6 +23,7 @@ use lithify_oci::source::Source;
 use lithify_oci::{LayerKind, Platform};
 use serde::Serialize;
 
+use crate::base_config;
 use crate::build::filesystem::Kind;
 use crate::name::shown;
 use crate::read_back::read_back;
@@ -216,7 +217,7 @@ impl Publisher<'_> {
         }
         for image in images {
             // Others have no use for EROFS.
-            if source(image)?.platform().os() == "linux" {
+            if base_config::platform(source(image)?, self.read).os() == "linux" {
                 entries.push(self.erofs(image, report)?);
             }
         }
@@ -227,7 +228,7 @@ impl Publisher<'_> {
     fn only(&self, images: &[Image], report: &mut PublishReport) -> Result<Descriptor, Error> {
         let mut entries = Vec::new();
         for image in images {
-            if source(image)?.platform().os() == "linux" {
+            if base_config::platform(source(image)?, self.read).os() == "linux" {
                 entries.push(self.erofs(image, report)?);
             }
         }
@@ -291,7 +292,7 @@ impl Publisher<'_> {
             self.put(&layer.descriptor, &*layer.blob)?;
         }
         let diff_ids: Vec<_> = made.layers.iter().map(|l| l.diff_id).collect();
-        let config = config::rewrite(oci.raw_config(), &diff_ids, made.has_root)?;
+        let config = config::rewrite(base_config::of(oci, self.read)?, &diff_ids, made.has_root)?;
         let config_descriptor = described_bytes(media_type::OCI_CONFIG, &config);
         let written = config.clone();
         self.put(&config_descriptor, &Bytes(config))?;
@@ -303,11 +304,9 @@ impl Publisher<'_> {
         let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
         read_back(&bytes, &written, diff_ids.len(), self.read)?;
         let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
+        let platform = base_config::platform(oci, self.read);
         let features = oci.platform().os_features().iter().cloned();
-        let platform = oci
-            .platform()
-            .clone()
-            .with_os_features(features.chain([EROFS_FEATURE.to_owned()]));
+        let platform = platform.with_os_features(features.chain([EROFS_FEATURE.to_owned()]));
         report
             .manifests
             .push(described("erofs", &descriptor, &platform, &descriptors));
