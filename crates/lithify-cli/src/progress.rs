@@ -459,7 +459,7 @@ mod tests {
         let now = Instant::now();
         let mut state = state(now);
         let unhindered = state.lines(now - Duration::from_secs(20), 100)[0].clone();
-        assert!(unhindered.contains("1.00 MiB/s"), "{unhindered}");
+        assert!(unhindered.contains("1.05 MB/s"), "{unhindered}");
         // For all the time since then a registry had asked to wait.
         state.pauses.push(Paused {
             since: now - Duration::from_secs(20),

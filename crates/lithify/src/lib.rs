@@ -66,7 +66,7 @@ mod spool; // data that waits
 mod subject; // image or artifact
 mod transfer; // from one place to another
 
-pub use artifact_dir::{DescriptionProblem, LayersDirectory, ReplaceError};
+pub use artifact_dir::{DescriptionProblem, LayersDirectory, Names, ReplaceError};
 pub use build::{
     Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, FormatNameError,
     Output, UnknownArtifacts, UnknownCompression, UnknownDisk, build,

@@ -521,6 +521,29 @@ fn a_description_that_does_not_describe_is_not_ok() {
 }
 
 #[test]
+fn a_file_nothing_describes_is_not_ok() {
+    let (tmp, out) = built("erofs-layers", &[]);
+    let verify = || run::output(bounded(tmp.path()).arg("verify").arg(&out));
+    assert!(verify().status.success());
+    for name in ["other", "layers/zz.erofs", "more/file"] {
+        let path = out.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "x").unwrap();
+        let shown = name.split("/file").next().unwrap();
+        refused(&verify(), 3, &format!("does not name `{shown}`"));
+        fs::remove_file(path).unwrap();
+        fs::remove_dir(out.join("more")).ok();
+    }
+    assert!(verify().status.success());
+    // A disk is used by nothing in the description but its own entry.
+    let output = described_wrongly(|j| {
+        let artifacts = j["artifacts"].as_array_mut().unwrap();
+        artifacts.retain(|a| a["path"] != "disk.vmdk");
+    });
+    refused(&output, 3, "`disk.vmdk`");
+}
+
+#[test]
 fn root_hashes_beside_images_of_layers_are_checked() {
     for format in ["erofs-layers", "squashfs-layers"] {
         let (tmp, out) = built(format, &["--verity"]);

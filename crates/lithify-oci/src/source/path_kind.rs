@@ -96,7 +96,7 @@ impl PathKind {
         };
         if metadata.is_dir() {
             return match () {
-                () if path.join("oci-layout").is_file() => Self::Layout,
+                () if path.join("oci-layout").symlink_metadata().is_ok() => Self::Layout,
                 () if path.join("image.json").symlink_metadata().is_ok() => Self::Layers,
                 () => Self::Directory,
             };

@@ -22,7 +22,7 @@ use crate::output_dir::DESCRIPTION;
 use crate::subject::open_image;
 
 pub(crate) use own::OwnOutput;
-pub use own::ReplaceError;
+pub use own::{Names, ReplaceError};
 pub use verify::DescriptionProblem;
 
 /// Longest `image.json` read, in bytes.

@@ -85,7 +85,7 @@ impl Names {
         &self.shown
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.shown.is_empty()
     }
 
@@ -141,6 +141,35 @@ impl OwnOutput {
                 });
             }
         };
+        let own = Self::described(&described);
+        let mut found = Found::default();
+        own.compare(&described.directory, Path::new(""), &mut found)?;
+        if !found.foreign.is_empty() {
+            return Err(ReplaceError::Foreign {
+                names: found.foreign,
+            });
+        }
+        let seen = |name: &PathBuf| !found.seen.contains(name);
+        for name in own.files.keys().filter(|name| seen(name)) {
+            found.changed.push(name.clone());
+        }
+        match found.changed.is_empty() {
+            true => Ok(own),
+            false => Err(ReplaceError::Changed {
+                names: found.changed,
+            }),
+        }
+    }
+
+    /// Names what is in a described directory and not in its description.
+    pub(super) fn foreign(described: &LayersDirectory) -> io::Result<Names> {
+        let mut found = Found::default();
+        Self::described(described).compare(&described.directory, Path::new(""), &mut found)?;
+        Ok(found.foreign)
+    }
+
+    /// All that a description says is there.
+    fn described(described: &LayersDirectory) -> Self {
         let mut own = Self {
             files: BTreeMap::from([(DESCRIPTION.into(), None)]),
             directories: BTreeSet::from(["layers".into()]),
@@ -160,23 +189,7 @@ impl OwnOutput {
             }
             own.files.insert(path, Some(file.size));
         }
-        let mut found = Found::default();
-        own.compare(&described.directory, Path::new(""), &mut found)?;
-        if !found.foreign.is_empty() {
-            return Err(ReplaceError::Foreign {
-                names: found.foreign,
-            });
-        }
-        let seen = |name: &PathBuf| !found.seen.contains(name);
-        for name in own.files.keys().filter(|name| seen(name)) {
-            found.changed.push(name.clone());
-        }
-        match found.changed.is_empty() {
-            true => Ok(own),
-            false => Err(ReplaceError::Changed {
-                names: found.changed,
-            }),
-        }
+        own
     }
 
     fn compare(&self, directory: &Beneath, at: &Path, found: &mut Found) -> io::Result<()> {

@@ -9,6 +9,7 @@ use lithify_storage::BeneathError;
 use lithify_tree::Escaped;
 use lithify_verity::Sidecar;
 
+use super::own::{Names, OwnOutput};
 use super::{DescribedFile, LayersDirectory};
 use crate::build::filesystem::Kind;
 use crate::build::verity;
@@ -31,6 +32,12 @@ pub enum DescriptionProblem {
     NotDescribed {
         /// The file.
         name: String,
+    },
+    /// Files or directories it does not name, so that no digest covers them.
+    #[error("it does not name {names}, which is in its directory")]
+    Foreign {
+        /// Their names.
+        names: Names,
     },
     /// An artifact without a digest.
     #[error("it has no SHA-256 of `{}`", Escaped(.name))]
@@ -108,12 +115,16 @@ impl LayersDirectory {
         }
     }
 
-    /// Checks that the description covers every file with a digest, that the stack has the image's layers in their
+    /// Checks that the description covers every file there is with a digest, that the stack has the image's layers in their
     /// order; then every file: its size and digest, its structure, its hash tree and the file that says so; that the
     /// merged image's data is where it says, and that disks name what is there.
     pub(crate) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
         let files = self.check_files().map_err(|p| self.problem(p))?;
         self.check_stack(&files).map_err(|p| self.problem(p))?;
+        let names = OwnOutput::foreign(self).map_err(|e| Error::input(self.path(), e))?;
+        if !names.is_empty() {
+            return Err(self.problem(DescriptionProblem::Foreign { names }));
+        }
         let mut report = VerifyReport {
             name: crate::name::shown_path(self.path()),
             entries: 0,
