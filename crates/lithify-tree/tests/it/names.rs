@@ -366,7 +366,7 @@ fn hard_links_to_what_aufs_kept_are_one_file() {
             "h d/b -> .wh..wh.plnk/123.456",
             "f .wh..wh.plnk/7=nobody's",
         ]],
-        ["f a=data 640 1:2", "d d", "h d/b -> a"]
+        ["f a=data 0640 1:2", "d d", "h d/b -> a"]
     );
     // In whatever order, and in place of what a lower layer has.
     assert_tree!(
