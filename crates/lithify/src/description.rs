@@ -34,7 +34,8 @@ pub struct Description {
     /// What refers to the manifest, by the word of its place; where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub referrers: Option<Vec<ReferrerDescription>>,
-    /// What a build wrote; nothing, where nothing was to be written.
+    /// What a build wrote.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
     /// Layers a containerd cache did not get, which containerd converts itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]

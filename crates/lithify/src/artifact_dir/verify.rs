@@ -121,10 +121,6 @@ impl LayersDirectory {
     pub(crate) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
         let files = self.check_files().map_err(|p| self.problem(p))?;
         self.check_stack(&files).map_err(|p| self.problem(p))?;
-        let names = OwnOutput::foreign(self).map_err(|e| Error::input(self.path(), e))?;
-        if !names.is_empty() {
-            return Err(self.problem(DescriptionProblem::Foreign { names }));
-        }
         let mut report = VerifyReport {
             name: crate::name::shown_path(self.path()),
             entries: 0,
@@ -137,6 +133,11 @@ impl LayersDirectory {
             }
             report.bytes += described.size;
             report.entries += self.verify_file(described, &files, options)?;
+        }
+        // Last: of what is known to be wrong with a file, the most exact is said.
+        let names = OwnOutput::foreign(self).map_err(|e| Error::input(self.path(), e))?;
+        if !names.is_empty() {
+            return Err(self.problem(DescriptionProblem::Foreign { names }));
         }
         Ok(report)
     }
