@@ -63,6 +63,12 @@ pub(crate) fn time(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// So many files, in words.
+pub(crate) fn files(count: u64) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} file{s}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

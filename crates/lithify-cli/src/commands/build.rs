@@ -133,7 +133,8 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             }
             for (name, files) in &artifact.dropped_xattrs {
                 say(&format!(
-                    "  left out: the extended attribute {name} of {files} files"
+                    "  left out: the extended attribute {name} of {}",
+                    crate::human::files(*files)
                 ));
             }
             for (name, count) in artifact
@@ -142,7 +143,10 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
                 .filter(|(name, count)| name.starts_with("not_set_") && **count > 0)
             {
                 let what = name.trim_start_matches("not_set_").replace('_', " ");
-                say(&format!("  not set: {what} of {count} files"));
+                say(&format!(
+                    "  not set: {what} of {}",
+                    crate::human::files(*count)
+                ));
             }
         }
         if description.artifacts.len() != 1 {

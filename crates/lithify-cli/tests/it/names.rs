@@ -75,10 +75,8 @@ fn a_path_where_a_name_stands_is_told_by_every_command() {
             &["verify", path],
             &["mount", path, "root"],
             &["copy", path, "oci:copied"],
-            &["copy", "oci:image", path],
             &["push", path, "oci:copied"],
             &["push", "--as", "erofs", path, "oci:copied"],
-            &["push", "--as", "erofs", "oci:image", path],
             &["pull", path],
             &["tag", path, "new"],
             &["tag", "old", path],
@@ -136,6 +134,40 @@ fn artifacts_are_taken_by_what_looks_at_things() {
         let output = at(tmp.path(), &[verb, "flat.erofs"]);
         assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
         assert!(stderr(&output).contains("`flat.erofs`"));
+    }
+}
+
+/// `rootfs:` and `tar:` are places to read from.
+#[test]
+fn a_path_as_a_destination_is_told_what_can_be_written() {
+    let tmp = place();
+    for (path, words) in [
+        ("image", "write oci:image"),
+        ("root", "write oci:root"),
+        ("layers", "write oci:layers"),
+        ("../missing", "write oci:../missing"),
+        (
+            "root.tar",
+            "write oci-archive:root.tar or docker-archive:root.tar",
+        ),
+        (
+            "./notes",
+            "write oci-archive:./notes or docker-archive:./notes",
+        ),
+        (
+            "missing.tar",
+            "write oci-archive:missing.tar or docker-archive:missing.tar",
+        ),
+    ] {
+        for verb in [&["copy"][..], &["push"], &["push", "--as", "erofs"]] {
+            let args = [verb, &["oci:image", path]].concat();
+            let said = stderr(&at(tmp.path(), &args));
+            assert!(said.contains(words), "{args:?}: {said}");
+            assert!(
+                said.contains("is a path") && !said.contains("rootfs:") && !said.contains(" tar:"),
+                "{args:?}: {said}"
+            );
+        }
     }
 }
 

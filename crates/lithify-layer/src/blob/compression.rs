@@ -78,6 +78,31 @@ pub(crate) fn sniff(start: &[u8], hint: Option<Compression>) -> Result<Compressi
     })
 }
 
+/// Refuses what a compressed blob's first decompressed bytes show to be no tar. Damage is named where it is met.
+pub(crate) fn check_inner(start: &[u8]) -> Result<(), BlobError> {
+    if let Some(format) = ForeignFormat::of(start) {
+        return Err(BlobError::Foreign { format });
+    }
+    if start
+        .first_chunk::<BLOCK>()
+        .is_some_and(header::looks_like_header)
+    {
+        return Ok(());
+    }
+    let twice: [(&[u8], &str); 2] = [
+        (b"\x1f\x8b\x08", "gzip inside another compression"),
+        (b"\x28\xb5\x2f\xfd", "zstd inside another compression"),
+    ];
+    let known = twice.iter().chain(&OTHERS);
+    match known
+        .into_iter()
+        .find(|(magic, _)| start.starts_with(magic))
+    {
+        Some((_, name)) => Err(BlobError::UnsupportedCompression { name }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

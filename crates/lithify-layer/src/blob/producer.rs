@@ -12,7 +12,7 @@ use super::input::Input;
 use super::lane::Lane;
 use super::source::{self, Source};
 use super::zstd::Unzstd;
-use super::{BlobError, Expected, ForeignFormat, Mismatch, Verified};
+use super::{BlobError, Expected, Mismatch, Verified};
 use crate::limits::{Limit, LimitExceeded, Limits};
 
 /// Bytes of a chunk of decompressed tar: a multiple of the tar block, so that headers never lie across two chunks.
@@ -113,11 +113,8 @@ impl Producer {
         };
         if let Some(chunk) = &chunk {
             // Of a plain tar the blob's own bytes were looked at.
-            if self.tar_size == 0
-                && !matches!(decoder.kind, Kind::Plain)
-                && let Some(format) = ForeignFormat::of(chunk)
-            {
-                return Err(BlobError::Foreign { format });
+            if self.tar_size == 0 && !matches!(decoder.kind, Kind::Plain) {
+                compression::check_inner(chunk)?;
             }
             self.tar_size += chunk.len() as u64;
             LimitExceeded::check(Limit::TarBytes, self.limits.tar_bytes, self.tar_size)?;

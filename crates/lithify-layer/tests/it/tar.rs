@@ -622,6 +622,36 @@ fn other_formats_are_named() {
     }
 }
 
+/// A compression inside another one is named as it is alone: it is not damage.
+#[test]
+fn what_is_compressed_twice_is_named() {
+    let tar = Tar::new().file("a", b"x").0;
+    let gzip = crate::support::gzip(&tar);
+    let zstd = crate::support::zstd(&tar);
+    let inner: [(&[u8], &str); 6] = [
+        (b"BZh91AY&SY", "bzip2"),
+        (b"\xfd7zXZ\0\0\x04", "xz"),
+        (b"PK\x03\x04\x14\0", "zip"),
+        (b"\x04\x22\x4d\x18\x40", "lz4"),
+        (&gzip, "gzip inside"),
+        (&zstd, "zstd inside"),
+    ];
+    for (blob, name) in inner {
+        for blob in [crate::support::gzip(blob), crate::support::zstd(blob)] {
+            let error = decode(&blob, Expected::nothing(), Limits::default()).unwrap_err();
+            assert!(!error.is_verification(), "{error}");
+            assert!(
+                matches!(&error, Error::Blob(BlobError::UnsupportedCompression { name: n }) if n.starts_with(name)),
+                "{name}: {error:?}"
+            );
+        }
+    }
+    // A name that begins like one.
+    let tar = Tar::new().file("BZh91AY", b"x").0;
+    let blob = crate::support::gzip(&tar);
+    decode(&blob, Expected::nothing(), Limits::default()).unwrap();
+}
+
 /// In the tar of a root filesystem nothing lies below that could be removed: left out, a file was lost without a word.
 #[test]
 fn reserved_names_are_errors_where_they_mean_nothing() {

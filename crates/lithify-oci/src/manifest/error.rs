@@ -113,7 +113,7 @@ pub enum Error {
         artifact: bool,
     },
     /// A layer of a type lithify cannot decode.
-    #[error("layers[{index}] has media type `{}`: expected a tar, plain or compressed with gzip or zstd, or an EROFS image, plain or compressed with zstd", Escaped(.media_type))]
+    #[error("layers[{index}] has {}: expected a tar, plain or compressed with gzip or zstd, or an EROFS image, plain or compressed with zstd", stated(.media_type))]
     LayerMediaType {
         /// Position in `layers`.
         index: usize,
@@ -160,4 +160,12 @@ pub enum Error {
         /// `rootfs.diff_ids` in the config.
         diff_ids: usize,
     },
+}
+
+/// A media type in a message, which may be missing.
+fn stated(media_type: &str) -> String {
+    match media_type {
+        "" => "no media type".to_owned(),
+        media_type => format!("media type `{}`", Escaped(media_type)),
+    }
 }

@@ -57,8 +57,18 @@ pub enum ParseError {
         source: reference::ParseError,
     },
     /// A path where a name stands for an image.
-    #[error("{}", Advice::new(.found, *.kind, *.is_name))]
+    #[error("{}", Advice::new(.found, *.kind, *.is_name, false))]
     Path {
+        /// The path, lossily decoded.
+        found: String,
+        /// What is there.
+        kind: PathKind,
+        /// Whether an image could have that name.
+        is_name: bool,
+    },
+    /// A path where an image is to be written.
+    #[error("{}", Advice::new(.found, *.kind, *.is_name, true))]
+    PathDestination {
         /// The path, lossily decoded.
         found: String,
         /// What is there.
@@ -99,6 +109,25 @@ impl Source {
     /// [`ParseError`] when the argument names no source.
     pub fn parse(text: &OsStr) -> Result<Self, ParseError> {
         Self::parse_with(text, &|path| path.symlink_metadata().is_ok())
+    }
+
+    /// [`parse`](Self::parse) for a place where an image is to be written: errors name transports that can be.
+    ///
+    /// # Errors
+    /// [`ParseError`] when the argument names no source.
+    pub fn parse_destination(text: &OsStr) -> Result<Self, ParseError> {
+        Self::parse(text).map_err(|error| match error {
+            ParseError::Path {
+                found,
+                kind,
+                is_name,
+            } => ParseError::PathDestination {
+                found,
+                kind,
+                is_name,
+            },
+            error => error,
+        })
     }
 
     /// [`parse`](Self::parse) with the question "is there such a path?" answered by `exists`.

@@ -241,15 +241,36 @@ pub(super) struct Advice<'a> {
     kind: PathKind,
     /// Whether an image could have that name.
     is_name: bool,
+    /// Whether an image is to be written there.
+    is_destination: bool,
 }
 
 impl<'a> Advice<'a> {
-    pub(super) fn new(text: &'a str, kind: PathKind, is_name: bool) -> Self {
+    pub(super) fn new(text: &'a str, kind: PathKind, is_name: bool, is_destination: bool) -> Self {
         Self {
             text,
             kind,
             is_name,
+            is_destination,
         }
+    }
+
+    /// The transports an image can be written by, whatever is there now.
+    fn destinations(&self) -> String {
+        let text = Escaped(self.text);
+        let is_directory = matches!(
+            self.kind,
+            PathKind::Layout | PathKind::Directory | PathKind::Layers
+        );
+        if is_directory || self.kind == PathKind::Missing && !self.ends_like_file() {
+            format!("as a destination write oci:{text}")
+        } else {
+            format!("as a destination write oci-archive:{text} or docker-archive:{text}")
+        }
+    }
+
+    fn ends_like_file(&self) -> bool {
+        self.ends_like_archive() || ends_like_file(without_selector(self.text.as_bytes()))
     }
 
     /// Whether it may have been meant as a tar, or an archive of an image.
@@ -267,10 +288,12 @@ impl fmt::Display for Advice<'_> {
             text,
             kind,
             is_name,
+            is_destination,
         } = self;
         let text = Escaped(text);
         write!(f, "`{text}` is a path, not the name of an image: ")?;
         match kind {
+            _ if *is_destination => f.write_str(&self.destinations()),
             PathKind::Missing => match self.text {
                 _ if self.ends_like_archive() => write!(
                     f,

@@ -210,6 +210,14 @@ fn malformed_and_long_files_are_errors() {
     assert!(matches!(find(), Err(CredentialsError::TooLong { .. })));
     home.write("home/.docker/config.json", "");
     assert!(find().unwrap().found.is_none());
+    // Neither waited for nor taken for an empty file.
+    let path = home.directory.path().join("home/.docker/config.json");
+    std::fs::remove_file(&path).unwrap();
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+    let error = find().unwrap_err();
+    assert!(matches!(error, CredentialsError::NotFile { .. }), "{error}");
+    assert!(error.to_string().contains("not a regular file"), "{error}");
 }
 
 const ANSWER: &str = r#"read -r server; [ "$1" = get ] || exit 1

@@ -131,7 +131,7 @@ pub enum WriteError {
     },
     /// squashfs stores attribute names by prefix and knows three; POSIX ACLs are not among them.
     #[error(
-        "`/{}` has the extended attribute `{}`, which squashfs cannot hold: only user.*, trusted.* and security.*; drop it with UnsupportedXattrs::Drop",
+        "`/{}` has the extended attribute `{}`, which squashfs cannot hold: only user.*, trusted.* and security.*",
         Escaped(.path),
         Escaped(.name)
     )]

@@ -148,7 +148,7 @@ pub fn publish(
     };
     // What is made on the way goes where it can be written to: into a layout's own directory.
     let destination = destination.as_ref();
-    let beside = match Source::parse(destination)? {
+    let beside = match Source::parse_destination(destination)? {
         Source::Oci { path, .. } => path.join("index.json"),
         // Neither has a place for what is not a tar.
         Source::DockerArchive { .. } | Source::DockerDaemon(_) => {

@@ -108,7 +108,7 @@ fn copy_to(
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
         None => return Err(Error::NoLayers),
     };
-    let target = Source::parse(destination)?;
+    let target = Source::parse_destination(destination)?;
     let registries = [&parsed, &target].into_iter().filter_map(|s| match s {
         Source::Docker(reference) => Some(reference),
         _ => None,
@@ -169,7 +169,7 @@ pub(crate) fn destination(
         None => Ok(None),
         Some(_) => Err(refused()),
     };
-    Ok(match Source::parse(given)? {
+    Ok(match Source::parse_destination(given)? {
         Source::Docker(reference) => {
             let mut push = PushOptions::default().chunk(options.chunk);
             if let Some(from) = source.and_then(|s| same_registry(s, &reference)) {

@@ -28,6 +28,12 @@ pub enum CredentialsError {
         /// Why not.
         source: io::Error,
     },
+    /// A pipe or directory.
+    #[error("{} is not a regular file, so no credentials are read from it: give the path of a file", .path.display())]
+    NotFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// More than 1 MiB.
     #[error("{} has more than {limit} bytes, too many for a file of credentials", Escaped::path(.path))]
     TooLong {

@@ -42,6 +42,12 @@ pub(crate) fn read(path: &Path) -> Result<Text, CredentialsError> {
         }
     };
     let metadata = file.metadata().map_err(failed)?;
+    // A pipe would be empty at this moment, whatever is to come. Who says /dev/null means no credentials.
+    if metadata.is_dir() || is_pipe(&metadata) {
+        return Err(CredentialsError::NotFile {
+            path: path.to_owned(),
+        });
+    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
@@ -63,7 +69,7 @@ pub(crate) fn read(path: &Path) -> Result<Text, CredentialsError> {
     })
 }
 
-/// A FIFO at that path must not hang us, so opening does not wait for a writer; reading one then ends at once.
+/// A FIFO at that path must not hang us, so opening does not wait for a writer.
 fn open(path: &Path) -> std::io::Result<File> {
     #[cfg(unix)]
     {
@@ -75,6 +81,17 @@ fn open(path: &Path) -> std::io::Result<File> {
     }
     #[cfg(not(unix))]
     File::open(path)
+}
+
+#[cfg(unix)]
+fn is_pipe(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    metadata.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 #[cfg(unix)]
