@@ -19,7 +19,7 @@ fuzz_target!(|blob: &[u8]| {
         ..Expected::nothing()
     };
     let first = read(blob, known);
-    if let Some(summary) = first {
+    if let Some(summary) = &first {
         assert_eq!((summary.digest, summary.size), (digest, blob.len() as u64));
         assert!(summary.tar_size <= TAR_BYTES);
         // What was found is what may be expected, and nothing else.
