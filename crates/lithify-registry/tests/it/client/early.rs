@@ -62,12 +62,12 @@ fn refusing(status: &'static str, after: usize, then: Then) -> Refusing {
             let mut some = vec![0; after];
             stream.read_exact(&mut some).unwrap();
             let body = r#"{"errors":[{"code":"SIZE_INVALID","message":"too large for us"}]}"#;
-            write!(
-                stream,
+            // In one piece: of several, those that wait for the first to be acknowledged are lost with a reset.
+            let answer = format!(
                 "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
-            )
-            .unwrap();
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
             match then {
                 Then::Reset => drop(stream),
                 Then::End => {
