@@ -135,9 +135,4 @@ impl Target {
             },
         })
     }
-
-    /// The directory's path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
 }

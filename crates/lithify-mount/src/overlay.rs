@@ -48,7 +48,7 @@ pub(crate) fn mount(
         name,
         options,
     };
-    let overlay = namespace::with_attached(&mounts, target.path(), || plan.make(target.path()))?;
+    let overlay = namespace::with_attached(&mounts, |stage| plan.make(stage))?;
     target.attach(&overlay)
 }
 
@@ -73,7 +73,7 @@ const FIXED_OPTIONS: [(&str, &str); 3] = [
 ];
 
 impl Plan<'_> {
-    fn make(&self, target: &Path) -> Result<OwnedFd, MountError> {
+    fn make(&self, stage: &Path) -> Result<OwnedFd, MountError> {
         let mut made = self.make_by_context(Spelling::Escaped);
         if made.is_err() && self.changes.is_some_and(Changes::is_odd) {
             // Linux before 6.5 takes no comma in the value of an option.
@@ -91,7 +91,7 @@ impl Plan<'_> {
             return Err(error);
         }
         // Linux before 6.7, where layers cannot be given one by one. What is wrong otherwise is so again.
-        self.make_by_mount(target).map_err(|_| error)
+        self.make_by_mount(stage).map_err(|_| error)
     }
 
     fn what(&self) -> String {
@@ -136,8 +136,8 @@ impl Plan<'_> {
     }
 
     /// By `mount(2)`, whose options are a page of text: layers are named by the numbers of their descriptors, from the
-    /// directory these are in. The overlay is attached at `target`, and a copy given that is not.
-    fn make_by_mount(&self, target: &Path) -> Result<OwnedFd, MountError> {
+    /// directory these are in. The overlay is attached at `stage`, and a copy given that is not.
+    fn make_by_mount(&self, stage: &Path) -> Result<OwnedFd, MountError> {
         use std::os::fd::AsRawFd as _;
 
         let refused = |e: Errno| MountError::Refused {
@@ -181,9 +181,9 @@ impl Plan<'_> {
         };
         // This thread's own, as its mount namespace is.
         chdir("/proc/self/fd").map_err(refused)?;
-        mount_by_text(&source, target, c"overlay", flags, data.as_c_str()).map_err(refused)?;
+        mount_by_text(&source, stage, c"overlay", flags, data.as_c_str()).map_err(refused)?;
         let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(rustix::fs::CWD, target, copy).map_err(refused)
+        open_tree(rustix::fs::CWD, stage, copy).map_err(refused)
     }
 }
 
@@ -473,8 +473,8 @@ mod tests {
                 name: Some(&point),
                 options: &MountOptions::default(),
             };
-            let make = || plan.make_by_mount(&point);
-            let overlay = namespace::with_attached(&mounts, &point, make).unwrap();
+            let make = |stage: &Path| plan.make_by_mount(stage);
+            let overlay = namespace::with_attached(&mounts, make).unwrap();
             target.attach(&overlay).unwrap();
             drop(overlay);
             assert_eq!(fs::read_dir(&point).unwrap().count(), count + 1);

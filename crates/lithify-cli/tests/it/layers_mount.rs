@@ -371,3 +371,73 @@ fn more_layers_than_a_list_of_options_holds() {
     }
     assert_nothing_left(tmp.path());
 }
+
+/// Linux cannot make the root of a `chroot` private that is a directory like any other, and overlays are put together in
+/// private.
+#[test]
+fn overlays_are_mounted_in_a_chroot() {
+    if !(require::root() && require::kernel_erofs() && require::tool("unshare")) {
+        return;
+    }
+    let tmp = temp_dir();
+    let root = tmp.path().join("root");
+    let work = root.join("work");
+    fs::create_dir_all(work.join("mnt")).unwrap();
+    let source = image(
+        tmp.path(),
+        [
+            layer([
+                TarEntry::file("below", "below\n"),
+                TarEntry::file("f", "old\n"),
+            ]),
+            layer([TarEntry::file("f", "new\n")]),
+        ],
+    );
+    for format in ["squashfs-layers", "erofs-layers"] {
+        let mut command = lithify_at(&tmp.path().join("store"));
+        command.args(["-q", "build", &source, "--compress", "zstd", "-f", format]);
+        run::ok(command.arg("-o").arg(work.join(format)));
+    }
+    let program = PathBuf::from(lithify().get_program());
+    // In a mount namespace of its own, so that nothing is left.
+    let script = r#"
+        set -e
+        for name in bin lib lib64 usr dev; do
+            if [ -L "/$name" ]; then
+                cp -P "/$name" "$1/"
+            elif [ -e "/$name" ]; then
+                mkdir "$1/$name"
+                mount --rbind "/$name" "$1/$name"
+            fi
+        done
+        mkdir "$1/proc" "$1/program" "$1/tmp"
+        mount -t proc proc "$1/proc"
+        mount --bind "$2" "$1/program"
+        in_root() { chroot "$1" /bin/sh -ec "$2"; }
+        in_root "$1" '! mountpoint -q /
+            for format in squashfs-layers erofs-layers; do
+                /program/lithify -q mount /work/$format /work/mnt
+                cat /work/mnt/below /work/mnt/f
+                /program/lithify -q umount /work/mnt
+                /program/lithify -q mount --rw /work/changes-$format /work/$format /work/mnt
+                echo more >>/work/mnt/f
+                cat /work/mnt/f
+                /program/lithify -q umount /work/mnt
+            done'
+    "#;
+    let mut command = run::command("unshare");
+    // As `unshare` would make it: where this runs may be a chroot too.
+    command.args([
+        "--mount",
+        "--propagation",
+        "unchanged",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
+    command.arg(&root).arg(program.parent().unwrap());
+    let seen = run::text(&mut command);
+    assert_eq!(seen, "below\nnew\nnew\nmore\n".repeat(2));
+    assert_nothing_left(tmp.path());
+}
