@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, InodeKind, Merge, NodeId, Tree};
 
+use crate::build::xattrs;
 use crate::decode::{Discard, open, read_layer};
 use crate::lazy::Stack;
 use crate::output::scratch_file;
@@ -89,6 +90,8 @@ fn cat_decoded(
     out: &mut dyn Write,
     options: &ReadOptions,
 ) -> Result<u64, Error> {
+    // Data needs no attributes.
+    let options = &xattrs::reading(options, true);
     if !image.can_be_read_again() {
         return cat_once(image, path, out, options);
     }

@@ -12,7 +12,7 @@ use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_oci::LayerKind;
 use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
-use lithify_oci::source::{Selector, Source};
+use lithify_oci::source::{ParseError, Selector, Source};
 use lithify_storage::{Beneath, BeneathError};
 use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
@@ -107,8 +107,15 @@ fn commit_to(
     let refused = || Error::CommitDestination {
         name: shown(destination),
     };
-    let Source::Oci { path, selector } = Source::parse(destination)? else {
-        return Err(refused());
+    let (path, selector) = match Source::parse(destination) {
+        Ok(Source::Oci { path, selector }) => (path, selector),
+        Ok(_) => return Err(refused()),
+        Err(ParseError::Path { .. }) => {
+            return Err(Error::CommitPath {
+                name: shown(destination),
+            });
+        }
+        Err(other) => return Err(other.into()),
     };
     let tag = match selector {
         Some(Selector::Name(name)) => Some(name),

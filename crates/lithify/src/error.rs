@@ -412,6 +412,12 @@ pub enum Error {
         /// The destination asked for.
         name: String,
     },
+    /// A path without a transport where a commit is to go.
+    #[error("`{name}` is a path, not an image layout: a commit goes to oci:DIR or oci:DIR:TAG")]
+    CommitPath {
+        /// The destination asked for.
+        name: String,
+    },
     /// The destination cannot take what is published.
     #[error("`{}` cannot be published to: expected docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a name in the store", Escaped(.name))]
     PublishDestination {

@@ -1,15 +1,20 @@
 //! What is in an image or artifact, without the data.
 
+use std::collections::BTreeMap;
+
 use lithify_tree::{Escaped, InodeKind, NodeId, Tree};
 use serde::Serialize;
 
 use crate::Error;
+use crate::build::xattrs;
+use crate::decode::LayerSummary;
 use crate::name::{bytes_of, hex, spelled};
 
 /// The names and metadata of an image or artifact.
 #[derive(Debug)]
 pub struct Listing {
     tree: Tree,
+    left_out: BTreeMap<String, u64>,
 }
 
 /// One name as data. Names that are UTF-8 are themselves; others are spelled as [`Escaped`] does, with their bytes beside
@@ -58,7 +63,23 @@ pub struct ListedEntry {
 
 impl Listing {
     pub(crate) fn new(tree: Tree) -> Self {
-        Self { tree }
+        Self {
+            tree,
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    /// A listing of what these layers make.
+    pub(crate) fn of_layers(tree: Tree, layers: &[LayerSummary]) -> Self {
+        let mut left_out = BTreeMap::new();
+        xattrs::add(&mut left_out, layers);
+        Self { tree, left_out }
+    }
+
+    /// Files with an extended attribute that no Linux filesystem holds and no tree can show, by its name, spelled as paths are.
+    #[must_use]
+    pub fn left_out_xattrs(&self) -> &BTreeMap<String, u64> {
+        &self.left_out
     }
 
     /// The tree behind the listing.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::artifact_dir::LayersDirectory;
 use crate::build::filesystem::Kind;
 use crate::build::verity::{SIDECAR_MAX, sidecar_path};
+use crate::build::xattrs;
 use crate::decode::{Discard, decode};
 use crate::disk::Place;
 use crate::fs_image::{FsImage, Opened};
@@ -58,6 +59,10 @@ pub struct VerifyReport {
     /// Whether file data was checked too: of an image by its digests, of an artifact by a recorded digest or a hash
     /// tree. Data in an uncompressed image has nothing else to be checked by.
     pub data: bool,
+    /// Files of an image with an extended attribute that no Linux filesystem holds, by its name: it is sound, but can be
+    /// built only without them ([`BuildOptions::drop_xattrs`](crate::BuildOptions)).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unusable_xattrs: BTreeMap<String, u64>,
 }
 
 impl Subject {
@@ -104,8 +109,10 @@ impl Subject {
     pub fn list(&self, options: &ReadOptions) -> Result<Listing, Error> {
         match self {
             Self::Image(image) => {
+                let options = &xattrs::reading(options, true);
                 let decoded = decode(image, &mut Discard, options, |never| match never {})?;
-                Ok(Listing::new(decoded.merge(image, options)?.0))
+                let (tree, layers) = decoded.merge(image, options)?;
+                Ok(Listing::of_layers(tree, &layers))
             }
             Self::File(file) => file.image.tree().map(Listing::new),
             Self::Layers(layers) => layers.tree().map(Listing::new),
@@ -143,9 +150,13 @@ impl Subject {
     pub fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
         match self {
             Self::Image(image) => {
+                let options = &xattrs::reading(options, true);
                 let decoded = decode(image, &mut Discard, options, |never| match never {})?;
                 let (_, layers) = decoded.merge(image, options)?;
+                let mut unusable_xattrs = BTreeMap::new();
+                xattrs::add(&mut unusable_xattrs, &layers);
                 Ok(VerifyReport {
+                    unusable_xattrs,
                     name: image.name().to_owned(),
                     entries: layers.iter().map(|l| l.entries).sum(),
                     bytes: layers.iter().map(|l| l.tar_bytes).sum(),
@@ -308,7 +319,7 @@ impl FsImage {
                     name,
                     entries: found.inodes,
                     bytes: image.size(),
-                    data: false,
+                    ..VerifyReport::default()
                 })
             }
             Opened::Squashfs(image) => {
@@ -318,7 +329,7 @@ impl FsImage {
                     name,
                     entries: found.inodes,
                     bytes: image.size(),
-                    data: false,
+                    ..VerifyReport::default()
                 })
             }
         }

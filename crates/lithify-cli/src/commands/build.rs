@@ -4,10 +4,19 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable};
+use serde::Serialize;
 
 use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{BuildArgs, Format};
 use crate::human;
+
+/// A build whose list of artifacts is there although nothing is in it.
+#[derive(Serialize)]
+struct NothingMade<'a> {
+    #[serde(flatten)]
+    description: &'a Description,
+    artifacts: [(); 0],
+}
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let (mut read, renderer) = read_options(&args.read, quiet)?;
@@ -100,7 +109,13 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         lithify::build(&image, &output, &options, &read)
     })?;
     if args.json {
-        return print_json(&description);
+        return match description.artifacts.is_empty() {
+            true => print_json(&NothingMade {
+                description: &description,
+                artifacts: [],
+            }),
+            false => print_json(&description),
+        };
     }
     // What a cache lacks, or must not be used for, is said to the quiet too.
     notes(&description, options.format);

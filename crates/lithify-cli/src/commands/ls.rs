@@ -32,6 +32,14 @@ pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
             Ok((listing, top))
         })
     })?;
+    if !quiet {
+        for (name, files) in listing.left_out_xattrs() {
+            terminal::say(&format!(
+                "not shown: the extended attribute {name} of {}, which no Linux filesystem holds",
+                human::files(*files)
+            ));
+        }
+    }
     let tree = listing.tree();
     // Of a directory what is in it.
     let is_listed = matches!(tree.node_inode(top).kind, TreeKind::Directory) && depth != Some(0);

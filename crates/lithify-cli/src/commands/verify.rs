@@ -23,6 +23,13 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
             "{}: ok, {entries} entries, {bytes} checked",
             shown(&args.image)
         )?;
+        for (name, files) in &report.unusable_xattrs {
+            writeln!(
+                crate::terminal::stdout(),
+                "  no Linux filesystem holds the extended attribute {name} of {}",
+                human::files(*files)
+            )?;
+        }
     }
     Ok(())
 }

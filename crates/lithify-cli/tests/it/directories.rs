@@ -214,6 +214,16 @@ fn what_is_in_an_artifact_is_not_followed_and_not_waited_for() {
         .set_len(1 << 40)
         .unwrap();
     run_all(tmp.path(), &out, "bytes");
+    // What it does not say is named.
+    for field in ["stack", "layers", "reference"] {
+        let mut less: Value = serde_json::from_slice(&right).unwrap();
+        less.as_object_mut().unwrap().remove(field).unwrap();
+        fs::write(&json, less.to_string()).unwrap();
+        for verb in ["ls", "verify", "inspect"] {
+            let output = run::output(bounded(tmp.path()).arg(verb).arg(&out));
+            refused(&output, 3, &format!("missing field `{field}`"));
+        }
+    }
     fs::write(&json, right).unwrap();
     run::ok(bounded(tmp.path()).arg("verify").arg(&out));
 }

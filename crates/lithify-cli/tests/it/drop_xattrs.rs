@@ -273,3 +273,49 @@ fn what_linux_cannot_hold_can_be_left_out_too() {
         );
     }
 }
+
+/// What makes no filesystem needs no attributes; what Linux cannot hold is told.
+#[test]
+fn looking_at_an_image_needs_no_attributes() {
+    let tmp = temp_dir();
+    let long_value = vec![b'v'; 65537];
+    let long_name = format!("user.{}", "n".repeat(251));
+    for (number, (name, value)) in [("user.long", &*long_value), (&long_name, b"x")]
+        .into_iter()
+        .enumerate()
+    {
+        let source = with(&tmp.path().join(number.to_string()), name, value);
+        let shown = &name[..name.len().min(255)];
+        let said = |args: &[&str]| {
+            let output = run::output(lithify().args(args));
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{args:?}: {}",
+                stderr(&output)
+            );
+            (
+                String::from_utf8(output.stdout.clone()).unwrap(),
+                stderr(&output),
+            )
+        };
+        let (listed, note) = said(&["ls", "-R", &source]);
+        assert_eq!(listed, "/d\n/d/f\n/d/g\n");
+        assert!(note.contains(&format!("{shown} of 2 files")), "{note}");
+        assert_eq!(said(&["-q", "ls", "-R", &source]).1, "");
+        let (listed, _) = said(&["ls", "--json", &source, "/d/f"]);
+        assert!(listed.contains("user.kept"), "{listed}");
+        assert_eq!(said(&["cat", &source, "/d/f"]).0, "data");
+        let (verified, _) = said(&["verify", &source]);
+        assert!(
+            verified.contains(&format!("{shown} of 2 files")),
+            "{verified}"
+        );
+        let report: Value = serde_json::from_str(&said(&["verify", "--json", &source]).0).unwrap();
+        assert_eq!(report["unusable_xattrs"][shown], 2);
+        let mut build = lithify();
+        build.args(["build", &source, "-f", "dir", "-o"]);
+        let refused = run::output(build.arg(tmp.path().join("dir")));
+        assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+    }
+}

@@ -770,6 +770,12 @@ fn a_cache_has_no_layer_that_depends_on_lower_ones() {
         (&serde_json::json!([]), &5.into())
     );
 
+    // Where nothing is left, the list of what was made is empty, not missing.
+    let nothing = image(&tmp.path().join("nothing"), [dependent.clone()]);
+    let described = json(&nothing, "none", &[]);
+    assert_eq!(described["artifacts"], serde_json::json!([]));
+    assert_eq!(described["left_out"].as_array().unwrap().len(), 1);
+
     // For a node that runs no other image.
     let described = json(&one, "own", &["--one-image"]);
     assert!(described.get("left_out").is_none());

@@ -81,7 +81,6 @@ fn a_path_where_a_name_stands_is_told_by_every_command() {
             &["tag", path, "new"],
             &["tag", "old", path],
             &["commit", &changes, "--base", path, "-o", "oci:copied"],
-            &["commit", &changes, "--base", "oci:image", "-o", path],
         ] {
             let output = at(tmp.path(), args);
             let said = stderr(&output);
@@ -89,6 +88,15 @@ fn a_path_where_a_name_stands_is_told_by_every_command() {
             assert!(said.contains(words), "{args:?}: {said}");
             assert!(said.contains("is a path"), "{args:?}: {said}");
         }
+        let output = at(
+            tmp.path(),
+            &["commit", &changes, "--base", "oci:image", "-o", path],
+        );
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "commit -o {path}: {said}");
+        // What cannot take a commit is not proposed.
+        let proposed = said.contains("is a path") && said.contains("oci:DIR");
+        assert!(proposed && !said.contains("archive"), "{path}: {said}");
         let output = at(tmp.path(), &["rm", path]);
         // There is no store: what is a path is told where there is one.
         assert_ne!(output.status.code(), Some(0), "rm {path}");

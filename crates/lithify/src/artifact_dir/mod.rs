@@ -49,7 +49,7 @@ struct Written {
     layers: Vec<DescribedLayer>,
     #[serde(default)]
     artifacts: Vec<DescribedFile>,
-    stack: Option<Stack>,
+    stack: Stack,
 }
 
 /// A layer `image.json` describes.
@@ -91,7 +91,7 @@ impl LayersDirectory {
         };
         let written: Written = serde_json::from_slice(&json).map_err(not_json)?;
         let description = serde_json::from_slice(&json).map_err(not_json)?;
-        let stack = written.stack.ok_or_else(unknown)?;
+        let stack = written.stack;
         let named = stack
             .overlay
             .iter()

@@ -123,9 +123,8 @@ impl LayersDirectory {
         self.check_stack(&files).map_err(|p| self.problem(p))?;
         let mut report = VerifyReport {
             name: crate::name::shown_path(self.path()),
-            entries: 0,
-            bytes: 0,
             data: true,
+            ..VerifyReport::default()
         };
         for described in &self.files {
             if options.cancel.is_cancelled() {
