@@ -54,6 +54,8 @@ const REFEREES: &[(&str, &str)] = &[
     ("git", "git"),
     ("c++", "g++"),
     ("bzip2", "bzip2"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
 ];
 
 /// Root, with apt: where every referee can be had and nothing may be skipped.

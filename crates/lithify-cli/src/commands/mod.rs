@@ -3,12 +3,13 @@
 mod build;
 mod cat;
 mod commit;
+mod completions;
 mod inspect;
 mod ls;
+mod man;
 mod mount;
 mod push;
 mod registry;
-mod shell;
 mod store;
 mod transfer;
 mod verify;
@@ -46,6 +47,7 @@ impl From<lithify::Error> for Failure {
             e @ (lithify::Error::Compression { .. }
             | lithify::Error::BlockSize { .. }
             | lithify::Error::Alignment { .. }
+            | lithify::Error::CommitPath { .. }
             | lithify::Error::PublishDestination { .. }
             | lithify::Error::OnePlatform { .. }
             | lithify::Error::TransferDestination { .. }
@@ -95,8 +97,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gc(args) => store::gc(&args, quiet),
         Command::Fsck(args) => store::fsck(&args, quiet),
         Command::Df(args) => store::df(&args, quiet),
-        Command::Completions { shell } => shell::completions(shell),
-        Command::Man { output } => shell::man(output.as_deref()),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { output } => man::run(output.as_deref()),
     }
 }
 
@@ -176,7 +178,6 @@ fn with_progress<T>(
     Ok(result?)
 }
 
-/// Prints a value as indented JSON.
 /// Puts a path of this machine into an object, with its bytes beside it if they are no text; `null` for none.
 fn insert_path(object: &mut serde_json::Value, key: &str, path: Option<&std::path::Path>) {
     let Some(path) = path else {
@@ -190,6 +191,7 @@ fn insert_path(object: &mut serde_json::Value, key: &str, path: Option<&std::pat
     }
 }
 
+/// Prints a value as indented JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     lithify::write_json_pretty(&mut out, value)?;

@@ -8,6 +8,7 @@
 mod artifacts;
 mod commit;
 mod common;
+mod completions;
 mod contract;
 mod daemon;
 mod debian;
