@@ -11,6 +11,25 @@ pub fn command(program: &str) -> Command {
     command
 }
 
+/// A command for a program that changes how its root directory is mounted, which has to be a mount for that. In a `chroot` it
+/// need not be: then the program gets one, in a mount namespace of its own. Its working directory is the root.
+#[must_use]
+pub fn command_with_mounted_root(program: &str) -> Command {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some("/"))
+    {
+        return command(program);
+    }
+    let mut wrapped = command("unshare");
+    wrapped.args(["--mount", "--propagation", "unchanged", "sh", "-c"]);
+    // On a mount that can be made private, so that nobody else sees it.
+    wrapped.arg("mount --make-rprivate /proc && mount --rbind / /proc/fs && exec chroot /proc/fs \"$0\" \"$@\"");
+    wrapped.arg(program);
+    wrapped
+}
+
 /// Runs a command that must succeed; its standard output.
 ///
 /// # Panics

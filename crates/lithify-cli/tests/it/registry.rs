@@ -261,7 +261,7 @@ fn what_skopeo_and_buildah_pushed_is_pulled() {
     }
     let storage = place.text("containers");
     let buildah = |args: &[&str]| {
-        let mut command = run::command("buildah");
+        let mut command = run::command_with_mounted_root("buildah");
         command.args([
             "--root",
             &storage,

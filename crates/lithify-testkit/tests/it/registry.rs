@@ -338,13 +338,13 @@ fn ours_is_a_registry_to_skopeo_and_buildah() {
                 .arg(root.path().join("b"));
             command.args(["--storage-driver", "vfs"]);
         };
-        let mut pull = run::command("buildah");
+        let mut pull = run::command_with_mounted_root("buildah");
         storage(&mut pull);
         run::ok(
             pull.args(["pull", "--tls-verify=false"])
                 .arg(format!("{address}/team/app:1")),
         );
-        let mut push = run::command("buildah");
+        let mut push = run::command_with_mounted_root("buildah");
         storage(&mut push);
         run::ok(
             push.args(["push", "--tls-verify=false"])
