@@ -84,6 +84,9 @@ impl Subject {
             kind if kind.is_artifact() || (kind == PathKind::Other && named_as_image(path)) => {
                 Ok(Self::File(ImageFile::open(path, kind)?))
             }
+            PathKind::Unreadable(why) if path.symlink_metadata().is_ok() => {
+                Err(Error::input(path, why.into()))
+            }
             PathKind::Text | PathKind::Other => Err(Error::UnknownArtifact {
                 path: path.to_path_buf(),
             }),

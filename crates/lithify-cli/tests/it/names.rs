@@ -448,3 +448,28 @@ fn spelled(path: &Path) -> String {
     }
     text
 }
+
+/// What is there and cannot be read was "nothing is there", with a hint to look for an image of that name.
+#[test]
+fn what_cannot_be_read_is_not_called_missing() {
+    let tmp = temp_dir();
+    // Root may read everything; nobody can follow this.
+    std::os::unix::fs::symlink("loop.erofs", tmp.path().join("loop.erofs")).unwrap();
+    for path in ["loop.erofs", "./loop.erofs"] {
+        for (args, code) in [
+            (&["ls", path][..], 1),
+            (&["cat", path, "/a"], 1),
+            (&["verify", path], 1),
+            (&["inspect", path], 1),
+            (&["build", path, "-o", "out.erofs"], 2),
+            (&["copy", path, "oci:new"], 2),
+        ] {
+            let output = at(tmp.path(), args);
+            let said = stderr(&output);
+            assert!(said.contains(path), "{args:?}: {said}");
+            assert!(!said.contains("nothing is there"), "{args:?}: {said}");
+            assert!(!said.contains("docker://"), "{args:?}: {said}");
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        }
+    }
+}

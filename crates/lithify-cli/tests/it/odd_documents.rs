@@ -398,3 +398,71 @@ fn diff_ids_of_any_algorithm_are_verified_by_it() {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(!at("wrong.tar").exists());
 }
+
+/// `umoci init` writes `"manifests": null`: what was copied there was in no list, exit 0.
+#[test]
+fn a_layout_that_lists_nothing_takes_an_image() {
+    let tmp = temp_dir();
+    let source = Documents::of(&[tar()]).write(&tmp.path().join("source"));
+    let upper = tmp.path().join("up");
+    fs::create_dir(&upper).unwrap();
+    fs::write(upper.join("new"), "data").unwrap();
+    let empty = |name: &str, index: Option<Value>| {
+        let layout = tmp.path().join(name);
+        match index {
+            Some(index) => {
+                fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+                let version = json!({ "imageLayoutVersion": "1.0.0" });
+                fs::write(layout.join("oci-layout"), version.to_string()).unwrap();
+                fs::write(layout.join("index.json"), index.to_string()).unwrap();
+            }
+            None => {
+                run::ok(
+                    run::command("umoci")
+                        .args(["init", "--layout"])
+                        .arg(&layout),
+                );
+            }
+        }
+        layout
+    };
+    let mut indexes = vec![
+        Some(json!({ "schemaVersion": 2, "manifests": null })),
+        Some(json!({ "schemaVersion": 2 })),
+        Some(json!({ "schemaVersion": 2, "manifests": [] })),
+    ];
+    if require::tool("umoci") {
+        indexes.push(None);
+    }
+    for (number, index) in indexes.into_iter().enumerate() {
+        let layout = empty(&format!("copy{number}"), index.clone());
+        let name = format!("oci:{}:t", layout.display());
+        run::ok(lithify().args(["-q", "copy", &source, &name]));
+        assert_eq!(paths(&name), ["/a"]);
+        if require::tool("skopeo") {
+            run::ok(run::command("skopeo").args(["inspect", &name]));
+        }
+        let layout = empty(&format!("commit{number}"), index);
+        let name = format!("oci:{}:t", layout.display());
+        let mut command = lithify();
+        command.args(["-q", "commit", "--base", &source, "-o", &name]);
+        run::ok(command.arg(&upper));
+        assert_eq!(paths(&name), ["/a", "/new"]);
+    }
+    for (number, odd) in [json!({}), json!("x"), json!(5)].into_iter().enumerate() {
+        let index = json!({ "schemaVersion": 2, "manifests": odd });
+        let layout = empty(&format!("odd{number}"), Some(index.clone()));
+        let name = format!("oci:{}:t", layout.display());
+        let output = run::output(lithify().args(["-q", "copy", &source, &name]));
+        assert_ne!(output.status.code(), Some(0));
+        assert!(
+            stderr(&output).contains("index.json"),
+            "{}",
+            stderr(&output)
+        );
+        assert!(names(&layout.join("blobs/sha256")).is_empty());
+        let kept: Value =
+            serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+        assert_eq!(kept, index);
+    }
+}

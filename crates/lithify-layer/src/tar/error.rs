@@ -92,8 +92,8 @@ pub enum TarFault {
     /// A link, directory, device or pipe with data, by a PAX record; or a file whose name makes it a directory, with data.
     /// Some readers skip that many bytes, some read headers there.
     ///
-    /// The size field of the header alone is accepted on what has no data, and means nothing: Go, Python, libarchive
-    /// and GNU tar, when it extracts, all look for the next header right behind.
+    /// The size field of the header alone is accepted on what has no data, and means nothing: Go, Python and GNU tar, when it
+    /// extracts, look for the next header right behind. libarchive does too, but not at a hard link behind PAX records.
     #[error("a {kind} has no data, its size is {size}")]
     SizeWithoutData {
         /// The kind of entry.

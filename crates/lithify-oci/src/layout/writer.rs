@@ -142,11 +142,16 @@ impl Writer {
             }
             Err(e) => return Err(read(e.into())),
         };
-        let index: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json)
-            .map_err(|source| Error::IndexJson {
-                path: file.clone(),
-                source,
-            })?;
+        let failed = |source| Error::IndexJson {
+            path: file.clone(),
+            source,
+        };
+        let mut index: serde_json::Map<_, _> = serde_json::from_slice(&json).map_err(failed)?;
+        // Before blobs are written that nothing could list; `null` is what Go writes for an empty list.
+        let listed = index.remove("manifests").unwrap_or_default();
+        let listed: Option<Vec<serde_json::Value>> =
+            serde_json::from_value(listed).map_err(failed)?;
+        index.insert("manifests".to_owned(), listed.unwrap_or_default().into());
         Self::going_on(path, Some(index))
     }
 
@@ -371,21 +376,20 @@ impl Writer {
                 .map(name_of)
                 .filter(|n| n.is_string())
                 .collect();
-            let manifests = old
-                .entry("manifests")
-                .or_insert_with(|| serde_json::Value::Array(Vec::new()));
-            if let serde_json::Value::Array(manifests) = manifests {
-                manifests.retain(|entry| !names.contains(&name_of(entry)));
-                for entry in added {
-                    // What has no name is there once, by its digest.
-                    let twice = |old: &serde_json::Value| {
-                        !name_of(&entry).is_string() && old["digest"] == entry["digest"]
-                    };
-                    if !manifests.iter().any(twice) {
-                        manifests.push(entry);
-                    }
+            let listed = old.remove("manifests").unwrap_or_default();
+            let mut manifests: Vec<serde_json::Value> =
+                serde_json::from_value(listed).map_err(failed)?;
+            manifests.retain(|entry| !names.contains(&name_of(entry)));
+            for entry in added {
+                // What has no name is there once, by its digest.
+                let twice = |old: &serde_json::Value| {
+                    !name_of(&entry).is_string() && old["digest"] == entry["digest"]
+                };
+                if !manifests.iter().any(twice) {
+                    manifests.push(entry);
                 }
             }
+            old.insert("manifests".to_owned(), manifests.into());
         }
         serde_json::to_vec(&old).map_err(failed)
     }

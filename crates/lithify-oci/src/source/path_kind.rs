@@ -56,8 +56,10 @@ const LOOK_ENTRIES: usize = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathKind {
-    /// Nothing, or nothing that can be looked at.
+    /// Nothing.
     Missing,
+    /// Something that cannot be looked at, and why.
+    Unreadable(std::io::ErrorKind),
     /// An OCI image layout.
     Layout,
     /// A tar of an OCI image layout.
@@ -91,8 +93,10 @@ impl PathKind {
     /// waited for. What it says holds for the moment: it chooses words, or how to open something that is checked then.
     #[must_use]
     pub fn of(path: &Path) -> Self {
-        let Ok(metadata) = std::fs::metadata(path) else {
-            return Self::Missing;
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(e) if is_missing(&e) => return Self::Missing,
+            Err(e) => return Self::Unreadable(e.kind()),
         };
         if metadata.is_dir() {
             return match () {
@@ -105,9 +109,11 @@ impl PathKind {
             return Self::Other;
         }
         let mut head = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
-        if read.is_err() {
-            return Self::Missing;
+        match File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head)) {
+            Ok(_) => {}
+            // Removed since it was looked at.
+            Err(e) if is_missing(&e) => return Self::Missing,
+            Err(e) => return Self::Unreadable(e.kind()),
         }
         let at = |offset: usize, magic: &[u8]| {
             head.get(offset..)
@@ -136,6 +142,18 @@ impl PathKind {
             Self::Layers | Self::Erofs | Self::Squashfs | Self::Vmdk | Self::Gpt
         )
     }
+}
+
+/// Whether an error says that nothing is there; an empty path names nothing, and nothing is below a file.
+fn is_missing(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+    )
 }
 
 /// Whether a file that begins so is text; where it is cut does not matter.
@@ -307,6 +325,7 @@ impl fmt::Display for Advice<'_> {
                     "nothing is there; with its transport it is oci:{text} or rootfs:{text}"
                 ),
             },
+            PathKind::Unreadable(why) => return write!(f, "it cannot be read ({why})"),
             PathKind::Layout => write!(f, "an OCI image layout, write oci:{text}"),
             PathKind::OciArchive => write!(f, "an OCI archive, write oci-archive:{text}"),
             PathKind::DockerArchive => {

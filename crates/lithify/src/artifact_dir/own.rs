@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lithify_storage::{Beneath, Listed};
+use lithify_storage::{Beneath, BeneathError, Listed};
 use lithify_tree::Escaped;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
@@ -220,23 +220,91 @@ impl OwnOutput {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
             opened => opened?,
         };
-        let gone = |result: rustix::io::Result<()>| match result {
-            Ok(()) | Err(Errno::NOENT) => Ok(true),
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR) => Ok(false),
-            Err(e) => Err(io::Error::from(e)),
-        };
         let mut all = true;
         // The description last: as long as it is there, what is left can be told to be an output.
         let last = Path::new(DESCRIPTION);
         let files = self.files.keys().filter(|name| *name != last);
         for name in files {
-            all &= gone(unlinkat(directory.handle(), name, AtFlags::empty()))?;
+            all &= unlink(&directory, name, AtFlags::empty())?;
         }
         for name in self.directories.iter().rev() {
-            all &= gone(unlinkat(directory.handle(), name, AtFlags::REMOVEDIR))?;
+            all &= unlink(&directory, name, AtFlags::REMOVEDIR)?;
         }
-        all &= gone(unlinkat(directory.handle(), last, AtFlags::empty()))?;
+        all &= unlink(&directory, last, AtFlags::empty())?;
         Ok(all & gone(rustix::fs::rmdir(path))?)
+    }
+}
+
+/// Removes a name inside a directory; a link on the way, put there meanwhile, is not followed. Says whether it is gone.
+fn unlink(directory: &Beneath, name: &Path, flags: AtFlags) -> io::Result<bool> {
+    let (Some(parent), Some(last)) = (name.parent(), name.file_name()) else {
+        return Ok(false);
+    };
+    if parent.as_os_str().is_empty() {
+        return gone(unlinkat(directory.handle(), last, flags));
+    }
+    match directory.directory(parent) {
+        Ok(parent) => gone(unlinkat(parent.handle(), last, flags)),
+        Err(e) if e.is_not_found() => Ok(true),
+        Err(BeneathError::Link { .. } | BeneathError::NotDirectory { .. }) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether a name was removed, by whomever, or stays because something else is there now.
+fn gone(removed: rustix::io::Result<()>) -> io::Result<bool> {
+    match removed {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "tests state what they expect by panicking"
+)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Deleting went through links: a directory of an output, replaced by a link to `/etc` while a build ran, let files there
+    /// be removed.
+    #[test]
+    fn a_link_put_into_an_output_is_not_followed_when_it_is_removed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (outside, out) = (tmp.path().join("outside"), tmp.path().join("out"));
+        let own = OwnOutput {
+            files: ["layers/deep/a", "layers/b", "image.json"]
+                .map(|name| (name.into(), None))
+                .into(),
+            directories: ["layers", "layers/deep"].map(PathBuf::from).into(),
+        };
+        for replaced in ["layers", "layers/deep"] {
+            fs::create_dir_all(outside.join("deep")).unwrap();
+            for name in ["a", "b", "deep/a"] {
+                fs::write(outside.join(name), "theirs").unwrap();
+            }
+            fs::create_dir_all(out.join("layers")).unwrap();
+            fs::write(out.join("image.json"), "{}").unwrap();
+            if replaced == "layers" {
+                fs::remove_dir(out.join("layers")).unwrap();
+            }
+            symlink(&outside, out.join(replaced)).unwrap();
+            assert!(!own.remove(&out).unwrap());
+            for name in ["a", "b", "deep/a"] {
+                assert_eq!(
+                    fs::read(outside.join(name)).unwrap(),
+                    b"theirs",
+                    "{replaced}"
+                );
+            }
+            fs::remove_file(out.join(replaced)).unwrap();
+            assert!(own.remove(&out).unwrap() && !out.exists());
+        }
     }
 }
 
