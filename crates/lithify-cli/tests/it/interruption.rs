@@ -1,6 +1,7 @@
 //! Signals, wherever a command waits: it ends, says so, and leaves things as they were.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -18,7 +19,20 @@ use crate::common::{layer, stderr};
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn lithify(dir: &Path) -> Command {
-    let mut command = crate::common::lithify();
+    started(dir, &[crate::common::lithify().get_program()])
+}
+
+/// A program that signals end: those a shell ignores in what it starts in the background, or `nohup`, are ignored by all that is
+/// started from there.
+fn started(dir: &Path, program: &[&OsStr]) -> Command {
+    let mut command = run::command("env");
+    command.arg("--default-signal=HUP,INT,TERM").args(program);
+    for (name, value) in crate::common::lithify().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command
         .env("LITHIFY_STORE", dir.join("store"))
         .env("HOME", dir.join("home"))
@@ -480,14 +494,11 @@ fn a_signal_that_is_ignored_stays_ignored() {
     let dir = tmp.path();
     let (faulty, name) = registry(dir);
     let hits = faulty.rule(On::kind(Kind::Manifest), Action::Stall);
-    let inner = lithify(dir);
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$0\" pull \"$1\""]);
-    command.arg(inner.get_program()).arg(&name);
-    for (key, value) in inner.get_envs() {
-        command.env(key, value.unwrap());
-    }
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let plain = crate::common::lithify();
+    let script = "trap '' HUP; exec \"$0\" pull \"$1\"";
+    let program = [OsStr::new("sh"), OsStr::new("-c"), OsStr::new(script)];
+    let mut command = started(dir, &[&program[..], &[plain.get_program()]].concat());
+    command.arg(&name).stdout(Stdio::null());
     let child = command.spawn().unwrap();
     until("manifest", || hits.count() > 0);
     kill(&child, Signal::HUP);
