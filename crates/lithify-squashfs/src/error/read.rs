@@ -232,7 +232,7 @@ pub enum Damage {
     #[error("a target that is empty or has a NUL in it, which no link of Linux does")]
     Target,
     /// Options of xz no reader has a decoder for.
-    #[error("a dictionary size or filters that xz in squashfs does not have")]
+    #[error("a dictionary size that xz in squashfs does not have")]
     XzOptions,
     /// LZ4 of a form other than version 1.
     #[error("lz4 of a form that is unknown")]

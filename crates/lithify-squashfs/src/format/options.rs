@@ -40,15 +40,16 @@ pub(crate) fn lz4_is_known(body: &[u8]) -> bool {
 }
 
 /// Whether options of xz have a dictionary Linux takes (`squashfs_xz_comp_opts`): one or two neighbouring bits; and
-/// `unsquashfs`: between 8 KiB and the block size; and none but the six filters there are.
+/// `unsquashfs`: between 8 KiB and the block size. Which filters were tried is said for the next `mksquashfs`, and each
+/// block says itself what it went through: readers take no notice, so that images with filters newer than they are open.
 pub(crate) fn xz_is_known(body: &[u8], block_size: u32) -> bool {
     if body.len() < 8 {
         return false;
     }
-    let (dictionary, filters) = (u32_at(body, 0), u32_at(body, 4));
+    let dictionary = u32_at(body, 0);
     let rest = match dictionary.checked_ilog2() {
         None => return false,
         Some(top) => dictionary & !(1 << top) & !(1_u32 << top >> 1),
     };
-    rest == 0 && (8192..=block_size).contains(&dictionary) && filters < 1 << 6
+    rest == 0 && (8192..=block_size).contains(&dictionary)
 }

@@ -187,3 +187,43 @@ fn a_link_to_two_places_is_not_sound() {
     let link = image.lookup(b"link").unwrap().unwrap();
     assert!(image.read_link(&link).is_err());
 }
+
+/// Images of a later `mksquashfs`, which knows more filters than this one, were not opened: the field says which were tried,
+/// and nothing to a reader.
+#[test]
+fn filters_of_xz_that_are_newer_are_nothing_to_a_reader() {
+    let tools = require::tool("mksquashfs") && require::tool("unsquashfs");
+    if !tools || !require::kernel_filesystem("squashfs") {
+        return;
+    }
+    let directory = lithify_testkit::temp_dir();
+    let (tree, path) = (
+        directory.path().join("tree"),
+        directory.path().join("image"),
+    );
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("file"), pattern(1, 300_000)).unwrap();
+    let mut tool = lithify_testkit::run::command("mksquashfs");
+    tool.arg(&tree).arg(&path);
+    lithify_testkit::run::ok(tool.args(["-comp", "xz", "-Xbcj", "x86", "-no-progress", "-quiet"]));
+    let right = std::fs::read(&path).unwrap();
+    let filters = ("filters of xz", 102, 4);
+    assert_eq!(get(&right, filters), 1);
+    for value in [0, 0x40, 0x80, u64::from(u32::MAX)] {
+        let mut bytes = right.clone();
+        put(&mut bytes, filters, value);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(refusal(&path), None, "{value:#x}");
+        assert!(is_sound(&bytes), "{value:#x}");
+        let image = Image::open(&bytes[..]).unwrap();
+        let file = image.lookup(b"file").unwrap().unwrap();
+        let data = image.read_to_vec(&file, u64::MAX).unwrap();
+        assert!(data == pattern(1, 300_000), "{value:#x}");
+    }
+    compare(
+        "xz",
+        &right,
+        &[("dictionary of xz", 98, 4), filters],
+        |_| {},
+    );
+}
