@@ -14,7 +14,7 @@ fn everything(dir: &Path) -> String {
     image(
         dir,
         [layer([
-            TarEntry::directory(".").mode(0o700).owner(0, 0),
+            TarEntry::directory(".").mode(0o311).owner(0, 0),
             TarEntry::directory("etc").owner(0, 3),
             TarEntry::file("etc/shadow", "secret")
                 .mode(0o640)
@@ -32,6 +32,12 @@ fn everything(dir: &Path) -> String {
             TarEntry::symlink("link", "bin/su").owner(9, 9),
             TarEntry::hard_link("bin/su2", "bin/su"),
             TarEntry::directory("locked").mode(0),
+            // Of who writes it, who may not read it.
+            TarEntry::directory("own").mode(0o300).owner(65534, 65534),
+            TarEntry::file("own/none", "x").mode(0).owner(65534, 65534),
+            TarEntry::file("own/empty", "")
+                .mode(0o200)
+                .owner(65534, 65534),
         ])],
     )
 }

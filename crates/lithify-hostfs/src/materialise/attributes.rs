@@ -14,6 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::place::Creation;
 use super::work::Workspace;
 use super::{MaterialiseOptions, Ownership};
 use crate::sidecar::mtime;
@@ -28,6 +29,9 @@ pub(super) struct Host {
     umask: u16,
     /// Owners are to be set.
     set_owners: bool,
+    /// Whoever writes is not root, who reads everything, and what cannot be set is recorded: files keep what it takes to
+    /// read them back.
+    keep_readable: bool,
     /// The filesystem holds nanoseconds, and years past 2038.
     fine_times: bool,
 }
@@ -75,6 +79,7 @@ impl Host {
             gid: stat.st_gid,
             umask: work.umask,
             set_owners,
+            keep_readable: !set_owners && !options.strict,
             fine_times: mtime(&fstat(&work.root)?) == fine,
         })
     }
@@ -84,23 +89,24 @@ impl Host {
         mode & 0o777 & !self.umask
     }
 
-    /// Sets everything, given the mode the file was made with. What the host refuses goes to `refused`.
+    /// Sets everything. What the host refuses goes to `refused`.
     pub(super) fn dress(
         &self,
         made: Made<'_>,
-        created: u16,
+        creation: Creation,
         inode: &Inode<'_>,
         xattrs: &Xattrs,
         refused: &mut Refused<'_>,
     ) -> Result<(), Failure> {
         // The mode the file has, where it is known.
-        let mut now = Some(created);
-        let mut mode = inode.mode;
+        let mut now = Some(creation.mode);
+        let is_data = matches!(inode.kind, InodeKind::File { .. }) || creation.stands_for.is_some();
+        let mut mode = self.readable(inode, is_data);
         if (inode.uid, inode.gid) != (self.uid, self.gid)
             && let Err(source) = self.chown(made, inode)?
         {
             refused(Refusal::Owner, source)?;
-            mode = self.harmless_mode(inode);
+            mode = self.harmless(mode, inode);
         }
         for (name, value) in xattrs.iter() {
             match made.set_xattr(name, value) {
@@ -166,15 +172,20 @@ impl Host {
         }
     }
 
-    /// The mode for a file whose owner could not be set: it must not run as someone the image did not mean, and its owner
-    /// here must be able to read it back.
-    fn harmless_mode(&self, inode: &Inode<'_>) -> u16 {
-        if inode.kind.is_directory() {
-            return inode.mode | if self.set_owners { 0 } else { 0o500 };
+    /// The mode with which a file can be read back by who writes it, who may not set owners. `is_data` says that it is a
+    /// regular file here.
+    pub(super) fn readable(&self, inode: &Inode<'_>, is_data: bool) -> u16 {
+        match self.keep_readable {
+            true if inode.kind.is_directory() => inode.mode | 0o500,
+            true if is_data => inode.mode | 0o400,
+            _ => inode.mode,
         }
-        let mut mode = inode.mode;
-        if !self.set_owners && matches!(inode.kind, InodeKind::File { .. }) {
-            mode |= 0o400;
+    }
+
+    /// The mode for a file whose owner could not be set: it must not run as someone the image did not mean.
+    fn harmless(&self, mut mode: u16, inode: &Inode<'_>) -> u16 {
+        if inode.kind.is_directory() {
+            return mode;
         }
         if inode.uid != self.uid {
             mode &= !0o4000;

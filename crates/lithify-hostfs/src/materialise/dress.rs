@@ -65,16 +65,19 @@ impl<'a> Dresser<'a> {
             count(&mut self.not_set, refusal);
             match refusal {
                 Refusal::Owner => line.owner = Some((inode.uid, inode.gid)),
-                Refusal::Mode => line.mode = Some(inode.mode),
+                Refusal::Mode => line.mode = Some(creation.instead_of.unwrap_or(inode.mode)),
                 Refusal::Time => line.mtime = Some(inode.mtime),
                 Refusal::Xattr { name, value } => line.xattrs.push((name.into(), value.into())),
             }
             Ok(())
         };
         let xattrs = self.tree.xattrs(inode.xattrs);
-        let dressed = self
-            .host
-            .dress(made, creation.mode, inode, xattrs, &mut refused);
+        let host = self.host;
+        let noted = match creation.instead_of {
+            Some(_) => refused(Refusal::Mode, None),
+            None => Ok(()),
+        };
+        let dressed = noted.and_then(|()| host.dress(made, creation, inode, xattrs, &mut refused));
         match dressed {
             Ok(()) if line.is_empty() => Ok(false),
             Ok(()) => {
@@ -112,12 +115,12 @@ impl<'a> Dresser<'a> {
     /// mode it is to have in the end.
     pub(super) fn dress_root(&mut self, root: BorrowedFd<'_>) -> Result<u16, MaterialiseError> {
         let mut inode = self.tree.node_inode(NodeId::ROOT);
-        let mode = inode.mode;
-        inode.mode |= 0o700;
+        let mode = self.host.readable(&inode, false);
         let creation = Creation {
-            mode: 0o700,
-            stands_for: None,
+            instead_of: (mode != inode.mode).then_some(inode.mode),
+            ..Creation::with_mode(0o700)
         };
+        inode.mode = mode | 0o700;
         self.dress(NodeId::ROOT, &inode, Made::Directory(root), creation)?;
         Ok(mode)
     }

@@ -94,13 +94,16 @@ pub(super) struct Creation {
     pub(super) mode: u16,
     /// What it stands for if it is only a placeholder.
     pub(super) stands_for: Option<Special>,
+    /// The mode it has in the image, if the one it is to have was decided before.
+    pub(super) instead_of: Option<u16>,
 }
 
 impl Creation {
-    fn with_mode(mode: u16) -> Self {
+    pub(super) fn with_mode(mode: u16) -> Self {
         Self {
             mode,
             stands_for: None,
+            instead_of: None,
         }
     }
 }
@@ -235,11 +238,15 @@ impl Placer<'_> {
     ) -> Result<Creation, MaterialiseError> {
         let mode = Mode::from_raw_mode((inode.mode & 0o777).into());
         let creation = Creation::with_mode(self.dresser.host.created(inode.mode));
+        // Open to its owner until it is dressed.
+        let empty = inode.mode & 0o777 | 0o600;
+        let create_empty = || {
+            create_empty(directory, name, Mode::from_raw_mode(empty.into()))
+                .map(|()| Creation::with_mode(self.dresser.host.created(empty)))
+                .map_err(|e| self.failed("create", node, e))
+        };
         let (special, made) = match inode.kind {
-            InodeKind::File { size: 0, .. } => {
-                create_empty(directory, name, mode).map_err(|e| self.failed("create", node, e))?;
-                return Ok(creation);
-            }
+            InodeKind::File { size: 0, .. } => return create_empty(),
             InodeKind::File { size, .. } => {
                 let path = self.tree.path(node);
                 return Err(MaterialiseError::ContentMissing { path, size });
@@ -269,10 +276,9 @@ impl Placer<'_> {
                 source: Some(refused.into()),
             });
         }
-        create_empty(directory, name, mode).map_err(|e| self.failed("create", node, e))?;
         Ok(Creation {
             stands_for: Some(special),
-            ..creation
+            ..create_empty()?
         })
     }
 

@@ -298,7 +298,14 @@ impl Scanner {
         };
         let path = &entry.path;
         let file = self.file.as_ref().map(|file| &file.fd);
-        let restored = sidecar.restore(path, stat, &mut entry.metadata, &mut entry.kind, file);
+        let restored = sidecar.restore(
+            path,
+            stat,
+            &mut entry.metadata,
+            &mut entry.kind,
+            file,
+            &self.options.exclude_xattrs,
+        );
         match restored {
             Ok(Restored::Unknown) => {}
             Ok(Restored::Done) => summary.restored += 1,

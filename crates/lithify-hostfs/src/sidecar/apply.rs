@@ -39,7 +39,8 @@ pub(crate) enum Restored {
 }
 
 impl Sidecar {
-    /// Gives a file what was written about it. `file` opens it, should its content have to be compared.
+    /// Gives a file what was written about it, but for the attributes in `exclude`. `file` opens it, should its content have
+    /// to be compared.
     pub(crate) fn restore(
         &mut self,
         path: &TreePath,
@@ -47,6 +48,7 @@ impl Sidecar {
         metadata: &mut Metadata,
         kind: &mut EntryKind,
         file: Option<&OwnedFd>,
+        exclude: &[Vec<u8>],
     ) -> Result<Restored, RestoreError> {
         let writer = self.owner;
         let Some(record) = self.record(path) else {
@@ -68,7 +70,8 @@ impl Sidecar {
         }
         metadata.mode = record.mode.unwrap_or(metadata.mode);
         metadata.mtime = record.mtime.unwrap_or(metadata.mtime);
-        for (name, value) in record.xattrs.iter() {
+        let left_out = |name: &[u8]| exclude.iter().any(|excluded| excluded == name);
+        for (name, value) in record.xattrs.iter().filter(|(name, _)| !left_out(name)) {
             metadata.xattrs.set(name, value)?;
         }
         Ok(Restored::Done)

@@ -131,6 +131,26 @@ fn an_image_comes_back_whole_without_privileges() {
     // One line is of a further name.
     assert_eq!(summary.restored, lines as u64 - 1);
     assert_eq!((summary.changed, summary.gone), (0, 0));
+    // Attributes that are not wanted do not come from there either.
+    let mut options = ScanOptions::default();
+    options.exclude_xattrs = vec![b"security.capability".to_vec(), b"trusted.root".to_vec()];
+    let mut scanner = Scanner::open(&out, options).unwrap();
+    let mut entries = Vec::new();
+    while let Some(entry) = scanner.next_entry().unwrap() {
+        entries.push(entry);
+    }
+    let names = |name: &str| {
+        let xattrs = &entry(&entries, name).metadata.xattrs;
+        xattrs
+            .iter()
+            .map(|(name, _)| name.to_vec())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("usr/ping"),
+        [b"trusted.t".to_vec(), b"user.u".to_vec()]
+    );
+    assert_eq!(names(""), [b""; 0]);
     // By any name of the directory, and moved with its file.
     assert_eq!(seen(&work.join("out/.")), expected);
     std::os::unix::fs::symlink("out", work.join("link")).unwrap();
@@ -151,6 +171,57 @@ fn an_image_comes_back_whole_without_privileges() {
         EntryKind::CharDevice(_)
     ));
     assert_eq!(upper.finish().unwrap().recorded.unwrap().changed, 0);
+}
+
+/// What its owner may not read in the image was written so, where the owner happened to be who wrote it.
+#[test]
+fn what_its_owner_may_not_read_comes_back_too() {
+    let Some(work) = inside("what_its_owner_may_not_read_comes_back_too") else {
+        return;
+    };
+    let own = |(mut entry, data): Item| {
+        (entry.metadata.uid, entry.metadata.gid) = (65534, 65534);
+        (entry, data)
+    };
+    let mut attributed = own(file("attributed", meta(0o200), b""));
+    attributed.0.metadata.xattrs = xattrs(&[("user.u", b"u"), ("trusted.t", b"t")]);
+    let device = Device { major: 1, minor: 3 };
+    for mode in [0, 0o111, 0o300, 0o500, 0o755] {
+        for root in [
+            item("", meta(mode), EntryKind::Directory),
+            own(item("", meta(mode), EntryKind::Directory)),
+        ] {
+            let items = [
+                root,
+                own(file("none", meta(0), b"x")),
+                own(file("written", meta(0o200), b"x")),
+                own(file("run", meta(0o4111), b"x")),
+                own(file("empty", meta(0o2011), b"")),
+                attributed.clone(),
+                own(dir("entered", 0o300)),
+                own(file("entered/file", meta(0o600), b"x")),
+                dir("listed", 0o400),
+                own(item("null", meta(0o200), EntryKind::CharDevice(device))),
+                item("other", meta(0), EntryKind::CharDevice(device)),
+            ];
+            let out = work.join("out");
+            let target = lithify_hostfs::DirTarget::create(&out, Default::default()).unwrap();
+            let (tree, contents) = build(&target, &items);
+            let expected = describe(&tree, &contents);
+            let report = target.finish(&tree).unwrap();
+            assert_eq!(seen(&out), expected, "{mode:o}");
+            let (_, summary) = scanned(&out);
+            assert_eq!((summary.changed, summary.gone), (0, 0), "{mode:o}");
+            let text = fs::read_to_string(report.sidecar.unwrap()).unwrap();
+            assert!(
+                text.contains(r#"{"path":"run","mode":"4111","is":"file""#),
+                "{text}"
+            );
+            fs::set_permissions(&out, PermissionsExt::from_mode(0o700)).unwrap();
+            fs::remove_dir_all(&out).unwrap();
+            fs::remove_file(sidecar_of(&out)).unwrap();
+        }
+    }
 }
 
 #[test]
