@@ -14,4 +14,4 @@ mod token;
 pub use checked::Checked;
 #[cfg(unix)]
 pub use interruptible::{Interruptible, OutputPipe};
-pub use token::{CancelToken, Cancelled, Hook, Stopped};
+pub use token::{CancelToken, Cancelled, Hook, Stopped, WeakToken};

@@ -17,6 +17,10 @@ pub(crate) const NAP: Duration = Duration::from_millis(50);
 #[derive(Clone, Default)]
 pub struct CancelToken(Arc<Shared>);
 
+/// A token that does not count as one: it says whether there is still anybody who could stop the work.
+#[derive(Clone, Debug, Default)]
+pub struct WeakToken(Weak<Shared>);
+
 #[derive(Default)]
 struct Shared {
     cancelled: AtomicBool,
@@ -80,6 +84,20 @@ impl fmt::Debug for Hook {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl WeakToken {
+    /// The token, as long as somebody else has it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<CancelToken> {
+        self.0.upgrade().map(CancelToken)
+    }
+}
+
 impl PartialEq for CancelToken {
     /// Whether they stop the same work.
     fn eq(&self, other: &Self) -> bool {
@@ -113,6 +131,12 @@ impl CancelToken {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The same token, without keeping it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakToken {
+        WeakToken(Arc::downgrade(&self.0))
     }
 
     /// An error if the work is to stop.
@@ -287,6 +311,17 @@ mod tests {
         let token = CancelToken::new();
         assert_eq!(token, token.clone());
         assert_ne!(token, CancelToken::new());
+    }
+
+    #[test]
+    fn a_weak_token_ends_with_the_last_of_the_others() {
+        let token = CancelToken::new();
+        let (weak, other) = (token.downgrade(), token.clone());
+        drop(token);
+        assert_eq!(weak.upgrade().as_ref(), Some(&other));
+        drop(other);
+        assert_eq!(weak.upgrade(), None);
+        assert_eq!(WeakToken::default().upgrade(), None);
     }
 
     #[test]

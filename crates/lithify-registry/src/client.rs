@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lithify_cancel::CancelToken;
+use lithify_cancel::{CancelToken, Hook};
 use lithify_oci::Reference;
 use lithify_oci::reference::DEFAULT_DOMAIN;
 
@@ -42,7 +42,7 @@ pub struct ClientOptions {
     pub credentials: Credentials,
     /// When failed requests are sent again. Its number of retries is that of the configuration if `None`.
     pub retry: RetryPolicy,
-    /// Stops the work, wherever it waits.
+    /// Stops the work, wherever it waits. The client does not keep it: it is stopped by those who do.
     pub cancel: CancelToken,
     /// Is told of every pause before a request is sent again. Without, pauses are logged as warnings.
     pub on_pause: Option<OnPause>,
@@ -90,7 +90,9 @@ pub struct Client(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) retry: RetryPolicy,
+    /// Its own, stopped with the one it was made with.
     pub(crate) cancel: CancelToken,
+    _stopped_with: Hook,
     on_pause: Told,
     pub(crate) http: Http,
     pub(crate) auth: Authenticator,
@@ -120,9 +122,12 @@ impl Client {
             config,
             credentials,
             retry,
-            cancel,
+            cancel: given,
             on_pause,
         } = options;
+        let cancel = CancelToken::new();
+        let own = cancel.clone();
+        let stopped_with = given.on_cancel(move || own.cancel());
         let proxies = match config.proxy() {
             Some(proxy) => Proxies::configured(proxy, config.no_proxy()).ok_or(Error::Proxy)?,
             None => Proxies::of_environment(),
@@ -133,6 +138,7 @@ impl Client {
             http: Http::new(proxies, &cancel),
             auth: Authenticator::new(credentials.until(&cancel)),
             cancel,
+            _stopped_with: stopped_with,
             on_pause: Told(on_pause),
             bases: Mutex::default(),
         })))

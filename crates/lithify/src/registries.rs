@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lithify_cancel::WeakToken;
 use lithify_oci::{Limits, Located, Reference};
 use lithify_registry::config::{Config, Environment};
 use lithify_registry::{Client, ClientOptions, Repository, RepositoryContent};
@@ -20,8 +21,14 @@ type Options = dyn Fn() -> Result<ClientOptions, lithify_registry::Error> + Send
 #[derive(Clone)]
 pub struct Registries {
     options: Arc<Options>,
-    /// With what stops them.
-    clients: Arc<Mutex<Vec<(CancelToken, Client)>>>,
+    clients: Arc<Mutex<Vec<Shared>>>,
+}
+
+/// A client for all work that one token stops.
+struct Shared {
+    /// Not kept, by the client neither: when nobody has it any more, all that work is over.
+    token: WeakToken,
+    client: Client,
 }
 
 impl Default for Registries {
@@ -65,15 +72,19 @@ impl Registries {
     /// [`Error::Registry`] for a configuration that cannot be used.
     pub fn client(&self, cancel: &CancelToken) -> Result<Client, Error> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = clients.iter().find(|(token, _)| token == cancel) {
-            return Ok(client.clone());
+        let is_wanted = |shared: &&Shared| shared.token.upgrade().as_ref() == Some(cancel);
+        if let Some(shared) = clients.iter().find(is_wanted) {
+            return Ok(shared.client.clone());
         }
         let mut options = (self.options)()?;
         options.cancel = cancel.clone();
         let client = Client::new(options)?;
-        // One that is stopped is of no use to anybody.
-        clients.retain(|(token, _)| !token.is_cancelled());
-        clients.push((cancel.clone(), client.clone()));
+        // One whose work is stopped or over is of no use to anybody.
+        clients.retain(|shared| shared.token.upgrade().is_some_and(|t| !t.is_cancelled()));
+        clients.push(Shared {
+            token: cancel.downgrade(),
+            client: client.clone(),
+        });
         Ok(client)
     }
 
@@ -117,5 +128,31 @@ impl Registries {
                 .map_or(most, |n| n.min(most));
         }
         Ok(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_work_that_is_over_are_not_kept() {
+        let registries = Registries::new(ClientOptions::default());
+        let kept = || registries.clients.lock().unwrap().len();
+        let lasting = CancelToken::new();
+        registries.client(&lasting).unwrap();
+        // A token for each job, none of which is ever stopped.
+        for _ in 0..8 {
+            let job = CancelToken::new();
+            registries.client(&job).unwrap();
+            // The same work has the same client.
+            registries.client(&job.clone()).unwrap();
+            assert_eq!(kept(), 2);
+        }
+        let job = CancelToken::new();
+        registries.client(&job).unwrap();
+        job.cancel();
+        registries.client(&CancelToken::new()).unwrap();
+        assert_eq!(kept(), 2);
     }
 }
