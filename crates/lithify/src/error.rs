@@ -618,6 +618,8 @@ pub enum Error {
 pub enum Operation {
     /// Making the file.
     Create,
+    /// Opening what is there.
+    Open,
     /// Writing data.
     Write,
     /// Waiting for the disk.
@@ -632,6 +634,7 @@ impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Create => "create",
+            Self::Open => "open",
             Self::Write => "write",
             Self::Sync => "sync",
             Self::Rename => "rename the finished file to",

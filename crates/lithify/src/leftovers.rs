@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use lithify_storage::{Beneath, Listed};
 use rustix::fs::{AtFlags, FlockOperation, flock, unlinkat};
+use rustix::io::Errno;
 
 /// How old something must be to be taken for left: it is locked only after it is made, and a hard link of a stored file
 /// is not locked at all while it waits for its name.
@@ -45,6 +46,12 @@ fn is_temporary(name: &OsStr) -> bool {
 pub(crate) fn claim(file: &File) {
     // Filesystems without locks only keep what killed processes leave.
     flock(file, FlockOperation::NonBlockingLockShared).ok();
+}
+
+/// Whether a process that lives has claimed a file or directory; if none has, nobody can until this one is closed.
+pub(crate) fn is_claimed(file: &File) -> bool {
+    // Where there are no locks, nothing is ever claimed.
+    flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
 }
 
 /// Removes what processes that are gone left in a directory. Nothing depends on it: what cannot be removed stays.

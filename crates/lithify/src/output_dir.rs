@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::Error;
 use crate::artifact_dir::{OwnOutput, ReplaceError};
 use crate::error::Operation;
-use crate::leftovers::{claim, remove_left, temporary_name};
+use crate::leftovers::{claim, is_claimed, remove_left, temporary_name};
 use crate::output::directory_of;
 
 /// The file by which a directory is known to be the output of an earlier build, which a new one may replace.
@@ -122,16 +122,37 @@ fn aside(destination: &Path) -> Option<PathBuf> {
     Some(directory_of(destination).join(name))
 }
 
-/// Gives the old output its name back if a build was killed before the new one had it.
-fn recover(destination: &Path) -> io::Result<()> {
+/// Puts right what a build left that was killed between two changes of names: where the new output has no name yet, the old
+/// one gets its own back; where it has, the old one goes, if it is proven to be one.
+fn recover(destination: &Path) -> Result<(), Error> {
     let Some(old) = aside(destination) else {
         return Ok(());
     };
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-    if is_there(&old) && !is_there(destination) {
-        fs::rename(&old, destination)?;
+    if !is_there(&old) {
+        return Ok(());
     }
-    Ok(())
+    let locked = File::open(&old).map_err(|e| Error::output(Operation::Open, &old, e))?;
+    // A build that lives has it, between the same two changes.
+    if is_claimed(&locked) {
+        return Ok(());
+    }
+    if !is_there(destination) {
+        let renamed = fs::rename(&old, destination);
+        return renamed.map_err(|e| Error::output(Operation::Create, destination, e));
+    }
+    let own = match look(&old).map_err(|e| not_replaced(&old, e))? {
+        There::Own(own) => Some(own),
+        There::Nothing | There::Empty => None,
+    };
+    // Under a name by which the next build removes it, should this one be killed here.
+    let left = directory_of(destination).join(temporary_name());
+    fs::rename(&old, &left)
+        .and_then(|()| match own {
+            Some(own) => remove_old(&own, &left),
+            None => fs::remove_dir(&left),
+        })
+        .map_err(|e| Error::output(Operation::Remove, &old, e))
 }
 
 impl PendingDirectory {
@@ -141,7 +162,7 @@ impl PendingDirectory {
     /// # Errors
     /// [`Error::NotReplaced`], [`Error::Output`].
     pub(crate) fn create(destination: &Path) -> Result<Self, Error> {
-        recover(destination).map_err(|e| Error::output(Operation::Create, destination, e))?;
+        recover(destination)?;
         look(destination).map_err(|e| not_replaced(destination, e))?;
         Ok(Self {
             scratch: ScratchDirectory::create(destination)?,
@@ -487,6 +508,33 @@ mod tests {
         drop(PendingDirectory::create(&out).unwrap());
         assert!(out.join("layers/a.erofs").exists());
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+        // Killed after the second: the new one is there, and the old one.
+        for _ in 0..2 {
+            fill(&waiting);
+            drop(PendingDirectory::create(&out).unwrap());
+            assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+            assert!(replace(&tmp.path().join("no such"), &out).is_err());
+        }
+        fs::create_dir(&waiting).unwrap();
+        drop(PendingDirectory::create(&out).unwrap());
+        assert!(!waiting.exists());
+        // Not killed: whoever is at it has it locked.
+        fill(&waiting);
+        let alive = File::open(&waiting).unwrap();
+        claim(&alive);
+        drop(PendingDirectory::create(&out).unwrap());
+        assert!(waiting.join(DESCRIPTION).exists());
+        drop(alive);
+        // What is not provably an output is named before anything is built.
+        fs::write(waiting.join("mine"), "mine").unwrap();
+        let Err(Error::NotReplaced { path, source }) = PendingDirectory::create(&out).map(drop)
+        else {
+            panic!("it is taken for an output");
+        };
+        assert_eq!(path, waiting);
+        assert!(source.to_string().contains("does not name `mine`"));
+        assert!(waiting.join("layers/a.erofs").exists() && out.join(DESCRIPTION).exists());
+        fs::remove_dir_all(&waiting).unwrap();
         // The second failed.
         assert!(replace(&tmp.path().join("no such"), &out).is_err());
         assert!(out.join("layers/a.erofs").exists());
