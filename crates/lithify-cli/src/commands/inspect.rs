@@ -4,17 +4,17 @@ use std::io::Write as _;
 
 use lithify::{Description, Escaped, Printable, Subject};
 
-use super::{Failure, find_options, print_json};
+use super::{Failure, find_options, print_json, with_progress};
 use crate::args::InspectArgs;
 use crate::human;
 
-pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
-    let (read, _) = find_options(&args.find, true)?;
-    let subject = Subject::open(&args.image, &read)?;
+pub(crate) fn run(args: InspectArgs, quiet: bool) -> Result<(), Failure> {
+    let (read, renderer) = find_options(&args.find, quiet)?;
+    let subject = with_progress(&renderer, || Subject::open(&args.image, &read))?;
     let mut description = subject.describe();
     if args.referrers {
         description.referrers = Some(match &subject {
-            Subject::Image(image) => image.referrers()?,
+            Subject::Image(image) => with_progress(&renderer, || image.referrers())?,
             // Whatever refers to an image refers to its manifest.
             _ => {
                 return Err(Failure::Usage(

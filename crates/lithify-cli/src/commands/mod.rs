@@ -78,7 +78,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     crate::log::init(quiet, cli.verbose)?;
     match cli.command {
         Command::Build(args) => build::run(args, quiet),
-        Command::Inspect(args) => inspect::run(args),
+        Command::Inspect(args) => inspect::run(args, quiet),
         Command::Ls(args) => ls::run(args, quiet),
         Command::Cat(args) => cat::run(args, quiet),
         Command::Verify(args) => verify::run(args, quiet),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use lithify_testkit::registry::{Action, Answer, At, FakeDaemon, Faulty, Kind, On};
 use lithify_testkit::{Layout, TarEntry, program, run, temp_dir};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{layer, stderr};
@@ -392,22 +393,40 @@ fn a_registry_that_says_later_is_not_waited_for() {
         On::kind(Kind::Manifest),
         Action::Answer(Answer::status(429).header("retry-after", "100")),
     );
-    let mut child = lithify(dir).args(["pull", &name]).spawn().unwrap();
-    // The wait is said, without being asked for, as a line.
-    let mut said = Vec::new();
-    let pipe = child.stderr.as_mut().unwrap();
-    while !said.ends_with(b"\n") {
-        let mut byte = [0];
-        pipe.read_exact(&mut byte).unwrap();
-        said.push(byte[0]);
+    let remote = format!("docker://{name}");
+    let archive = format!("oci-archive:{}", dir.join("archive").display());
+    let verbs: [&[&str]; 9] = [
+        &["pull", &name],
+        &["build", &name, "-f", "tar", "-o", "/dev/null"],
+        &["inspect", &name],
+        &["inspect", "--json", &remote],
+        &["ls", &remote],
+        &["cat", &remote, "/a"],
+        &["verify", &remote],
+        &["copy", &remote, &archive],
+        &["copy", "--all-platforms", &remote, &archive],
+    ];
+    for arguments in verbs {
+        let mut child = lithify(dir).args(arguments).spawn().unwrap();
+        // The wait is said, without being asked for, as a line.
+        let mut said = Vec::new();
+        let pipe = child.stderr.as_mut().unwrap();
+        while !said.ends_with(b"\n") {
+            let mut byte = [0];
+            let read = pipe.read(&mut byte).unwrap();
+            assert_eq!(read, 1, "{arguments:?}: {said:?}");
+            said.push(byte[0]);
+        }
+        let said = String::from_utf8(said).unwrap();
+        assert!(
+            said.contains("too many requests") && said.contains("trying again in 100.0 s"),
+            "{arguments:?}: {said}"
+        );
+        kill(&child, Signal::TERM);
+        let output = end(child);
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        check(&output, Signal::TERM, "Retry-After");
     }
-    let said = String::from_utf8(said).unwrap();
-    assert!(
-        said.contains("too many requests") && said.contains("trying again in 100.0 s"),
-        "{said}"
-    );
-    kill(&child, Signal::TERM);
-    check(&end(child), Signal::TERM, "Retry-After");
 }
 
 #[test]
@@ -573,22 +592,18 @@ fn a_dumb_terminal_gets_no_escapes() {
         let tmp = temp_dir();
         let dir = tmp.path();
         let (faulty, name) = registry(dir);
+        let (_, manifest) = faulty.manifest("team/app", "1").unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        // One blob after the other, and this is the last.
+        let last = manifest["layers"][1]["digest"].as_str().unwrap();
         let hits = faulty.rule(
-            On::kind(Kind::Blob).after(2),
+            On::kind(Kind::Blob).path(last),
             Action::StallAt(At::Percent(50)),
         );
         let (mut master, terminal) = terminal();
         let mut command = lithify(dir);
         command
-            .args([
-                "build",
-                "--no-store",
-                &format!("docker://{name}"),
-                "-j",
-                "1",
-                "-o",
-            ])
-            .arg(dir.join("o"))
+            .args(["pull", "--transfers", "1", &name])
             .stderr(terminal);
         match term {
             Some(term) => command.env("TERM", term),
@@ -597,14 +612,21 @@ fn a_dumb_terminal_gets_no_escapes() {
         let child = command.spawn().unwrap();
         // It has this side of the terminal too.
         drop(command);
-        until("the second layer", || hits.count() > 0);
+        until("the last blob", || hits.count() > 0);
         let mut first = Vec::new();
-        // One that is not dumb shows that there is something to draw.
-        while escapes && first.last() != Some(&b'\x1b') {
+        // What came before is said to be done, or drawn, before anything is interrupted.
+        let awaited = if escapes { b'\x1b' } else { b'\n' };
+        while first.last() != Some(&awaited) {
+            let mut ready = [PollFd::new(&master, PollFlags::IN)];
+            let limit = Timespec::try_from(LIMIT).unwrap();
+            let there = poll(&mut ready, Some(&limit)).unwrap();
+            assert_eq!(there, 1, "{term:?}: nothing is drawn: {first:?}");
             let mut byte = [0];
             master.read_exact(&mut byte).unwrap();
             first.push(byte[0]);
         }
+        let before = String::from_utf8_lossy(&first).into_owned();
+        assert!(!before.contains("interrupted"), "{term:?}: {before:?}");
         kill(&child, Signal::INT);
         first.extend(shown(&mut master));
         let output = end(child);

@@ -1081,3 +1081,66 @@ fn every_platform_is_pushed() {
     );
     assert_eq!(blobs(&again), blobs(&layout));
 }
+
+/// A link that leads nowhere is what `ls -l` shows, of layers that are looked into as of those that are read.
+#[test]
+fn links_that_lead_nowhere_are_shown() {
+    let tmp = temp_dir();
+    let source = image(
+        tmp.path(),
+        [layer([
+            TarEntry::directory("etc"),
+            TarEntry::symlink("etc/mtab", "../proc/self/mounts"),
+            TarEntry::symlink("etc/loop", "loop"),
+            TarEntry::symlink("etc/chain", "mtab"),
+            TarEntry::symlink("conf", "etc"),
+            TarEntry::symlink("out", "/etc/nothing/there"),
+        ])],
+    );
+    let layout = tmp.path().join("native");
+    let store = tmp.path().join("store");
+    push(&store, &source, &layout, &["--as", "erofs", "--only"]);
+    let native = format!("oci:{}", layout.display());
+    let artifact = tmp.path().join("flat.erofs");
+    build(&source, "erofs", &artifact);
+    let artifact = artifact.display().to_string();
+    for path in [
+        "/etc/mtab",
+        "etc/loop",
+        "/etc/chain",
+        "/conf/mtab",
+        "conf",
+        "/out",
+    ] {
+        for options in [&["-l"][..], &["-d"], &["-ld"], &["-d", "--json"]] {
+            let shown = |subject: &str| {
+                let mut command = lithify();
+                run::text(command.args(["-q", "ls", subject, path]).args(options))
+            };
+            let expected = shown(&source);
+            assert_eq!(expected.lines().count(), 1, "{expected}");
+            if !options.contains(&"--json") {
+                assert_eq!(shown(&native), expected, "{path} {options:?}");
+                assert_eq!(shown(&artifact), expected, "{path} {options:?}");
+            }
+            assert!(shown(&native).contains(path.trim_start_matches("/conf")));
+        }
+    }
+    for (path, options) in [
+        ("/etc/mtab", &[][..]),
+        ("/etc/mtab/", &["-l"]),
+        ("/etc/mtab/x", &["-l"]),
+        ("/etc/none", &["-l"]),
+        ("/out/..", &["-d"]),
+    ] {
+        for subject in [&source, &native, &artifact] {
+            let output = run::output(lithify().args(["-q", "ls", subject, path]).args(options));
+            assert_eq!(output.status.code(), Some(1), "{subject} {path}");
+            assert!(
+                stderr(&output).contains("does not exist in the image"),
+                "{}",
+                stderr(&output)
+            );
+        }
+    }
+}

@@ -62,7 +62,8 @@ impl Stack<RandomAccess> {
 }
 
 impl<R: ReadAt> Stack<R> {
-    /// What is at a path and, so many directories deep, below it: no more than `limit` names.
+    /// What is at a path and, so many directories deep, below it: no more than `limit` names. Of a symbolic link that leads
+    /// nowhere the link itself.
     pub(crate) fn list(
         &self,
         path: &[u8],
@@ -70,11 +71,15 @@ impl<R: ReadAt> Stack<R> {
         limit: u32,
     ) -> Result<Listing, Error> {
         let mut part = part::Part::new(self, limit);
-        let Some((at, node)) = part.resolve(path)? else {
-            return Err(missing(path));
-        };
-        part.below(&at, &node, depth)?;
-        Ok(Listing::new(part.finish()?))
+        let found = part.resolve(path)?;
+        if let Some((at, node)) = &found {
+            part.below(at, node, depth)?;
+        }
+        let listing = Listing::new(part.finish()?);
+        if found.is_none() {
+            listing.find_itself(path)?;
+        }
+        Ok(listing)
     }
 
     /// The file at a path, all symbolic links followed.
