@@ -84,14 +84,35 @@ fn ours(tar: &[u8]) -> Option<Vec<Member>> {
     Some(members)
 }
 
-/// What the crate does not know: PAX sparse files, Solaris headers, POSIX headers of another version; and it lists
-/// the leftovers of AUFS.
+/// What the crate does not know: PAX sparse files, Solaris headers, POSIX headers of another version, newlines in PAX records,
+/// which end records to it; and it lists the leftovers of AUFS.
 fn comparable(tar: &[u8]) -> bool {
     let has = |needle: &[u8]| tar.windows(needle.len()).any(|w| w == needle);
     let odd = |block: &[u8]| {
         block[156] == b'X' || &block[257..263] == b"ustar\0" && &block[263..265] != b"00"
     };
-    !has(b"GNU.sparse.") && !has(b".wh.") && !tar.chunks_exact(BLOCK).any(odd)
+    let newlines = tar.chunks_exact(BLOCK).enumerate().any(|(number, block)| {
+        matches!(block[156], b'x' | b'g') && has_newlines(&tar[(number + 1) * BLOCK..])
+    });
+    !has(b"GNU.sparse.") && !has(b".wh.") && !newlines && !tar.chunks_exact(BLOCK).any(odd)
+}
+
+/// Whether the PAX records at the start of these bytes, as far as they are any, have newlines other than at their ends.
+fn has_newlines(mut bytes: &[u8]) -> bool {
+    loop {
+        let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+        let length = std::str::from_utf8(&bytes[..digits])
+            .ok()
+            .and_then(|digits| digits.parse::<usize>().ok());
+        let Some((record, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+            return false;
+        };
+        match record.split_last() {
+            Some((_, before)) if before.contains(&b'\n') => return true,
+            Some(_) => bytes = rest,
+            None => return false,
+        }
+    }
 }
 
 fn theirs(tar: &[u8]) -> Option<Vec<Member>> {
