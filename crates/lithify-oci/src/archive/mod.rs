@@ -35,7 +35,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use lithify_cancel::CancelToken;
+use lithify_cancel::{CancelToken, Checked};
 
 use crate::Limits;
 use crate::blob::Blob;
@@ -45,6 +45,7 @@ pub use error::{Error, HeaderProblem};
 use entries::{Entries, Found};
 pub(crate) use read_at::Extent;
 use read_at::ReadAt;
+use walk::Tail;
 
 /// Links followed from one name before giving up; Linux allows as many (`path_resolution(7)`).
 pub const MAX_LINKS: usize = 40;
@@ -80,9 +81,26 @@ impl Archive {
     /// As [`open`](Self::open), until the work is stopped.
     ///
     /// # Errors
-    /// As [`open`](Self::open); when the work is stopped, one of [`Error::Read`] or [`Error::Decompress`].
+    /// As [`open`](Self::open); when the work is stopped, one of [`Error::Io`], [`Error::Read`] or [`Error::Decompress`].
     pub fn open_until(path: &Path, limits: &Limits, cancel: &CancelToken) -> Result<Self, Error> {
-        Self::index(spool::open(path, limits, cancel)?, limits)
+        Self::index(
+            spool::open(path, limits, cancel)?,
+            limits,
+            Tail::Zeros,
+            cancel,
+        )
+    }
+
+    /// As [`open`](Self::open), but whatever follows the end of the archive is not looked at: for a look at what a file is,
+    /// however long it is.
+    pub(crate) fn look(path: &Path, limits: &Limits) -> Result<Self, Error> {
+        let cancel = CancelToken::new();
+        Self::index(
+            spool::open(path, limits, &cancel)?,
+            limits,
+            Tail::Unread,
+            &cancel,
+        )
     }
 
     /// Copies what `reader` yields into a temporary file, decompressed, and indexes that.
@@ -90,7 +108,20 @@ impl Archive {
     /// # Errors
     /// [`Error`]; those of the reader are in [`Error::Read`], or [`Error::Decompress`] where it is compressed.
     pub fn from_reader(reader: impl Read + 'static, limits: &Limits) -> Result<Self, Error> {
-        Self::index(spool::receive(reader, limits)?, limits)
+        Self::from_reader_until(reader, limits, &CancelToken::new())
+    }
+
+    /// As [`from_reader`](Self::from_reader), until the work is stopped.
+    ///
+    /// # Errors
+    /// As [`open_until`](Self::open_until).
+    pub fn from_reader_until(
+        reader: impl Read + 'static,
+        limits: &Limits,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let reader = Checked::new(reader, cancel);
+        Self::index(spool::receive(reader, limits)?, limits, Tail::Zeros, cancel)
     }
 
     /// Indexes an uncompressed archive in memory.
@@ -98,11 +129,17 @@ impl Archive {
     /// # Errors
     /// [`Error`] except those of files and compression.
     pub fn from_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
-        Self::index(Arc::new(bytes), limits)
+        Self::index(Arc::new(bytes), limits, Tail::Zeros, &CancelToken::new())
     }
 
-    fn index(data: Arc<dyn ReadAt>, limits: &Limits) -> Result<Self, Error> {
-        let entries = Arc::new(walk::walk(&*data, limits)?);
+    fn index(
+        data: Arc<dyn ReadAt>,
+        limits: &Limits,
+        tail: Tail,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let checked = Checked::new(Arc::clone(&data), cancel);
+        let entries = Arc::new(walk::walk(&checked, limits, tail)?);
         Ok(Self { data, entries })
     }
 

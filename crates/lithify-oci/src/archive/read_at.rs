@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use lithify_cancel::Checked;
+
 /// Bytes that can be read at any position by several threads at once.
 pub(super) trait ReadAt: Send + Sync {
     /// Reads at `offset` into `buf`; 0 at the end.
@@ -11,6 +13,27 @@ pub(super) trait ReadAt: Send + Sync {
 
     /// Bytes there are.
     fn len(&self) -> io::Result<u64>;
+
+    /// The next byte from `offset` on that is not in a hole, as far as that is known without reading; an offset at or behind
+    /// the end if there is none.
+    fn next_data(&self, offset: u64) -> io::Result<u64> {
+        Ok(offset)
+    }
+}
+
+/// Bytes that are read as long as the work goes on.
+impl ReadAt for Checked<Arc<dyn ReadAt>> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.get()?.read_at(buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.get()?.len()
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<u64> {
+        self.get()?.next_data(offset)
+    }
 }
 
 /// Fills `buf` from `offset`; false if the data ends before.
@@ -59,6 +82,19 @@ impl ReadAt for File {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    // Moves the file's own cursor too.
+    #[cfg(target_os = "linux")]
+    fn next_data(&self, offset: u64) -> io::Result<u64> {
+        use rustix::fs::{SeekFrom, seek};
+        match seek(self, SeekFrom::Data(offset)) {
+            Ok(data) => Ok(data),
+            // No data from here on.
+            Err(rustix::io::Errno::NXIO) => Ok(u64::MAX),
+            // A filesystem, or a device, that does not know.
+            Err(_) => Ok(offset),
+        }
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) fn open(
             compressed => spool(decoder(compressed, Checked::new(file, cancel))?, limits),
         };
     }
-    receive(file, limits)
+    // A block device.
+    receive(Checked::new(file, cancel), limits)
 }
 
 /// Copies an archive that comes once, decompressing it if it is compressed.

@@ -21,8 +21,20 @@ impl Pending {
     }
 }
 
+/// Zeros read at once.
+const PIECE: usize = 64 << 10;
+
+/// What is done about what follows the end of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Nothing but zeros may.
+    Zeros,
+    /// It is not looked at.
+    Unread,
+}
+
 /// Indexes the archive in `data`.
-pub(super) fn walk(data: &dyn ReadAt, limits: &Limits) -> Result<Entries, Error> {
+pub(super) fn walk(data: &dyn ReadAt, limits: &Limits, tail: Tail) -> Result<Entries, Error> {
     let io = |source| Error::Io {
         action: "read the archive",
         source,
@@ -60,6 +72,9 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits) -> Result<Entries, Error>
             let ended = !fill(data, &mut block, next).map_err(io)? || block == [0; BLOCK];
             if !ended {
                 return Err(problem(HeaderProblem::LoneZeroBlock));
+            }
+            if tail == Tail::Unread {
+                return Ok(entries);
             }
             return match first_data(data, next, len).map_err(io)? {
                 None => Ok(entries),
@@ -162,13 +177,17 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits) -> Result<Entries, Error>
     }
 }
 
-/// The first byte from `start` on that is not zero.
+/// The first byte from `start` on that is not zero. Holes are not read.
 fn first_data(data: &dyn ReadAt, start: u64, len: u64) -> std::io::Result<Option<u64>> {
     let mut at = start;
-    let mut buffer = vec![0; 64 << 10];
-    while at < len {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        at = data.next_data(at)?;
+        if at >= len {
+            return Ok(None);
+        }
         let count = usize::try_from(len - at).unwrap_or(usize::MAX);
-        let piece = &mut buffer[..count.min(64 << 10)];
+        let piece = &mut buffer[..count.min(PIECE)];
         if !fill(data, piece, at)? {
             return Ok(None);
         }
@@ -177,7 +196,6 @@ fn first_data(data: &dyn ReadAt, start: u64, len: u64) -> std::io::Result<Option
         }
         at += piece.len() as u64;
     }
-    Ok(None)
 }
 
 /// Where the block after `size` bytes from `start` begins, unless those bytes go past `len`.
@@ -225,5 +243,76 @@ fn agreed(
     match (pax, gnu) {
         (Some(pax), Some(gnu)) if pax != gnu => Err(HeaderProblem::Conflict { what }),
         (pax, gnu) => Ok(pax.or(gnu)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use lithify_cancel::{CancelToken, Checked};
+
+    use super::*;
+
+    /// More than can be read while anybody waits.
+    const ENDLESS: u64 = 1 << 50;
+
+    /// Zeros without end, of which all or nothing is a hole. Stops the work when the tail is read.
+    struct Zeros {
+        hole: bool,
+        pieces: AtomicUsize,
+        token: CancelToken,
+    }
+
+    impl ReadAt for Zeros {
+        fn read_at(&self, buf: &mut [u8], _: u64) -> io::Result<usize> {
+            if buf.len() > BLOCK {
+                self.pieces.fetch_add(1, Ordering::Relaxed);
+                self.token.cancel();
+            }
+            buf.fill(0);
+            Ok(buf.len())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(ENDLESS)
+        }
+
+        fn next_data(&self, offset: u64) -> io::Result<u64> {
+            Ok(if self.hole { u64::MAX } else { offset })
+        }
+    }
+
+    /// Walks them; whether that went well, and how many pieces of the tail were read.
+    fn walked(hole: bool, tail: Tail) -> (Result<usize, Error>, usize) {
+        let token = CancelToken::new();
+        let zeros = Arc::new(Zeros {
+            hole,
+            pieces: AtomicUsize::new(0),
+            token: token.clone(),
+        });
+        let data = Checked::new(Arc::clone(&zeros) as Arc<dyn ReadAt>, &token);
+        let walked = walk(&data, &Limits::default(), tail).map(|entries| entries.len());
+        (walked, zeros.pieces.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_tail_without_end_is_read_as_long_as_the_work_goes_on() {
+        let (walked, pieces) = walked(false, Tail::Zeros);
+        assert!(matches!(walked, Err(Error::Io { .. })), "{walked:?}");
+        assert_eq!(pieces, 1);
+    }
+
+    #[test]
+    fn neither_holes_nor_what_nobody_asked_about_are_read() {
+        for (hole, tail) in [
+            (true, Tail::Zeros),
+            (false, Tail::Unread),
+            (true, Tail::Unread),
+        ] {
+            assert!(matches!(walked(hole, tail), (Ok(0), 0)), "{hole} {tail:?}");
+        }
     }
 }

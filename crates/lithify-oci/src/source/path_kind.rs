@@ -188,7 +188,7 @@ fn archive(path: &Path, head: &[u8], len: u64) -> PathKind {
         archive_entries: LOOK_ENTRIES,
         ..Limits::default()
     };
-    match Archive::open(path, &limits) {
+    match Archive::look(path, &limits) {
         Ok(found) if found.contains("oci-layout") || found.contains("index.json") => {
             PathKind::OciArchive
         }

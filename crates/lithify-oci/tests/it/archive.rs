@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::support::*;
+use lithify_cancel::CancelToken;
 use lithify_oci::Limits;
 use lithify_oci::archive::{Archive, Error, HeaderProblem};
+use lithify_oci::source::PathKind;
 
 fn index(bytes: Vec<u8>) -> Result<Archive, Error> {
     Archive::from_bytes(bytes, &Limits::default())
@@ -519,4 +521,47 @@ fn only_zeros_follow_the_end() {
         let at = length + zeros as u64;
         assert!(matches!(index(more), Err(Error::DataAfterEnd { offset }) if offset == at));
     }
+}
+
+/// A look at what a file is does not depend on how long it is, and a hole is known to be zeros.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sparse_file_is_looked_at_and_opened_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.img");
+    // More than can be read while anybody waits.
+    let length = 1 << 40;
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(length).unwrap();
+    assert_eq!(PathKind::of(&path), PathKind::Other);
+    let tar = Tar::new().file("manifest.json", b"1").end();
+    fs::write(&path, tar).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(length)
+        .unwrap();
+    assert_eq!(PathKind::of(&path), PathKind::DockerArchive);
+    let archive = Archive::open(&path, &Limits::default()).unwrap();
+    assert_eq!(content(&archive, "manifest.json"), b"1");
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", length - 1).unwrap();
+    let opened = Archive::open(&path, &Limits::default());
+    assert!(matches!(opened, Err(Error::DataAfterEnd { offset }) if offset == length - 1));
+}
+
+#[test]
+fn an_archive_is_not_walked_once_the_work_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tar");
+    let tar = Tar::new().file("a", b"1").end();
+    fs::write(&path, &tar).unwrap();
+    let token = CancelToken::new();
+    token.cancel();
+    let limits = Limits::default();
+    let opened = Archive::open_until(&path, &limits, &token);
+    assert!(matches!(opened, Err(Error::Io { .. })), "{opened:?}");
+    let received = Archive::from_reader_until(std::io::Cursor::new(tar), &limits, &token);
+    assert!(matches!(received, Err(Error::Read { .. })), "{received:?}");
 }
