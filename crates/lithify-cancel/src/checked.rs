@@ -2,9 +2,10 @@
 
 use std::io::{self, Read, Write};
 
-use crate::CancelToken;
+use crate::{CancelToken, Cancelled};
 
-/// A reader or writer whose calls fail with [`Cancelled`](crate::Cancelled) once the work is stopped.
+/// A reader or writer whose calls fail with [`Cancelled`] once the work is stopped. Whatever does its work by it ends then,
+/// and needs no token of its own.
 #[derive(Debug)]
 pub struct Checked<T> {
     inner: T,
@@ -18,6 +19,27 @@ impl<T> Checked<T> {
             inner,
             token: token.clone(),
         }
+    }
+
+    /// What is used, to be read or written in another way.
+    ///
+    /// # Errors
+    /// [`Cancelled`], once the work is stopped.
+    pub fn get(&self) -> Result<&T, Cancelled> {
+        self.token.check().map(|()| &self.inner)
+    }
+
+    /// What is used, to be read or written in another way.
+    ///
+    /// # Errors
+    /// [`Cancelled`], once the work is stopped.
+    pub fn get_mut(&mut self) -> Result<&mut T, Cancelled> {
+        self.token.check().map(|()| &mut self.inner)
+    }
+
+    /// What is used, whether the work goes on or not.
+    pub fn into_inner(self) -> T {
+        self.inner
     }
 }
 
@@ -54,5 +76,7 @@ mod tests {
         token.cancel();
         assert!(reader.read(&mut [0]).is_err());
         assert!(writer.write(b"b").is_err() && writer.flush().is_err());
+        assert!(reader.get().is_err() && writer.get_mut().is_err());
+        assert_eq!(writer.into_inner(), b"a");
     }
 }

@@ -17,6 +17,7 @@
 
 mod beneath; // regular files of a directory, and nothing else
 mod cached; // reads kept for a while
+mod checked; // as long as the work goes on
 
 pub use beneath::{Beneath, BeneathError, Listed, open_regular, read_regular};
 pub use cached::Cached;
@@ -96,6 +97,16 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
+impl<T: ReadAt + ?Sized> ReadAt for &mut T {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        (**self).size()
+    }
+}
+
 impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buffer, offset)
@@ -113,6 +124,20 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
 
     fn size(&self) -> io::Result<u64> {
         (**self).size()
+    }
+}
+
+impl<T: Storage + ?Sized> Storage for &mut T {
+    fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        (**self).write_all_at(data, offset)
+    }
+
+    fn set_size(&mut self, length: u64) -> io::Result<()> {
+        (**self).set_size(length)
+    }
+
+    fn move_down(&mut self, from: u64, to: u64, length: u64) -> io::Result<()> {
+        (**self).move_down(from, to, length)
     }
 }
 
