@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io;
 
+#[cfg(any(unix, windows))]
+use lithify_cancel::{CancelToken, Checked};
 use lithify_storage::{ReadAt, Storage};
 
 use crate::disk::{Content, Disk, Part};
@@ -11,6 +13,10 @@ use crate::error::RawError;
 
 /// Bytes read in one go.
 const CHUNK: usize = 1 << 20;
+
+/// Bytes the kernel copies in one go: more than it needs to be quick, less than takes long.
+#[cfg(target_os = "linux")]
+const COPY_STEP: u64 = 64 << 20;
 
 /// Stretches of this many zeros are not written: they stay holes.
 const HOLE: usize = 4096;
@@ -39,6 +45,19 @@ impl Disk {
     /// As [`Disk::write`].
     #[cfg(any(unix, windows))]
     pub fn write_file(&self, sources: &[File], target: &mut File) -> Result<(), RawError> {
+        self.write_checked(sources, &mut Checked::new(target, &CancelToken::new()))
+    }
+
+    /// As [`Disk::write_file`], as long as the work goes on.
+    ///
+    /// # Errors
+    /// As [`Disk::write`]; [`RawError::Write`] of [`Cancelled`](lithify_cancel::Cancelled) once the work is stopped.
+    #[cfg(any(unix, windows))]
+    pub fn write_checked(
+        &self,
+        sources: &[File],
+        target: &mut Checked<&mut File>,
+    ) -> Result<(), RawError> {
         self.begin(sources, target)?;
         self.each(target, |target, part, offset| {
             copy_file(&self.parts()[part], &sources[part], offset, target)
@@ -160,7 +179,12 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-fn copy_file(part: &Part, source: &File, offset: u64, target: &mut File) -> Result<(), RawError> {
+fn copy_file(
+    part: &Part,
+    source: &File,
+    offset: u64,
+    target: &mut Checked<&mut File>,
+) -> Result<(), RawError> {
     use rustix::fs::SeekFrom;
     use rustix::io::Errno;
 
@@ -190,16 +214,19 @@ fn copy_range(
     source: &File,
     stretch: std::ops::Range<u64>,
     offset: u64,
-    target: &mut File,
+    target: &mut Checked<&mut File>,
 ) -> Result<(), RawError> {
     use rustix::io::Errno;
 
     let mut done = stretch.start;
     while done < stretch.end {
         let (mut from, mut to) = (done, offset + done);
-        let length = (stretch.end - done).min(1 << 30) as usize;
+        let length = (stretch.end - done).min(COPY_STEP) as usize;
+        let out: &File = target
+            .get()
+            .map_err(|cancelled| cannot_write(offset + done, cancelled.into()))?;
         let copied =
-            rustix::fs::copy_file_range(source, Some(&mut from), &*target, Some(&mut to), length);
+            rustix::fs::copy_file_range(source, Some(&mut from), out, Some(&mut to), length);
         match copied {
             Ok(0) => return Err(part.cannot_read(io::ErrorKind::UnexpectedEof.into())),
             Ok(copied) => done += copied as u64,
@@ -221,6 +248,11 @@ fn copy_range(
 }
 
 #[cfg(all(any(unix, windows), not(target_os = "linux")))]
-fn copy_file(part: &Part, source: &File, offset: u64, target: &mut File) -> Result<(), RawError> {
+fn copy_file(
+    part: &Part,
+    source: &File,
+    offset: u64,
+    target: &mut Checked<&mut File>,
+) -> Result<(), RawError> {
     copy_through_memory(part, source, offset, target)
 }

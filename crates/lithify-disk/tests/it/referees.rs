@@ -6,9 +6,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use crate::common::{MIB, Set, noise, open_all, write_companions};
+use lithify_cancel::{CancelToken, Cancelled, Checked};
 use lithify_disk::gpt::{GptOptions, Table};
 use lithify_disk::vmdk::{Descriptor, PathRule, Vmdk, VmdkOptions};
-use lithify_disk::{Alignment, Disk};
+use lithify_disk::{Alignment, Disk, RawError};
 use lithify_testkit::{require, run};
 
 /// Writes the descriptor beside the parts, and what it needs.
@@ -189,4 +190,25 @@ fn many_partitions() {
     if require::tool("qemu-img") {
         qemu_agrees(&set, &disk, &VmdkOptions::default());
     }
+}
+
+#[test]
+fn a_disk_is_written_as_long_as_the_work_goes_on() {
+    let mut set = Set::new();
+    set.add("a", &noise(1, 8192));
+    let disk = Disk::concatenated(set.parts(), Alignment::SECTOR).unwrap();
+    let token = CancelToken::new();
+    let mut raw = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(set.dir().join("disk.img"))
+        .unwrap();
+    token.cancel();
+    let written = disk.write_checked(&open_all(&set), &mut Checked::new(&mut raw, &token));
+    let Err(RawError::Write { source, .. }) = written else {
+        panic!("{written:?}");
+    };
+    assert!(source.get_ref().unwrap().is::<Cancelled>(), "{source}");
+    assert_eq!(raw.metadata().unwrap().len(), 0);
 }
