@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::CancelToken;
 use rustix::fs::{AtFlags, CWD, SeekFrom, linkat, seek};
 use rustix::io::Errno;
 
@@ -64,7 +65,8 @@ impl Entry {
     /// damages the stored artifact, which the next use notices.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`]; [`Error::Destination`] when a directory or the like is there; what the system said.
+    /// [`Error::NoSuchFile`]; [`Error::Destination`] when a directory or the like is there; [`Error::Cancelled`]; what the
+    /// system said.
     pub fn export(
         &self,
         name: &str,
@@ -104,7 +106,7 @@ impl Entry {
         } else if !options.copy && self.link(name, &output)? {
             Exported::Link
         } else {
-            copy(&source, metadata.len(), &output)?;
+            copy(&source, metadata.len(), &output, &self.store().cancel)?;
             Exported::Copy
         };
         if options.durable {
@@ -221,14 +223,25 @@ fn clone(_: &File, _: &Output<'_>) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Copies, leaving holes holes.
-fn copy(source: &File, length: u64, output: &Output<'_>) -> Result<(), Error> {
+/// Bytes copied before it is asked again whether the work goes on: more than the kernel needs to be quick, less than takes
+/// long.
+const COPY_STEP: u64 = 64 << 20;
+
+/// Copies, leaving holes holes, as long as the work goes on.
+fn copy(
+    source: &File,
+    length: u64,
+    output: &Output<'_>,
+    cancel: &CancelToken,
+) -> Result<(), Error> {
     let target = output.create()?;
     let copied = (|| -> io::Result<()> {
         target.set_len(length)?;
         let mut at = 0;
         while at < length {
             let (start, end) = next_data(source, at, length)?;
+            let end = end.min(start.saturating_add(COPY_STEP));
+            cancel.check()?;
             copy_range(source, &target, start, end)?;
             at = end;
         }
@@ -255,7 +268,7 @@ fn copy_range(source: &File, target: &File, start: u64, end: u64) -> io::Result<
     #[cfg(target_os = "linux")]
     while at < end {
         let (mut from, mut to) = (at, at);
-        let n = usize::try_from((end - at).min(1 << 30)).unwrap_or(1 << 30);
+        let n = usize::try_from(end - at).unwrap_or(usize::MAX);
         match rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), n) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(copied) => at += copied as u64,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lithify_cancel::CancelToken;
 use lithify_digest::Digest;
@@ -233,7 +234,7 @@ impl Store {
                     return Ok(Some(locked));
                 }
                 // Whoever has it exclusively is about to move it away, or only looks whether it could.
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                self.cancel.wait(Duration::from_millis(1))?;
             }
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn open(store: &Store, digest: &Digest) -> Result<(Locked, PathBuf), 
             return Ok((file, path));
         }
         // A collection looks at it or removes it.
-        std::thread::sleep(Duration::from_millis(1));
+        store.cancel.wait(Duration::from_millis(1))?;
     }
 }
 

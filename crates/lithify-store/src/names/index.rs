@@ -127,7 +127,7 @@ pub(crate) fn read_as<T>(
             // skopeo writes it in place: half of it may be there.
             Err(IndexError::Json(_)) if attempts < 5 => {
                 attempts += 1;
-                std::thread::sleep(Duration::from_millis(5));
+                store.cancel.wait(Duration::from_millis(5))?;
             }
             Err(e) => return Err(store.index_error(e)),
         }

@@ -462,3 +462,51 @@ fn a_check_that_is_stopped_does_not_read_to_the_end() {
     // It is not taken for damaged.
     assert_eq!(names(&store.path().join("blobs/sha256")).len(), 1);
 }
+
+#[test]
+fn an_entry_somebody_else_holds_is_not_waited_for() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+    let tmp = temp_dir();
+    let store = open(tmp.path());
+    let built = build(&store, 1, 1000).0;
+    let id = built.id();
+    let entry = fs::File::open(built.path("layer.erofs").unwrap().parent().unwrap()).unwrap();
+    drop(built);
+    entry.lock().unwrap();
+    let token = CancelToken::new();
+    let stopped = Store::open_until(store.path(), OpenOptions::new(), &token).unwrap();
+    let error = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| stopped.look_up(&key(1)));
+        token.cancel();
+        looking.join().unwrap().unwrap_err()
+    });
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    entry.unlock().unwrap();
+    assert_eq!(store.get(&key(1)).unwrap().unwrap().id(), id);
+}
+
+#[test]
+fn an_output_that_is_stopped_is_not_there() {
+    let _turn = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+    let tmp = temp_dir();
+    let path = tmp.path().join("store");
+    build(&open(&path), 1, 1000);
+    let token = CancelToken::new();
+    let store = Store::open_until(&path, OpenOptions::new(), &token).unwrap();
+    let entry = store.get(&key(1)).unwrap().unwrap();
+    token.cancel();
+    let out = tmp.path().join("out");
+    fs::create_dir(&out).unwrap();
+    match entry.export(
+        "layer.erofs",
+        &out.join("x"),
+        ExportOptions::new().copy(true),
+    ) {
+        // Nothing is copied where the filesystem can share.
+        Ok(how) => assert_eq!(how, Exported::Clone),
+        Err(error) => {
+            assert!(matches!(error, Error::Cancelled), "{error}");
+            assert_eq!(names(&out), Vec::<String>::new());
+        }
+    }
+}
