@@ -62,7 +62,7 @@ pub(super) enum Failure {
 pub(super) type Refused<'r> = dyn FnMut(Refusal<'_>, Option<io::Error>) -> Result<(), Failure> + 'r;
 
 impl Host {
-    pub(super) fn probe(work: &Workspace, options: MaterialiseOptions) -> io::Result<Self> {
+    pub(super) fn probe(work: &Workspace, options: &MaterialiseOptions) -> io::Result<Self> {
         let stat = fstat(&work.root)?;
         let fine = Timestamp {
             seconds: 1 << 32,

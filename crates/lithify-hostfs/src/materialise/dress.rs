@@ -2,13 +2,14 @@
 
 use std::io;
 
+use lithify_cancel::{CancelToken, Checked};
 use lithify_tree::{Escaped, Inode, InodeKind, NodeId, Tree};
 use rustix::fd::BorrowedFd;
 
 use super::attributes::{Failure, Host, Made, Refusal};
 use super::place::Creation;
 
-use super::{MaterialiseError, NotSet};
+use super::{MaterialiseError, MaterialiseOptions, NotSet};
 use crate::sidecar::{Found, Line, SidecarWriter, sha256};
 
 /// Sets the metadata of one file after the other.
@@ -20,17 +21,24 @@ pub(super) struct Dresser<'a> {
     work: BorrowedFd<'a>,
     pub(super) sidecar: SidecarWriter,
     pub(super) not_set: NotSet,
+    cancel: &'a CancelToken,
 }
 
 impl<'a> Dresser<'a> {
-    pub(super) fn new(tree: &'a Tree, host: Host, strict: bool, work: BorrowedFd<'a>) -> Self {
+    pub(super) fn new(
+        tree: &'a Tree,
+        host: Host,
+        options: &'a MaterialiseOptions,
+        work: BorrowedFd<'a>,
+    ) -> Self {
         Self {
             tree,
             host,
-            strict,
+            strict: options.strict,
             work,
             sidecar: SidecarWriter::default(),
             not_set: NotSet::default(),
+            cancel: &options.cancel,
         }
     }
 
@@ -81,6 +89,7 @@ impl<'a> Dresser<'a> {
         match dressed {
             Ok(()) if line.is_empty() => Ok(false),
             Ok(()) => {
+                let sha256 = |file| sha256(&Checked::new(file, self.cancel));
                 let found = || -> io::Result<Found> {
                     Ok(Found {
                         stat: made.stat()?,
@@ -126,6 +135,9 @@ impl<'a> Dresser<'a> {
     }
 
     fn failed(&self, operation: &'static str, node: NodeId, source: io::Error) -> MaterialiseError {
+        if let Err(cancelled) = self.cancel.check() {
+            return cancelled.into();
+        }
         MaterialiseError::Entry {
             operation,
             path: self.tree.path(node),

@@ -47,6 +47,9 @@ pub enum MaterialiseError {
         /// What is in the way.
         path: PathBuf,
     },
+    /// The work was stopped: [`MaterialiseOptions::cancel`](crate::MaterialiseOptions::cancel).
+    #[error(transparent)]
+    Cancelled(#[from] lithify_cancel::Cancelled),
     /// A system call on the target or next to it failed.
     #[error("cannot {operation} `{}`", shown(.path))]
     Target {

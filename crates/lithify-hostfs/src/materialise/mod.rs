@@ -17,6 +17,7 @@ mod work;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lithify_cancel::CancelToken;
 use lithify_tree::Tree;
 
 #[cfg(doc)]
@@ -29,7 +30,7 @@ use sink::Staging;
 use work::Workspace;
 
 /// How a [`DirTarget`] is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MaterialiseOptions {
     /// Whether owners are set.
@@ -38,6 +39,8 @@ pub struct MaterialiseOptions {
     pub strict: bool,
     /// Whether to wait until everything is on the disk (one `syncfs`). Off by default.
     pub sync: bool,
+    /// Stops the work. What was written so far is removed, which can take as long as there are files.
+    pub cancel: CancelToken,
 }
 
 /// Whether files get the owners the image says.
@@ -133,8 +136,8 @@ impl DirTarget {
         target: impl AsRef<Path>,
         options: MaterialiseOptions,
     ) -> Result<Self, MaterialiseError> {
-        let work = Workspace::create(target.as_ref())?;
-        let host = Host::probe(&work, options)
+        let work = Workspace::create(target.as_ref(), &options.cancel)?;
+        let host = Host::probe(&work, &options)
             .map_err(|e| work.error("find out what can be set in the work directory of", e))?;
         let directory = crate::sys::duplicate(rustix::fd::AsFd::as_fd(&work.staging))
             .map_err(|e| work.error("open the work directory of", e))?;
@@ -161,6 +164,6 @@ impl DirTarget {
     /// # Errors
     /// [`MaterialiseError`]; the target is untouched then.
     pub fn finish(self, tree: &Tree) -> Result<MaterialiseReport, MaterialiseError> {
-        place::place(&self.work, self.host, self.options, tree)
+        place::place(&self.work, self.host, &self.options, tree)
     }
 }

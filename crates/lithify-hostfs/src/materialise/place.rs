@@ -1,8 +1,10 @@
 //! Second stage: every name to its place.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
+use lithify_cancel::{CancelToken, Cancelled, Stopped};
 use lithify_tree::{ContentId, Inode, InodeId, InodeKind, NodeId, Tree};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -24,7 +26,7 @@ use crate::sys::{self, Node};
 pub(super) fn place(
     work: &Workspace,
     host: Host,
-    options: MaterialiseOptions,
+    options: &MaterialiseOptions,
     tree: &Tree,
 ) -> Result<MaterialiseReport, MaterialiseError> {
     let root = sys::duplicate(work.root.as_fd()).map_err(|e| work.error("open", e))?;
@@ -36,9 +38,9 @@ pub(super) fn place(
         links,
         dirs: DirStack::new(root),
         linked: HashMap::new(),
-        dresser: Dresser::new(tree, host, options.strict, work.work.as_fd()),
+        dresser: Dresser::new(tree, host, options, work.work.as_fd()),
     };
-    placer.fill()?;
+    placer.fill(&options.cancel)?;
     let mut dresser = placer.dresser;
     let root_mode = dresser.dress_root(work.root.as_fd())?;
     let mut report = MaterialiseReport {
@@ -48,16 +50,15 @@ pub(super) fn place(
         sidecar: None,
     };
 
-    remove_tree(work.work.as_fd(), STAGING.as_bytes())
+    remove_tree(work.work.as_fd(), STAGING.as_bytes(), &options.cancel)
         .map_err(|e| work.error("remove unused file data in the work directory of", e))?;
+    options.cancel.check()?;
     report.sidecar = dresser
         .sidecar
         .publish(work.work.as_fd(), work.parent.as_fd(), &work.target)
         .map_err(|e| work.error("write the metadata file of", e))?;
-    if options.sync {
-        sys::sync_filesystem(work.root.as_fd()).map_err(|e| work.error("sync", e))?;
-    }
-    if let Err(e) = work.publish() {
+    let published = sync(work, options).and_then(|()| work.publish());
+    if let Err(e) = published {
         // It speaks of a directory that is not there.
         if let Some(name) = report.sidecar.as_deref().and_then(Path::file_name) {
             unlinkat(&work.parent, name, AtFlags::empty()).ok();
@@ -74,6 +75,23 @@ pub(super) fn place(
             .map_err(|e| work.error("sync the parent of", e.into()))?;
     }
     Ok(report)
+}
+
+/// Waits until the tree is on the disk, if that is wanted. Nobody can interrupt that: who stops the work is not kept waiting.
+fn sync(work: &Workspace, options: &MaterialiseOptions) -> Result<(), MaterialiseError> {
+    options.cancel.check()?;
+    if !options.sync {
+        return Ok(());
+    }
+    let failed = |e| work.error("sync", e);
+    let root = sys::duplicate(work.root.as_fd()).map_err(failed)?;
+    let sync = move || sys::sync_filesystem(root.as_fd());
+    let synced = options.cancel.detached("lithify-sync", None, sync);
+    match synced.map_err(failed)? {
+        Ok(synced) => synced.map_err(failed),
+        Err(Stopped::Cancelled) => Err(Cancelled.into()),
+        Err(_) => Err(failed(io::Error::other("the syncing thread panicked"))),
+    }
 }
 
 struct Placer<'a> {
@@ -110,10 +128,11 @@ impl Creation {
 
 impl Placer<'_> {
     /// Everything below the root.
-    fn fill(&mut self) -> Result<(), MaterialiseError> {
+    fn fill(&mut self, cancel: &CancelToken) -> Result<(), MaterialiseError> {
         // The way from the root to the current directory, with the mode each was made with.
         let mut way: Vec<(NodeId, u16)> = Vec::new();
         for node in self.tree.walk().skip(1) {
+            cancel.check()?;
             let parent = self.tree.parent(node);
             while way.last().map_or(NodeId::ROOT, |&(at, _)| at) != parent {
                 self.leave(&mut way)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lithify_cancel::CancelToken;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, chmodat, fchmod, openat, unlinkat};
 use rustix::io::Errno;
@@ -10,15 +11,20 @@ use crate::dirs::{DIRECTORY, DirStack, PopError};
 use crate::scan::Listing;
 use crate::sys;
 
-/// Removes a directory and everything in it, following nothing.
-pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+/// Removes a directory and everything in it, following nothing, as long as the work goes on.
+pub(super) fn remove_tree(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    cancel: &CancelToken,
+) -> io::Result<()> {
     let Some(top) = open_for_removal(parent, name)? else {
         return Ok(());
     };
-    let mut levels = vec![(name.to_vec(), Listing::read(top.as_fd())?)];
+    let mut levels = vec![(name.to_vec(), Listing::read(top.as_fd(), cancel)?)];
     let mut dirs = DirStack::new(sys::duplicate(parent)?);
     dirs.push(top)?;
     while let Some((_, listing)) = levels.last_mut() {
+        cancel.check()?;
         if let Some(child) = listing.next() {
             let child = child.to_vec();
             match unlinkat(dirs.top(), &child[..], AtFlags::empty()) {
@@ -28,7 +34,7 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()>
                 Err(e) => return Err(e.into()),
             }
             if let Some(fd) = open_for_removal(dirs.top(), &child)? {
-                levels.push((child, Listing::read(fd.as_fd())?));
+                levels.push((child, Listing::read(fd.as_fd(), cancel)?));
                 dirs.push(fd)?;
             }
             continue;

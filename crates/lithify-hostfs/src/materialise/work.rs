@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::{CancelToken, Cancelled};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawMode, fchmod, flock, fstat, mkdirat,
@@ -48,7 +49,7 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    pub(super) fn create(target: &Path) -> Result<Self, MaterialiseError> {
+    pub(super) fn create(target: &Path, cancel: &CancelToken) -> Result<Self, MaterialiseError> {
         let Some(name) = target.file_name().map(OsStr::to_os_string) else {
             let path = target.to_path_buf();
             return Err(MaterialiseError::TargetName { path });
@@ -69,7 +70,8 @@ impl Workspace {
         let parent = openat(CWD, directory, flags, Mode::empty()).map_err(at("open", directory))?;
         check_target(parent.as_fd(), &name, target)?;
         check_sidecar(parent.as_fd(), target)?;
-        remove_stale(parent.as_fd(), &name);
+        remove_stale(parent.as_fd(), &name, cancel);
+        cancel.check()?;
 
         let (work_name, work) = make_private(parent.as_fd(), &name)
             .map_err(at("create a work directory next to", target))?;
@@ -103,13 +105,16 @@ impl Workspace {
             }),
             Err(e) => {
                 // The first error is the one to report.
-                remove_tree(parent.as_fd(), work_name.as_bytes()).ok();
+                remove_tree(parent.as_fd(), work_name.as_bytes(), &CancelToken::new()).ok();
                 Err(at("prepare the work directory next to", target)(e))
             }
         }
     }
 
     pub(super) fn error(&self, operation: &'static str, source: io::Error) -> MaterialiseError {
+        if source.get_ref().is_some_and(|e| e.is::<Cancelled>()) {
+            return Cancelled.into();
+        }
         MaterialiseError::Target {
             operation,
             path: self.target.clone(),
@@ -141,8 +146,10 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        // Nothing can be reported from here; what is left has a name that says whose it is.
-        remove_tree(self.parent.as_fd(), self.work_name.as_bytes()).ok();
+        // Work that was stopped leaves nothing either. Nothing can be reported from here; what is left has a name that says
+        // whose it is.
+        let to_the_end = CancelToken::new();
+        remove_tree(self.parent.as_fd(), self.work_name.as_bytes(), &to_the_end).ok();
     }
 }
 
@@ -171,7 +178,7 @@ fn check_target(
         return Err(MaterialiseError::TargetMountPoint { path: path() });
     }
     let directory = openat(parent, name, DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
-    let listing = Listing::read(directory.as_fd()).map_err(failed)?;
+    let listing = Listing::read(directory.as_fd(), &CancelToken::new()).map_err(failed)?;
     if listing.is_empty() {
         Ok(())
     } else {
@@ -250,9 +257,9 @@ fn claim(parent: BorrowedFd<'_>, name: &OsStr, work: &OwnedFd) -> Result<bool, E
 }
 
 /// Removes what processes that were killed left behind: our own directories of that name which nobody has locked.
-fn remove_stale(parent: BorrowedFd<'_>, name: &OsStr) {
+fn remove_stale(parent: BorrowedFd<'_>, name: &OsStr, cancel: &CancelToken) {
     let prefix = work_prefix(name);
-    let Ok(mut listing) = Listing::read(parent) else {
+    let Ok(mut listing) = Listing::read(parent, cancel) else {
         return;
     };
     while let Some(found) = listing.next() {
@@ -268,7 +275,7 @@ fn remove_stale(parent: BorrowedFd<'_>, name: &OsStr) {
         let ours = fstat(&fd).is_ok_and(|s| s.st_uid == rustix::process::geteuid().as_raw());
         if ours && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
             // It is only in the way of nobody; the target at hand matters more.
-            remove_tree(parent, found).ok();
+            remove_tree(parent, found, cancel).ok();
         }
     }
 }

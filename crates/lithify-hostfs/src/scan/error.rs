@@ -99,6 +99,9 @@ pub enum ScanError {
     /// The file beside the directory cannot be used.
     #[error(transparent)]
     Sidecar(Box<crate::SidecarError>),
+    /// The scan was stopped: [`ScanOptions::cancel`](crate::ScanOptions::cancel).
+    #[error(transparent)]
+    Cancelled(#[from] lithify_cancel::Cancelled),
     /// `/proc` is not mounted.
     #[error(
         "/proc is not mounted here: it is needed to read files safely (mount -t proc proc /proc)"

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lithify_cancel::CancelToken;
 use rustix::fd::BorrowedFd;
 use rustix::fs::Dir;
 
@@ -15,11 +16,13 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    pub(crate) fn read(directory: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Reads a directory as long as the work goes on.
+    pub(crate) fn read(directory: BorrowedFd<'_>, cancel: &CancelToken) -> io::Result<Self> {
         let mut bytes = Vec::new();
         let mut names = Vec::new();
         let mut entries = Dir::read_from(directory)?;
         while let Some(entry) = entries.read() {
+            cancel.check()?;
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") {

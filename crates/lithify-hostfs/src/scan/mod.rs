@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::Checked;
 use lithify_tree::{
     ContentId, ContentSink, Convention, DataSegment, Device, Entry, EntryKind, Metadata, Timestamp,
     TreePath,
@@ -126,9 +127,12 @@ impl Scanner {
         let stat = fstat(&fd).map_err(|e| fail("stat", &root, e))?;
         let mut scanner = Self::of_directory(fd, root, options)?;
         if scanner.options.sidecar {
-            let lines_max = scanner.options.entries_max;
-            scanner.recorded = Sidecar::beside(&scanner.root, &stat, lines_max)
-                .map_err(|e| ScanError::Sidecar(Box::new(e)))?
+            let found = Sidecar::beside(&scanner.root, &stat, &scanner.options);
+            scanner.recorded = found
+                .map_err(|e| match scanner.options.cancel.check() {
+                    Ok(()) => ScanError::Sidecar(Box::new(e)),
+                    Err(cancelled) => cancelled.into(),
+                })?
                 .map(|sidecar| (sidecar, RecordedSummary::default()));
         }
         Ok(scanner)
@@ -169,6 +173,7 @@ impl Scanner {
     /// # Errors
     /// [`ScanError`]; the scan must not be used further then.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, ScanError> {
+        self.options.cancel.check()?;
         if self.file.is_some() {
             match self.copy_into(&mut Discard) {
                 Ok(_) | Err(CopyError::NoFile) => {}
@@ -214,6 +219,7 @@ impl Scanner {
         for segment in segments {
             let (mut at, mut left) = (segment.offset, segment.length);
             while left > 0 {
+                self.options.cancel.check().map_err(ScanError::from)?;
                 let wanted = left.min(CHUNK as u64) as usize;
                 let read = rustix::io::retry_on_intr(|| {
                     rustix::io::pread(&file.fd, &mut self.buffer[..wanted], at)
@@ -298,6 +304,7 @@ impl Scanner {
         };
         let path = &entry.path;
         let file = self.file.as_ref().map(|file| &file.fd);
+        let file = file.map(|file| Checked::new(file, &self.options.cancel));
         let restored = sidecar.restore(
             path,
             stat,
@@ -350,8 +357,8 @@ impl Scanner {
         // Stamped first: whatever is added or removed afterwards shows.
         let stat =
             fstat(self.dirs.top()).map_err(|source| self.error("stat", path, source.into()))?;
-        let listing =
-            Listing::read(self.dirs.top()).map_err(|source| self.error("list", path, source))?;
+        let listing = Listing::read(self.dirs.top(), &self.options.cancel)
+            .map_err(|source| self.error("list", path, source))?;
         self.levels.push(Level {
             listing,
             stamp: Stamp::of(&stat),
@@ -553,7 +560,7 @@ impl Scanner {
         // Blocks are of 512 bytes, whatever the filesystem's are.
         let sparse = (stat.st_blocks as u64).saturating_mul(512) < size;
         let segments = if sparse {
-            segments::segments(fd.as_fd(), size)
+            segments::segments(fd.as_fd(), size, &self.options.cancel)
                 .map_err(|source| self.error("find the holes of", path, source))?
         } else {
             None
@@ -622,8 +629,12 @@ impl Scanner {
         }
     }
 
-    /// The error for a failed call: a name that is gone has changed, everything else is the system's.
+    /// The error for a failed call: a scan that was stopped fails for that, a name that is gone has changed, everything else is
+    /// the system's.
     fn error(&self, operation: &'static str, path: &TreePath, source: io::Error) -> ScanError {
+        if let Err(cancelled) = self.options.cancel.check() {
+            return cancelled.into();
+        }
         let gone = [Errno::NOENT, Errno::STALE, Errno::LOOP, Errno::NOTDIR];
         match Errno::from_io_error(&source) {
             Some(e) if gone.contains(&e) => self.changed(path.as_bytes(), Change::Replaced),

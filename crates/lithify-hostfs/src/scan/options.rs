@@ -1,5 +1,6 @@
 //! What a scan takes, and what it amounts to.
 
+use lithify_cancel::CancelToken;
 use lithify_digest::Digest;
 #[cfg(doc)]
 use lithify_tree::Convention;
@@ -28,6 +29,8 @@ pub struct ScanOptions {
     pub no_link: bool,
     /// Entries after which the scan gives up. Default 8 388 608.
     pub entries_max: u64,
+    /// Stops the scan.
+    pub cancel: CancelToken,
 }
 
 impl Default for ScanOptions {
@@ -39,6 +42,7 @@ impl Default for ScanOptions {
             sidecar: true,
             no_link: false,
             entries_max: 8 << 20,
+            cancel: CancelToken::new(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lithify_cancel::CancelToken;
 use lithify_tree::DataSegment;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{SeekFrom, seek};
@@ -11,10 +12,15 @@ use rustix::io::Errno;
 const SEGMENTS_MAX: usize = 1 << 20;
 
 /// The data of a file of `size` bytes as its filesystem reports it; `None` when there are no holes.
-pub(crate) fn segments(file: BorrowedFd<'_>, size: u64) -> io::Result<Option<Vec<DataSegment>>> {
+pub(crate) fn segments(
+    file: BorrowedFd<'_>,
+    size: u64,
+    cancel: &CancelToken,
+) -> io::Result<Option<Vec<DataSegment>>> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < size {
+        cancel.check()?;
         let start = match seek(file, SeekFrom::Data(at)) {
             Ok(start) => start,
             // No data from here on.
@@ -53,15 +59,16 @@ mod tests {
 
     #[test]
     fn a_file_without_holes_has_no_segments() {
+        let token = CancelToken::new();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[1; 10_000]).unwrap();
-        assert_eq!(segments(file.as_fd(), 10_000).unwrap(), None);
+        assert_eq!(segments(file.as_fd(), 10_000, &token).unwrap(), None);
         file.set_len(100_000).unwrap();
-        let found = segments(file.as_fd(), 100_000).unwrap().unwrap();
+        let found = segments(file.as_fd(), 100_000, &token).unwrap().unwrap();
         assert_eq!(found.len(), 1);
         assert!(found[0].offset == 0 && (10_000..100_000).contains(&found[0].length));
         // Grown since its size was taken: nothing past that.
-        let found = segments(file.as_fd(), 5000).unwrap();
+        let found = segments(file.as_fd(), 5000, &token).unwrap();
         assert_eq!(found, None);
     }
 }

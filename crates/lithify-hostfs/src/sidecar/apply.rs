@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lithify_cancel::Checked;
 use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_tree::{EntryKind, Metadata, Timestamp, TreePath, XattrError};
 use rustix::fd::OwnedFd;
@@ -47,7 +48,7 @@ impl Sidecar {
         stat: &Stat,
         metadata: &mut Metadata,
         kind: &mut EntryKind,
-        file: Option<&OwnedFd>,
+        file: Option<Checked<&OwnedFd>>,
         exclude: &[Vec<u8>],
     ) -> Result<Restored, RestoreError> {
         let writer = self.owner;
@@ -104,7 +105,7 @@ impl Record {
 
     /// Whether the content is what was written about, where that matters: size and time can be made to fit, and what runs as
     /// somebody, or has attributes the kernel lets only root set, must not be of somebody's choosing.
-    fn has_content(&self, mode: u16, file: Option<&OwnedFd>) -> io::Result<bool> {
+    fn has_content(&self, mode: u16, file: Option<Checked<&OwnedFd>>) -> io::Result<bool> {
         let is_file = self.is == FileType::RegularFile && self.node.is_none();
         let lends = self.mode.unwrap_or(mode) & SET_ID != 0
             && (self.owner.is_some() || self.mode.is_some());
@@ -112,19 +113,20 @@ impl Record {
             return Ok(true);
         }
         match (&self.sha256, file) {
-            (Some(expected), Some(file)) => Ok(sha256(file)? == **expected),
+            (Some(expected), Some(file)) => Ok(sha256(&file)? == **expected),
             _ => Ok(false),
         }
     }
 }
 
-/// The digest of an open file.
-pub(crate) fn sha256(file: &OwnedFd) -> io::Result<Digest> {
+/// The digest of an open file, as long as the work goes on.
+pub(crate) fn sha256(file: &Checked<&OwnedFd>) -> io::Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 1 << 16];
     let mut at = 0;
     loop {
-        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[..], at))?;
+        let fd = file.get()?;
+        let read = rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut buffer[..], at))?;
         if read == 0 {
             return Ok(hasher.finish());
         }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::Checked;
 use lithify_digest::Digest;
 use lithify_tree::{Device, Timestamp, TreePath, Xattrs};
 use rustix::fd::OwnedFd;
@@ -18,6 +19,7 @@ use serde::de::{MapAccess, Visitor};
 
 use super::error::{SidecarError, SidecarFault};
 use super::{FORMAT, SIDECAR_SUFFIX, Special, VERSION};
+use crate::ScanOptions;
 
 /// Bytes of the whole file: eight million lines of the usual length.
 const BYTES_MAX: u64 = 1 << 30;
@@ -66,7 +68,7 @@ impl Sidecar {
     pub(crate) fn beside(
         directory: &Path,
         stat: &Stat,
-        lines_max: u64,
+        options: &ScanOptions,
     ) -> Result<Option<Self>, SidecarError> {
         // The name it was written beside, whatever links and dots the path at hand has.
         let Ok(real) = directory.canonicalize() else {
@@ -113,10 +115,11 @@ impl Sidecar {
         if mode & 0o022 != 0 {
             return Err(SidecarError::Writable { path, mode });
         }
-        let reader = BufReader::with_capacity(1 << 16, File::from(fd));
+        let reader =
+            BufReader::with_capacity(1 << 16, Checked::new(File::from(fd), &options.cancel));
         Ok(Some(Self {
             owner: own.st_uid,
-            lines: read(reader, &path, lines_max)?,
+            lines: read(reader, &path, options.entries_max)?,
         }))
     }
 }

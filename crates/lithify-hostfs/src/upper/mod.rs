@@ -480,6 +480,7 @@ fn scan_options(options: &UpperOptions) -> ScanOptions {
         exclude_xattrs: options.exclude_xattrs.clone(),
         no_link: options.no_link,
         entries_max: options.entries_max,
+        cancel: options.cancel.clone(),
         ..ScanOptions::default()
     }
 }

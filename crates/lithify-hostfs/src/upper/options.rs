@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lithify_cancel::CancelToken;
+
 use crate::RecordedSummary;
 
 /// How an upper directory is to be understood.
@@ -23,6 +25,8 @@ pub struct UpperOptions {
     pub no_link: bool,
     /// Entries after which the scan gives up. Default 8 388 608.
     pub entries_max: u64,
+    /// Stops the scan.
+    pub cancel: CancelToken,
 }
 
 impl Default for UpperOptions {
@@ -34,6 +38,7 @@ impl Default for UpperOptions {
             exclude_xattrs: Vec::new(),
             no_link: false,
             entries_max: 8 << 20,
+            cancel: CancelToken::new(),
         }
     }
 }

@@ -5,6 +5,7 @@
     reason = "tests state what they expect by panicking"
 )]
 
+mod cancel;
 mod common;
 mod escape;
 mod manifest;

@@ -532,7 +532,7 @@ fn what_root_cannot_set_is_recorded_or_an_error_if_strict() {
     strict.strict = true;
     for item in items {
         let out = work.path().join("strict");
-        let error = materialise_with(&out, &[item], strict).unwrap_err();
+        let error = materialise_with(&out, &[item], strict.clone()).unwrap_err();
         assert!(
             matches!(error, MaterialiseError::NotSettable { .. }),
             "{error}"
