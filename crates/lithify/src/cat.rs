@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
 
+use lithify_cancel::Checked;
 use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, InodeKind, Merge, NodeId, Tree};
 
 use crate::build::xattrs;
@@ -33,24 +34,34 @@ impl Subject {
         out: &mut dyn Write,
         options: &ReadOptions,
     ) -> Result<u64, Error> {
+        self.cat_any(path, out, options)
+            .map_err(|e| options.reason(e))
+    }
+
+    fn cat_any(
+        &self,
+        path: &[u8],
+        out: &mut dyn Write,
+        options: &ReadOptions,
+    ) -> Result<u64, Error> {
         match self {
-            Self::Image(image) => match Stack::of(image)? {
+            Self::Image(image) => match Stack::of(image, &options.cancel)? {
                 Some(stack) => copy(&mut stack.open_file(path)?, out, options, |e| {
                     unreadable(image, path, e)
                 }),
                 None => cat_decoded(image, path, out, options),
             },
             Self::File(file) => {
-                let tree = file.image.tree()?;
+                let image = file.image.until(&options.cancel)?;
+                let tree = image.tree()?;
                 let (node, _) = find_file(&tree, path)?;
                 let mut spooled = OneFile::new()?;
-                file.image
-                    .copy_content(&tree.path(node), &mut spooled, Error::Scratch)?;
+                image.copy_content(&tree.path(node), &mut spooled, Error::Scratch)?;
                 spooled.write_to(out, options)
             }
             Self::Layers(layers) => {
                 let mut spooled = OneFile::new()?;
-                layers.copy_file(path, &mut spooled)?;
+                layers.copy_file(path, &mut spooled, &options.cancel)?;
                 spooled.write_to(out, options)
             }
         }
@@ -148,7 +159,7 @@ fn cat_once(
     file.begin(size, content.segments.as_deref())
         .map_err(Error::Scratch)?;
     // The spool has the data without the holes.
-    let mut reader = spooled.reader(content);
+    let mut reader = Checked::new(spooled.reader(content), &options.cancel);
     let mut buffer = vec![0; BUFFER];
     loop {
         match read_some(&mut reader, &mut buffer).map_err(Error::Scratch)? {

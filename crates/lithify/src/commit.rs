@@ -233,6 +233,7 @@ impl Layer {
     ) -> Result<Self, Error> {
         let mut scan = UpperOptions::default();
         scan.no_link = is_inside;
+        scan.cancel = read.cancel.clone();
         scan.view.clone_from(&options.view);
         scan.fuse_overlayfs = options.fuse_overlayfs;
         scan.attributes = match options.user_attributes {

@@ -1,6 +1,5 @@
 //! Images of a daemon on this machine.
 
-use lithify_cancel::Checked;
 use lithify_oci::archive::Archive;
 use lithify_oci::source::DaemonImage;
 use lithify_registry::daemon::{Daemon, DaemonError};
@@ -24,11 +23,9 @@ pub(crate) fn open(
         daemon.socket().display(),
         Escaped(&info.id)
     );
-    let saved = Checked::new(
-        daemon.save(image).map_err(|e| options.reason(e))?,
-        &options.cancel,
-    );
-    let archive = Archive::from_reader(saved, &open.limits).map_err(|error| {
+    let saved = daemon.save(image).map_err(|e| options.reason(e))?;
+    let archive = Archive::from_reader_until(saved, &open.limits, &options.cancel);
+    let archive = archive.map_err(|error| {
         if options.cancel.is_cancelled() {
             return Error::Cancelled;
         }

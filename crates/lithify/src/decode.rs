@@ -301,12 +301,15 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
             })?;
             Reader::Stream(Stream::Blob(Box::new(reader)))
         }
-        LayerInput::Directory(path) => Reader::Stream(Stream::Directory(Box::new(scan(&path)?))),
+        LayerInput::Directory(path) => {
+            Reader::Stream(Stream::Directory(Box::new(scan(&path, options)?)))
+        }
     })
 }
 
-fn scan(path: &Path) -> Result<Scanner, Error> {
+fn scan(path: &Path, read: &ReadOptions) -> Result<Scanner, Error> {
     let mut options = ScanOptions::default();
+    options.cancel = read.cancel.clone();
     // A directory is no layer: nothing lies below it that could be removed.
     options.whiteouts = WhiteoutNames::Refused;
     Ok(Scanner::open(path, options)?)
@@ -398,6 +401,9 @@ impl Decoded {
     ) -> Result<(Tree, Vec<LayerSummary>), Error> {
         let mut merge = Merge::new().limit_names(options.limits.names);
         for (index, layer) in self.layers.into_iter().enumerate() {
+            if options.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
             merge.apply(layer).map_err(|source| Error::Merge {
                 index,
                 name: image.layer_name(index),

@@ -126,7 +126,10 @@ pub(crate) struct Place {
 pub(crate) struct OpenedDisk {
     /// Where the images are: the merged one, then the layers, bottom first.
     pub(crate) places: Vec<Place>,
-    pub(crate) image: lithify_erofs::Image<Extents>,
+    /// The merged image; with everything behind it, unless there are devices.
+    pub(crate) image: Extents,
+    /// The layers' images.
+    pub(crate) devices: Option<Vec<Extents>>,
 }
 
 /// Opens what a VMDK descriptor lists: files below its directory, the whole of each.
@@ -165,9 +168,12 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
         })
         .collect();
     // One behind the other, which is where the merged image looks for them.
-    let image = lithify_erofs::Image::open(Extents::new(&places))
-        .map_err(|e| Error::from(e).in_file(path))?;
-    Ok(OpenedDisk { places, image })
+    let image = Extents::new(&places);
+    Ok(OpenedDisk {
+        places,
+        image,
+        devices: None,
+    })
 }
 
 /// Opens the images in the partitions of a disk.
@@ -191,9 +197,12 @@ pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
     let first = images.next().ok_or_else(|| Error::EmptyDisk {
         path: path.to_path_buf(),
     })?;
-    let image = lithify_erofs::Image::open_with_devices(first, images.collect())
-        .map_err(|e| Error::from(e).in_file(path))?;
-    Ok(OpenedDisk { places, image })
+    let devices = Some(images.collect());
+    Ok(OpenedDisk {
+        places,
+        image: first,
+        devices,
+    })
 }
 
 fn read_descriptor(path: &Path, file: &File) -> Result<Vec<u8>, Error> {

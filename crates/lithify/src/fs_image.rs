@@ -2,46 +2,111 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use lithify_cancel::Checked;
 use lithify_tree::overlay::restore;
 use lithify_tree::{
     ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree,
 };
 
-use crate::Error;
 use crate::build::filesystem::Kind;
 use crate::disk::Extents;
 use crate::name::shown_path;
 use crate::native::copy_data;
+use crate::{CancelToken, Error};
+
+/// What an image is read from, as long as the work goes on.
+pub(crate) type Source = Checked<Arc<Extents>>;
 
 /// An opened image file.
 #[derive(Debug)]
 pub(crate) struct FsImage {
     pub(crate) path: PathBuf,
     pub(crate) opened: Opened,
+    kind: Kind,
+    bytes: Bytes,
+    /// Stops whatever is read.
+    cancel: CancelToken,
+}
+
+/// Where the bytes of an image are.
+#[derive(Clone, Debug)]
+struct Bytes {
+    image: Arc<Extents>,
+    /// The images it refers to, if they are not behind it.
+    devices: Option<Vec<Arc<Extents>>>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Opened {
-    Erofs(Box<lithify_erofs::Image<Extents>>),
-    Squashfs(Box<lithify_squashfs::Image<Extents>>),
+    Erofs(Box<lithify_erofs::Image<Source>>),
+    Squashfs(Box<lithify_squashfs::Image<Source>>),
 }
 
 impl FsImage {
-    pub(crate) fn open(path: &Path, file: impl Into<Extents>, kind: Kind) -> Result<Self, Error> {
-        let file = file.into();
-        let opened = match kind {
-            Kind::Erofs => lithify_erofs::Image::open(file)
-                .map(|image| Opened::Erofs(Box::new(image)))
+    /// Opens an image that is read as long as the work goes on.
+    pub(crate) fn open(
+        path: &Path,
+        file: impl Into<Extents>,
+        kind: Kind,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let bytes = Bytes {
+            image: Arc::new(file.into()),
+            devices: None,
+        };
+        Self::of_bytes(path, bytes, kind, cancel)
+    }
+
+    /// Opens an EROFS image and the images it refers to, which are read as long as the work goes on.
+    pub(crate) fn open_with_devices(
+        path: &Path,
+        image: Extents,
+        devices: Vec<Extents>,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let bytes = Bytes {
+            image: Arc::new(image),
+            devices: Some(devices.into_iter().map(Arc::new).collect()),
+        };
+        Self::of_bytes(path, bytes, Kind::Erofs, cancel)
+    }
+
+    /// The same image, read as long as other work goes on.
+    pub(crate) fn until(&self, cancel: &CancelToken) -> Result<Self, Error> {
+        Self::of_bytes(&self.path, self.bytes.clone(), self.kind, cancel)
+    }
+
+    fn of_bytes(
+        path: &Path,
+        bytes: Bytes,
+        kind: Kind,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let checked = |bytes: &Arc<Extents>| Checked::new(Arc::clone(bytes), cancel);
+        let source = checked(&bytes.image);
+        let erofs = |image| Opened::Erofs(Box::new(image));
+        let opened = match (kind, &bytes.devices) {
+            (Kind::Erofs, None) => lithify_erofs::Image::open(source)
+                .map(erofs)
                 .map_err(Error::from),
-            Kind::Squashfs => lithify_squashfs::Image::open(file)
+            (Kind::Erofs, Some(devices)) => {
+                let devices = devices.iter().map(checked).collect();
+                lithify_erofs::Image::open_with_devices(source, devices)
+                    .map(erofs)
+                    .map_err(Error::from)
+            }
+            (Kind::Squashfs, _) => lithify_squashfs::Image::open(source)
                 .map(|image| Opened::Squashfs(Box::new(image)))
                 .map_err(Error::from),
         };
-        let opened = opened.map_err(|e| e.in_file(path))?;
         Ok(Self {
             path: path.to_path_buf(),
-            opened,
+            opened: opened.map_err(|e| e.in_file(path))?,
+            kind,
+            bytes,
+            cancel: cancel.clone(),
         })
     }
 
@@ -167,7 +232,7 @@ impl FsImage {
         let missing = || Error::NotInImage {
             path: lithify_tree::Escaped(path).to_string(),
         };
-        let mut reader: Box<dyn Read>;
+        let reader: Box<dyn Read + '_>;
         let (size, segments): (u64, Option<Vec<DataSegment>>);
         match &self.opened {
             Opened::Erofs(image) => {
@@ -186,7 +251,7 @@ impl FsImage {
             }
         }
         copy_data(
-            &mut reader,
+            &mut Checked::new(reader, &self.cancel),
             size,
             segments.as_deref(),
             &mut vec![0; 1 << 20],

@@ -52,6 +52,16 @@ impl Subject {
         options: &MountOptions,
         read: &ReadOptions,
     ) -> Result<(), Error> {
+        self.mount_at(directory, options, read)
+            .map_err(|e| read.reason(e))
+    }
+
+    fn mount_at(
+        &self,
+        directory: &Path,
+        options: &MountOptions,
+        read: &ReadOptions,
+    ) -> Result<(), Error> {
         let read = &reading(read, options.drop_xattrs);
         let mut mount = lithify_mount::MountOptions::default();
         mount.writable.clone_from(&options.writable);
@@ -60,7 +70,7 @@ impl Subject {
         match self {
             Self::File(file) => {
                 if mount.writable.is_some() {
-                    refuse_marks(&file.image)?;
+                    refuse_marks(&file.image.until(&read.cancel)?)?;
                 }
                 match disk_source(file)? {
                     None => Ok(lithify_mount::mount(file.path(), directory, &mount)?),
@@ -73,7 +83,7 @@ impl Subject {
                 }
             }
             Self::Layers(layers) => Ok(lithify_mount::mount_source(
-                &source(layers, mount.writable.is_some())?,
+                &source(layers, mount.writable.is_some(), read)?,
                 directory,
                 Some(layers.path()),
                 &mount,
@@ -111,7 +121,7 @@ fn mount_flat(
     write_flat(image, &filesystem, &pending, &place, read)?;
     if mount.writable.is_some() {
         let file = pending.file().try_clone().map_err(Error::Scratch)?;
-        refuse_marks(&FsImage::open(&place, file, Kind::Erofs)?)?;
+        refuse_marks(&FsImage::open(&place, file, Kind::Erofs, &read.cancel)?)?;
     }
     Ok(lithify_mount::mount_file(pending.file(), directory, mount)?)
 }
@@ -139,10 +149,10 @@ fn refuse_marks(image: &FsImage) -> Result<(), Error> {
 }
 
 /// Whether a layer has attributes of the image that are escaped for an overlay. A merged image has them as they are.
-fn has_escaped(layer: &BuiltLayer) -> Result<bool, Error> {
+fn has_escaped(layer: &BuiltLayer, read: &ReadOptions) -> Result<bool, Error> {
     let (path, file) = crate::depot::open_file(&layer.entry, IMAGE)?;
     let mut found = false;
-    FsImage::open(&path, file, Kind::Erofs)?.for_each_entry(|entry| {
+    FsImage::open(&path, file, Kind::Erofs, &read.cancel)?.for_each_entry(|entry| {
         let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
         found |= names.any(|name| name.starts_with(XATTR_ESCAPE));
         Ok(())
@@ -188,7 +198,7 @@ fn mount_layers(
     let mut escaped = false;
     if mount.writable.is_some() {
         for layer in &layers {
-            escaped = escaped || has_escaped(layer)?;
+            escaped = escaped || has_escaped(layer, read)?;
         }
     }
     let source = match escaped {
@@ -241,14 +251,14 @@ fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
 
 /// The files of a layered build as the kernel takes them. A merged image has attributes of the image that mean something
 /// to an overlay as they are, so it cannot lie under one then.
-fn source(layers: &LayersDirectory, writable: bool) -> Result<Source, Error> {
+fn source(layers: &LayersDirectory, writable: bool, read: &ReadOptions) -> Result<Source, Error> {
     let open = |name: &String| -> Result<ImageFile, Error> {
         let (path, file) = layers.open_file(name)?;
         Ok(ImageFile::named(file, &path))
     };
     let stack = layers.stack();
     let merged = match &stack.fsmeta {
-        Some(_) if writable && has_marks(&layers.tree()?) => None,
+        Some(_) if writable && has_marks(&layers.tree(&read.cancel)?) => None,
         merged => merged.as_ref(),
     };
     Ok(match merged {

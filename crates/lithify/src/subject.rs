@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::Checked;
 use lithify_oci::source::{PathKind, Source};
 use lithify_storage::{open_regular, read_regular};
 use lithify_tree::Escaped;
@@ -21,7 +22,7 @@ use crate::disk::Place;
 use crate::fs_image::{FsImage, Opened};
 use crate::lazy::Stack;
 use crate::name::shown_path;
-use crate::{Artifact, Description, Error, Image, Listing, ReadOptions};
+use crate::{Artifact, CancelToken, Description, Error, Image, Listing, ReadOptions};
 
 /// An image or an artifact.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Subject {
             PathKind::Layers => Ok(Self::Layers(LayersDirectory::open(path)?)),
             // Of what is not told by its first bytes the name says whether it should have been an artifact.
             kind if kind.is_artifact() || (kind == PathKind::Other && named_as_image(path)) => {
-                Ok(Self::File(ImageFile::open(path, kind)?))
+                Ok(Self::File(ImageFile::open(path, kind, &options.cancel)?))
             }
             PathKind::Unreadable(why) if path.symlink_metadata().is_ok() => {
                 Err(Error::input(path, why.into()))
@@ -110,6 +111,10 @@ impl Subject {
     /// # Errors
     /// Whatever is wrong with the image; its layers are decoded and verified for this.
     pub fn list(&self, options: &ReadOptions) -> Result<Listing, Error> {
+        self.list_all(options).map_err(|e| options.reason(e))
+    }
+
+    fn list_all(&self, options: &ReadOptions) -> Result<Listing, Error> {
         match self {
             Self::Image(image) => {
                 let options = &xattrs::reading(options, true);
@@ -117,8 +122,8 @@ impl Subject {
                 let (tree, layers) = decoded.merge(image, options)?;
                 Ok(Listing::of_layers(tree, &layers))
             }
-            Self::File(file) => file.image.tree().map(Listing::new),
-            Self::Layers(layers) => layers.tree().map(Listing::new),
+            Self::File(file) => file.image.until(&options.cancel)?.tree().map(Listing::new),
+            Self::Layers(layers) => layers.tree(&options.cancel).map(Listing::new),
         }
     }
 
@@ -137,12 +142,17 @@ impl Subject {
         depth: Option<usize>,
         options: &ReadOptions,
     ) -> Result<Listing, Error> {
-        if let Self::Image(image) = self
-            && let Some(stack) = Stack::of(image)?
-        {
-            return stack.list(path, depth, options.limits.names);
+        let lazily = || match self {
+            Self::Image(image) => match Stack::of(image, &options.cancel)? {
+                Some(stack) => stack.list(path, depth, options.limits.names).map(Some),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        };
+        match lazily().map_err(|e| options.reason(e))? {
+            Some(part) => Ok(part),
+            None => self.list(options),
         }
-        self.list(options)
     }
 
     /// Checks every byte: digests, sizes, checksums and diff_ids of an image's layers, and that they can be applied;
@@ -151,6 +161,10 @@ impl Subject {
     /// # Errors
     /// The first thing found wrong.
     pub fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+        self.verify_all(options).map_err(|e| options.reason(e))
+    }
+
+    fn verify_all(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
         match self {
             Self::Image(image) => {
                 let options = &xattrs::reading(options, true);
@@ -172,8 +186,8 @@ impl Subject {
     }
 }
 
-/// Opens an image file of either filesystem, told by its first bytes.
-pub(crate) fn open_image(path: &Path, file: File) -> Result<FsImage, Error> {
+/// Opens an image file of either filesystem, told by its first bytes, to be read as long as the work goes on.
+pub(crate) fn open_image(path: &Path, file: File, cancel: &CancelToken) -> Result<FsImage, Error> {
     let mut magic = [0; 4];
     let kind = match file.read_exact_at(&mut magic, 0) {
         Ok(()) if &magic == b"hsqs" => Kind::Squashfs,
@@ -181,7 +195,7 @@ pub(crate) fn open_image(path: &Path, file: File) -> Result<FsImage, Error> {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Kind::Erofs,
         Err(e) => return Err(Error::input(path, e)),
     };
-    FsImage::open(path, file, kind)
+    FsImage::open(path, file, kind, cancel)
 }
 
 /// Whether a file's name says that it is a filesystem image or a disk.
@@ -194,7 +208,7 @@ fn named_as_image(path: &Path) -> bool {
 }
 
 impl ImageFile {
-    fn open(path: &Path, kind: PathKind) -> Result<Self, Error> {
+    fn open(path: &Path, kind: PathKind, cancel: &CancelToken) -> Result<Self, Error> {
         let file = open_artifact(path)?;
         let size = file.metadata().map_err(|e| Error::input(path, e))?.len();
         let disk = match kind {
@@ -203,17 +217,18 @@ impl ImageFile {
             _ => None,
         };
         if let Some((format, disk)) = disk {
+            let image = match disk.devices {
+                Some(devices) => FsImage::open_with_devices(path, disk.image, devices, cancel)?,
+                None => FsImage::open(path, disk.image, Kind::Erofs, cancel)?,
+            };
             return Ok(Self {
-                image: FsImage {
-                    path: path.to_path_buf(),
-                    opened: Opened::Erofs(Box::new(disk.image)),
-                },
+                image,
                 places: disk.places,
                 format,
                 size,
             });
         }
-        let image = open_image(path, file)?;
+        let image = open_image(path, file, cancel)?;
         let format = match image.opened {
             Opened::Erofs(_) => Kind::Erofs.name(),
             Opened::Squashfs(_) => Kind::Squashfs.name(),
@@ -296,7 +311,7 @@ impl ImageFile {
     }
 
     fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
-        let mut report = self.image.verify()?;
+        let mut report = self.image.until(&options.cancel)?.verify()?;
         // The layers' trees on a disk are not of the disk.
         if !self.places.is_empty() {
             return Ok(report);
@@ -362,7 +377,8 @@ pub(crate) fn verify_tree(
         root: Some(sidecar.root),
         threads: options.threads(),
     };
-    lithify_verity::verify(file, sidecar.hash_offset, &verify).map_err(|e| Error::Verity {
+    let image = Checked::new(file, &options.cancel);
+    lithify_verity::verify(&image, sidecar.hash_offset, &verify).map_err(|e| Error::Verity {
         path: path.to_path_buf(),
         source: Box::new(e),
     })?;

@@ -12,7 +12,6 @@ use lithify_storage::Beneath;
 use lithify_tree::{ContentId, ContentSink, Escaped, Merge, Tree};
 use serde::Deserialize;
 
-use crate::Error;
 use crate::cat::find_file;
 use crate::description::{Description, Stack, Verity};
 use crate::disk::Extents;
@@ -20,6 +19,7 @@ use crate::fs_image::FsImage;
 use crate::name::shown_path;
 use crate::output_dir::DESCRIPTION;
 use crate::subject::open_image;
+use crate::{CancelToken, Error};
 
 pub(crate) use own::OwnOutput;
 pub use own::{Names, ReplaceError};
@@ -136,17 +136,16 @@ impl LayersDirectory {
     }
 
     /// The merged image, with the layers' images it refers to.
-    fn merged(&self, name: &str) -> Result<lithify_erofs::Image<Extents>, Error> {
+    fn merged(&self, name: &str, cancel: &CancelToken) -> Result<FsImage, Error> {
         let (path, file) = self.open_file(name)?;
         let devices = self.stack.devices.iter();
         let devices = devices.map(|name| Ok(Extents::from(self.open_file(name)?.1)));
         let devices: Result<Vec<Extents>, Error> = devices.collect();
-        lithify_erofs::Image::open_with_devices(file.into(), devices?)
-            .map_err(|e| Error::from(e).in_file(&path))
+        FsImage::open_with_devices(&path, file.into(), devices?, cancel)
     }
 
     /// The names and metadata as a tree.
-    pub(crate) fn tree(&self) -> Result<Tree, Error> {
+    pub(crate) fn tree(&self, cancel: &CancelToken) -> Result<Tree, Error> {
         let mut merge = Merge::new();
         let mut apply = |index, image: &FsImage, describes_root| {
             let entries = image.layer_entries(index, describes_root)?;
@@ -157,17 +156,13 @@ impl LayersDirectory {
             })
         };
         if let Some(name) = &self.stack.fsmeta {
-            let image = FsImage {
-                path: self.path().join(name),
-                opened: crate::fs_image::Opened::Erofs(Box::new(self.merged(name)?)),
-            };
-            return image.tree();
+            return self.merged(name, cancel)?.tree();
         }
         for (index, name) in self.stack.overlay.iter().rev().enumerate() {
             let (path, file) = self.open_file(name)?;
             // The topmost directory is the root an overlay shows.
             let is_top = index + 1 == self.stack.overlay.len();
-            apply(index, &open_image(&path, file)?, is_top)?;
+            apply(index, &open_image(&path, file, cancel)?, is_top)?;
         }
         Ok(merge.finish())
     }
@@ -177,13 +172,14 @@ impl LayersDirectory {
         &self,
         path: &[u8],
         sink: &mut impl ContentSink<Error = io::Error>,
+        cancel: &CancelToken,
     ) -> Result<(), Error> {
         let mut merge = Merge::new();
         // Where the numbers of each layer's contents begin.
         let mut firsts = vec![0];
         for (index, name) in self.stack.overlay.iter().rev().enumerate() {
             let (path, file) = self.open_file(name)?;
-            let entries = open_image(&path, file)?.layer_entries(index, true)?;
+            let entries = open_image(&path, file, cancel)?.layer_entries(index, true)?;
             let failed = |source| Error::Merge {
                 index,
                 name: shown_path(&path),
@@ -207,7 +203,7 @@ impl LayersDirectory {
         };
         let name = self.stack.overlay.iter().rev().nth(owner);
         let (image_path, file) = self.open_file(name.ok_or_else(missing)?)?;
-        let image = open_image(&image_path, file)?;
+        let image = open_image(&image_path, file, cancel)?;
         let own = image
             .content_path(number - firsts[owner])?
             .ok_or_else(missing)?;

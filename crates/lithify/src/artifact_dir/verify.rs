@@ -13,6 +13,7 @@ use super::own::{Names, OwnOutput};
 use super::{DescribedFile, LayersDirectory};
 use crate::build::filesystem::Kind;
 use crate::build::verity;
+use crate::fs_image::Opened;
 use crate::output_dir::DESCRIPTION;
 use crate::subject::{damaged, open_image, verify_tree};
 use crate::{Error, ReadOptions, VerifyReport};
@@ -229,7 +230,7 @@ impl LayersDirectory {
                 found,
             });
         }
-        let found = crate::build::file_sha256(&path, &file)?;
+        let found = crate::build::file_sha256(&path, &file, &options.cancel)?;
         if described.sha256.as_ref() != Some(&found) {
             return Err(Error::ArtifactDigest {
                 path,
@@ -241,8 +242,9 @@ impl LayersDirectory {
             return self.verify_vmdk(&described.path, files).map(|()| 0);
         }
         self.verify_sidecar(described, &path, &file, options)?;
-        if self.stack.fsmeta.as_ref() == Some(&described.path) {
-            let merged = self.merged(&described.path)?;
+        if self.stack.fsmeta.as_ref() == Some(&described.path)
+            && let Opened::Erofs(merged) = &self.merged(&described.path, &options.cancel)?.opened
+        {
             let found = merged.verify()?;
             damaged(&path, &found.problems, found.more_problems)?;
             let slots = merged.devices().iter();
@@ -259,7 +261,7 @@ impl LayersDirectory {
         {
             return Ok(0);
         }
-        Ok(open_image(&path, file)?.verify()?.entries)
+        Ok(open_image(&path, file, &options.cancel)?.verify()?.entries)
     }
 
     /// Checks the hash tree that is described, and that the file beside the image says the same of it.

@@ -55,7 +55,7 @@ pub(super) fn build(
             }),
             None => {
                 let place = place(path, layer);
-                if !layer.shared && differs(&place, layer)? {
+                if !layer.shared && differs(&place, layer, read)? {
                     return Err(Error::CacheConflict {
                         index,
                         name: image.layer_name(index),
@@ -177,11 +177,11 @@ impl Drop for EmptyDirectory<'_> {
 }
 
 /// Whether a file is there with other bytes than the layer's image.
-fn differs(path: &Path, layer: &BuiltLayer) -> Result<bool, Error> {
+fn differs(path: &Path, layer: &BuiltLayer, read: &ReadOptions) -> Result<bool, Error> {
     let file = match open_regular(path) {
         Ok(file) => file,
         Err(e) if e.is_not_found() => return Ok(false),
         Err(e) => return Err(Error::input(path, e.into())),
     };
-    Ok(file_sha256(path, &file)? != layer.entry.file(IMAGE)?.sha256.hex())
+    Ok(file_sha256(path, &file, &read.cancel)? != layer.entry.file(IMAGE)?.sha256.hex())
 }

@@ -18,6 +18,7 @@ pub(super) fn build(
     let path = output_path(output, Format::Directory)?;
     let mut materialise = MaterialiseOptions::default();
     materialise.sync = options.durable;
+    materialise.cancel = read.cancel.clone();
     let target = DirTarget::create(path, materialise)?;
     let decoded = decode(image, &mut target.sink(), read, Error::Materialise)?;
     let (tree, summaries) = decoded.merge(image, read)?;

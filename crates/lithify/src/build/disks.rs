@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use lithify_cancel::Checked;
 use lithify_disk::gpt::GptOptions;
 use lithify_disk::vmdk::{CompanionContent, VmdkOptions};
 use lithify_disk::{Alignment, Disk, Part};
@@ -18,7 +19,7 @@ use super::{artifact, file_sha256};
 use crate::description::Artifact;
 use crate::error::Operation;
 use crate::output::PendingFile;
-use crate::{Error, Format};
+use crate::{CancelToken, Error, Format};
 
 /// A kind of disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +93,7 @@ pub(super) struct Parts<'a> {
     /// The layers' files, bottom first.
     pub(super) names: &'a [String],
     pub(super) durable: bool,
+    pub(super) cancel: &'a CancelToken,
 }
 
 impl Parts<'_> {
@@ -210,7 +212,7 @@ impl Parts<'_> {
             .file()
             .try_clone()
             .map_err(|e| Error::output(Operation::Create, &path, e))?;
-        disk.write_file(&sources, &mut file)
+        disk.write_checked(&sources, &mut Checked::new(&mut file, self.cancel))
             .map_err(|e| Error::raw_disk(e, &path))?;
         file.set_size(disk.size())
             .map_err(|e| Error::output(Operation::Write, &path, e))?;
@@ -232,7 +234,7 @@ impl Parts<'_> {
         let file = pending.file();
         let path = self.place(name);
         std::io::Seek::rewind(&mut &**file).map_err(|e| Error::input(&path, e))?;
-        written.sha256 = Some(file_sha256(&path, file)?);
+        written.sha256 = Some(file_sha256(&path, file, self.cancel)?);
         pending.commit(self.durable)?;
         Ok(written)
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::Checked;
 use lithify_erofs::Storage;
 use lithify_tree::{ContentId, ContentSink, DataSegment, Tree};
 
@@ -11,7 +12,7 @@ use super::xattrs::{Dropped, drop_unsupported};
 use super::{BuildOptions, artifact_options};
 use crate::error::Operation;
 use crate::output::scratch_file;
-use crate::{Error, ReadOptions};
+use crate::{CancelToken, Error, ReadOptions};
 
 /// The filesystems an image file can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,10 +122,10 @@ impl Filesystem {
     }
 }
 
-/// Takes file data, then the tree.
+/// Takes file data, then the tree, as long as the work goes on.
 pub(crate) enum FsWriter {
-    Erofs(Box<lithify_erofs::Writer<File>>),
-    Squashfs(Box<lithify_squashfs::Writer<File>>),
+    Erofs(Box<lithify_erofs::Writer<Checked<File>>>),
+    Squashfs(Box<lithify_squashfs::Writer<Checked<File>>>),
 }
 
 /// Why an image cannot be written.
@@ -177,10 +178,11 @@ impl FsWriter {
         read: &ReadOptions,
         beside: &Path,
     ) -> Result<Self, Error> {
+        let file = Checked::new(file, &read.cancel);
         Ok(match filesystem.kind {
             Kind::Erofs => {
                 let mut data = lithify_erofs::DataOptions::default();
-                data.spill = Some(spill(beside.to_path_buf()));
+                data.spill = Some(spill(beside.to_path_buf(), read.cancel.clone()));
                 let is_compressed = filesystem.compression.is_some();
                 data.block_aligned = match filesystem.placement {
                     Placement::Packed => false,
@@ -271,8 +273,11 @@ impl FsWriter {
 }
 
 /// Makes the scratch file, once it is needed.
-fn spill(beside: PathBuf) -> lithify_erofs::SpillFactory {
-    Box::new(move || Ok(Box::new(scratch_file(Some(&beside))?) as Box<dyn Storage + Send>))
+fn spill(beside: PathBuf, cancel: CancelToken) -> lithify_erofs::SpillFactory {
+    Box::new(move || {
+        let file = Checked::new(scratch_file(Some(&beside))?, &cancel);
+        Ok(Box::new(file) as Box<dyn Storage + Send>)
+    })
 }
 
 impl ContentSink for FsWriter {

@@ -34,7 +34,7 @@ pub(super) fn build(
         sidecar = Some(verity::sidecar(path, &facts, options.durable)?);
     }
     if options.digest {
-        artifact.sha256 = Some(file_sha256(path, pending.file())?);
+        artifact.sha256 = Some(file_sha256(path, pending.file(), &read.cancel)?);
     }
     let durable = options.durable;
     verity::commit_with(path, sidecar, durable, || pending.commit(durable))?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lithify_cancel::Checked;
 use lithify_erofs::{FsmetaOptions, LayerImage, device_tag, write_fsmeta};
 use lithify_store::{Entry, InputKind};
 use lithify_verity::Sidecar;
@@ -79,7 +80,7 @@ pub(crate) fn build(
         let (_, file) = depot::open_file(&layer.entry, IMAGE)?;
         let tag = device_tag(&layer.entry.file(IMAGE)?.sha256);
         images.push((
-            lithify_erofs::Image::open(file)?,
+            lithify_erofs::Image::open(Checked::new(file, &read.cancel))?,
             layer.facts.describes_root,
             tag,
         ));
@@ -97,8 +98,10 @@ pub(crate) fn build(
     let pending = depot.store().begin()?;
     let file = pending.create(IMAGE)?;
     let place = pending.path(IMAGE)?;
+    let file = Checked::new(file, &read.cancel);
     let (file, report) =
         write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
+    let file = file.into_inner();
     let mut facts = FsmetaFacts {
         inodes: u64::from(report.image.compact_inodes) + u64::from(report.image.extended_inodes),
         removed: report.removed,

@@ -219,6 +219,7 @@ impl Place<'_> {
                 layers: &layered.layers,
                 names: &names,
                 durable: self.options.durable,
+                cancel: &read.cancel,
             };
             self.artifacts
                 .extend(disk.write(&self.options.disks, self.options.alignment)?);
@@ -297,7 +298,7 @@ impl Place<'_> {
         artifact.size = written.size;
         self.put_tree(&mut artifact, &name, written.verity.as_ref())?;
         let file = fs::File::open(&path).map_err(|e| Error::input(&path, e))?;
-        artifact.sha256 = Some(super::file_sha256(&path, &file)?);
+        artifact.sha256 = Some(super::file_sha256(&path, &file, &read.cancel)?);
         self.artifacts.push(artifact);
         Ok(Some(name))
     }
@@ -357,7 +358,7 @@ pub(crate) fn write_root(
     let metadata = match describing.filter(|&n| n + 1 != layers.len()) {
         Some(describing) => {
             let (image_path, file) = crate::depot::open_file(&layers[describing].entry, IMAGE)?;
-            FsImage::open(&image_path, file, kind)?.root_metadata()?
+            FsImage::open(&image_path, file, kind, &read.cancel)?.root_metadata()?
         }
         // Of no layers there is only the root directory, as nobody describes it.
         None if layers.is_empty() => Metadata::implicit_directory(Timestamp::default()),

@@ -25,6 +25,7 @@ use crate::name::shown_path;
 use crate::output::PendingFile;
 use crate::publish::artifact as published;
 use crate::publish::facts::Facts;
+use crate::subject::verify_tree;
 use crate::{Error, Event, Image, Output, ReadOptions};
 
 /// Most artifacts of one image that are looked at.
@@ -215,7 +216,7 @@ impl Found<'_> {
         read.progress.event(Event::Finishing);
         let handle = pending.file().try_clone();
         let handle = handle.map_err(|e| Error::output(Operation::Create, path, e))?;
-        let report = FsImage::open(path, handle, kind)?.verify()?;
+        let report = FsImage::open(path, handle, kind, &read.cancel)?.verify()?;
         let mut artifact = artifact(options.format, &shown_path(path));
         let digest = &self.filesystem.digest;
         artifact.size = self.filesystem.size;
@@ -231,16 +232,7 @@ impl Found<'_> {
         let mut pending_sidecar = None;
         if let Some(descriptor) = &self.sidecar {
             let facts = self.sidecar(descriptor, path, read)?;
-            let verify = lithify_verity::VerifyOptions {
-                root: Some(facts.root),
-                threads: read.threads(),
-            };
-            lithify_verity::verify(&**pending.file(), facts.hash_offset, &verify).map_err(|e| {
-                Error::Verity {
-                    path: path.to_path_buf(),
-                    source: Box::new(e),
-                }
-            })?;
+            verify_tree(path, pending.file(), &facts, read)?;
             verity::describe(&mut artifact, &facts, self.filesystem.size);
             pending_sidecar = Some(verity::sidecar(path, &facts, options.durable)?);
         }
@@ -249,7 +241,7 @@ impl Found<'_> {
                 lithify_digest::Algorithm::Sha256 => digest.hex(),
                 _ => {
                     io::Seek::rewind(&mut file).map_err(|e| Error::input(path, e))?;
-                    super::file_sha256(path, pending.file())?
+                    super::file_sha256(path, pending.file(), &read.cancel)?
                 }
             });
         }

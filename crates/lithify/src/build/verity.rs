@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lithify_cancel::Checked;
 use lithify_storage::{Beneath, BeneathError};
 use lithify_verity::{Sidecar, VerityOptions, VerityReport};
 
@@ -16,7 +17,7 @@ use crate::{Error, ReadOptions, ReplaceError};
 /// Longest file with a root hash, in bytes.
 pub(crate) const SIDECAR_MAX: u64 = 4096;
 
-/// Appends superblock and tree behind the image that is the first `size` bytes of a file.
+/// Appends superblock and tree behind the image that is the first `size` bytes of a file, as long as the work goes on.
 pub(crate) fn append(
     file: &File,
     size: u64,
@@ -27,9 +28,10 @@ pub(crate) fn append(
         threads: read.threads(),
         ..VerityOptions::default()
     };
-    let mut handle = file
+    let handle = file
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, path, e))?;
+    let mut handle = Checked::new(handle, &read.cancel);
     lithify_verity::append(&mut handle, size, &options).map_err(|e| match e {
         lithify_verity::WriteError::Io { source, .. } => {
             Error::output(Operation::Write, path, source)
@@ -226,6 +228,20 @@ mod tests {
 
     fn names(directory: &Path) -> usize {
         fs::read_dir(directory).unwrap().count()
+    }
+
+    #[test]
+    fn neither_a_tree_nor_a_digest_is_made_once_the_work_is_stopped() {
+        let read = ReadOptions::default();
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &[1; 8192]).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        read.cancel.cancel();
+        let place = Path::new("x");
+        append(&file, 8192, place, &read).unwrap_err();
+        assert_eq!(file.metadata().unwrap().len(), 8192);
+        crate::build::file_sha256(place, &file, &read.cancel).unwrap_err();
+        assert_eq!(io::Seek::stream_position(&mut file).unwrap(), 0);
     }
 
     #[test]

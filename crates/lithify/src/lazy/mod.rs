@@ -9,12 +9,13 @@ mod part; // a part of the filesystem as a tree
 
 use std::io::Read;
 
+use lithify_cancel::Checked;
 use lithify_erofs::{Image as Erofs, ReadAt};
 use lithify_oci::manifest::Compression;
 use lithify_oci::{LayerKind, blob::RandomAccess};
 use lithify_tree::Escaped;
 
-use crate::{Error, Image, Listing};
+use crate::{CancelToken, Error, Image, Listing};
 use lookup::Node;
 
 /// EROFS images that are layers of an overlay, topmost first.
@@ -23,9 +24,9 @@ pub(crate) struct Stack<R> {
     layers: Vec<Erofs<R>>,
 }
 
-impl Stack<RandomAccess> {
-    /// The layers of an image. `None` if one of them has to be read as a whole.
-    pub(crate) fn of(image: &Image) -> Result<Option<Self>, Error> {
+impl Stack<Checked<RandomAccess>> {
+    /// The layers of an image, read as long as the work goes on. `None` if one of them has to be read as a whole.
+    pub(crate) fn of(image: &Image, cancel: &CancelToken) -> Result<Option<Self>, Error> {
         let Some(oci) = image.oci() else {
             return Ok(None);
         };
@@ -50,6 +51,7 @@ impl Stack<RandomAccess> {
                 return Ok(None);
             };
             let failed = |e| crate::decode::native_error(image, index, e);
+            let source = Checked::new(source, cancel);
             let opened = Erofs::open(source).map_err(|e| failed(e.into()))?;
             let count = opened.devices().len();
             if count > 0 {

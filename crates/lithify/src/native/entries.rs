@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use lithify_cancel::Checked;
 use lithify_digest::{Algorithm, Digest};
 use lithify_erofs::ReadAt;
 use lithify_oci::LayerKind;
@@ -62,7 +63,8 @@ impl NativeReader {
         if kind == LayerKind::ErofsChunkIndex {
             return Ok((layer, summary));
         }
-        let image = lithify_erofs::Image::open(verified.source).map_err(|e| failed(e.into()))?;
+        let image = lithify_erofs::Image::open(Checked::new(verified.source, &read.cancel))
+            .map_err(|e| failed(e.into()))?;
         check(&image).map_err(failed)?;
         let limits = read.limits.layer;
         let limit = |what, limit, option| {
@@ -103,7 +105,7 @@ impl NativeReader {
                     return Err(limit("bytes of data", limits.tar_bytes, "tar_bytes"));
                 }
                 buffer.resize(BUFFER, 0);
-                let mut reader = image.reader(&inode);
+                let mut reader = Checked::new(image.reader(&inode), &read.cancel);
                 let id = copy_data(
                     &mut reader,
                     *size,
@@ -133,7 +135,8 @@ impl NativeReader {
         failed: impl Fn(NativeLayerError) -> Error + Copy,
     ) -> Result<AsIs, Error> {
         let size = self.0.verify(Some(file), read, failed)?.size;
-        let image = lithify_erofs::Image::open(&**file).map_err(|e| failed(e.into()))?;
+        let image = lithify_erofs::Image::open(Checked::new(&**file, &read.cancel))
+            .map_err(|e| failed(e.into()))?;
         check(&image).map_err(failed)?;
         let mut entries = 0;
         // What an overlay would take for an instruction to look elsewhere is refused here.

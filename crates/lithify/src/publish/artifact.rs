@@ -14,7 +14,7 @@ use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::{file_sha256, verity, write_flat};
 use crate::description::Verity;
 use crate::output::PendingFile;
-use crate::{BuildOptions, Error, Format, Image};
+use crate::{BuildOptions, CancelToken, Error, Format, Image};
 
 /// A squashfs image with a whole root filesystem, as artifact and as blob. No other type for that is in common use.
 const SQUASHFS: &str = "application/vnd.lithify.squashfs.v1";
@@ -80,7 +80,7 @@ pub(super) fn flat(
         size = report.size;
         sidecar = Some(Verity::from(&Sidecar::from(&report)));
     }
-    let digest = sha256(&place, pending.file())?;
+    let digest = sha256(&place, pending.file(), &read.cancel)?;
     let blob_type = blob_type(kind);
     let title = format!("image.{}", kind.name());
     let mut layer = Descriptor::new(blob_type, digest, size);
@@ -151,11 +151,15 @@ fn titled(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(TITLE.to_owned(), name.to_owned())])
 }
 
-fn sha256(path: &std::path::Path, file: &std::fs::File) -> Result<Digest, Error> {
+fn sha256(
+    path: &std::path::Path,
+    file: &std::fs::File,
+    cancel: &CancelToken,
+) -> Result<Digest, Error> {
     use std::io::Seek as _;
     let mut from_start = file;
     from_start.rewind().map_err(|e| Error::input(path, e))?;
-    let hex = file_sha256(path, file)?;
+    let hex = file_sha256(path, file, cancel)?;
     format!("sha256:{hex}")
         .parse()
         .map_err(|_| Error::RootHash { found: hex })

@@ -39,7 +39,7 @@ pub(super) fn plan(
             continue;
         }
         let (descriptor, file) = match layer.kind {
-            LayerKind::Tar => compress(image, oci, index, plain)?,
+            LayerKind::Tar => compress(image, oci, index, plain, read)?,
             _ => as_it_is(image, oci, index, read)?,
         };
         layers.push(descriptor.clone());
@@ -97,6 +97,8 @@ fn as_it_is(
         hasher: Hasher::new(Algorithm::Sha256),
         size: 0,
     };
+    // Of the image itself: what is compressed still is as long as its source says.
+    let limit = read.limits.layer.tar_bytes;
     let mut buffer = vec![0; 256 << 10];
     loop {
         if read.cancel.is_cancelled() {
@@ -104,6 +106,13 @@ fn as_it_is(
         }
         match blob.read(&mut buffer) {
             Ok(0) => break,
+            Ok(n) if compression == Compression::None && out.size + n as u64 > limit => {
+                return Err(failed(NativeLayerError::Limit {
+                    what: "bytes",
+                    limit,
+                    option: "tar_bytes",
+                }));
+            }
             Ok(n) => out.write_all(&buffer[..n]).map_err(Error::Scratch)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(failed(NativeLayerError::Read(e))),
@@ -132,6 +141,7 @@ fn compress(
     oci: &lithify_oci::Image,
     index: usize,
     plain: bool,
+    read: &ReadOptions,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
     let opened = oci.open_layer(index).map_err(|source| Error::Open {
@@ -174,7 +184,9 @@ fn compress(
         compression: None,
     };
     let options = Options {
+        limits: read.limits.layer,
         threading: Threading::Inline,
+        cancel: read.cancel.clone(),
         ..Options::default()
     };
     let mut reader = LayerReader::new(Box::new(tee), expected, options).map_err(failed)?;

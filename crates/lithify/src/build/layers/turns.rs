@@ -9,7 +9,7 @@ use lithify_tree::{ContentId, LayerEntries, LayerReport, Merge, Tree};
 use super::{BuiltLayer, IMAGE};
 use crate::build::filesystem::{FsWriter, Kind};
 use crate::fs_image::FsImage;
-use crate::{Error, Image, ReadOptions};
+use crate::{CancelToken, Error, Image, ReadOptions};
 
 /// The merged filesystem so far, and who comes next.
 pub(super) struct Turns<'a> {
@@ -132,7 +132,7 @@ impl<'a> Turns<'a> {
         while state.next < state.last
             && let Slot::Found(layer) = &state.layers[state.next]
         {
-            let image = open(layer, self.kind)?;
+            let image = open(layer, self.kind, &self.read.cancel)?;
             let entries = image.layer_entries(state.next, layer.facts.describes_root)?;
             self.apply_next(state, &entries)?;
             self.changed.notify_all();
@@ -215,10 +215,13 @@ impl<'a> Turns<'a> {
                     matches!(tree.node_inode(n).kind,
                         lithify_tree::InodeKind::File { content: Some(id), .. } if id.0 == own)
                 });
-                (open(layer, self.kind)?, node.map(|n| tree.path(n)))
+                (
+                    open(layer, self.kind, &self.read.cancel)?,
+                    node.map(|n| tree.path(n)),
+                )
             }
             Slot::Found(layer) => {
-                let image = open(layer, self.kind)?;
+                let image = open(layer, self.kind, &self.read.cancel)?;
                 let path = image.content_path(own)?;
                 (image, path)
             }
@@ -268,9 +271,9 @@ impl<'a> Turns<'a> {
     }
 }
 
-fn open(layer: &BuiltLayer, kind: Kind) -> Result<FsImage, Error> {
+fn open(layer: &BuiltLayer, kind: Kind, cancel: &CancelToken) -> Result<FsImage, Error> {
     let (path, file) = crate::depot::open_file(&layer.entry, IMAGE)?;
-    FsImage::open(&path, file, kind)
+    FsImage::open(&path, file, kind, cancel)
 }
 
 /// Why a difference cannot be made.

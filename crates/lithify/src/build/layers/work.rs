@@ -146,11 +146,15 @@ impl Work<'_> {
             false => None,
         };
         let made = self.write(index, &file, &beside);
-        if let Some(flusher) = flusher {
-            let flushed = flusher.finish().map_err(failed(Operation::Sync));
-            if made.is_ok() {
-                flushed?;
-            }
+        let made = made.and_then(|made| match read.cancel.is_cancelled() {
+            true => Err(Error::Cancelled),
+            false => Ok(made),
+        });
+        match (flusher, &made) {
+            (Some(flusher), Ok(_)) => flusher.finish().map_err(failed(Operation::Sync))?,
+            // Nobody waits for the disk on account of a file that nobody wants.
+            (Some(flusher), Err(_)) => flusher.abandon(),
+            (None, _) => {}
         }
         let Made {
             id,
@@ -158,9 +162,6 @@ impl Work<'_> {
             facts,
             tree,
         } = made?;
-        if read.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
         let key = match shared {
             true => options.shared_key(&id)?,
             false => options.chain_key(&id)?,
