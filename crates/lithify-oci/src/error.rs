@@ -167,10 +167,28 @@ impl Error {
     }
 }
 
+/// What is shown so that it cannot drive a terminal.
+trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for String {
+    fn shown(&self) -> String {
+        Escaped(self).to_string()
+    }
+}
+
+impl Shown for Platform {
+    /// As it prints itself, which is escaped.
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// A list of names, escaped and cut short.
 struct Names<'a, T>(&'a [T]);
 
-impl<T: ToString> fmt::Display for Names<'_, T> {
+impl<T: Shown> fmt::Display for Names<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, rest @ ..] = self.0 else {
             return f.write_str("is none with a name");
@@ -179,10 +197,10 @@ impl<T: ToString> fmt::Display for Names<'_, T> {
             f,
             "{} {}",
             if rest.is_empty() { "is" } else { "are" },
-            Escaped(&first.to_string())
+            first.shown()
         )?;
         for name in rest.iter().take(SHOWN - 1) {
-            write!(f, ", {}", Escaped(&name.to_string()))?;
+            write!(f, ", {}", name.shown())?;
         }
         match rest.len().saturating_sub(SHOWN - 1) {
             0 => Ok(()),

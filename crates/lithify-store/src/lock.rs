@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use lithify_cancel::CancelToken;
 use lithify_digest::Digest;
+use lithify_escape::Escaped;
 
 use crate::error::{Context as _, Error};
 use crate::locked::Locked;
@@ -177,7 +178,7 @@ impl Attempts {
     fn pause(&mut self, file: &File, path: &Path, cancel: &CancelToken) -> Result<(), Error> {
         if !self.said && self.start.elapsed() >= SAID_AFTER {
             self.said = true;
-            let path = path.display();
+            let path = Escaped::path(path);
             match holder(file) {
                 // Another thread of this one.
                 Some(own) if own == std::process::id() => {}

@@ -20,7 +20,7 @@ pub(crate) fn open(
     let info = daemon.inspect(image).map_err(|e| options.reason(e))?;
     log::info!(
         "the daemon at {} saves {name} ({})",
-        daemon.socket().display(),
+        Escaped::path(daemon.socket()),
         Escaped(&info.id)
     );
     let saved = daemon.save(image).map_err(|e| options.reason(e))?;

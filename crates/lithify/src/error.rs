@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lithify_erofs::ReadError;
-use lithify_tree::Escaped;
+use lithify_tree::{Escaped, Printable};
 
 /// The error of every operation of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,7 @@ pub enum Error {
     },
     /// A bare name as a destination, which could mean several places.
     #[error(
-        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG", Escaped(.name)
+        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG", Printable(.name)
     )]
     BareDestination {
         /// The name given.
@@ -388,7 +388,7 @@ pub enum Error {
     /// A layer means something else on other lower layers, and the cache has another image of it.
     #[error(
         "layer {index} ({name}) depends on the layers below it, and `{}` is another image of it; name another directory, \
-         or leave out such layers, as is done unless the cache is said to be for one image", .path.display()
+         or leave out such layers, as is done unless the cache is said to be for one image", Escaped::path(.path)
     )]
     CacheConflict {
         /// Its position in the image, 0 is the bottom.
@@ -419,13 +419,13 @@ pub enum Error {
         name: String,
     },
     /// The destination cannot take what is published.
-    #[error("`{}` cannot be published to: expected docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a name in the store", Escaped(.name))]
+    #[error("`{}` cannot be published to: expected docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG or a name in the store", Printable(.name))]
     PublishDestination {
         /// The destination asked for.
         name: String,
     },
     /// The image cannot be published as a filesystem.
-    #[error("`{}` cannot be published: {reason}", Escaped(.name))]
+    #[error("`{}` cannot be published: {reason}", Printable(.name))]
     PublishSource {
         /// The image's name.
         name: String,

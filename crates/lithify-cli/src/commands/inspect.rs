@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::{Description, Escaped, Printable, Subject};
+use lithify::{Description, Printable, Subject};
 
 use super::{Failure, find_options, print_json, with_progress};
 use crate::args::InspectArgs;
@@ -66,13 +66,13 @@ fn text(image: &Description) -> String {
     }
     for artifact in &image.artifacts {
         let size = human::bytes(artifact.size);
-        let (path, format) = (Escaped(&artifact.path), Escaped(&artifact.format));
+        let (path, format) = (Printable(&artifact.path), Printable(&artifact.format));
         lines.push(format!("artifact: {path} {format} {size}"));
         for (name, count) in &artifact.statistics {
-            lines.push(format!("  {}: {count}", Escaped(name)));
+            lines.push(format!("  {}: {count}", Printable(name)));
         }
         if let Some(verity) = &artifact.verity {
-            lines.push(format!("  root hash: {}", Escaped(&verity.root_hash)));
+            lines.push(format!("  root hash: {}", Printable(&verity.root_hash)));
         }
     }
     if image.layers.is_empty() && !image.artifacts.is_empty() {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::time::Instant;
 
-use lithify::{CopyOptions, Escaped, Printable, PullOptions, ReadOptions, TransferCounts};
+use lithify::{CopyOptions, Printable, PullOptions, ReadOptions, TransferCounts};
 
 use super::{Failure, base_options, platform, print_json, read_options, with_progress};
 use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
@@ -31,7 +31,7 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
             true => summary(&report.blobs, started),
             false => "in the store".to_owned(),
         };
-        writeln!(out, "{}: {what}", Escaped(&report.reference))?;
+        writeln!(out, "{}: {what}", Printable(&report.reference))?;
     }
     Ok(writeln!(out, "{}", report.digest)?)
 }
@@ -89,7 +89,7 @@ pub(crate) fn print(
     let mut out = crate::terminal::stdout();
     if !quiet {
         let what = summary(&report.blobs, started);
-        writeln!(out, "{}: {what}", Escaped(&report.destination))?;
+        writeln!(out, "{}: {what}", Printable(&report.destination))?;
     }
     Ok(writeln!(out, "{}", report.digest)?)
 }

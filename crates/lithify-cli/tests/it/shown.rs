@@ -1,6 +1,8 @@
 //! What comes from outside cannot drive a terminal, wherever it is shown.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -119,4 +121,96 @@ fn an_error_that_repeats_what_it_read_is_one_message() {
     assert!(!output.status.success() && is_safe(&said), "{said:?}");
     let messages = said.lines().filter(|l| l.starts_with("lithify: "));
     assert_eq!(messages.count(), 1, "{said}");
+}
+
+/// What is spelled once was spelled again where it was printed, or its bytes were lost before.
+#[test]
+fn a_path_that_is_no_text_has_one_spelling() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let mut tar = Tar::new();
+    tar.add(TarEntry::file("f", "1"));
+    Layout::new()
+        .layer(&tar.finish(), Compression::Gzip)
+        .write(&dir.join("image"));
+    // `%` stands for the name.
+    let argument = |text: &str| -> OsString {
+        let bytes = text.split('%').collect::<Vec<_>>().join("\u{0}");
+        let bytes = bytes.bytes().flat_map(|byte| match byte {
+            0 => b"caf\xe9".to_vec(),
+            byte => vec![byte],
+        });
+        OsString::from_vec(bytes.collect())
+    };
+    let mut wrong = Vec::new();
+    for (code, arguments) in [
+        (0, "copy oci:image oci:%:1"),
+        (0, "copy oci:image oci-archive:%.tar:1"),
+        (0, "copy oci:image docker-archive:%.docker:app:1"),
+        (0, "push oci:image oci:%:2"),
+        (0, "inspect oci:%:1"),
+        (0, "verify oci:%:1"),
+        (1, "ls oci:%:none"),
+        (1, "cat oci:%:none /f"),
+        (1, "mount oci:%:none ."),
+        (0, "build oci:%:1 -o %.erofs"),
+        (0, "build oci:%:1 -f erofs-layers -o %.layers"),
+        (0, "build oci:%:1 -f dir -o %.d"),
+        (1, "build oci:%:1 -f dir -o %.d"),
+        (1, "build oci:%:1 -f erofs-layers -o %.d"),
+        (0, "inspect %.erofs"),
+        (0, "verify %.erofs"),
+        (0, "verify %.layers"),
+        (2, "ls %.none"),
+        (2, "build %.layers -o x"),
+        (2, "copy oci:image %"),
+        (2, "copy oci:image %.tar"),
+        (2, "copy oci:image tar:%"),
+        (1, "copy rootfs:%.d oci:x"),
+        (1, "push --as squashfs rootfs:%.d oci:x"),
+        (2, "push --as erofs oci:image rootfs:%"),
+        (2, "push oci:image %"),
+        (2, "commit %.d --base oci:image -o %"),
+        (1, "tag oci:% x"),
+        (2, "tag % x"),
+        (1, "pull oci:%"),
+        (2, "pull %/none"),
+        (2, "inspect oci:%:"),
+        (1, "df --store %"),
+    ] {
+        let mut command = with_store(dir);
+        command.current_dir(dir);
+        let output = run::output(command.args(arguments.split(' ').map(argument)));
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        let said = String::from_utf8(said).unwrap();
+        let is_right = output.status.code() == Some(code)
+            && said.contains(r"caf\xe9")
+            && !said.contains(r"\\")
+            && !said.contains('\u{fffd}');
+        if !is_right {
+            wrong.push(format!("{:?} {arguments}: {said}", output.status.code()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        dir.join(argument("%.layers"))
+            .join(OsStr::new("image.json"))
+            .exists()
+    );
+}
+
+/// A platform is escaped by itself, and was once more in the list of those that are there.
+#[test]
+fn a_platform_is_escaped_once() {
+    let tmp = temp_dir();
+    let mut tar = Tar::new();
+    tar.add(TarEntry::file("f", "1"));
+    Layout::new()
+        .layer(&tar.finish(), Compression::Gzip)
+        .image_config("architecture", json!("a\u{1b}b"))
+        .write(&tmp.path().join("image"));
+    let source = format!("oci:{}", tmp.path().join("image").display());
+    let output = run::output(lithify().args(["inspect", &source]));
+    let said = stderr(&output);
+    assert!(said.contains(r"there is linux/a\x1bb;"), "{said}");
 }

@@ -71,7 +71,10 @@ pub enum UpperError {
         path: TreePath,
     },
     /// What should be in the mounted overlay is not, or is something else.
-    #[error("`{path}` is not the same in the overlay said to be mounted at `{}`", view.display())]
+    #[error(
+        "`{path}` is not the same in the overlay said to be mounted at `{}`",
+        Escaped::path(view)
+    )]
     View {
         /// The file.
         path: TreePath,

@@ -33,10 +33,10 @@ pub enum ParseError {
         transport: &'static str,
     },
     /// A colon with nothing after it.
-    #[error("nothing after the last colon of `{}`: give a tag there, or leave the colon away", Escaped(.found))]
+    #[error("nothing after the last colon of `{}`: give a tag there, or leave the colon away", Escaped::path(.found))]
     NoTag {
         /// The source as written.
-        found: String,
+        found: OsString,
     },
     /// The part after the path is no tag, reference, `@DIGEST` or `@N`.
     #[error("`{}` selects no image: expected a tag, a reference, @DIGEST or @N", Escaped(.found))]
@@ -59,8 +59,8 @@ pub enum ParseError {
     /// A path where a name stands for an image.
     #[error("{}", Advice::new(.found, *.kind, *.is_name, false))]
     Path {
-        /// The path, lossily decoded.
-        found: String,
+        /// The path.
+        found: OsString,
         /// What is there.
         kind: PathKind,
         /// Whether an image could have that name.
@@ -69,18 +69,18 @@ pub enum ParseError {
     /// A path where an image is to be written.
     #[error("{}", Advice::new(.found, *.kind, *.is_name, true))]
     PathDestination {
-        /// The path, lossily decoded.
-        found: String,
+        /// The path.
+        found: OsString,
         /// What is there.
         kind: PathKind,
         /// Whether an image could have that name.
         is_name: bool,
     },
     /// Bytes that are not UTF-8 where only text can be. Paths may hold any bytes.
-    #[error("`{}` is not UTF-8", Escaped(.found))]
+    #[error("`{}` is not UTF-8", Escaped::path(.found))]
     NotUtf8 {
-        /// The source, lossily decoded.
-        found: String,
+        /// The source.
+        found: OsString,
     },
 }
 
@@ -170,7 +170,7 @@ impl Source {
             return Ok(Self::DockerArchive { path, selector });
         }
         let is_path = |kind| ParseError::Path {
-            found: text.to_string_lossy().into_owned(),
+            found: text.to_owned(),
             kind,
             is_name: text
                 .to_str()
@@ -232,7 +232,7 @@ fn image_name(text: &OsStr) -> Result<Reference, ParseError> {
 
 fn utf8(text: &OsStr) -> Result<&str, ParseError> {
     text.to_str().ok_or_else(|| ParseError::NotUtf8 {
-        found: text.to_string_lossy().into_owned(),
+        found: text.to_owned(),
     })
 }
 
@@ -275,7 +275,7 @@ fn parse_selector(text: &str, whole: &OsStr) -> Result<Selector, ParseError> {
     let name = match text.strip_prefix(':') {
         Some("") => {
             return Err(ParseError::NoTag {
-                found: whole.to_string_lossy().into_owned(),
+                found: whole.to_owned(),
             });
         }
         Some(name) => name,

@@ -255,7 +255,7 @@ fn path_of(text: &OsStr) -> Option<&Path> {
 
 /// Says what a path is and what to write instead.
 pub(super) struct Advice<'a> {
-    text: &'a str,
+    text: &'a OsStr,
     kind: PathKind,
     /// Whether an image could have that name.
     is_name: bool,
@@ -264,7 +264,12 @@ pub(super) struct Advice<'a> {
 }
 
 impl<'a> Advice<'a> {
-    pub(super) fn new(text: &'a str, kind: PathKind, is_name: bool, is_destination: bool) -> Self {
+    pub(super) fn new(
+        text: &'a OsStr,
+        kind: PathKind,
+        is_name: bool,
+        is_destination: bool,
+    ) -> Self {
         Self {
             text,
             kind,
@@ -275,7 +280,7 @@ impl<'a> Advice<'a> {
 
     /// The transports an image can be written by, whatever is there now.
     fn destinations(&self) -> String {
-        let text = Escaped(self.text);
+        let text = Escaped::path(self.text);
         let is_directory = matches!(
             self.kind,
             PathKind::Layout | PathKind::Directory | PathKind::Layers
@@ -288,12 +293,12 @@ impl<'a> Advice<'a> {
     }
 
     fn ends_like_file(&self) -> bool {
-        self.ends_like_archive() || ends_like_file(without_selector(self.text.as_bytes()))
+        self.ends_like_archive() || ends_like_file(without_selector(self.text.as_encoded_bytes()))
     }
 
     /// Whether it may have been meant as a tar, or an archive of an image.
     fn ends_like_archive(&self) -> bool {
-        let name = without_selector(self.text.as_bytes()).to_ascii_lowercase();
+        let name = without_selector(self.text.as_encoded_bytes()).to_ascii_lowercase();
         [".tar", ".tgz", ".gz", ".zst", ".tzst", ".oci"]
             .iter()
             .any(|end| name.ends_with(end.as_bytes()))
@@ -308,7 +313,7 @@ impl fmt::Display for Advice<'_> {
             is_name,
             is_destination,
         } = self;
-        let text = Escaped(text);
+        let text = Escaped::path(text);
         write!(f, "`{text}` is a path, not the name of an image: ")?;
         match kind {
             _ if *is_destination => f.write_str(&self.destinations()),
@@ -317,7 +322,7 @@ impl fmt::Display for Advice<'_> {
                     f,
                     "nothing is there; with its transport it is oci-archive:{text}, docker-archive:{text} or tar:{text}"
                 ),
-                name if ends_like_file(without_selector(name.as_bytes())) => {
+                name if ends_like_file(without_selector(name.as_encoded_bytes())) => {
                     f.write_str("nothing is there")
                 }
                 _ => write!(

@@ -100,7 +100,7 @@ fn looked_in(places: &[Place]) -> String {
     let missing: Vec<String> = places
         .iter()
         .filter(|place| place.outcome == Outcome::Missing && place.helper.is_none())
-        .map(|place| place.path.display().to_string())
+        .map(|place| Escaped::path(&place.path).to_string())
         .collect();
     if !missing.is_empty() {
         text.push_str(" (no file ");

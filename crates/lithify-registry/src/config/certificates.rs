@@ -5,6 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use lithify_escape::Escaped;
+
 use super::endpoint::TlsFiles;
 use super::{ConfigError, Environment};
 
@@ -49,7 +51,7 @@ fn read(directory: &Path) -> Result<Option<TlsFiles>, ConfigError> {
                 ErrorKind::PermissionDenied => {
                     log::warn!(
                         "{} may not be read; its certificates are not used",
-                        directory.display()
+                        Escaped::path(directory)
                     );
                     Ok(None)
                 }
@@ -82,12 +84,8 @@ fn read(directory: &Path) -> Result<Option<TlsFiles>, ConfigError> {
         for file in files {
             let missing = file.with_extension(other);
             if !paths.contains(&missing) {
-                let name = |path: &Path| {
-                    path.file_name()
-                        .unwrap_or_default()
-                        .to_string_lossy()
-                        .into_owned()
-                };
+                let name =
+                    |path: &Path| Escaped::path(path.file_name().unwrap_or_default()).to_string();
                 return Err(ConfigError::Pair {
                     path: directory.to_owned(),
                     found: name(file),
@@ -99,7 +97,7 @@ fn read(directory: &Path) -> Result<Option<TlsFiles>, ConfigError> {
     if certificates.len() > 1 {
         log::warn!(
             "{} has {} certificates for a client; the first by name is used",
-            directory.display(),
+            Escaped::path(directory),
             certificates.len()
         );
     }

@@ -55,6 +55,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lithify_escape::Escaped;
 use lithify_oci::reference::Reference;
 
 pub use endpoint::{Endpoint, PlainHttp, Role, Timeouts, TlsFiles};
@@ -148,7 +149,7 @@ impl Config {
                 other => other?,
             };
             if let Some(text) = text {
-                log::debug!("registries are configured by {}", path.display());
+                log::debug!("registries are configured by {}", Escaped::path(&path));
                 return Self::parse(&text, &path, environment);
             }
         }

@@ -146,7 +146,7 @@ impl fmt::Display for Paths<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, path) in self.0.iter().enumerate() {
             let before = if number == 0 { "" } else { ", " };
-            write!(f, "{before}`{}`", path.display())?;
+            write!(f, "{before}`{}`", Escaped::path(path))?;
         }
         Ok(())
     }

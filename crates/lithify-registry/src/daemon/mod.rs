@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::{CancelToken, Hook};
+use lithify_escape::Escaped;
 use lithify_oci::source::DaemonImage;
 use serde::Deserialize;
 use ureq::http::{Response, StatusCode};
@@ -95,7 +96,7 @@ impl Daemon {
         daemon.version = daemon.negotiate()?;
         log::debug!(
             "daemon at {}: API version {}",
-            daemon.socket.display(),
+            Escaped::path(&daemon.socket),
             daemon.version
         );
         Ok(daemon)

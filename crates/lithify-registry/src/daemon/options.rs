@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lithify_cancel::CancelToken;
+use lithify_escape::Escaped;
 
 use super::DaemonError;
 
@@ -58,7 +59,7 @@ impl DaemonOptions {
                 Ok(()) => return Ok(socket.clone()),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => {
-                    log::debug!("{}: {e}", socket.display());
+                    log::debug!("{}: {e}", Escaped::path(socket));
                     first.get_or_insert(failed(socket.clone(), e));
                 }
             }

@@ -29,7 +29,7 @@ pub enum CredentialsError {
         source: io::Error,
     },
     /// A pipe or directory.
-    #[error("{} is not a regular file, so no credentials are read from it: give the path of a file", .path.display())]
+    #[error("{} is not a regular file, so no credentials are read from it: give the path of a file", Escaped::path(.path))]
     NotFile {
         /// What is there.
         path: PathBuf,

@@ -95,7 +95,7 @@ impl fmt::Display for Source {
         match self {
             Self::Given => f.write_str("the command line"),
             Self::File { path, key } => {
-                write!(f, "{} (`{}`)", path.display(), Escaped(key))
+                write!(f, "{} (`{}`)", Escaped::path(path), Escaped(key))
             }
             Self::Helper { name, server, .. } => {
                 write!(f, "docker-credential-{name} (`{}`)", Escaped(server))
@@ -142,7 +142,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.helper {
             Some(helper) => write!(f, "docker-credential-{helper}")?,
-            None => write!(f, "{}", self.path.display())?,
+            None => write!(f, "{}", Escaped::path(&self.path))?,
         }
         f.write_str(match self.outcome {
             Outcome::Missing => " (missing)",
@@ -307,7 +307,7 @@ impl Credentials {
             Text::Unreadable => {
                 log::warn!(
                     "{} may not be read; its credentials are not used",
-                    path.display()
+                    Escaped::path(path)
                 );
                 lookup.looked.push(place(path, None, Outcome::Unreadable));
                 return Ok(false);
@@ -324,7 +324,7 @@ impl Credentials {
         if exposed {
             log::warn!(
                 "{} holds credentials and can be read by others: chmod 600 it",
-                path.display()
+                Escaped::path(path)
             );
         }
         lookup.found = Some(Found {
@@ -361,7 +361,7 @@ impl Credentials {
                     Err(CredentialsError::HelperMissing { .. }) => {
                         log::warn!(
                             "{}: docker-credential-{} is not installed; it is passed over",
-                            file.path.display(),
+                            Escaped::path(file.path),
                             helper.name()
                         );
                         Outcome::Missing
