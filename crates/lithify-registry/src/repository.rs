@@ -144,6 +144,20 @@ impl Repository {
         })
     }
 
+    /// Reads a manifest or index as [`manifest`](Self::manifest) does, of the registry itself, not of its mirrors: what is
+    /// there before something else is put there.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub fn own_manifest(&self, name: &ManifestName, limit: u64) -> Result<Option<Manifest>, Error> {
+        let operation = self.manifest_operation(name);
+        match read_manifest(&self.origin(), name, &operation, limit) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn manifest_operation(&self, name: &ManifestName) -> Operation {
         let repository = &self.origin().endpoint.repository;
         Operation::Manifest(match name {

@@ -95,6 +95,19 @@ pub enum Error {
         /// The name given.
         name: String,
     },
+    /// What has a signature's tag at the destination would be lost.
+    #[error(
+        "the destination has {there} under the tag `{tag}`, with signatures that {ours}, which was to be put there, does not have: copy without \
+         --referrers, or delete that tag there first if they are not wanted"
+    )]
+    SignaturesThere {
+        /// The tag.
+        tag: String,
+        /// What has it there.
+        there: Box<lithify_digest::Digest>,
+        /// What has it at the source.
+        ours: Box<lithify_digest::Digest>,
+    },
     /// The image has another digest than its new name.
     #[error("`{name}` was to be its new name, but the image has digest {found}")]
     OtherDigest {

@@ -8,7 +8,7 @@ use crate::common::stores::{assert_undamaged, lithify_at};
 use crate::common::{fsck, image, layer, names, stderr};
 use lithify_testkit::registry::{Action, Faulty, Kind, On, Real};
 use lithify_testkit::{TarEntry, digest, require, run, temp_dir};
-use serde_json::Value;
+use serde_json::{Value, json as object};
 
 fn sample(dir: &Path) -> String {
     let text = b"some text, again and again ".repeat(4000);
@@ -416,16 +416,35 @@ fn sign_again(registry: &Faulty, subject: &str) -> String {
 }
 
 fn put_signature(registry: &Faulty, subject: &str, kind: &str, payload: &str) -> String {
+    put_signatures(registry, subject, kind, &[payload])
+}
+
+/// Several signatures are the layers of one manifest.
+fn put_signatures(registry: &Faulty, subject: &str, kind: &str, payloads: &[&str]) -> String {
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     let config = registry.add_blob("team/app", format!("{{\"{kind}\":\"{subject}\"}}"));
-    let layer = registry.add_blob("team/app", payload.to_owned());
     let config_size = registry.blob("team/app", &config).unwrap().len();
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","size":{config_size},"digest":"{config}"}},"layers":[{{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","size":{},"digest":"{layer}"}}]}}"#,
-        payload.len(),
-    );
+    let layers = payloads.iter().map(|payload| {
+        let layer = registry.add_blob("team/app", (*payload).to_owned());
+        object!({
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "size": payload.len(),
+            "digest": layer,
+            "annotations": { "dev.cosignproject.cosign/signature": payload },
+        })
+    });
+    let manifest = object!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "size": config_size,
+            "digest": config,
+        },
+        "layers": layers.collect::<Vec<_>>(),
+    });
     let tag = format!("{}.{kind}", subject.replace(':', "-"));
-    registry.add_manifest("team/app", Some(&tag), MANIFEST, manifest)
+    registry.add_manifest("team/app", Some(&tag), MANIFEST, manifest.to_string())
 }
 
 #[test]
@@ -516,6 +535,30 @@ fn signatures_under_tags_are_not_left_behind() {
         assert_eq!(lithify_testkit::digest(&bytes), *digest);
     }
 
+    // Beside their image they are none that is meant without a name.
+    for (number, place) in ["oci:", "oci-archive:"].into_iter().enumerate() {
+        let (name, directory) = match place {
+            "oci:" => (&layout, "layout"),
+            _ => (&archive, "archive"),
+        };
+        let nameless = format!("{place}{}", dir.join(directory).display());
+        let shown = json(&store, &["inspect", &nameless]);
+        assert_eq!(shown["manifest_digest"], manifest.as_str(), "{shown}");
+        let out = dir.join(format!("{number}.tar")).display().to_string();
+        json(&store, &["build", &nameless, "-f", "tar", "-o", &out]);
+        let to = format!("oci:{}:v1", dir.join(format!("nameless{number}")).display());
+        let copied = json(&store, &["copy", "--all-platforms", &nameless, &to]);
+        assert_eq!(copied["digest"], index.as_str());
+        // By name they can be had.
+        let signature = format!("{}:{}", nameless, signed[0].0);
+        let to = format!("oci:{}:s", dir.join(format!("signature{number}")).display());
+        let copied = json(&store, &["copy", "--all-platforms", &signature, &to]);
+        assert_eq!(copied["digest"], signed[0].1.as_str(), "{name}");
+        let (code, error) = fails(lithify_at(&store).args(["-q", "inspect", &signature]));
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains("simplesigning"), "{error}");
+    }
+
     // Through the store too.
     let bare = source.trim_start_matches("docker://");
     json(&store, &["pull", "--all-platforms", "--referrers", bare]);
@@ -564,4 +607,70 @@ fn signatures_under_tags_are_not_left_behind() {
     let (code, error) = fails(command.args(["-q", "copy", "--referrers", &source, &place]));
     assert_eq!(code, 1, "{error}");
     assert!(error.contains(".sig"), "{error}");
+}
+
+/// All signatures of a manifest are in one other: to put that in the place of another one is to remove what is there.
+#[test]
+fn signatures_at_the_destination_are_not_lost() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let store = dir.join("store");
+    let (from, to) = (Faulty::start(), Faulty::start());
+    let source = format!("docker://{}/team/app:v1", from.address());
+    let target = format!("docker://{}/team/app:v1", to.address());
+    let pushed = json(&store, &["push", &sample(dir), &source]);
+    let digest = pushed["digest"].as_str().unwrap();
+    let tag = format!("{}.sig", digest.replace(':', "-"));
+    let ours = put_signature(&from, digest, "sig", "ours");
+    let layout = format!("oci:{}:v1", dir.join("layout").display());
+    let kept = "store:kept.example/app:v1";
+    let copy = |to: &str| {
+        let mut command = lithify_at(&store);
+        command.args(["-q", "copy", "--referrers", &source, to]);
+        command
+    };
+    let signature = |name: &str| {
+        let shown = json(&store, &["inspect", "--referrers", name]);
+        shown["referrers"][0]["digest"].as_str().unwrap().to_owned()
+    };
+    for place in [&layout, kept] {
+        run::ok(&mut copy(place));
+        assert_eq!(signature(place), ours);
+    }
+    // The destination has the image, and a signature of its own.
+    json(&store, &["copy", &source, &target]);
+    let theirs = put_signature(&to, digest, "sig", "theirs");
+    let before = to.requests().len();
+    let other = put_signature(&from, digest, "sig", "another");
+    for (place, there) in [(&*target, &theirs), (&layout, &ours), (kept, &ours)] {
+        let (code, error) = fails(&mut copy(place));
+        assert_eq!(code, 1, "{error}");
+        for word in [&tag, there, &other, "copy without --referrers"] {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        assert_eq!(&signature(place), there, "{place}");
+    }
+    let requests = to.requests();
+    let written = requests[before..]
+        .iter()
+        .filter(|r| r.method != "GET" && r.method != "HEAD");
+    assert_eq!(written.count(), 0, "{requests:#?}");
+
+    // One that has those that are there is put, and one that is there is not put again.
+    let all = put_signatures(&from, digest, "sig", &["theirs", "ours", "another"]);
+    for place in [&*target, &layout, kept] {
+        run::ok(&mut copy(place));
+        assert_eq!(signature(place), all, "{place}");
+    }
+    let before = to.requests().len();
+    for place in [&*target, &layout, kept] {
+        run::ok(&mut copy(place));
+        assert_eq!(signature(place), all, "{place}");
+    }
+    let requests = to.requests();
+    let again = requests[before..]
+        .iter()
+        .filter(|r| r.method == "PUT" && r.path.contains(".sig"));
+    assert_eq!(again.count(), 0, "{requests:#?}");
+    assert_undamaged(&store);
 }

@@ -122,16 +122,28 @@ pub trait Content: Send + Sync + fmt::Debug {
 /// Longest tag (distribution-spec, "Pulling manifests").
 const MAX_TAG: usize = 128;
 
+/// What the tags of [`signature_tags`] end with.
+const SIGNATURE_KINDS: [&str; 3] = ["sig", "att", "sbom"];
+
 /// The tags under which cosign puts what it says of a manifest, where it is not told to use referrers: signatures,
 /// attestations and lists of parts (cosign, `specs/SIGNATURE_SPEC.md`, "Tag-based discovery").
 #[must_use]
 pub fn signature_tags(digest: &Digest) -> Vec<String> {
     let (algorithm, hex) = (digest.algorithm(), digest.hex());
-    ["sig", "att", "sbom"]
+    SIGNATURE_KINDS
         .into_iter()
         .map(|kind| format!("{algorithm}-{hex}.{kind}"))
         .filter(|tag| tag.len() <= MAX_TAG)
         .collect()
+}
+
+/// Whether a name is a tag of [`signature_tags`], by itself or at the end of a reference.
+pub(super) fn is_signature_tag(name: &str) -> bool {
+    let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
+    let Some((subject, kind)) = tag.split_once('.') else {
+        return false;
+    };
+    SIGNATURE_KINDS.contains(&kind) && subject.replacen('-', ":", 1).parse::<Digest>().is_ok()
 }
 
 /// Those of some manifests whose `subject` is `digest`: how a layout's `index.json` is searched (image-spec 1.1,

@@ -22,7 +22,10 @@ pub(super) fn open<T: Members + 'static>(
     let limits = &options.limits;
     let index = layout::read_index(&*layout, limits)?;
     let mut selection = Selection::new(&*layout, limits);
-    let roots = selection.roots(&index, selector)?;
+    let roots = match selector {
+        None => selection.images(&index)?,
+        Some(_) => selection.roots(&index, selector)?,
+    };
     select(selection, layout.clone(), &roots, options)
 }
 
@@ -33,7 +36,14 @@ pub(super) fn locate<T: Members + 'static>(
     limits: &Limits,
 ) -> Result<Located, Error> {
     let index = layout::read_index(&*layout, limits)?;
-    let mut roots = Selection::new(&*layout, limits).roots(&index, selector)?;
+    let mut selection = Selection::new(&*layout, limits);
+    let mut roots = match selector {
+        None => selection.images(&index)?,
+        Some(_) => selection.roots(&index, selector)?,
+    };
+    if selector.is_none() && roots.len() > 1 {
+        roots = selection.leading_to_images(roots)?;
+    }
     match roots.len() {
         0 => Err(Error::Empty),
         1 => {

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use lithify_digest::Digest;
 
 use super::budget::Budget;
-use super::content::{Content, read_config, read_manifest};
+use super::content::{Content, is_signature_tag, read_config, read_manifest};
 use crate::blob::{self, BlobName};
 use crate::image::LayerKind;
 use crate::layout::{CONTAINERD_NAME, REF_NAME};
@@ -127,6 +127,36 @@ impl<'a> Selection<'a> {
                 Ok(merge([&descriptor]))
             }
         }
+    }
+
+    /// The entries of `index.json` that are images, when none is asked for: what cosign says of an image has a name beside it,
+    /// but is none.
+    pub(super) fn images(&mut self, index: &Index) -> Result<Vec<Root>, Error> {
+        let mut roots = self.roots(index, None)?;
+        let is_signature = |root: &Root| {
+            !root.names.is_empty() && root.names.iter().all(|name| is_signature_tag(name))
+        };
+        // Of signatures alone the error says what they are.
+        if !roots.iter().all(is_signature) {
+            roots.retain(|root| !is_signature(root));
+        }
+        Ok(roots)
+    }
+
+    /// The roots that lead to an image, as far as their documents tell; all of them if none does.
+    pub(super) fn leading_to_images(&mut self, roots: Vec<Root>) -> Result<Vec<Root>, Error> {
+        let candidates = self.candidates(&roots)?;
+        let images: HashSet<usize> = candidates
+            .iter()
+            .filter(|candidate| !matches!(candidate.state, State::Refused(_)))
+            .map(|candidate| candidate.root)
+            .collect();
+        if images.is_empty() {
+            return Ok(roots);
+        }
+        let numbered = roots.into_iter().enumerate();
+        let kept = numbered.filter(|(number, _)| images.contains(number));
+        Ok(kept.map(|(_, root)| root).collect())
     }
 
     /// The descriptor of `digest` in these or the indexes they lead to.
@@ -256,8 +286,15 @@ impl<'a> Selection<'a> {
         &mut self,
         manifest: &ImageManifest,
     ) -> Result<Result<Option<Platform>, manifest::Error>, Error> {
-        if let Err(error @ manifest::Error::NotAnImage { .. }) = manifest.check_image(self.limits) {
-            return Ok(Err(error));
+        match manifest.check_image(self.limits) {
+            Err(error @ manifest::Error::NotAnImage { .. }) => return Ok(Err(error)),
+            // With the config of an image, as cosign's signatures have it.
+            Err(error @ manifest::Error::LayerMediaType { .. })
+                if !manifest.has_layers_of_images() =>
+            {
+                return Ok(Err(error));
+            }
+            _ => {}
         }
         self.budget.bytes(manifest.config.size)?;
         let Some(config) = read_config(self.content, &manifest.config, self.limits)? else {

@@ -183,6 +183,16 @@ impl ImageManifest {
         check_layer_count(self.layers.len(), config)
     }
 
+    /// Whether one of its layers, if it has any, is of a kind that images have, also where lithify cannot decode it.
+    pub(crate) fn has_layers_of_images(&self) -> bool {
+        let is_layer = |layer: &Descriptor| {
+            LayerMediaType::of(&layer.media_type) != LayerMediaType::Unknown
+                || layer.media_type.is_empty()
+                || media_type::is_of_a_layer(&layer.media_type)
+        };
+        self.layers.is_empty() || self.layers.iter().any(is_layer)
+    }
+
     fn has_odd_config_type(&self) -> bool {
         !media_type::is_image_config(&self.config.media_type)
     }

@@ -102,6 +102,29 @@ pub enum LayerMediaType {
     Unknown,
 }
 
+/// What the media types of tar layers begin with, what stands before their compression, and whether they are foreign.
+const LAYER_FAMILIES: [(&str, char, bool); 4] = [
+    (OCI_LAYER, '+', false),
+    (
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        '+',
+        true,
+    ),
+    ("application/vnd.docker.image.rootfs.diff.tar", '.', false),
+    (
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        '.',
+        true,
+    ),
+];
+
+/// Whether a media type is one of a tar layer, in whatever way it is compressed.
+pub(crate) fn is_of_a_layer(media_type: &str) -> bool {
+    LAYER_FAMILIES
+        .iter()
+        .any(|(base, ..)| media_type.starts_with(base))
+}
+
 impl LayerMediaType {
     /// Classifies a layer's media type.
     ///
@@ -134,21 +157,7 @@ impl LayerMediaType {
             EROFS_CHUNK_INDEX => return Self::ErofsChunkIndex,
             _ => {}
         }
-        let families = [
-            (OCI_LAYER, '+', false),
-            (
-                "application/vnd.oci.image.layer.nondistributable.v1.tar",
-                '+',
-                true,
-            ),
-            ("application/vnd.docker.image.rootfs.diff.tar", '.', false),
-            (
-                "application/vnd.docker.image.rootfs.foreign.diff.tar",
-                '.',
-                true,
-            ),
-        ];
-        for (base, separator, foreign) in families {
+        for (base, separator, foreign) in LAYER_FAMILIES {
             let Some(rest) = media_type.strip_prefix(base) else {
                 continue;
             };

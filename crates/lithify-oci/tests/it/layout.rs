@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::*;
 use lithify_digest::{Algorithm, Digest};
 use lithify_oci::blob::{self, BlobName};
-use lithify_oci::layout::{self, CONTAINERD_NAME, ImageOptions};
+use lithify_oci::layout::{self, CONTAINERD_NAME, ImageOptions, Writer};
 use lithify_oci::manifest::{self, Compression, Descriptor, ImageManifest, Index, media_type};
 use lithify_oci::{Error, Limits, OpenOptions, Platform, Source};
 
@@ -461,6 +461,74 @@ fn attestations_artifacts_and_unknown_entries_are_passed_over() {
     assert_eq!(listed[0].platforms.len(), 1);
     assert!(listed[1].platforms.is_empty());
     assert_eq!(listed[1].names, ["sha256-1234.sig"]);
+}
+
+/// cosign's signatures have the config of an image, and a name: they were counted as images beside the one they are of.
+#[test]
+fn signatures_are_not_images_beside_theirs() {
+    let signature = |w: &mut Writer, layer: &str| {
+        let config = w.put(media_type::OCI_CONFIG, b"{}").unwrap();
+        let payload = w.put(layer, layer.as_bytes()).unwrap();
+        w.put_json(
+            media_type::OCI_MANIFEST,
+            &ImageManifest::new(config, vec![payload]),
+        )
+        .unwrap()
+    };
+    let tag = format!("sha256-{}.sig", sha256(b"image").hex());
+    let whole = format!("docker.io/library/app:{}", tag.replace("sig", "att"));
+    let layout = Layout::new(|w| {
+        let image = unlisted(w, AMD64, "image");
+        w.add(named(&image, layout::REF_NAME, "v1"));
+        // Of kinds that an image could have, and of a platform.
+        let sbom = unlisted(w, AMD64, "sbom");
+        w.add(named(&sbom, layout::REF_NAME, &tag.replace("sig", "sbom")));
+        let signed = signature(w, "application/vnd.dev.cosign.simplesigning.v1+json");
+        w.add(named(&signed, layout::REF_NAME, &tag));
+        let attested = signature(w, "application/vnd.dsse.envelope.v1+json");
+        w.add(named(&attested, layout::REF_NAME, &whole));
+        // What has another name is told by its layers.
+        let other = signature(w, "application/vnd.example");
+        w.add(named(&other, layout::REF_NAME, "other"));
+        w.add(other);
+    });
+    assert_eq!(text(&layout.open("", AMD64).unwrap()), "image");
+    let source = format!("oci:{}", layout.path().display()).parse().unwrap();
+    let located = lithify_oci::locate(&source, &Limits::default()).unwrap();
+    assert_eq!(located.names, ["v1"]);
+    // By name each can be had, or is said to be none.
+    assert_eq!(
+        text(
+            &layout
+                .open(&format!(":{}", tag.replace("sig", "sbom")), AMD64)
+                .unwrap()
+        ),
+        "sbom"
+    );
+    for name in [&tag, &whole, "other"] {
+        let error = layout.open(&format!(":{name}"), AMD64).unwrap_err();
+        let Error::Manifest { source, .. } = &error else {
+            panic!("{name}: {error:?}");
+        };
+        assert!(
+            matches!(source, manifest::Error::LayerMediaType { .. }),
+            "{error:?}"
+        );
+        let source = format!("oci:{}:{name}", layout.path().display())
+            .parse()
+            .unwrap();
+        assert!(lithify_oci::locate(&source, &Limits::default()).is_ok());
+    }
+    let listed = lithify_oci::list(&source, &Limits::default()).unwrap();
+    assert_eq!(listed.len(), 5);
+    // Of an image in an odd compression nothing else is taken for it.
+    let layout = Layout::new(|w| {
+        let image = unlisted(w, AMD64, "image");
+        w.add(named(&image, layout::REF_NAME, "v1"));
+        let odd = signature(w, "application/vnd.oci.image.layer.v1.tar+lz4");
+        w.add(named(&odd, layout::REF_NAME, "v2"));
+    });
+    assert!(matches!(layout.open("", AMD64), Err(Error::Several { .. })));
 }
 
 /// `docker save` of one platform keeps the descriptors of the others.

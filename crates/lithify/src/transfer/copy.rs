@@ -176,12 +176,18 @@ pub(crate) fn destination(
                 push = push.mount_from(from);
             }
             let repository = read.registries.repository(&reference, &read.cancel)?;
-            Box::new(RegistryDestination::new(repository, reference, push))
+            Box::new(RegistryDestination::new(
+                repository,
+                reference,
+                push,
+                &read.limits.image,
+            ))
         }
         Source::Oci { path, selector } => Box::new(LayoutDestination::open(
             &path,
             tag(selector)?,
             options.durable,
+            &read.limits.image,
             &read.cancel,
         )?),
         Source::OciArchive { path, selector } => Box::new(OciArchiveDestination::create(
@@ -214,12 +220,15 @@ pub(crate) fn destination(
         }
         // It may have been meant for a file, or for a registry.
         Source::Name(_) => return Err(Error::BareDestination { name: name.clone() }),
-        Source::Store(reference) => Box::new(StoreDestination::new(
-            &open_store(&read.store, &read.cancel)?,
-            name_in_store(&reference),
-            options.durable,
-            read.cancel.clone(),
-        )?),
+        Source::Store(reference) => Box::new(
+            StoreDestination::new(
+                &open_store(&read.store, &read.cancel)?,
+                name_in_store(&reference),
+                options.durable,
+                read.cancel.clone(),
+            )?
+            .keeping_signatures(&read.limits.image),
+        ),
         _ => return Err(refused()),
     })
 }

@@ -1,14 +1,17 @@
 //! An OCI image layout as a destination.
 
+use std::collections::HashSet;
 use std::io::Read as _;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lithify_oci::layout::{REF_NAME, Writer};
+use lithify_oci::layout::{Directory, REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
+use lithify_oci::{Content, Limits};
 
-use super::plan::SignatureTag;
-use super::{BlobSource, Destination, Placed};
+use super::plan::{Plan, SignatureTag};
+use super::{BlobSource, Destination, Placed, signatures};
+use crate::name::shown_path;
 use crate::{CancelToken, Error};
 
 /// A layout directory that images are added to.
@@ -19,7 +22,11 @@ use crate::{CancelToken, Error};
 pub(crate) struct LayoutDestination {
     /// Blobs are put one after the other: there is one disk.
     writer: Mutex<Writer>,
+    path: PathBuf,
     tag: Option<String>,
+    /// Tags of signatures that have there what they are to have.
+    signed: HashSet<String>,
+    limits: Limits,
 }
 
 impl LayoutDestination {
@@ -28,6 +35,7 @@ impl LayoutDestination {
         path: &Path,
         tag: Option<String>,
         durable: bool,
+        limits: &Limits,
         cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let writer = match path.join("oci-layout").is_file() {
@@ -36,7 +44,10 @@ impl LayoutDestination {
         };
         Ok(Self {
             writer: Mutex::new(writer.map_err(failed)?.durable(durable).until(cancel)),
+            path: path.to_owned(),
             tag,
+            signed: HashSet::new(),
+            limits: limits.clone(),
         })
     }
 
@@ -50,6 +61,23 @@ fn failed(error: lithify_oci::layout::Error) -> Error {
 }
 
 impl Destination for LayoutDestination {
+    fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
+        // One that is new, or was never finished, has nothing under a name.
+        if plan.tags.is_empty() || !self.path.join("index.json").exists() {
+            return Ok(());
+        }
+        let name = shown_path(&self.path);
+        let layout = Directory::open(&self.path).map_err(|e| Error::Open {
+            name: name.clone(),
+            source: Box::new(e.into()),
+        })?;
+        let content: Arc<dyn Content> = Arc::new(layout);
+        self.signed = signatures::already_there(plan, |tag| {
+            signatures::in_content(&name, &content, tag, &self.limits)
+        })?;
+        Ok(())
+    }
+
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         Ok(self.writer().has_whole(blob))
     }
@@ -76,6 +104,9 @@ impl Destination for LayoutDestination {
     }
 
     fn put_tag(&self, tag: &SignatureTag, manifest: &Descriptor, _: &[u8]) -> Result<(), Error> {
+        if self.signed.contains(&tag.tag) {
+            return Ok(());
+        }
         let mut entry = manifest.clone();
         entry
             .annotations

@@ -10,6 +10,7 @@ mod pull; // to the store, by policy
 pub(crate) mod referrers; // what refers to an image
 mod registry; // to a registry
 mod run; // doing it
+mod signatures; // those that are there already
 mod store; // to the store
 mod synthetic; // manifests for images without
 

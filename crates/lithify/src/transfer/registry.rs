@@ -1,16 +1,17 @@
 //! A registry as a destination.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
 use lithify_digest::Digest;
-use lithify_oci::Reference;
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
+use lithify_oci::{Limits, Reference};
 use lithify_registry::{Content, ManifestName, PushOptions, Repository};
 
-use super::plan::SignatureTag;
+use super::plan::{Plan, SignatureTag};
+use super::signatures::{self, There};
 use super::{BlobSource, Destination, Placed};
 use crate::Error;
 
@@ -22,15 +23,25 @@ pub(crate) struct RegistryDestination {
     options: PushOptions,
     /// What was put. One of them is the root; what refers to it may come after it.
     documents: Mutex<HashMap<Digest, (Descriptor, Vec<u8>)>>,
+    /// Tags of signatures that have there what they are to have.
+    signed: HashSet<String>,
+    limits: Limits,
 }
 
 impl RegistryDestination {
-    pub(crate) fn new(repository: Repository, reference: Reference, options: PushOptions) -> Self {
+    pub(crate) fn new(
+        repository: Repository,
+        reference: Reference,
+        options: PushOptions,
+        limits: &Limits,
+    ) -> Self {
         Self {
             repository,
             reference,
             options,
             documents: Mutex::default(),
+            signed: HashSet::new(),
+            limits: limits.clone(),
         }
     }
 }
@@ -38,6 +49,19 @@ impl RegistryDestination {
 impl Destination for RegistryDestination {
     fn takes_vendor_layers(&self) -> bool {
         false
+    }
+
+    fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
+        self.signed = signatures::already_there(plan, |tag| {
+            let name = ManifestName::Tag(tag.to_owned());
+            let limit = self.limits.manifest_bytes;
+            let found = self.repository.own_manifest(&name, limit)?;
+            Ok(found.map(|found| There {
+                digest: found.descriptor.digest,
+                bytes: Some(found.bytes),
+            }))
+        })?;
+        Ok(())
     }
 
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
@@ -84,6 +108,9 @@ impl Destination for RegistryDestination {
         manifest: &Descriptor,
         bytes: &[u8],
     ) -> Result<(), Error> {
+        if self.signed.contains(&tag.tag) {
+            return Ok(());
+        }
         let name = ManifestName::Tag(tag.tag.clone());
         self.repository.put_manifest(&name, manifest, bytes)?;
         Ok(())

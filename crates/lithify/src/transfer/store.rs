@@ -2,14 +2,15 @@
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_digest::Digest;
 use lithify_oci::manifest::Descriptor;
+use lithify_oci::{Content, Limits};
 use lithify_store::{Begun, Ingest, Lease, Store};
 
-use super::plan::SignatureTag;
-use super::{BlobSource, Destination, Placed};
+use super::plan::{Plan, SignatureTag};
+use super::{BlobSource, Destination, Placed, signatures};
 use crate::{CancelToken, Error};
 
 /// Bytes moved at once.
@@ -29,6 +30,8 @@ pub(crate) struct StoreDestination {
     referrers: Mutex<Vec<(Digest, Descriptor)>>,
     /// What has a tag made of something else's digest: that digest, and the tag.
     signatures: Mutex<Vec<(Digest, String, Descriptor)>>,
+    /// Signatures that are there are no older state of those that come.
+    keeps_signatures: Option<Limits>,
 }
 
 impl StoreDestination {
@@ -46,7 +49,17 @@ impl StoreDestination {
             buffers: Mutex::default(),
             referrers: Mutex::default(),
             signatures: Mutex::default(),
+            keeps_signatures: None,
         })
+    }
+
+    /// Has signatures that come from elsewhere not take the place of those that are there. What is pulled again is as its
+    /// registry has it.
+    pub(super) fn keeping_signatures(self, limits: &Limits) -> Self {
+        Self {
+            keeps_signatures: Some(limits.clone()),
+            ..self
+        }
     }
 
     /// What keeps the image's parts while they come.
@@ -80,6 +93,17 @@ impl StoreDestination {
 }
 
 impl Destination for StoreDestination {
+    fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
+        if let Some(limits) = &self.keeps_signatures {
+            let content: Arc<dyn Content> = Arc::new(self.lease.clone());
+            // Entering those again that are the same changes nothing.
+            signatures::already_there(plan, |tag| {
+                signatures::in_content(&self.name, &content, tag, limits)
+            })?;
+        }
+        Ok(())
+    }
+
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         Ok(self.lease.has(&blob.digest, blob.size)?)
     }
