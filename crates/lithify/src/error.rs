@@ -144,6 +144,19 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// The store has it for other platforms only, and it is not to be pulled.
+    #[error(
+        "`{name}` is in the store for {}, not for {wanted}, and it is not to be pulled: choose one that is there with --platform, or pull the others",
+        .there.join(", ")
+    )]
+    NotInStoreFor {
+        /// The name.
+        name: String,
+        /// For what it was wanted.
+        wanted: String,
+        /// Platforms it is there for.
+        there: Vec<String>,
+    },
     /// Nobody published what was not to be made here.
     #[error(
         "nobody published a {target} beside `{name}` ({manifest}): make it here with --artifacts use or without that \

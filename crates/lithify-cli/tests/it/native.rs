@@ -978,7 +978,8 @@ fn short_files_of_mkfs_are_merged() {
 }
 
 /// An image for two platforms, whose file `arch` says which it is.
-fn two_platforms(dir: &Path) -> String {
+/// An index over an image for amd64 and one for s390x.
+pub(crate) fn two_platforms(dir: &Path) -> String {
     let of = |arch: &str| {
         let path = dir.join(arch);
         let file = layer([TarEntry::file("arch", arch)]);

@@ -10,6 +10,7 @@ use crate::common::stores::{
     lithify_at, numbered_image,
 };
 use crate::common::{image, layer, lithify, names, stderr};
+use lithify_testkit::registry::Faulty;
 use lithify_testkit::{Mount, TarEntry, require, run, temp_dir};
 use serde_json::Value;
 
@@ -480,4 +481,97 @@ fn a_full_disk_is_said_and_leaves_a_good_store() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert_eq!(names(disk.path()), ["store"]);
     assert_undamaged(&elsewhere);
+}
+
+/// Platforms that were pulled one after the other were said not to be in the store, where all were asked for.
+#[test]
+fn platforms_pulled_one_by_one_are_an_image_for_all_of_them() {
+    let tmp = temp_dir();
+    let store = tmp.path().join("store");
+    let source = crate::native::two_platforms(tmp.path());
+    let registry = Faulty::start();
+    let name = format!("{}/team/app:v1", registry.address());
+    let ok = |arguments: &[&str]| run::ok(lithify_at(&store).arg("-q").args(arguments));
+    let fails = |arguments: &[&str]| {
+        let output = run::output(lithify_at(&store).arg("-q").args(arguments));
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        stderr(&output)
+    };
+    let copied = |arguments: &[&str]| -> Value {
+        let all = [&["copy", "--json", "--all-platforms"], arguments].concat();
+        serde_json::from_slice(&ok(&all)).unwrap()
+    };
+    let layout =
+        |number: usize| format!("oci:{}:v1", tmp.path().join(number.to_string()).display());
+    let is_there = |place: &str| {
+        for arch in ["amd64", "s390x"] {
+            let platform = format!("linux/{arch}");
+            let text = ok(&["cat", "--platform", &platform, place, "/arch"]);
+            assert_eq!(String::from_utf8(text).unwrap(), arch);
+        }
+    };
+    let pushed = copied(&[&source, &format!("docker://{name}")]);
+    ok(&["pull", "--platform", "linux/amd64", &name]);
+    for arguments in [
+        &["pull", "--policy", "never", "--all-platforms", &name][..],
+        &[
+            "cat",
+            "--pull",
+            "never",
+            "--platform",
+            "linux/s390x",
+            &name,
+            "/arch",
+        ],
+        &[
+            "cat",
+            "--platform",
+            "linux/s390x",
+            &format!("store:{name}"),
+            "/arch",
+        ],
+    ] {
+        let error = fails(arguments);
+        assert!(
+            error.contains("is in the store for linux/amd64, not for"),
+            "{error}"
+        );
+        assert!(error.contains("--platform"), "{error}");
+    }
+    ok(&["pull", "--platform", "linux/s390x", &name]);
+    registry.disconnect();
+    let before = registry.requests().len();
+    // All that the registry's index lists is there: it is the same image.
+    let stored = format!("store:{name}");
+    for (number, arguments) in [&[&*stored][..], &["--pull", "never", &name]]
+        .into_iter()
+        .enumerate()
+    {
+        let to = layout(number);
+        let report = copied(&[arguments, &[&*to]].concat());
+        assert_eq!(report["digest"], pushed["digest"]);
+        is_there(&to);
+    }
+    assert_eq!(registry.requests().len(), before);
+    // What was never one image has an index of its own, always the same.
+    let joined = "store:example.org/joined:v1";
+    for platform in ["linux/s390x", "linux/amd64"] {
+        ok(&["copy", "--platform", platform, &source, joined]);
+    }
+    let reports = [10, 11].map(|number| {
+        let to = layout(number);
+        let report = copied(&[joined, &to]);
+        is_there(&to);
+        report["digest"].clone()
+    });
+    assert_eq!(reports[0], reports[1]);
+    assert_ne!(reports[0], pushed["digest"]);
+    assert_undamaged(&store);
+    let never = fails(&[
+        "copy",
+        "--all-platforms",
+        "store:example.org/none:v1",
+        &layout(12),
+    ]);
+    assert!(never.contains("is not in the store"), "{never}");
 }

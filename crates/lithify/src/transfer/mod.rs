@@ -4,6 +4,7 @@ mod archive; // to archives and daemons
 mod beside; // a registry with a store beside it
 mod copy; // the verbs
 mod destination; // where images go
+mod joined; // platforms that came to the store one by one
 mod layout; // to an OCI image layout
 mod plan; // what is to be transferred
 mod pull; // to the store, by policy

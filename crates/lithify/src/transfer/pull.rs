@@ -172,7 +172,7 @@ fn pull_into(
         });
     }
     if options.policy == PullPolicy::Never {
-        return Err(Error::NotInStore { name });
+        return Err(not_in_store(store, name, options.all_platforms, read));
     }
     let limits = &read.limits.image;
     let mut located = read.registries.locate(reference, limits, &read.cancel)?;
@@ -223,6 +223,35 @@ fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option
     })
 }
 
+/// An index lists platforms; whether it has the right one is found when it is opened.
+fn is_index(tagged: &Tagged) -> bool {
+    tagged.descriptor.platform.is_none()
+}
+
+/// Why the store does not have a name for a platform, or for all.
+fn not_in_store(store: &Store, name: String, all: bool, read: &ReadOptions) -> Error {
+    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
+    // That it cannot be read was said before.
+    let there = store.find(&name).unwrap_or_default();
+    let platforms = there.iter().map(|t| t.descriptor.platform.as_ref());
+    let Some(platforms) = platforms.collect::<Option<Vec<&Platform>>>() else {
+        return Error::NotInStore { name };
+    };
+    // One for the platform that is there has lost parts.
+    if platforms.is_empty() || !all && platforms.iter().any(|p| wanted.rank(p).is_some()) {
+        return Error::NotInStore { name };
+    }
+    let wanted = match all {
+        true => "all platforms".to_owned(),
+        false => wanted.to_string(),
+    };
+    Error::NotInStoreFor {
+        there: platforms.iter().map(ToString::to_string).collect(),
+        name,
+        wanted,
+    }
+}
+
 /// What the store has of that name for a platform, or for all. What lost parts is not there.
 fn in_store(
     lease: &Lease,
@@ -232,8 +261,6 @@ fn in_store(
 ) -> Result<Option<Tagged>, Error> {
     let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     let tagged = lease.store().find(name)?;
-    // An index lists platforms; whether it has the right one is found when it is opened.
-    let is_index = |t: &Tagged| t.descriptor.platform.is_none();
     let rank = |t: &Tagged| wanted.rank(t.descriptor.platform.as_ref()?);
     let best = match all {
         true => None,
@@ -323,7 +350,10 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
         }
     }
     if read.pull == PullPolicy::Never {
-        return Err(Error::NotInStore { name });
+        return Err(match &existing {
+            Some(store) => not_in_store(store, name, false, read),
+            None => Error::NotInStore { name },
+        });
     }
     if read.store == StoreChoice::None {
         return Ok(None);
@@ -357,8 +387,15 @@ pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Lo
     {
         let lease = store.lease()?;
         let mut tagged = store.find(&name)?;
-        if tagged.len() == 1 {
-            return Ok(located(lease, tagged.swap_remove(0)));
+        if let Some(index) = tagged.iter().position(is_index) {
+            return Ok(located(lease, tagged.swap_remove(index)));
+        }
+        match tagged.len() {
+            0 => {}
+            1 => return Ok(located(lease, tagged.swap_remove(0))),
+            // There may be more of them in the registry.
+            _ if read.pull != PullPolicy::Never => {}
+            _ => return super::joined::index_of(lease, &tagged, &read.limits.image),
         }
     }
     if read.pull == PullPolicy::Never {
