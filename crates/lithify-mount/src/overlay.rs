@@ -409,7 +409,9 @@ pub(crate) fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
         Err(e) => return Err(e),
     }
     for name in list.split(|&b| b == 0).filter(|n| !n.is_empty()) {
-        if name.starts_with(b"trusted.overlay.") {
+        // The overlay's own are of where they stand. Those of the image are escaped, in a layer as in what lies over it.
+        let is_escaped = name.starts_with(b"trusted.overlay.overlay.");
+        if name.starts_with(b"trusted.overlay.") && !is_escaped {
             continue;
         }
         value.clear();

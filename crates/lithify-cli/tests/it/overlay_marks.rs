@@ -191,3 +191,50 @@ fn attributes_of_the_image_go_through_a_writable_mount_and_commit() {
     let said = commit(&["--userxattr", "false"]);
     assert!(said.status.success(), "{}", stderr(&said));
 }
+
+/// The root directory's marks were lost on the way to the directory for changes, without a word.
+#[test]
+fn marks_of_the_root_directory_go_through_a_writable_mount_and_commit() {
+    if !require::root() || !require::kernel_erofs() {
+        return;
+    }
+    let tmp = temp_dir();
+    let layers = [
+        layer([
+            TarEntry::directory("./")
+                .mode(0o711)
+                .xattr("trusted.overlay.opaque", "y")
+                .xattr("trusted.overlay.origin", "o")
+                .xattr("trusted.t", "t"),
+            TarEntry::file("below", "x"),
+        ]),
+        layer([TarEntry::file("above", "x")]),
+    ];
+    let source = image(tmp.path(), layers);
+    let directory = tmp.path().join("layers").display().to_string();
+    build(&source, "erofs-layers", Path::new(&directory));
+    let flat = tmp.path().join("flat.erofs");
+    build(&source, "erofs", &flat);
+    let expected = Snapshot::of(lithify_testkit::Mount::erofs(&flat).path());
+    let links = Allow::nothing().also("an overlay's directories have one link", |d| {
+        d.field == Field::Links
+    });
+    for (number, subject) in [&source, &directory].into_iter().enumerate() {
+        let point = tmp.path().join(format!("m{number}"));
+        let changes = tmp.path().join(format!("c{number}")).display().to_string();
+        // Again over the same changes, too.
+        for _ in 0..2 {
+            let writable = mount(subject, &point, &["--rw", &changes]).unwrap();
+            Snapshot::of(&writable.0).assert_same(&expected, &links);
+        }
+        let new = format!(
+            "oci:{}:x",
+            tmp.path().join(format!("new{number}")).display()
+        );
+        run::ok(lithify().args(["-q", "commit", "--base", &source, "-o", &new, &changes]));
+        let again = tmp.path().join(format!("{number}.erofs"));
+        build(&new, "erofs", &again);
+        let seen = lithify_testkit::Mount::erofs(&again);
+        Snapshot::of(seen.path()).assert_same(&expected, &links);
+    }
+}

@@ -379,12 +379,21 @@ pub(crate) fn write_root(
 }
 
 fn write_root_image(
-    metadata: Metadata,
+    mut metadata: Metadata,
     kind: Kind,
     pending: &PendingFile,
     path: &Path,
     read: &ReadOptions,
 ) -> Result<u64, Error> {
+    let overlay = |source| Error::Overlay {
+        index: 0,
+        name: "the root directory".to_owned(),
+        source,
+    };
+    // It is the topmost layer of an overlay: an opaque root as the image means it would hide all others.
+    if let Some(escaped) = lithify_tree::overlay::escape(&metadata.xattrs).map_err(overlay)? {
+        metadata.xattrs = escaped;
+    }
     let mut entries = LayerEntries::new();
     let root = Entry {
         path: TreePath::root(),
