@@ -22,6 +22,23 @@ pub struct Blob {
     random_access: Option<RandomAccess>,
 }
 
+/// Bytes read by position, from one to another.
+struct Positioned {
+    source: RandomAccess,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
+        self.source.read_exact_at(&mut buffer[..wanted], self.at)?;
+        self.at += wanted as u64;
+        Ok(wanted)
+    }
+}
+
 impl Blob {
     /// A blob of `len` bytes that `reader` yields.
     pub fn new(reader: impl Read + Send + 'static, len: u64) -> Self {
@@ -50,6 +67,31 @@ impl Blob {
     #[must_use]
     pub fn random_access(&self) -> Option<RandomAccess> {
         self.random_access.clone()
+    }
+
+    /// What follows the first `offset` bytes: found by position where the bytes are at hand so, else by reading up to there.
+    ///
+    /// # Errors
+    /// What reading up to there fails with.
+    pub fn skip(self, offset: u64) -> io::Result<Self> {
+        let left = self.len.saturating_sub(offset);
+        if offset == 0 {
+            return Ok(self);
+        }
+        if let Some(source) = self.random_access {
+            let at = offset.min(self.len);
+            return Ok(Self::new(
+                Positioned {
+                    source,
+                    at,
+                    end: self.len,
+                },
+                left,
+            ));
+        }
+        let mut reader = self.reader;
+        io::copy(&mut (&mut reader).take(offset), &mut io::sink())?;
+        Ok(Self::new(reader, left))
     }
 
     /// Bytes from start to end, by the file system or the archive. A file that someone else
@@ -301,4 +343,37 @@ pub(crate) fn read(blob: Blob, name: BlobName, expected: Expected) -> Result<Vec
 /// The digest by which an image config without a descriptor is known.
 pub(crate) fn image_id(config: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Reading to a place takes as long as what is before it is long.
+    #[test]
+    fn what_can_be_found_by_position_is_not_read_up_to_there() {
+        let mut file = tempfile::tempfile().unwrap();
+        let start = 1 << 40;
+        file.set_len(start).unwrap();
+        io::Seek::seek(&mut file, io::SeekFrom::End(0)).unwrap();
+        file.write_all(b"end").unwrap();
+        let rest = Blob::of_file(file, start + 3).skip(start + 1).unwrap();
+        assert_eq!(rest.len(), 2);
+        let mut read = Vec::new();
+        rest.into_reader().read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"nd");
+    }
+
+    #[test]
+    fn what_cannot_is_read() {
+        for (offset, expected) in [(0, &b"blob"[..]), (3, b"b"), (4, b""), (9, b"")] {
+            let rest = Blob::new(&b"blob"[..], 4).skip(offset).unwrap();
+            assert_eq!(rest.len(), expected.len() as u64);
+            let mut read = Vec::new();
+            rest.into_reader().read_to_end(&mut read).unwrap();
+            assert_eq!(read, expected);
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! Where an image's documents and layers come from.
 
 use std::fmt;
-use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use lithify_digest::Digest;
@@ -68,17 +67,11 @@ pub trait Content: Send + Sync + fmt::Debug {
         let Some(blob) = self.open_blob(digest, Some(size))? else {
             return Ok(None);
         };
-        if offset == 0 {
-            return Ok(Some(blob));
-        }
-        let mut reader = blob.into_reader();
-        io::copy(&mut (&mut reader).take(offset), &mut io::sink()).map_err(|source| {
-            blob::Error::Io {
-                name: BlobName::Layer(Box::new(*digest)),
-                source,
-            }
+        let rest = blob.skip(offset).map_err(|source| blob::Error::Io {
+            name: BlobName::Layer(Box::new(*digest)),
+            source,
         })?;
-        Ok(Some(Blob::new(reader, size.saturating_sub(offset))))
+        Ok(Some(rest))
     }
 
     /// The manifests there whose `subject` is `digest`, with `artifact_type` only those of that type (image-spec 1.1,

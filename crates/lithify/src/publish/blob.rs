@@ -60,13 +60,11 @@ impl BlobSource for LayerBlob<'_> {
         let Some(oci) = self.image.oci() else {
             return Err(Error::NoLayers);
         };
-        let mut reader = oci.open_layer(self.index).map_err(failed)?.into_reader();
-        io::copy(&mut (&mut reader).take(offset), &mut io::sink()).map_err(|source| {
-            Error::Input {
-                path: self.image.layer_name(self.index).into(),
-                source,
-            }
+        let layer = oci.open_layer(self.index).map_err(failed)?;
+        let rest = layer.skip(offset).map_err(|source| Error::Input {
+            path: self.image.layer_name(self.index).into(),
+            source,
         })?;
-        Ok(reader)
+        Ok(rest.into_reader())
     }
 }
