@@ -29,6 +29,10 @@ impl<T: Storage> Storage for Checked<T> {
         self.get_mut()?.set_size(length)
     }
 
+    fn go_on(&self) -> io::Result<()> {
+        self.get()?.go_on()
+    }
+
     fn move_down(&mut self, from: u64, to: u64, length: u64) -> io::Result<()> {
         let mut done = 0;
         while done < length {
@@ -83,6 +87,7 @@ mod tests {
         let mut storage = Checked::new(Moved(Vec::new(), token.clone()), &token);
         storage.move_down(10, 3, 3 * MOVE_STEP).unwrap_err();
         assert!(storage.write_all_at(b"x", 0).is_err() && storage.set_size(0).is_err());
+        storage.go_on().unwrap_err();
         assert!(storage.read_exact_at(&mut [0], 0).is_err() && storage.size().is_err());
         assert_eq!(
             storage.into_inner().0,

@@ -55,6 +55,14 @@ pub trait Storage: ReadAt {
     /// Whatever the storage says.
     fn set_size(&mut self, length: u64) -> io::Result<()>;
 
+    /// Asked between pieces of long work that neither reads nor writes: whether what is made is still wanted.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn go_on(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Copies `length` bytes from `from` down to `to`, which is less; the two stretches may overlap.
     ///
     /// # Errors
@@ -136,6 +144,10 @@ impl<T: Storage + ?Sized> Storage for &mut T {
         (**self).set_size(length)
     }
 
+    fn go_on(&self) -> io::Result<()> {
+        (**self).go_on()
+    }
+
     fn move_down(&mut self, from: u64, to: u64, length: u64) -> io::Result<()> {
         (**self).move_down(from, to, length)
     }
@@ -148,6 +160,10 @@ impl<T: Storage + ?Sized> Storage for Box<T> {
 
     fn set_size(&mut self, length: u64) -> io::Result<()> {
         (**self).set_size(length)
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        (**self).go_on()
     }
 
     fn move_down(&mut self, from: u64, to: u64, length: u64) -> io::Result<()> {

@@ -16,6 +16,8 @@ mod walk; // the way to a directory
 pub use error::MergeError;
 pub use report::LayerReport;
 
+use lithify_cancel::CancelToken;
+
 use pass::Pass;
 
 use crate::builder::Builder;
@@ -69,6 +71,7 @@ pub const DEFAULT_NAME_LIMIT: u32 = 1 << 24;
 pub struct Merge {
     tree: Builder,
     implicit_mtime: Timestamp,
+    cancel: CancelToken,
 }
 
 impl Default for Merge {
@@ -90,7 +93,15 @@ impl Merge {
         Self {
             tree: Builder::new(implicit_mtime, DEFAULT_NAME_LIMIT),
             implicit_mtime,
+            cancel: CancelToken::new(),
         }
+    }
+
+    /// Applies layers as long as the work goes on.
+    #[must_use]
+    pub fn until(mut self, cancel: &CancelToken) -> Self {
+        self.cancel = cancel.clone();
+        self
     }
 
     /// Sets how many names the image may have, the root not counted, removed and replaced ones included;
@@ -136,7 +147,7 @@ impl Merge {
         layer: &LayerEntries,
         first_content: u32,
     ) -> Result<LayerReport, MergeError> {
-        let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime);
+        let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime, &self.cancel);
         pass.first_content = first_content;
         pass.remove_marked();
         pass.add_entries()?;
@@ -151,7 +162,7 @@ impl Merge {
         &mut self,
         layer: &LayerEntries,
     ) -> Result<Vec<NodeId>, MergeError> {
-        let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime);
+        let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime, &self.cancel);
         pass.add_entries()?;
         pass.resolve_links()?;
         Ok(pass.recreated)

@@ -109,7 +109,9 @@ fn cat_decoded(
     let count = image.layer_count();
     options.progress.event(Event::Started { layers: count });
     let mut numbers = Numbers(0);
-    let mut merge = Merge::new().limit_names(options.limits.names);
+    let mut merge = Merge::new()
+        .limit_names(options.limits.names)
+        .until(&options.cancel);
     // Where the numbers of each layer's contents begin.
     let mut firsts = Vec::with_capacity(count);
     for index in 0..count {

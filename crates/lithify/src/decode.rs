@@ -399,11 +399,10 @@ impl Decoded {
         image: &Image,
         options: &ReadOptions,
     ) -> Result<(Tree, Vec<LayerSummary>), Error> {
-        let mut merge = Merge::new().limit_names(options.limits.names);
+        let mut merge = Merge::new()
+            .limit_names(options.limits.names)
+            .until(&options.cancel);
         for (index, layer) in self.layers.into_iter().enumerate() {
-            if options.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
             merge.apply(layer).map_err(|source| Error::Merge {
                 index,
                 name: image.layer_name(index),

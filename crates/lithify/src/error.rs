@@ -678,6 +678,12 @@ pub(crate) fn and_more(count: u64) -> String {
     }
 }
 
+impl From<lithify_cancel::Cancelled> for Error {
+    fn from(_: lithify_cancel::Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
 impl Error {
     pub(crate) fn output(operation: Operation, path: &Path, source: io::Error) -> Self {
         Self::Output {

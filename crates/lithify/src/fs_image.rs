@@ -143,7 +143,7 @@ impl FsImage {
                 .push(&entry, None)
                 .map_err(|source| Error::LayerFull { index: 0, source })
         })?;
-        let mut merge = Merge::new();
+        let mut merge = Merge::new().until(&self.cancel);
         merge.apply(layer).map_err(|source| Error::Merge {
             index: 0,
             name: shown_path(&self.path),

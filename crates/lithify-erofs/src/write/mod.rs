@@ -232,7 +232,9 @@ impl<S: Storage> Writer<S> {
             .unwrap_or_else(|| layout::frequent_time(tree));
         self.finish_compression()?;
         let live = layout::check(tree, &self.contents)?;
+        go_on(&self.storage)?;
         let xattrs = xattrs::XattrPlan::new(tree)?;
+        go_on(&self.storage)?;
 
         self.tails.seal()?;
         self.append_misfit_tails(tree, &xattrs, build_time)?;
@@ -250,6 +252,7 @@ impl<S: Storage> Writer<S> {
             xattrs: &xattrs,
             build_time,
         };
+        go_on(&self.storage)?;
         let layout = layout::Layout::new(&planner)?;
         let mut report = emit::emit(
             &mut self.storage,
@@ -309,4 +312,9 @@ impl<S: Storage> Writer<S> {
         }
         Ok(())
     }
+}
+
+/// An error if nobody wants the image any more.
+fn go_on(storage: &impl Storage) -> Result<(), WriteError> {
+    storage.go_on().map_err(Operation::WriteMetadata.failed())
 }

@@ -5,7 +5,7 @@ use lithify_tree::Tree;
 use super::contents::Contents;
 use super::emit::{self, DeviceTable};
 use super::tails::Tails;
-use super::{DATA_START, FinishReport, ImageOptions, layout, xattrs};
+use super::{DATA_START, FinishReport, ImageOptions, go_on, layout, xattrs};
 use crate::error::Operation;
 use crate::format::BLOCK_SIZE;
 use crate::format::device::{DeviceSlot, SLOT_LEN};
@@ -28,6 +28,7 @@ pub(crate) fn write<S: Storage, E: From<WriteError>>(
         }));
     }
     layout::check(tree, contents)?;
+    go_on(storage)?;
     let planner = layout::Planner {
         tree,
         contents,
@@ -36,6 +37,7 @@ pub(crate) fn write<S: Storage, E: From<WriteError>>(
             .build_time
             .unwrap_or_else(|| layout::frequent_time(tree)),
     };
+    go_on(storage)?;
     let layout = layout::Layout::new(&planner)?;
     let table_blocks = (usize::from(count) * SLOT_LEN).div_ceil(BLOCK_SIZE) as u32;
     let meta_start = DATA_START + table_blocks;

@@ -19,4 +19,5 @@ mod reader;
 mod roundtrip;
 mod size;
 mod stacks;
+mod unwanted;
 mod writer;

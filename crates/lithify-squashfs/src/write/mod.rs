@@ -238,6 +238,9 @@ impl<S: Storage> Writer<S> {
             });
         }
         let live = check::check(tree, &self.contents)?;
+        self.storage
+            .go_on()
+            .map_err(Operation::WriteMetadata.failed())?;
         let compression = self.compression;
         let xattrs = xattrs::XattrTable::new(tree, compression, options.unsupported_xattrs)?;
 

@@ -11,4 +11,5 @@ mod mutations;
 mod peers;
 mod reader;
 mod roundtrip;
+mod unwanted;
 mod writer;

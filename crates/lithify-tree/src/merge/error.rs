@@ -6,6 +6,9 @@ use crate::{Escaped, PATH_MAX, SYMLINK_MAX};
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MergeError {
+    /// The work was stopped ([`Merge::until`](crate::Merge::until)).
+    #[error(transparent)]
+    Cancelled(#[from] lithify_cancel::Cancelled),
     /// The root can only be a directory (CVE-2021-29136: a symbolic link as root).
     #[error("the root directory's own entry is a {kind}, it can only be a directory")]
     RootNotDirectory {

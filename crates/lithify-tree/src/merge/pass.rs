@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use lithify_cancel::CancelToken;
+
 use super::links::PendingLink;
 use super::walk::{Place, Walk};
 use super::{LayerReport, MergeError};
@@ -47,6 +49,7 @@ pub(super) struct Pass<'t, 'l> {
     aufs_files: HashMap<Vec<u8>, InodeId>,
     /// The tree's numbers of this layer's attribute sets.
     xattr_ids: Vec<Option<XattrSetId>>,
+    cancel: &'t CancelToken,
 }
 
 pub(super) fn type_name(kind: Type) -> &'static str {
@@ -67,6 +70,7 @@ impl<'t, 'l> Pass<'t, 'l> {
         tree: &'t mut Builder,
         layer: &'l LayerEntries,
         implicit_mtime: Timestamp,
+        cancel: &'t CancelToken,
     ) -> Self {
         Self {
             first_inode: tree.inode_count(),
@@ -84,6 +88,7 @@ impl<'t, 'l> Pass<'t, 'l> {
             recreated: Vec::new(),
             aufs_files: HashMap::new(),
             xattr_ids: vec![None; layer.xattr_set_count()],
+            cancel,
         }
     }
 
@@ -95,6 +100,7 @@ impl<'t, 'l> Pass<'t, 'l> {
         }
         let mut entries = self.layer.cursor();
         while let Some(entry) = entries.next() {
+            self.cancel.check()?;
             if !entry.kind.is_marker() && !is_aufs_file(entry.path) {
                 self.add(&entry)?;
             }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lithify_cancel::CancelToken;
+
 use super::{OPAQUE_VALUE, OPAQUE_XATTR, ORIGIN_XATTR, OverlayError, escape, mark};
 use crate::builder::Builder;
 use crate::inode::{Payload, Record, Type};
@@ -17,7 +19,15 @@ use crate::{Device, LayerEntries, NodeId, Timestamp, Tree, XattrSetId};
 /// [`OverlayError`]; [`OverlayError::NeedsLowerLayers`] for a layer that is not self-contained and removes something.
 /// Other layers that are not self-contained give a tree that is right only over an empty directory.
 pub fn alone(layer: &LayerEntries) -> Result<Tree, OverlayError> {
-    let mut merge = Merge::new();
+    alone_until(layer, &CancelToken::new())
+}
+
+/// As [`alone`], as long as the work goes on.
+///
+/// # Errors
+/// As [`alone`]; [`MergeError::Cancelled`](crate::MergeError::Cancelled).
+pub fn alone_until(layer: &LayerEntries, cancel: &CancelToken) -> Result<Tree, OverlayError> {
+    let mut merge = Merge::new().until(cancel);
     let recreated = merge.apply_unmarked(layer)?;
     let mut tree = merge.into_builder();
     tree.map_xattrs(escape)?;
@@ -32,6 +42,7 @@ pub fn alone(layer: &LayerEntries) -> Result<Tree, OverlayError> {
     }
     let mut entries = layer.cursor();
     while let Some(entry) = entries.next() {
+        cancel.check().map_err(crate::MergeError::from)?;
         let (directory, name) = match (entry.kind, split_last(entry.path)) {
             (Kind::Whiteout, Some((directory, name))) => (directory, Some(name)),
             (Kind::Opaque, Some(_)) => (entry.path, None),

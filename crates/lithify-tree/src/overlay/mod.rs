@@ -26,7 +26,7 @@ mod alone; // from the layer's entries
 mod between; // from the filesystems below and above
 mod restore; // and back
 
-pub use alone::alone;
+pub use alone::{alone, alone_until};
 pub use between::difference;
 pub use restore::restore;
 

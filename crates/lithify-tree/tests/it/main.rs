@@ -10,6 +10,7 @@
 mod common;
 
 mod breakouts;
+mod cancel;
 mod differential;
 mod duplicates;
 mod hard_links;

@@ -146,7 +146,7 @@ impl LayersDirectory {
 
     /// The names and metadata as a tree.
     pub(crate) fn tree(&self, cancel: &CancelToken) -> Result<Tree, Error> {
-        let mut merge = Merge::new();
+        let mut merge = Merge::new().until(cancel);
         let mut apply = |index, image: &FsImage, describes_root| {
             let entries = image.layer_entries(index, describes_root)?;
             merge.apply(entries).map_err(|source| Error::Merge {
@@ -174,7 +174,7 @@ impl LayersDirectory {
         sink: &mut impl ContentSink<Error = io::Error>,
         cancel: &CancelToken,
     ) -> Result<(), Error> {
-        let mut merge = Merge::new();
+        let mut merge = Merge::new().until(cancel);
         // Where the numbers of each layer's contents begin.
         let mut firsts = vec![0];
         for (index, name) in self.stack.overlay.iter().rev().enumerate() {

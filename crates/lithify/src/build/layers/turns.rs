@@ -67,7 +67,9 @@ impl<'a> Turns<'a> {
             read,
             kind,
             state: Mutex::new(State {
-                merge: Merge::new().limit_names(read.limits.names),
+                merge: Merge::new()
+                    .limit_names(read.limits.names)
+                    .until(&read.cancel),
                 next: 0,
                 last,
                 first_contents: Vec::new(),
@@ -183,12 +185,16 @@ impl<'a> Turns<'a> {
             source,
         };
         let Some((before, after)) = applied.between else {
-            return overlay::alone(entries).map_err(overlay_failed);
+            return overlay::alone_until(entries, &self.read.cancel).map_err(overlay_failed);
         };
         let first = applied.first_content;
-        overlay::difference(&before, &after, |id, _| match id.0.checked_sub(first) {
-            Some(own) => Ok(ContentId(own)),
-            None => self.copy_up(id.0, writer, beside).map_err(Failure::Other),
+        let cancel = &self.read.cancel;
+        overlay::difference(&before, &after, |id, _| {
+            cancel.check().map_err(|e| Failure::Other(e.into()))?;
+            match id.0.checked_sub(first) {
+                Some(own) => Ok(ContentId(own)),
+                None => self.copy_up(id.0, writer, beside).map_err(Failure::Other),
+            }
         })
         .map_err(|e| match e {
             Failure::Overlay(e) => overlay_failed(e),

@@ -251,10 +251,12 @@ impl Work<'_> {
             read_layer(self.image, index, reader, &mut writer, read, &sink_error)?;
         let id = self.id(index, summary.diff_id);
         let applied = self.turns.apply(index, &entries)?;
+        read.cancel.check()?;
         let shared = applied.report.is_self_contained();
         // A difference says everything, the root's metadata too.
         let describes_root = applied.report.describes_root || !shared;
         let mut tree = self.turns.tree(applied, &entries, &mut writer, beside)?;
+        read.cancel.check()?;
         let seed = if shared { id.diff_id } else { id.chain_id };
         let report = writer
             .finish(&options.filesystem, &mut tree, seed.as_bytes())
