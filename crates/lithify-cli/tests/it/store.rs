@@ -512,6 +512,9 @@ fn platforms_pulled_one_by_one_are_an_image_for_all_of_them() {
     };
     let pushed = copied(&[&source, &format!("docker://{name}")]);
     ok(&["pull", "--platform", "linux/amd64", &name]);
+    // A bare name for all platforms is not the one that happens to be here.
+    assert_eq!(copied(&[&name, &layout(20)])["digest"], pushed["digest"]);
+    is_there(&layout(20));
     for arguments in [
         &["pull", "--policy", "never", "--all-platforms", &name][..],
         &[

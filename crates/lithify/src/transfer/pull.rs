@@ -392,9 +392,9 @@ pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Lo
         }
         match tagged.len() {
             0 => {}
+            // What was chosen from an index is not all of it; the registry has the rest.
+            _ if read.pull != PullPolicy::Never && tagged.iter().any(|t| t.index.is_some()) => {}
             1 => return Ok(located(lease, tagged.swap_remove(0))),
-            // There may be more of them in the registry.
-            _ if read.pull != PullPolicy::Never => {}
             _ => return super::joined::index_of(lease, &tagged, &read.limits.image),
         }
     }
