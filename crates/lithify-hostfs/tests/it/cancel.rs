@@ -109,7 +109,10 @@ fn one_file(target: &DirTarget, mode: u16, size: u64) -> Tree {
     sink.begin(size, segments.as_deref()).unwrap();
     let content = sink.finish().unwrap();
     let mut layer = LayerEntries::new();
-    let (entry, _) = item("file", meta(mode), EntryKind::File { size, segments });
+    // Somebody else's: root can give it to them, others write down whose it is.
+    let mut metadata = meta(mode);
+    metadata.uid = rustix::process::geteuid().as_raw() + 1;
+    let (entry, _) = item("file", metadata, EntryKind::File { size, segments });
     layer.push(&entry, Some(content)).unwrap();
     let mut merge = Merge::new();
     merge.apply(layer).unwrap();
