@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lithify_storage::Beneath;
 use lithify_tree::Escaped;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -128,23 +129,29 @@ fn recover(destination: &Path) -> Result<(), Error> {
     let Some(old) = aside(destination) else {
         return Ok(());
     };
-    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-    if !is_there(&old) {
-        return Ok(());
-    }
-    let locked = File::open(&old).map_err(|e| Error::output(Operation::Open, &old, e))?;
+    // Somebody else may have given something that name.
+    let own = match look(&old).map_err(|e| not_replaced(&old, e))? {
+        There::Own(own) => Some(own),
+        There::Empty => None,
+        There::Nothing => return Ok(()),
+    };
+    let open = || -> io::Result<File> {
+        let name = old.file_name().unwrap_or_default();
+        let opened = Beneath::open(directory_of(&old))?.directory(name)?;
+        Ok(opened.into_handle().into())
+    };
+    let locked = open().map_err(|e| Error::output(Operation::Open, &old, e))?;
     // A build that lives has it, between the same two changes.
     if is_claimed(&locked) {
         return Ok(());
     }
-    if !is_there(destination) {
+    if fs::symlink_metadata(destination).is_err() {
+        if own.is_none() {
+            return Ok(());
+        }
         let renamed = fs::rename(&old, destination);
         return renamed.map_err(|e| Error::output(Operation::Create, destination, e));
     }
-    let own = match look(&old).map_err(|e| not_replaced(&old, e))? {
-        There::Own(own) => Some(own),
-        There::Nothing | There::Empty => None,
-    };
     // Under a name by which the next build removes it, should this one be killed here.
     let left = directory_of(destination).join(temporary_name());
     fs::rename(&old, &left)
@@ -162,11 +169,16 @@ impl PendingDirectory {
     /// # Errors
     /// [`Error::NotReplaced`], [`Error::Output`].
     pub(crate) fn create(destination: &Path) -> Result<Self, Error> {
-        recover(destination)?;
-        look(destination).map_err(|e| not_replaced(destination, e))?;
+        // Without `.` behind the name, which cannot be renamed.
+        let destination: PathBuf = destination.components().collect();
+        if destination.file_name().is_none() {
+            return Err(not_replaced(&destination, ReplaceError::NoName));
+        }
+        recover(&destination)?;
+        look(&destination).map_err(|e| not_replaced(&destination, e))?;
         Ok(Self {
-            scratch: ScratchDirectory::create(destination)?,
-            destination: destination.to_path_buf(),
+            scratch: ScratchDirectory::create(&destination)?,
+            destination,
         })
     }
 
@@ -275,6 +287,7 @@ fn remove_old(own: &OwnOutput, old: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::leftovers::tests::age;
+    use rustix::fs::{FileType, Mode, mknodat};
 
     #[test]
     fn what_killed_processes_left_is_removed() {
@@ -535,6 +548,37 @@ mod tests {
         assert!(source.to_string().contains("does not name `mine`"));
         assert!(waiting.join("layers/a.erofs").exists() && out.join(DESCRIPTION).exists());
         fs::remove_dir_all(&waiting).unwrap();
+        // Nor is it given the name of an output, waited for or followed.
+        let elsewhere = tmp.path().join("elsewhere");
+        let moved = tmp.path().join("moved");
+        fs::rename(&out, &moved).unwrap();
+        for foreign in ["directory", "file", "link", "pipe"] {
+            match foreign {
+                "directory" => {
+                    fs::create_dir(&waiting).unwrap();
+                    fs::write(waiting.join("mine"), "mine").unwrap();
+                }
+                "file" => fs::write(&waiting, "mine").unwrap(),
+                "link" => {
+                    fill(&elsewhere);
+                    std::os::unix::fs::symlink(&elsewhere, &waiting).unwrap();
+                }
+                _ => mknodat(CWD, &waiting, FileType::Fifo, Mode::RUSR, 0).unwrap(),
+            }
+            let refused = PendingDirectory::create(&out).map(drop);
+            let is_named =
+                matches!(&refused, Err(Error::NotReplaced { path, .. }) if *path == waiting);
+            assert!(is_named, "{foreign}: {refused:?}");
+            assert!(
+                fs::symlink_metadata(&waiting).is_ok() && !out.exists(),
+                "{foreign}"
+            );
+            match foreign {
+                "directory" => fs::remove_dir_all(&waiting).unwrap(),
+                _ => fs::remove_file(&waiting).unwrap(),
+            }
+        }
+        fs::rename(&moved, &out).unwrap();
         // The second failed.
         assert!(replace(&tmp.path().join("no such"), &out).is_err());
         assert!(out.join("layers/a.erofs").exists());

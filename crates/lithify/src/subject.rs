@@ -201,7 +201,7 @@ pub(crate) fn open_image(path: &Path, file: File, cancel: &CancelToken) -> Resul
 /// Whether a file's name says that it is a filesystem image or a disk.
 fn named_as_image(path: &Path) -> bool {
     let known = [
-        "erofs", "squashfs", "sqfs", "sqsh", "img", "raw", "vmdk", "gpt",
+        "erofs", "squashfs", "sqfs", "sqsh", "sfs", "img", "raw", "vmdk", "gpt",
     ];
     let extension = path.extension().and_then(OsStr::to_str);
     extension.is_some_and(|found| known.iter().any(|known| found.eq_ignore_ascii_case(known)))

@@ -329,7 +329,7 @@ pub(crate) struct CommitArgs {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) upper: PathBuf,
     /// The image, in an OCI layout: oci:DIR:TAG
-    #[arg(short, long, value_name = "oci:DIR[:TAG]", value_hint = ValueHint::AnyPath)]
+    #[arg(short, long, value_name = "LAYOUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: OsString,
     /// The image the changes were made on; without, the one that has the tag
     #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]

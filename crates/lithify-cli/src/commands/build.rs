@@ -94,6 +94,15 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.sparse = args.sparse;
     options.one_image = args.one_image;
     if let Some(disks) = args.disk {
+        let compressed = options
+            .compression
+            .is_some_and(|c| c.algorithm != lithify::CompressionAlgorithm::None);
+        if compressed && !disks.is_empty() {
+            return Err(Failure::Usage(
+                "a disk is of images that are not compressed: leave --disk or --compress away"
+                    .into(),
+            ));
+        }
         options.disks = disks;
     }
     if let Some(alignment) = args.align {

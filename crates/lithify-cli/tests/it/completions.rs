@@ -30,6 +30,8 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     ("lithify commit --base oci:i", &["oci:image"]),
+    ("lithify commit x -o oci:i", &["oci:image"]),
+    ("lithify build x --compress zs", &["zstd"]),
     ("lithify tag app:1 ap", &[]),
     ("lithify rm re", &["registry.example.com/team/web:2"]),
     // What is no image is as it was.

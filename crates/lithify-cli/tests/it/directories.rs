@@ -619,3 +619,49 @@ fn files_shared_with_the_store_are_read_only_and_a_change_of_one_is_noticed() {
     assert!(fs::read(again.join("layers").join(name)).unwrap() == right);
     run::ok(bounded(tmp.path()).arg("verify").arg(&again));
 }
+
+/// The directory a layered build makes is renamed: by `.` it cannot be. What stood in the way was its own temporary one, or a
+/// mount there is not.
+#[test]
+fn a_directory_is_named_as_its_parent_knows_it() {
+    let tmp = temp_dir();
+    let source = source(tmp.path());
+    let out = tmp.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let build = |path: &str| {
+        let mut command = bounded(tmp.path());
+        command.current_dir(&out);
+        run::output(command.args(["build", &source, "-f", "squashfs-layers", "-o", path]))
+    };
+    for path in [".", "./", ".."] {
+        refused(&build(path), 1, "name it as its parent directory knows it");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+    }
+    let output = build("../out/.");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(out.join("image.json").exists());
+}
+
+#[test]
+fn a_disk_that_cannot_be_made_is_not_left_out_in_silence() {
+    let tmp = temp_dir();
+    let source = source(tmp.path());
+    let build = |extra: &[&str]| {
+        let mut command = bounded(tmp.path());
+        command.args(["build", &source, "-f", "erofs-layers", "-o"]);
+        run::output(command.arg(tmp.path().join("out")).args(extra))
+    };
+    refused(
+        &build(&["--compress", "zstd", "--disk", "raw"]),
+        2,
+        "--disk",
+    );
+    assert!(!tmp.path().join("out").exists());
+    for extra in [
+        &["--compress", "none", "--disk", "raw"][..],
+        &["--compress", "zstd"],
+    ] {
+        let output = build(extra);
+        assert!(output.status.success(), "{extra:?}: {}", stderr(&output));
+    }
+}

@@ -1,6 +1,7 @@
 //! Names and paths: a path is never taken for a name, and any bytes can be given.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::process::Output;
@@ -471,5 +472,42 @@ fn what_cannot_be_read_is_not_called_missing() {
             assert!(!said.contains("docker://"), "{args:?}: {said}");
             assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
         }
+    }
+}
+
+/// What lies where nobody may look was asked for on Docker Hub.
+#[test]
+fn what_may_not_be_looked_at_is_no_name() {
+    if !require::root() || !require::tool("setpriv") {
+        return;
+    }
+    let tmp = temp_dir();
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    chmod(tmp.path(), 0o755);
+    let closed = tmp.path().join("closed");
+    fs::create_dir_all(closed.join("image")).unwrap();
+    chmod(&closed, 0o700);
+    let mut install = run::command("install");
+    install.args(["-m", "0755", env!("CARGO_BIN_EXE_lithify")]);
+    run::ok(install.arg(tmp.path().join("lithify")));
+    for name in [
+        "closed:1",
+        "closed/image",
+        "closed/image:1",
+        "closed/nothing",
+    ] {
+        let mut command = run::command("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+        command.args(["./lithify", "ls", "--retries", "0", name]);
+        command.env("https_proxy", "http://127.0.0.1:1");
+        let output = run::output(command.current_dir(tmp.path()));
+        let said = stderr(&output);
+        assert!(said.contains("is a path"), "{name}: {said}");
+        assert!(
+            said.contains("cannot be read (permission denied)"),
+            "{name}: {said}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use lithify_digest::Digest;
 use lithify_escape::Escaped;
 
-use super::path_kind::{Advice, TRANSPORTS, kind_at, looks_like_path, place_of_images};
+use super::path_kind::{self, Advice, TRANSPORTS, kind_at, looks_like_path, place_of_images};
 use super::{DaemonImage, PathKind, Selector, Source, TarInput};
 use crate::reference::{self, Reference};
 
@@ -108,7 +108,7 @@ impl Source {
     /// # Errors
     /// [`ParseError`] when the argument names no source.
     pub fn parse(text: &OsStr) -> Result<Self, ParseError> {
-        Self::parse_with(text, &|path| path.symlink_metadata().is_ok())
+        Self::parse_with(text, &path_kind::exists)
     }
 
     /// [`parse`](Self::parse) for a place where an image is to be written: errors name transports that can be.

@@ -12,7 +12,8 @@ use crate::Limits;
 use crate::archive::Archive;
 
 /// Ends of names of files, which no image should have. An image that does is named with `docker://` or `store:`.
-const FILE_ENDS: [&str; 33] = [
+const FILE_ENDS: [&str; 34] = [
+    ".sfs",
     ".tar",
     ".tgz",
     ".tzst",
@@ -99,10 +100,12 @@ impl PathKind {
             Err(e) => return Self::Unreadable(e.kind()),
         };
         if metadata.is_dir() {
-            return match () {
-                () if path.join("oci-layout").symlink_metadata().is_ok() => Self::Layout,
-                () if path.join("image.json").symlink_metadata().is_ok() => Self::Layers,
-                () => Self::Directory,
+            let looked = path.join("oci-layout").symlink_metadata();
+            return match looked {
+                Ok(_) => Self::Layout,
+                Err(e) if !is_missing(&e) => Self::Unreadable(e.kind()),
+                Err(_) if path.join("image.json").symlink_metadata().is_ok() => Self::Layers,
+                Err(_) => Self::Directory,
             };
         }
         if !metadata.is_file() && !is_block_device(&metadata) {
@@ -243,7 +246,24 @@ pub(super) fn kind_at(text: &OsStr) -> PathKind {
 /// The thing before the colon in a text such as `DIR:TAG`, if images are to be found in it.
 pub(super) fn place_of_images(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<PathKind> {
     let kind = PathKind::of(path_of(text).filter(|path| exists(path))?);
-    kind.holds_images().then_some(kind)
+    let may_hold_images = kind.holds_images() || matches!(kind, PathKind::Unreadable(_));
+    may_hold_images.then_some(kind)
+}
+
+/// Whether something is there, as far as that can be seen: what lies in a directory nobody may look into is not asked for in a
+/// registry, which would tell the registry what lies here.
+pub(super) fn exists(path: &Path) -> bool {
+    match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            let mut components = path.components();
+            let first = components.next().map(|first| Path::new(first.as_os_str()));
+            // In a working directory that may not be looked into, nothing is known of any name.
+            let is_seen = first.is_some_and(|first| first.symlink_metadata().is_ok());
+            is_seen && components.next().is_some()
+        }
+        Err(_) => false,
+    }
 }
 
 /// The path before a tag or digest.

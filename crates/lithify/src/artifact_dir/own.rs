@@ -24,6 +24,9 @@ pub enum ReplaceError {
     /// A file.
     #[error("it is not a directory")]
     NotDirectory,
+    /// A path that ends in `.`, `..` or `/`: the directory it is of would have to be renamed.
+    #[error("it is replaced as a whole: name it as its parent directory knows it")]
+    NoName,
     /// The place where something is mounted, which cannot be renamed.
     #[error("it is a mount point: name a directory in it")]
     MountPoint,

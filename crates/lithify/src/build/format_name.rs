@@ -54,7 +54,7 @@ enum Ending {
 }
 
 /// Endings that say something. `.img`, `.raw` and whatever else is not here may be any filesystem.
-const ENDINGS: [(&str, Ending); 24] = [
+const ENDINGS: [(&str, Ending); 25] = [
     (".erofs", Ending::Format(Format::Erofs, "an EROFS image")),
     (
         ".squashfs",
@@ -68,6 +68,7 @@ const ENDINGS: [(&str, Ending); 24] = [
         ".sqsh",
         Ending::Format(Format::Squashfs, "a squashfs image"),
     ),
+    (".sfs", Ending::Format(Format::Squashfs, "a squashfs image")),
     (".tar", Ending::Format(Format::Tar, "a tar")),
     (".gz", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".tgz", Ending::Other(COMPRESSED, PLAIN_TAR)),

@@ -38,17 +38,27 @@ fn bash(command: &Command) -> String {
 
 /// The generated script, which asks further functions where an image is meant.
 fn zsh(command: &Command, generated: &str) -> String {
-    let ids: Vec<_> = command
-        .get_subcommands()
-        .flat_map(Command::get_arguments)
-        .filter(|argument| is_image(argument))
-        .flat_map(|argument| {
-            let id = argument.get_id();
-            [
-                format!("':{id} -- "),
-                format!("'::{id} -- "),
-                format!("'--{id}="),
-            ]
+    let arguments = || command.get_subcommands().flat_map(Command::get_arguments);
+    let names = |argument: &Arg| argument.get_value_names().unwrap_or_default().to_vec();
+    // How a line with an image begins, or what stands before what completes it.
+    let starts: Vec<_> = arguments()
+        .filter(|argument| argument.is_positional() && is_image(argument))
+        .flat_map(|argument| ["':", "'::"].map(|start| format!("{start}{} -- ", argument.get_id())))
+        .collect();
+    let ends: Vec<_> = arguments()
+        .filter(|argument| !argument.is_positional() && is_image(argument))
+        .flat_map(names)
+        .map(|name| format!(":{name}:_files' \\"))
+        .collect();
+    // To zsh a colon ends the name of a value, and what comes next is run.
+    let colons: Vec<_> = arguments()
+        .flat_map(names)
+        .filter(|name| name.contains(':'))
+        .map(|name| {
+            (
+                format!("]:{name}:"),
+                format!("]:{}:", name.replace(':', "\\:")),
+            )
         })
         .collect();
     let mut script = String::new();
@@ -57,9 +67,14 @@ fn zsh(command: &Command, generated: &str) -> String {
         if line.starts_with("if [ \"$funcstack[1]\"") {
             script.push_str(include_str!("places.zsh"));
         }
-        let is_ours = ids.iter().any(|id| line.starts_with(id));
+        let is_ours = starts.iter().any(|start| line.starts_with(start))
+            || ends.iter().any(|end| line.ends_with(end));
         let line = match line {
-            line if !is_ours => line.to_owned(),
+            line if !is_ours => colons
+                .iter()
+                .fold(line.to_owned(), |line, (name, escaped)| {
+                    line.replace(name, escaped)
+                }),
             line if line.ends_with(":_files' \\") => {
                 line.replace(":_files' \\", ":_lithify_places' \\")
             }
@@ -141,5 +156,9 @@ impl Arguments {
 
 /// Whether an argument is an image, or a place for one.
 fn is_image(argument: &Arg) -> bool {
-    ["image", "source", "destination", "base"].contains(&argument.get_id().as_str())
+    let is_layout = || {
+        let mut names = argument.get_value_names().unwrap_or_default().iter();
+        names.any(|name| name == "LAYOUT")
+    };
+    ["image", "source", "destination", "base"].contains(&argument.get_id().as_str()) || is_layout()
 }

@@ -105,7 +105,15 @@ impl DockerArchive {
     /// Learns what the image consists of, and refuses what no such archive can hold.
     pub(super) fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
         let [(root, bytes)] = &*plan.documents else {
-            return Err(self.refused("it is for several platforms, or none"));
+            let is_index = |(document, bytes): &(Descriptor, Vec<u8>)| {
+                let parsed = Document::parse(bytes, Some(&document.media_type));
+                matches!(parsed, Ok(Document::Index(_)))
+            };
+            let reason = match plan.documents.iter().any(is_index) {
+                true => "it is for several platforms, or none",
+                false => "what refers to it would be lost: leave --referrers away",
+            };
+            return Err(self.refused(reason));
         };
         let parsed = Document::parse(bytes, Some(&root.media_type));
         let Ok(Document::Manifest(manifest)) = parsed else {
