@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::common::{layer, paths, stderr};
-use lithify_testkit::registry::{Authority, Faulty, Kind, On, Real, TokenServer};
+use lithify_testkit::registry::{Action, Answer, Authority, Faulty, Kind, On, Real, TokenServer};
 use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 use serde_json::Value;
 
@@ -692,4 +692,40 @@ fn a_store_that_is_none_is_no_reason_to_ask_the_registry() {
         assert!(said.contains(&place.text("store")), "{policy}: {said}");
     }
     assert!(faulty.requests().is_empty());
+}
+
+/// The registry finds out, in words of its own and exit code 1; the source is what is damaged.
+#[test]
+fn a_damaged_source_is_told_from_a_registry_that_refuses() {
+    if !require::tool("docker-registry") {
+        return;
+    }
+    let (place, real) = (Place::new(), Real::start());
+    let image = place.image();
+    let blobs = place.path("image/blobs/sha256");
+    let mut largest: Vec<_> = fs::read_dir(&blobs).unwrap().flatten().collect();
+    largest.sort_by_key(|blob| blob.metadata().unwrap().len());
+    let blob = largest.last().unwrap().path();
+    let mut bytes = fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    let remote = format!("docker://{}/x:1", real.address());
+    let said = place.fails(&["copy", &image, &remote], 3);
+    let digest = blob.file_name().unwrap().to_str().unwrap();
+    assert!(
+        said.contains(digest) && said.contains("descriptor says"),
+        "{said}"
+    );
+    // What the registry does not want for another reason is not blamed on the source.
+    let refusing = Faulty::start();
+    refusing.rule(
+        On::kind(Kind::Upload).method("PUT"),
+        Action::Answer(Answer::status(400)),
+    );
+    fs::remove_dir_all(place.path("image")).unwrap();
+    let image = place.image();
+    let remote = format!("docker://{}/x:1", refusing.address());
+    let said = place.fails(&["copy", &image, &remote], 1);
+    assert!(said.contains("400"), "{said}");
 }

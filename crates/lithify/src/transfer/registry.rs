@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use lithify_digest::Digest;
+use lithify_digest::{Digest, Hasher};
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
 use lithify_oci::{Limits, Reference};
@@ -80,6 +80,11 @@ impl Destination for RegistryDestination {
         match (pushed, failed.unwrap_or_else(PoisonError::into_inner)) {
             // The reason is known better here than after its way through the client.
             (Err(_), Some(error)) => Err(error),
+            // What a registry says of a blob that is not what its digest says (distribution-spec, `DIGEST_INVALID`).
+            (Err(error @ lithify_registry::Error::Status { status: 400, .. }), None) => {
+                check(blob, content)?;
+                Err(error.into())
+            }
             (Err(error), None) => Err(error.into()),
             (Ok(lithify_registry::Pushed::Mounted(_)), _) => Ok(Placed::Mounted),
             (Ok(_), _) => Ok(Placed::Copied),
@@ -140,6 +145,38 @@ impl Destination for RegistryDestination {
     /// A tag that leads to more than the subject stays as it is.
     fn finish_artifact(self: Box<Self>, _: &Descriptor) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// Compares a source with the descriptor of its blob. One that cannot be read again is not found wrong.
+fn check(blob: &Descriptor, content: &dyn BlobSource) -> Result<(), Error> {
+    let Ok(reader) = content.open(0) else {
+        return Ok(());
+    };
+    let mut reader = reader.take(blob.size.saturating_add(1));
+    let mut hasher = Hasher::new(blob.digest.algorithm());
+    let mut buffer = vec![0; 1 << 17];
+    let mut found_size = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                found_size += read as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Ok(()),
+        }
+    }
+    let found = hasher.finish();
+    match (found, found_size) == (blob.digest, blob.size) {
+        true => Ok(()),
+        false => Err(Error::BlobContent {
+            expected: Box::new(blob.digest),
+            expected_size: blob.size,
+            found: Box::new(found),
+            found_size,
+        }),
     }
 }
 
