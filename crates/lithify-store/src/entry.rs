@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Context as _, Error};
-use crate::locked::Locked;
 use crate::record::{EntryRecord, FileRecord};
 use crate::stamp::{Stamp, Stamps, Verdict};
 use crate::temp::publish;
 use crate::{EntryId, Facts, Key, Store, record, sys};
+use lithify_storage::Locked;
 
 /// A complete entry that was found good or has just been made.
 ///

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Context as _, Error};
-use crate::locked::Locked;
 use crate::scan::{Bytes, EntryInfo};
 use crate::store::{LOCKS, QUARANTINE, TEMP};
 use crate::temp::{leftovers, remove_leftover, unique_name};
 use crate::{BlobInfo, EntryId, Store, lock, sys};
+use lithify_storage::Locked;
 
 /// What is collected.
 #[derive(Clone, Copy, Debug, Default)]

@@ -65,7 +65,6 @@ mod gc; // removing what nobody needs
 mod images; // what is needed
 mod key; // what an entry is found by
 mod lock; // between processes
-mod locked; // open files with a lock
 mod lookup; // finding an entry good
 mod names; // images by name
 mod pending; // an entry under construction

@@ -16,8 +16,8 @@ use lithify_digest::Digest;
 use lithify_escape::Escaped;
 
 use crate::error::{Context as _, Error};
-use crate::locked::Locked;
 use crate::{EntryId, Key, sys};
+use lithify_storage::Locked;
 
 /// The lock of the whole store. Never removed.
 pub(crate) const STORE_LOCK: &str = "store.lock";

@@ -12,12 +12,12 @@ use lithify_escape::Escaped;
 
 use crate::entry::{read_stamps, write_stamps};
 use crate::error::{Context as _, Error};
-use crate::locked::Locked;
 use crate::quarantine::quarantine;
 use crate::record::{self, EntryRecord, FileRecord};
 use crate::seal::{self, RecordError};
 use crate::stamp::{Stamp, Stamps, Verdict};
 use crate::{Entry, EntryId, Key, Store, sys};
+use lithify_storage::Locked;
 
 /// What was found for a key.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Context as _, Error};
-use crate::locked::Locked;
 use crate::sys;
+use lithify_storage::Locked;
 
 /// A name nothing has: the process, a number that counts up, the time.
 pub(crate) fn unique_name() -> String {

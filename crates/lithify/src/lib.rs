@@ -49,7 +49,6 @@ mod fs_image; // image files as they are
 mod image; // opening
 mod json; // values as text
 mod lazy; // without reading everything
-mod leftovers; // what killed builds left
 mod listing; // names and metadata
 mod mount; // the kernel's view
 mod name; // names as text

@@ -11,21 +11,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use lithify_storage::Beneath;
+use lithify_storage::temporary::{NewFile, remove_left_in};
+use rustix::fs::fsync;
 use rustix::io::retry_on_intr;
 
 use crate::error::{Error, Operation};
 use crate::flush::Flusher;
-use crate::leftovers::{claim, remove_left, temporary_name};
 
 /// A file under construction.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
     file: Arc<File>,
+    /// There until the file gets its name.
+    new: Option<NewFile>,
     destination: PathBuf,
-    directory: PathBuf,
-    /// The temporary name, if the file has one.
-    name: Option<PathBuf>,
+    directory: Beneath,
     flusher: Option<Flusher>,
 }
 
@@ -48,19 +49,20 @@ impl PendingFile {
                 path: destination.to_path_buf(),
             });
         }
-        let directory = directory_of(destination);
-        remove_left(&directory);
-        let (file, name) = open_new(&directory).map_err(|e| fail(Operation::Create, e))?;
-        let file = Arc::new(file);
+        let create = |e| fail(Operation::Create, e);
+        let directory = Beneath::open(directory_of(destination)).map_err(create)?;
+        remove_left_in(&directory);
+        let new = NewFile::create(directory.handle()).map_err(create)?;
+        let file = Arc::clone(new.file());
         let flusher = match durable {
-            true => Some(Flusher::start(&file).map_err(|e| fail(Operation::Create, e))?),
+            true => Some(Flusher::start(&file).map_err(create)?),
             false => None,
         };
         Ok(Self {
             file,
+            new: Some(new),
             destination: destination.to_path_buf(),
             directory,
-            name,
             flusher,
         })
     }
@@ -85,32 +87,13 @@ impl PendingFile {
         if durable {
             self.file.sync_all().map_err(|e| fail(Operation::Sync, e))?;
         }
-        self.link().map_err(|e| fail(Operation::Rename, e))?;
-        if durable {
-            File::open(&self.directory)
-                .and_then(|d| d.sync_all())
-                .map_err(|e| fail(Operation::Sync, e))?;
+        if let (Some(new), Some(name)) = (self.new.take(), destination.file_name()) {
+            new.replace(name).map_err(|e| fail(Operation::Rename, e))?;
         }
-        Ok(())
-    }
-
-    fn link(&mut self) -> io::Result<()> {
-        let Some(name) = self.name.clone() else {
-            if give_name(&self.file, &self.destination)? {
-                return Ok(());
-            }
-            // The destination exists: a link cannot replace it, a rename can.
-            let name = loop {
-                let name = self.directory.join(temporary_name());
-                if give_name(&self.file, &name)? {
-                    break name;
-                }
-            };
-            self.name = Some(name);
-            return self.link();
-        };
-        fs::rename(name, &self.destination)?;
-        self.name = None;
+        if durable {
+            let synced = retry_on_intr(|| fsync(self.directory.handle()));
+            synced.map_err(|e| fail(Operation::Sync, e.into()))?;
+        }
         Ok(())
     }
 }
@@ -120,81 +103,37 @@ impl Drop for PendingFile {
         if let Some(flusher) = self.flusher.take() {
             flusher.abandon();
         }
-        if let Some(name) = &self.name {
-            fs::remove_file(name).ok();
-        }
-    }
-}
-
-/// Opens a new file in a directory, without a name where the filesystem can.
-fn open_new(directory: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    let mode = Mode::from_raw_mode(0o666);
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match retry_on_intr(|| openat(CWD, directory, flags, mode)) {
-        Ok(fd) => {
-            let file = File::from(fd);
-            // It gets a temporary name in the end if it replaces another.
-            claim(&file);
-            return Ok((file, None));
-        }
-        // EISDIR is what kernels and filesystems without O_TMPFILE answer.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
-        }
-        Err(e) => return Err(e.into()),
-    }
-    open_named(directory).map(|(file, name)| (file, Some(name)))
-}
-
-/// Opens a new file under a temporary name.
-fn open_named(directory: &Path) -> io::Result<(File, PathBuf)> {
-    loop {
-        let name = directory.join(temporary_name());
-        match File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&name)
-        {
-            Ok(file) => {
-                claim(&file);
-                return Ok((file, name));
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-/// Links a file without a name; says whether the name was free.
-fn give_name(file: &File, name: &Path) -> io::Result<bool> {
-    use std::os::fd::AsRawFd;
-    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(e) => Err(e.into()),
     }
 }
 
 /// A file without a name for data that has to wait, in the directory of `beside` or, without, the system's.
 pub(crate) fn scratch_file(beside: Option<&Path>) -> io::Result<File> {
     let directory = beside.map_or_else(std::env::temp_dir, directory_of);
-    let (file, name) = open_new(&directory)?;
-    if let Some(name) = name {
-        fs::remove_file(name)?;
-    }
-    Ok(file)
+    NewFile::create(Beneath::open(directory)?.handle())?.into_unnamed()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::time::SystemTime;
+
+    use lithify_storage::temporary::{LEFT_AFTER, claim, temporary_name};
+
     use super::*;
-    use crate::leftovers::tests::age;
+
+    /// Makes a file or directory look as if it had been made long ago.
+    pub(crate) fn age(path: &Path) {
+        let opened = File::open(path).unwrap();
+        opened
+            .set_modified(SystemTime::now() - 2 * LEFT_AFTER)
+            .unwrap();
+    }
 
     #[test]
     fn a_file_that_has_a_temporary_name_is_removed_by_the_next_build_only_if_its_process_is_gone() {
         let tmp = tempfile::tempdir().unwrap();
-        let (file, name) = open_named(tmp.path()).unwrap();
+        let name = tmp.path().join(temporary_name());
+        let file = File::create(&name).unwrap();
+        claim(&file);
         age(&name);
         let out = tmp.path().join("out");
         drop(PendingFile::create(&out, false).unwrap());

@@ -17,8 +17,8 @@ use rustix::io::Errno;
 use crate::Error;
 use crate::artifact_dir::{OwnOutput, ReplaceError};
 use crate::error::Operation;
-use crate::leftovers::{claim, is_claimed, remove_left, temporary_name};
 use crate::output::directory_of;
+use lithify_storage::temporary::{claim, is_claimed, remove_left, temporary_name};
 
 /// The file by which a directory is known to be the output of an earlier build, which a new one may replace.
 pub(crate) const DESCRIPTION: &str = "image.json";
@@ -286,7 +286,7 @@ fn remove_old(own: &OwnOutput, old: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leftovers::tests::age;
+    use crate::output::tests::age;
     use rustix::fs::{FileType, Mode, mknodat};
 
     #[test]

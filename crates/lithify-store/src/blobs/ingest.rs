@@ -10,8 +10,8 @@ use lithify_digest::{Digest, Hasher};
 use super::{Lease, partial};
 use crate::error::{Context as _, Error};
 use crate::lock::BlobLock;
-use crate::locked::Locked;
 use crate::sys;
+use lithify_storage::Locked;
 
 /// What became of the wish to write a blob.
 #[derive(Debug)]

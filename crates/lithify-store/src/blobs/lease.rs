@@ -17,10 +17,10 @@ use lithify_digest::Digest;
 use super::ingest::{Begun, Ingest};
 use crate::error::{Context as _, Error};
 use crate::lock::{BlobLock, BlobsLock, LEASE_PREFIX, OnWait, is_lease_name};
-use crate::locked::Locked;
 use crate::store::{BLOBS, LOCKS, TEMP};
 use crate::temp::{publish, unique_name};
 use crate::{Store, sys};
+use lithify_storage::Locked;
 
 /// Longest lease that is read, in bytes: a million digests.
 const MAX_LEASE: usize = 128 << 20;

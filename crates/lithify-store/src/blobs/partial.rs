@@ -14,11 +14,11 @@ use lithify_digest::Digest;
 use super::make_dir_once;
 use crate::error::{Context as _, Error};
 use crate::lock::{flat_name, from_flat_name};
-use crate::locked::Locked;
 use crate::lookup::is_odd;
 use crate::scan::Bytes;
 use crate::store::PARTIAL;
 use crate::{Store, sys};
+use lithify_storage::Locked;
 
 /// Whether the beginning of a blob may have this name.
 pub(crate) fn is_partial_name(name: &str) -> bool {

@@ -19,9 +19,9 @@ use super::{
 use crate::depot::Depot;
 use crate::description::{Artifact, LeftOut, LeftOutReason};
 use crate::error::Operation;
-use crate::leftovers::remove_left;
 use crate::name::shown_path;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
+use lithify_storage::temporary::remove_left;
 
 pub(super) fn build(
     image: &Image,

@@ -10,9 +10,9 @@ use lithify_verity::{Sidecar, VerityOptions, VerityReport};
 
 use crate::description::Artifact;
 use crate::error::Operation;
-use crate::leftovers::{claim, temporary_name};
 use crate::output::{PendingFile, directory_of};
 use crate::{Error, ReadOptions, ReplaceError};
+use lithify_storage::temporary::{claim, temporary_name};
 
 /// Longest file with a root hash, in bytes.
 pub(crate) const SIDECAR_MAX: u64 = 4096;

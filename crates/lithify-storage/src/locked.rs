@@ -10,17 +10,23 @@ use std::ops::Deref;
 
 /// A file or directory this process has locked. The lock ends when this is dropped, or with the process.
 #[derive(Debug)]
-pub(crate) struct Locked(File);
+pub struct Locked(File);
 
 impl Locked {
     /// Takes the exclusive lock if nobody has any; the file comes back if somebody has.
-    pub(crate) fn try_exclusive(file: File) -> io::Result<Result<Self, File>> {
+    ///
+    /// # Errors
+    /// What the system says: some filesystems have no locks.
+    pub fn try_exclusive(file: File) -> io::Result<Result<Self, File>> {
         let result = file.try_lock();
         tried(file, result)
     }
 
     /// Takes a shared lock if nobody has the exclusive one; the file comes back if somebody has.
-    pub(crate) fn try_shared(file: File) -> io::Result<Result<Self, File>> {
+    ///
+    /// # Errors
+    /// As [`try_exclusive`](Self::try_exclusive).
+    pub fn try_shared(file: File) -> io::Result<Result<Self, File>> {
         let result = file.try_lock_shared();
         tried(file, result)
     }
@@ -50,6 +56,10 @@ fn tried(file: File, result: Result<(), TryLockError>) -> io::Result<Result<Lock
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "tests state what they expect by panicking"
+)]
 mod tests {
     use super::*;
 
