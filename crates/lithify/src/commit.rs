@@ -137,13 +137,9 @@ fn commit_to(
     let scratch = scratch_file(Some(&path)).map_err(Error::Scratch)?;
     let layer = Layer::make(upper_of(upper)?, &scratch, options, read)?;
     let layout = |source| Error::Layout(Box::new(source));
-    let mut writer = match layout_exists {
-        true => Writer::append(&path),
-        false => Writer::create(&path),
-    }
-    .map_err(layout)?
-    .durable(options.durable)
-    .until(&read.cancel);
+    let mut writer = Writer::open(&path, &read.cancel)
+        .map_err(layout)?
+        .durable(options.durable);
 
     let mut layers = Vec::new();
     for index in 0..base.layers().len() {
@@ -339,27 +335,43 @@ fn copy_layer(
         // What this version does not know stays what it is.
         Some(_) => layer.media_type.as_deref().unwrap_or(media_type::OCI_LAYER),
     };
-    if let (Some(digest), Some(size)) = (layer.digest, layer.size)
-        && digest.algorithm() == Algorithm::Sha256
-        && writer.has(&digest)
+    let layout = |e| Error::Layout(Box::new(e));
+    let named = match (layer.digest, layer.size) {
+        (Some(digest), Some(size)) if digest.algorithm() == Algorithm::Sha256 => {
+            let mut descriptor = Descriptor::new(media_type, digest, size);
+            descriptor.annotations.clone_from(&layer.annotations);
+            Some(descriptor)
+        }
+        _ => None,
+    };
+    if let Some(descriptor) = &named
+        && writer.has_whole(descriptor).map_err(layout)?
     {
-        let mut descriptor = Descriptor::new(media_type, digest, size);
-        descriptor.annotations.clone_from(&layer.annotations);
-        return Ok(descriptor);
+        return Ok(descriptor.clone());
     }
     let open = |source| Error::Open {
         name: format!("layer {index} of the base image"),
         source: Box::new(source),
     };
     let blob = base.open_layer(index).map_err(open)?;
+    if let Some(descriptor) = named {
+        let mut reader = Checked::new(blob.into_reader(), &read.cancel);
+        return match writer.put_verified(&descriptor, &mut reader) {
+            Ok(()) => Ok(descriptor),
+            Err(lithify_oci::layout::Error::Content { found, .. }) => Err(Error::BaseLayer {
+                index,
+                expected: descriptor.digest.to_string(),
+                found: found.to_string(),
+            }),
+            Err(e) => Err(layout(e)),
+        };
+    }
     let expected = layer.digest.unwrap_or(layer.diff_id);
     let mut reader = Hashed {
         inner: Box::new(Checked::new(blob.into_reader(), &read.cancel)),
         hasher: Hasher::new(expected.algorithm()),
     };
-    let mut descriptor = writer
-        .put_reader(media_type, &mut reader)
-        .map_err(|e| Error::Layout(Box::new(e)))?;
+    let mut descriptor = writer.put_reader(media_type, &mut reader).map_err(layout)?;
     let found = reader.hasher.finish();
     if found != expected {
         return Err(Error::BaseLayer {

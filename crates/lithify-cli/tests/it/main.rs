@@ -21,6 +21,7 @@ mod layer_kinds;
 mod layer_tars;
 mod layers;
 mod layers_mount;
+mod layouts;
 mod mount;
 mod names;
 mod native;

@@ -33,6 +33,16 @@ impl Directory {
         }
     }
 
+    /// A layout in a directory that is held.
+    pub(super) fn held(directory: Beneath) -> Self {
+        Self(directory)
+    }
+
+    /// The directory that is held.
+    pub(super) fn beneath(&self) -> &Beneath {
+        &self.0
+    }
+
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {

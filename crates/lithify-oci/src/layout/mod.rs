@@ -9,7 +9,8 @@
 
 mod directory;
 mod member;
-mod writer;
+#[cfg(unix)]
+mod write;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use serde::Deserialize;
 
 pub use directory::Directory;
 pub(crate) use member::{Member, Members};
-pub use writer::{ImageOptions, Writer};
+#[cfg(unix)]
+pub use write::{ImageOptions, Writer};
 
 use crate::Limits;
 use crate::blob::{self, BlobName, Expected};
@@ -74,13 +76,13 @@ pub enum Error {
         /// Why.
         source: manifest::Error,
     },
-    /// The `index.json` that was to be added to is no JSON object.
-    #[error("`{}` is no JSON object: {source}", Escaped::path(.path))]
-    IndexJson {
-        /// The file.
+    /// The layout that was to be added to could not be read, before or after.
+    #[error("nothing is added to the layout `{}`: {source}", Escaped::path(.path))]
+    Unreadable {
+        /// The layout.
         path: PathBuf,
-        /// Where and why parsing stopped.
-        source: serde_json::Error,
+        /// Why it could not be read.
+        source: Box<Error>,
     },
     /// `oci-layout` or `index.json` cannot be read.
     #[error(transparent)]
@@ -116,38 +118,59 @@ pub(crate) fn read_index<M: Members + ?Sized>(
     members: &M,
     limits: &Limits,
 ) -> Result<Index, Error> {
+    check_marker(members, limits)?;
+    parse_index(&read_index_json(members, limits)?)
+}
+
+/// Checks `oci-layout`.
+fn check_marker<M: Members + ?Sized>(members: &M, limits: &Limits) -> Result<(), Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Marker {
         image_layout_version: String,
     }
 
-    let read = |member: Member<'_>, name: BlobName| match members.open(member)? {
-        None => Ok(None),
-        Some(blob) => {
-            let expected = Expected {
-                size: None,
-                digest: None,
-                limit: limits.manifest_bytes,
-                option: "manifest_bytes",
-            };
-            blob::read(blob, name, expected).map(Some)
-        }
-    };
-    let marker =
-        read(Member::OciLayout, BlobName::OciLayout)?.ok_or_else(|| Error::NotALayout {
-            hint: members.other_kind(),
-        })?;
+    let marker = read(members, Member::OciLayout, BlobName::OciLayout, limits)?;
+    let marker = marker.ok_or_else(|| Error::NotALayout {
+        hint: members.other_kind(),
+    })?;
     let marker: Marker =
         serde_json::from_slice(&marker).map_err(|source| Error::Marker { source })?;
     // Later 1.x versions may add to the layout, not change it.
-    if !marker.image_layout_version.starts_with("1.") {
-        return Err(Error::Version {
+    match marker.image_layout_version.starts_with("1.") {
+        true => Ok(()),
+        false => Err(Error::Version {
             found: marker.image_layout_version,
-        });
+        }),
     }
-    let index = read(Member::IndexJson, BlobName::IndexJson)?.ok_or(blob::Error::Missing {
-        name: BlobName::IndexJson,
-    })?;
-    Index::parse(&index).map_err(|source| Error::Index { source })
+}
+
+/// Reads `index.json`, which must be there.
+fn read_index_json<M: Members + ?Sized>(members: &M, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let name = BlobName::IndexJson;
+    let json = read(members, Member::IndexJson, name.clone(), limits)?;
+    Ok(json.ok_or(blob::Error::Missing { name })?)
+}
+
+fn parse_index(json: &[u8]) -> Result<Index, Error> {
+    Index::parse(json).map_err(|source| Error::Index { source })
+}
+
+/// Reads one of the two documents; `None` if it is not there.
+fn read<M: Members + ?Sized>(
+    members: &M,
+    member: Member<'_>,
+    name: BlobName,
+    limits: &Limits,
+) -> Result<Option<Vec<u8>>, blob::Error> {
+    let Some(blob) = members.open(member)? else {
+        return Ok(None);
+    };
+    let expected = Expected {
+        size: None,
+        digest: None,
+        limit: limits.manifest_bytes,
+        option: "manifest_bytes",
+    };
+    blob::read(blob, name, expected).map(Some)
 }

@@ -111,7 +111,7 @@ fn appending_keeps_what_is_there() {
 
     fs::write(&index, "[]").unwrap();
     let refused = layout::Writer::append(&layout.path());
-    assert!(matches!(refused, Err(layout::Error::IndexJson { .. })));
+    assert!(matches!(refused, Err(layout::Error::Unreadable { .. })));
 }
 
 #[test]
@@ -1136,7 +1136,7 @@ mod hostile_files {
         assert_eq!(text(&layout.open("", AMD64).unwrap()), "linked");
     }
 
-    /// Names of temporary files can be guessed: what stands at one is not written to.
+    /// What stands at the name of a temporary file of earlier versions, which could be guessed, is not written to.
     #[test]
     fn what_stands_at_the_name_of_a_temporary_file_is_left_alone() {
         let layout = Layout::new(|w| drop(put(w, None, AMD64, "x")));

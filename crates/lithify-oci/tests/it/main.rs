@@ -11,3 +11,4 @@ mod layout;
 mod properties;
 mod support;
 mod tools;
+mod writing;

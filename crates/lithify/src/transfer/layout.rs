@@ -38,12 +38,9 @@ impl LayoutDestination {
         limits: &Limits,
         cancel: &CancelToken,
     ) -> Result<Self, Error> {
-        let writer = match path.join("oci-layout").is_file() {
-            true => Writer::append(path),
-            false => Writer::create(path),
-        };
+        let writer = Writer::open(path, cancel).map_err(failed)?.durable(durable);
         Ok(Self {
-            writer: Mutex::new(writer.map_err(failed)?.durable(durable).until(cancel)),
+            writer: Mutex::new(writer),
             path: path.to_owned(),
             tag,
             signed: HashSet::new(),
@@ -62,8 +59,7 @@ fn failed(error: lithify_oci::layout::Error) -> Error {
 
 impl Destination for LayoutDestination {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        // One that is new, or was never finished, has nothing under a name.
-        if plan.tags.is_empty() || !self.path.join("index.json").exists() {
+        if plan.tags.is_empty() {
             return Ok(());
         }
         let name = shown_path(&self.path);
@@ -79,7 +75,7 @@ impl Destination for LayoutDestination {
     }
 
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
-        Ok(self.writer().has_whole(blob))
+        self.writer().has_whole(blob).map_err(failed)
     }
 
     fn put_blob(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error> {
@@ -92,9 +88,11 @@ impl Destination for LayoutDestination {
 
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
         let mut writer = self.writer();
-        writer
-            .put_verified(manifest, &mut bytes.take(u64::MAX))
-            .map_err(failed)?;
+        if !writer.has_whole(manifest).map_err(failed)? {
+            writer
+                .put_verified(manifest, &mut bytes.take(u64::MAX))
+                .map_err(failed)?;
+        }
         let refers = ImageManifest::parse(bytes, Some(&manifest.media_type))
             .is_ok_and(|parsed| parsed.subject.is_some());
         if refers {
