@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use lithify_digest::Digest;
-use lithify_escape::Escaped;
 
 use crate::auth;
 use crate::config::ConfigError;
@@ -167,18 +166,6 @@ pub enum Error {
         operation: Operation,
         /// By the descriptor.
         expected: u64,
-    },
-    /// A part of a blob was asked for, and another one answered.
-    #[error("{host}: {operation}: bytes {wanted} were asked for, and it answers `{}`", Escaped(.found))]
-    Range {
-        /// The host.
-        host: String,
-        /// What was being done.
-        operation: Operation,
-        /// What was asked for, `FIRST-LAST`.
-        wanted: String,
-        /// The answer's `Content-Range`. Hostile input.
-        found: String,
     },
     /// Content that is not what its digest says.
     #[error("{host}: {operation}: its content has digest {found}")]

@@ -117,6 +117,20 @@ pub(crate) enum Outcome {
     Passing(Error, Option<Duration>),
 }
 
+impl Call<'_> {
+    /// Whether this is a request for a part of something.
+    fn asks_for_part(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == "range")
+    }
+}
+
+/// Whether a status may mean that there are no parts to be had (RFC 9110, section 14.2, has servers ignore what they do not
+/// know). Servers built on one Go package answer 416 to ranges without an end; others 400, 403 or 501. What is not there,
+/// or wants credentials or patience, says so of the whole too.
+fn refuses_part(status: u16) -> bool {
+    matches!(status, 400..=499 | 501) && !matches!(status, 401 | 404 | 408 | 429)
+}
+
 impl Endpoint {
     /// Whether this place is asked for a manifest of that name.
     pub(crate) fn serves(&self, name: &ManifestName) -> bool {
@@ -128,8 +142,8 @@ impl Endpoint {
 }
 
 impl Session<'_> {
-    /// Makes a call, with as many tries as it takes. Answers are those of status 2xx, and 416 where a part was asked
-    /// for; any other is an error.
+    /// Makes a call, with as many tries as it takes. Answers are those of status 2xx, and where a part was asked for those that
+    /// may mean that only the whole can be had ([`refuses_part`]); any other is an error.
     pub(crate) fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
         let policy = &self.shared.retry;
         let mut tried = call.tried;
@@ -225,7 +239,8 @@ impl Session<'_> {
                     return Err(Outcome::Passing(error, None));
                 }
                 200..=299 => return Ok(answer),
-                416 if call.headers.iter().any(|(name, _)| *name == "range") => return Ok(answer),
+                // Who asks for a part can do with the whole.
+                _ if call.asks_for_part() && refuses_part(status) => return Ok(answer),
                 _ => return Err(self.refused(call, answer.response, tries)),
             }
         }

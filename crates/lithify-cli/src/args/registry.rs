@@ -170,13 +170,13 @@ pub(crate) struct PushArgs {
 lithify login registry.example.com
 lithify login -u me --password-stdin registry.example.com"))]
 pub(crate) struct LoginArgs {
-    /// The registry, as HOST or HOST:PORT, or a namespace in it, as HOST/NAME
+    /// The registry, as HOST, HOST:PORT or https://HOST, or a namespace in it, as HOST/NAME
     #[arg(value_hint = ValueHint::Hostname)]
     pub(crate) registry: String,
     /// The user
     #[arg(short, long, value_name = "USER", value_hint = ValueHint::Other)]
     pub(crate) username: Option<String>,
-    /// Read the password from standard input, as is done when it is not a terminal
+    /// Read the password from standard input, all lines of it, as is done when it is not a terminal
     #[arg(long)]
     pub(crate) password_stdin: bool,
     /// The file to store it in; default is $REGISTRY_AUTH_FILE, else containers/auth.json where other tools look for it

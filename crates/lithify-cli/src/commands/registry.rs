@@ -1,6 +1,6 @@
 //! `lithify login` and `logout`, and how registries are talked to.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,18 +60,52 @@ pub(crate) fn registries(
     }))
 }
 
-/// One line of standard input.
+/// Most bytes of a password on standard input; the keys of service accounts have some thousand.
+const PASSWORD_MAX: u64 = 64 << 10;
+
+/// All of standard input without the end of its last line: a password may have lines, as the key of a service account has.
 fn password_from_stdin() -> Result<Secret, Failure> {
-    let mut line = String::new();
+    let mut text = String::new();
     std::io::stdin()
         .lock()
-        .read_line(&mut line)
-        .map_err(|e| Failure::Other(format!("cannot read the password: {e}")))?;
-    let password = line.trim_end_matches(['\r', '\n']);
-    match password.is_empty() {
-        true => Err(Failure::Usage("the password is empty".into())),
-        false => Ok(Secret::new(password)),
+        .take(PASSWORD_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(unread_password)?;
+    if text.len() as u64 > PASSWORD_MAX {
+        return Err(Failure::Usage(format!(
+            "the password on standard input has more than {PASSWORD_MAX} bytes"
+        )));
     }
+    password(&text)
+}
+
+/// One line from a terminal.
+fn password_from_terminal() -> Result<Secret, Failure> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(unread_password)?;
+    password(&line)
+}
+
+fn unread_password(error: std::io::Error) -> Failure {
+    Failure::Other(format!("cannot read the password: {error}"))
+}
+
+fn password(text: &str) -> Result<Secret, Failure> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    match text.is_empty() {
+        true => Err(Failure::Usage("the password is empty".into())),
+        false => Ok(Secret::new(text)),
+    }
+}
+
+/// A registry as its documentation may spell it, as an address, by its host and what is behind that.
+fn registry_name(given: &str) -> &str {
+    let name = given
+        .strip_prefix("https://")
+        .or_else(|| given.strip_prefix("http://"));
+    name.map_or(given, |name| name.trim_end_matches('/'))
 }
 
 /// Asks for a line on the terminal.
@@ -106,7 +140,7 @@ fn ask_password() -> Result<Secret, Failure> {
     // Whatever happens from here on, the terminal is left as it was.
     crate::signals::restore_terminal(Some(before.clone()));
     set(&hidden)?;
-    let password = password_from_stdin();
+    let password = password_from_terminal();
     set(&before)?;
     crate::signals::restore_terminal(None);
     writeln!(std::io::stderr()).ok();
@@ -136,14 +170,15 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
     let renderer = Renderer::new(quiet);
     options.on_pause = Some(Arc::new(move |pause| renderer.pause(pause)));
     let at_work = crate::signals::at_work();
-    let host = args.registry.split('/').next().unwrap_or(&args.registry);
+    let name = registry_name(&args.registry);
+    let host = name.split('/').next().unwrap_or(name);
     Client::new(options)
         .and_then(|client| client.check_login(host))
         .map_err(failed)?;
-    let place = login.store(&args.registry, &credential).map_err(stored)?;
+    let place = login.store(name, &credential).map_err(stored)?;
     drop(at_work);
     if !quiet {
-        let registry = Escaped(&args.registry);
+        let registry = Escaped(name);
         writeln!(crate::terminal::stdout(), "{registry}: stored in {place}")?;
     }
     Ok(())
@@ -154,10 +189,11 @@ pub(crate) fn logout(args: &LogoutArgs, quiet: bool) -> Result<(), Failure> {
     let login = Login::new(&environment, args.authfile.as_deref())
         .map_err(stored)?
         .until(&crate::signals::token());
+    let name = registry_name(&args.registry);
     let at_work = crate::signals::at_work();
-    let removed = login.remove(&args.registry).map_err(stored)?;
+    let removed = login.remove(name).map_err(stored)?;
     drop(at_work);
-    let registry = Escaped(&args.registry);
+    let registry = Escaped(name);
     if removed.sources.is_empty() {
         return Err(Failure::Other(format!("nothing is stored for {registry}")));
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::common::{layer, paths, stderr};
-use lithify_testkit::registry::{Action, Answer, Authority, Faulty, Kind, On, Real, TokenServer};
+use lithify_testkit::registry::{
+    Action, Answer, Authority, Demand, Faulty, Kind, On, Real, TokenServer,
+};
 use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 use serde_json::Value;
 
@@ -386,6 +388,46 @@ fn signing_in_with_basic_authentication() {
     place.ok(&["logout", real.address()]);
     place.fails(&["ls", &remote], 1);
     assert_eq!(paths_of(&place, &image), paths(&image));
+}
+
+/// What cloud registries say of themselves: a registry by its address, and a key with lines as the password.
+#[test]
+fn signing_in_with_a_key_of_several_lines_at_an_address() {
+    let place = Place::new();
+    let key = "{\n  \"type\": \"service_account\",\r\n  \"key\": \"a:b \\n\"\n\n}";
+    let registry = Faulty::start();
+    let image = place.path("key");
+    two_layers().write(&image);
+    registry.add_layout(&image, "app", "1");
+    registry.demand(Demand::basic("_json_key", key));
+    let remote = format!("docker://{}/app:1", registry.address());
+    let login = |address: &str, password: &str| {
+        let mut command = place.lithify();
+        command.args(["login", "-u", "_json_key", "--password-stdin", address]);
+        with_input(&mut command, password)
+    };
+    let plain = registry.address();
+    let address = format!("https://{plain}/");
+    for (registry, end) in [(&address, "\n"), (&address, ""), (&plain, "\r\n")] {
+        let output = login(registry, &format!("{key}{end}"));
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.starts_with(&format!("{plain}: ")), "{shown}");
+        assert!(!said.contains("service_account") && !shown.contains("service_account"));
+        place.ok(&["inspect", &remote]);
+        place.ok(&["logout", registry]);
+        place.fails(&["inspect", &remote], 1);
+    }
+    // Only the end of the last line is none of it.
+    let output = login(&plain, &format!("{key}\n\n"));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    for none in ["", "\n", "\r\n"] {
+        let output = login(&plain, none);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    }
+    let output = login(&plain, &"x".repeat((64 << 10) + 1));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }
 
 #[test]

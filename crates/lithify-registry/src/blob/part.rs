@@ -72,6 +72,24 @@ impl Part {
         }
     }
 
+    fn ask(
+        &self,
+        session: &Session<'_>,
+        headers: &[(&'static str, String)],
+        tried: u32,
+    ) -> Result<Answer, Error> {
+        session.call(&Call {
+            method: Method::GET,
+            to: To::Repository(&self.path),
+            headers,
+            body: CallBody::Empty,
+            operation: &self.operation,
+            access: Access::Pull,
+            from: None,
+            tried,
+        })
+    }
+
     /// The bytes, or what broke and how often it was tried.
     fn attempt(
         &self,
@@ -79,56 +97,39 @@ impl Part {
         tried: u32,
     ) -> Result<Result<Vec<u8>, (Failure, u32)>, Error> {
         let Range { start, end } = self.range;
-        let headers = [("range", format!("bytes={start}-{}", end - 1))];
+        let wanted = ContentRange {
+            first: start,
+            last: end - 1,
+            total: Some(self.size),
+        };
+        let range = [("range", format!("bytes={start}-{}", wanted.last))];
+        let mut answer = self.ask(session, &range, tried)?;
+        let is_part = answer.response.status == 206 && wanted.is_in(&answer.response);
+        if !is_part && answer.response.status != 200 {
+            answer.response.discard();
+            answer = self.ask(session, &[], tried)?;
+        }
         let Answer {
             response, tries, ..
-        } = session.call(&Call {
-            method: Method::GET,
-            to: To::Repository(&self.path),
-            headers: &headers,
-            body: CallBody::Empty,
-            operation: &self.operation,
-            access: Access::Pull,
-            from: None,
-            tried,
-        })?;
+        } = answer;
         let host = || session.endpoint.host.clone();
-        let skip = match response.status {
-            206 => {
-                let wanted = ContentRange {
-                    first: start,
-                    last: end - 1,
-                    total: Some(self.size),
-                };
-                let header = response.header("content-range").unwrap_or("");
-                if !ContentRange::parse(header).is_some_and(|found| found.answers(&wanted)) {
-                    return Err(Error::Range {
-                        host: host(),
-                        operation: self.operation.clone(),
-                        wanted: format!("{start}-{}", end - 1),
-                        found: header.chars().take(100).collect(),
-                    });
-                }
-                0
-            }
+        let skip = match (response.status, response.content_length()) {
+            _ if is_part => 0,
             // The whole blob: what is not wanted is read and dropped.
-            200 => match response.content_length() {
-                Some(found) if found != self.size => {
-                    return Err(Error::Length {
-                        host: host(),
-                        operation: self.operation.clone(),
-                        expected: self.size,
-                        found,
-                    });
-                }
-                _ => start,
-            },
-            _ => {
-                return Err(Error::Range {
+            (200, Some(found)) if found != self.size => {
+                return Err(Error::Length {
                     host: host(),
                     operation: self.operation.clone(),
-                    wanted: format!("{start}-{}", end - 1),
-                    found: format!("status {}", response.status),
+                    expected: self.size,
+                    found,
+                });
+            }
+            (200, _) => start,
+            _ => {
+                return Err(Error::Answer {
+                    host: host(),
+                    operation: self.operation.clone(),
+                    problem: "no content",
                 });
             }
         };

@@ -1,5 +1,7 @@
 //! Parts of blobs.
 
+use crate::http::Response;
+
 /// What part of a blob an answer holds: `bytes FIRST-LAST/TOTAL` (RFC 9110, section 14.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ContentRange {
@@ -32,11 +34,14 @@ impl ContentRange {
         (range.first <= range.last && range.total.is_none_or(|t| range.last < t)).then_some(range)
     }
 
-    /// Whether this is exactly what was asked for.
-    pub(crate) fn answers(&self, wanted: &Self) -> bool {
-        self.first == wanted.first
-            && self.last == wanted.last
-            && self.total.is_none_or(|total| wanted.total == Some(total))
+    /// Whether an answer holds exactly this.
+    pub(crate) fn is_in(&self, answer: &Response) -> bool {
+        let header = answer.header("content-range").unwrap_or("");
+        Self::parse(header).is_some_and(|found| {
+            found.first == self.first
+                && found.last == self.last
+                && found.total.is_none_or(|total| self.total == Some(total))
+        })
     }
 }
 

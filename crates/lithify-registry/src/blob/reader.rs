@@ -10,7 +10,7 @@ use crate::blob::range::ContentRange;
 use crate::error::{Error, Operation};
 use crate::http::{Failure, Response};
 use crate::repository::Repository;
-use crate::session::{Access, Call, CallBody, Session, To};
+use crate::session::{Access, Call, CallBody, To};
 
 /// Progress that makes up for a broken connection: the tries are counted anew.
 const PROGRESS: u64 = 64 << 10;
@@ -35,6 +35,8 @@ pub struct BlobReader {
     skipped: u64,
     /// Position among the endpoints.
     endpoint: usize,
+    /// Whether this endpoint is asked for the whole blob: it gave no part of it.
+    whole: bool,
     /// Tries since there was progress.
     tries: u32,
     /// Where that count began.
@@ -68,6 +70,7 @@ impl BlobReader {
             body: None,
             skip: 0,
             skipped: 0,
+            whole: false,
             tries: 0,
             counted_from: offset,
             done: offset >= size && size > 0,
@@ -119,19 +122,55 @@ impl BlobReader {
         }
         log::info!("{error}; going on with the next place");
         self.endpoint += 1;
+        self.whole = false;
         self.tries = 0;
         true
     }
 
-    /// A body, and how many of its bytes are known already.
+    /// A body, and how many of its bytes are known already. Where a part cannot be had, the whole is asked for.
     fn request(&mut self) -> Result<(BodyReader<'static>, u64), Error> {
+        if self.at > 0 && !self.whole {
+            // With an end: not every server knows ranges without.
+            let wanted = ContentRange {
+                first: self.at,
+                last: self.size.saturating_sub(1),
+                total: Some(self.size),
+            };
+            let range = [("range", format!("bytes={}-{}", wanted.first, wanted.last))];
+            let answer = self.ask(&range)?;
+            if answer.status == 206 && wanted.is_in(&answer) {
+                return self.check(answer, 0);
+            }
+            // Who knows no ranges sends everything.
+            if answer.status == 200 {
+                return self.check(answer, self.at);
+            }
+            log::info!(
+                "{}: no part of it is to be had (status {}): starting over",
+                self.operation,
+                answer.status
+            );
+            answer.discard();
+            self.whole = true;
+        }
+        let answer = self.ask(&[])?;
+        match answer.status {
+            200 => self.check(answer, self.at),
+            _ => Err(Error::Answer {
+                host: self.host(),
+                operation: self.operation.clone(),
+                problem: "no content",
+            }),
+        }
+    }
+
+    fn ask(&mut self, headers: &[(&'static str, String)]) -> Result<Response, Error> {
         let session = self.repository.session(self.endpoint);
         let path = format!("blobs/{}", self.digest);
-        let range = [("range", format!("bytes={}-", self.at))];
         let call = Call {
             method: Method::GET,
             to: To::Repository(&path),
-            headers: if self.at == 0 { &[] } else { &range },
+            headers,
             body: CallBody::Empty,
             operation: &self.operation,
             access: Access::Pull,
@@ -139,65 +178,27 @@ impl BlobReader {
             tried: self.tries,
         };
         let answer = session.call(&call)?;
-        let body = self.check(&session, answer.response)?;
         // Tries that gave no answer count with those whose answer breaks off.
         self.tries = answer.tries - 1;
-        Ok(body)
+        Ok(answer.response)
     }
 
-    /// The body of an answer that fits what was asked for, and how many of its bytes are known already.
-    fn check(
-        &self,
-        session: &Session<'_>,
-        response: Response,
-    ) -> Result<(BodyReader<'static>, u64), Error> {
-        let host = || session.endpoint.host.clone();
-        let length = response.content_length();
-        let expect = |expected: u64| match length {
+    /// The body of an answer that is as long as it has to be, of which so many bytes are known already.
+    fn check(&self, response: Response, known: u64) -> Result<(BodyReader<'static>, u64), Error> {
+        let expected = self.size - self.at + known;
+        match response.content_length() {
             Some(found) if found != expected => Err(Error::Length {
-                host: host(),
+                host: self.host(),
                 operation: self.operation.clone(),
                 expected,
                 found,
             }),
-            _ => Ok(()),
-        };
-        match response.status {
-            200 => {
-                expect(self.size)?;
-                // A server that knows no ranges starts over.
-                Ok((response.into_body(), self.at))
-            }
-            206 => {
-                let header = response.header("content-range").unwrap_or("");
-                let wanted = ContentRange {
-                    first: self.at,
-                    last: self.size.saturating_sub(1),
-                    total: Some(self.size),
-                };
-                if !ContentRange::parse(header).is_some_and(|found| found.answers(&wanted)) {
-                    return Err(Error::Range {
-                        host: host(),
-                        operation: self.operation.clone(),
-                        wanted: format!("{}-{}", wanted.first, wanted.last),
-                        found: header.chars().take(100).collect(),
-                    });
-                }
-                expect(self.size - self.at)?;
-                Ok((response.into_body(), 0))
-            }
-            416 => Err(Error::Range {
-                host: host(),
-                operation: self.operation.clone(),
-                wanted: format!("{}-", self.at),
-                found: "416 Range Not Satisfiable".to_owned(),
-            }),
-            _ => Err(Error::Answer {
-                host: host(),
-                operation: self.operation.clone(),
-                problem: "no content",
-            }),
+            _ => Ok((response.into_body(), known)),
         }
+    }
+
+    fn host(&self) -> String {
+        self.repository.session(self.endpoint).endpoint.host.clone()
     }
 
     /// What to do about a connection that broke: `Ok` when there is another one.
@@ -274,7 +275,7 @@ impl BlobReader {
         match more {
             false => Ok(0),
             true => Err(Error::TooLong {
-                host: self.repository.session(self.endpoint).endpoint.host.clone(),
+                host: self.host(),
                 operation: self.operation.clone(),
                 expected: self.size,
             }),

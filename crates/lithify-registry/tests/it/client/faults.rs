@@ -273,7 +273,7 @@ fn blobs_are_as_long_as_their_descriptor_says() {
         let error = read_sized(&repository, &blob, size - 1).unwrap_err();
         assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
         let error = read_sized(&repository, &blob, size + 1).unwrap_err();
-        assert!(matches!(error, Error::Range { .. }), "{error:?}");
+        assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     }
     for framing in [Framing::Length, Framing::Chunked, Framing::UntilClose] {
         registry.clear_rules();

@@ -91,7 +91,7 @@ fn a_blob_goes_on_at_the_next_place() {
         assert_eq!(read_blob(&at(&client, &registry), &blob).unwrap(), blob);
         let requests = registry.requests_on(&On::kind(Kind::Blob));
         assert_eq!(requests.len(), 1, "{action:?}");
-        assert_eq!(requests[0].range(), Some("bytes=40000-"));
+        assert_eq!(requests[0].range(), Some("bytes=40000-99999"));
     }
 }
 
