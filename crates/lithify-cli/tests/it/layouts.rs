@@ -1,6 +1,7 @@
 //! Layouts that several commands write into at once, that others left in disorder, or whose blobs are not what they should be.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use crate::common::{image, layer, lithify, names, paths, stderr};
-use lithify_testkit::{TarEntry, require, run, temp_dir};
+use lithify_testkit::{Mount, TarEntry, require, run, temp_dir};
 use serde_json::{Value, json};
 
 fn two_layers(dir: &Path) -> String {
@@ -262,5 +263,27 @@ fn an_image_is_not_listed_over_damaged_blobs() {
             assert_eq!(tags(&layout), before);
         }
         fs::write(&blob, &good).unwrap();
+    }
+}
+
+/// Wherever the beginning of a layout fails, nothing stays of it, and its own lock is not waited for.
+#[test]
+fn a_layout_there_is_no_space_for_leaves_nothing() {
+    if !require::root() {
+        return;
+    }
+    let tmp = temp_dir();
+    let source = two_layers(tmp.path());
+    // The top, the layout, `oci-layout`, `blobs`, `blobs/sha256`, `index.json`.
+    for files in 1..=6 {
+        let inodes = format!("nr_inodes={files}");
+        let options = ["-t", "tmpfs", "-o", &inodes, "none"].map(OsStr::new);
+        let small = Mount::with(options).unwrap();
+        let layout = small.path().join("layout");
+        let output = run::output(&mut copy(&source, &at(&layout, "a")));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{files}: {said}");
+        assert!(said.contains("No space left"), "{files}: {said}");
+        assert!(names(small.path()).is_empty(), "{files}");
     }
 }

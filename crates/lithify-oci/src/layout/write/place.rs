@@ -192,7 +192,7 @@ impl Place {
         for directory in [root, &blobs] {
             remove_left_in(directory);
         }
-        remove_left_where(&blobs, is_of_version_0_1);
+        remove_left_where(&blobs, is_old_temporary);
         for (name, _) in blobs.list().unwrap_or_default() {
             // What is no directory has nothing in it.
             if let Ok(directory) = blobs.directory(name) {
@@ -356,7 +356,7 @@ fn remove(directory: &Beneath, name: &OsStr, flags: AtFlags) -> Result<(), Error
 }
 
 /// Whether a name is one that earlier versions gave what they wrote, beside the directories of blobs.
-fn is_of_version_0_1(name: &OsStr) -> bool {
+fn is_old_temporary(name: &OsStr) -> bool {
     let numbers = name
         .to_str()
         .and_then(|name| name.strip_prefix(".new-")?.split_once('-'));
