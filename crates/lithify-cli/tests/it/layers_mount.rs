@@ -381,8 +381,8 @@ fn overlays_are_mounted_in_a_chroot() {
     }
     let tmp = temp_dir();
     let root = tmp.path().join("root");
-    let work = root.join("work");
-    fs::create_dir_all(work.join("mnt")).unwrap();
+    let place = root.join("place");
+    fs::create_dir_all(place.join("mnt")).unwrap();
     let source = image(
         tmp.path(),
         [
@@ -396,7 +396,7 @@ fn overlays_are_mounted_in_a_chroot() {
     for format in ["squashfs-layers", "erofs-layers"] {
         let mut command = lithify_at(&tmp.path().join("store"));
         command.args(["-q", "build", &source, "--compress", "zstd", "-f", format]);
-        run::ok(command.arg("-o").arg(work.join(format)));
+        run::ok(command.arg("-o").arg(place.join(format)));
     }
     let program = PathBuf::from(lithify().get_program());
     // In a mount namespace of its own, so that nothing is left.
@@ -416,13 +416,13 @@ fn overlays_are_mounted_in_a_chroot() {
         in_root() { chroot "$1" /bin/sh -ec "$2"; }
         in_root "$1" '! mountpoint -q /
             for format in squashfs-layers erofs-layers; do
-                /program/lithify -q mount /work/$format /work/mnt
-                cat /work/mnt/below /work/mnt/f
-                /program/lithify -q umount /work/mnt
-                /program/lithify -q mount --rw /work/changes-$format /work/$format /work/mnt
-                echo more >>/work/mnt/f
-                cat /work/mnt/f
-                /program/lithify -q umount /work/mnt
+                /program/lithify -q mount /place/$format /place/mnt
+                cat /place/mnt/below /place/mnt/f
+                /program/lithify -q umount /place/mnt
+                /program/lithify -q mount --rw /place/changes-$format /place/$format /place/mnt
+                echo more >>/place/mnt/f
+                cat /place/mnt/f
+                /program/lithify -q umount /place/mnt
             done'
     "#;
     let mut command = run::command("unshare");
