@@ -21,7 +21,7 @@ impl<T> Checked<T> {
         }
     }
 
-    /// What is used, to be read or written in another way.
+    /// Gives the wrapped value, to be read or written in another way.
     ///
     /// # Errors
     /// [`Cancelled`], once the work is stopped.
@@ -29,7 +29,7 @@ impl<T> Checked<T> {
         self.token.check().map(|()| &self.inner)
     }
 
-    /// What is used, to be read or written in another way.
+    /// Gives the wrapped value, to be read or written in another way.
     ///
     /// # Errors
     /// [`Cancelled`], once the work is stopped.
@@ -37,7 +37,7 @@ impl<T> Checked<T> {
         self.token.check().map(|()| &mut self.inner)
     }
 
-    /// What is used, whether the work goes on or not.
+    /// Gives the wrapped value, whether the work goes on or not.
     pub fn into_inner(self) -> T {
         self.inner
     }

@@ -22,7 +22,7 @@ fn two_layers(dir: &Path) -> String {
     )
 }
 
-/// Where a name points into a layout.
+/// The source name of a tag in a layout.
 fn at(layout: &Path, tag: &str) -> String {
     format!("oci:{}:{tag}", layout.display())
 }
