@@ -11,9 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lithify_storage::Beneath;
-use lithify_storage::temporary::{NewFile, remove_left_in};
-use rustix::fs::fsync;
+use lithify_storage::temporary::{NewFile, remove_left};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::retry_on_intr;
 
 use crate::error::{Error, Operation};
@@ -26,7 +25,7 @@ pub(crate) struct PendingFile {
     /// There until the file gets its name.
     new: Option<NewFile>,
     destination: PathBuf,
-    directory: Beneath,
+    directory: PathBuf,
     flusher: Option<Flusher>,
 }
 
@@ -50,9 +49,9 @@ impl PendingFile {
             });
         }
         let create = |e| fail(Operation::Create, e);
-        let directory = Beneath::open(directory_of(destination)).map_err(create)?;
-        remove_left_in(&directory);
-        let new = NewFile::create(directory.handle()).map_err(create)?;
+        let directory = directory_of(destination);
+        remove_left(&directory);
+        let new = new_file(&directory).map_err(create)?;
         let file = Arc::clone(new.file());
         let flusher = match durable {
             true => Some(Flusher::start(&file).map_err(create)?),
@@ -91,8 +90,9 @@ impl PendingFile {
             new.replace(name).map_err(|e| fail(Operation::Rename, e))?;
         }
         if durable {
-            let synced = retry_on_intr(|| fsync(self.directory.handle()));
-            synced.map_err(|e| fail(Operation::Sync, e.into()))?;
+            File::open(&self.directory)
+                .and_then(|d| d.sync_all())
+                .map_err(|e| fail(Operation::Sync, e))?;
         }
         Ok(())
     }
@@ -109,7 +109,14 @@ impl Drop for PendingFile {
 /// A file without a name for data that has to wait, in the directory of `beside` or, without, the system's.
 pub(crate) fn scratch_file(beside: Option<&Path>) -> io::Result<File> {
     let directory = beside.map_or_else(std::env::temp_dir, directory_of);
-    NewFile::create(Beneath::open(directory)?.handle())?.into_unnamed()
+    new_file(&directory)?.into_unnamed()
+}
+
+/// Starts a file in a directory, which need not be readable.
+fn new_file(directory: &Path) -> io::Result<NewFile> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = retry_on_intr(|| openat(CWD, directory, flags, Mode::empty()));
+    NewFile::create(opened?)
 }
 
 #[cfg(test)]

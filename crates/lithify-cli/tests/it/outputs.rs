@@ -179,3 +179,23 @@ fn a_directory_one_may_not_write_to_is_said() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_directory_one_may_only_write_to_takes_a_file() {
+    if !require::root() || !require::tool("setpriv") {
+        return;
+    }
+    let tmp = temp_dir();
+    std::fs::set_permissions(tmp.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let source = image(tmp.path(), [megabytes(1)]);
+    let closed = tmp.path().join("closed");
+    std::fs::create_dir(&closed).expect("a directory");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o300)).expect("mode");
+    std::os::unix::fs::chown(&closed, Some(65534), Some(65534)).expect("an owner");
+    let mut command = run::command("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(lithify().get_program())
+        .args(["-q", "build", &source, "--no-store", "--no-fsync", "-o"]);
+    run::ok(command.arg(closed.join("x.erofs")));
+}

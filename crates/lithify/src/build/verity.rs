@@ -73,6 +73,10 @@ pub(crate) fn check_beside(image: &Path) -> Result<(), Error> {
     let Some(name) = path.file_name() else {
         return Ok(());
     };
+    // A directory one may only write to can be looked into no further.
+    if fs::symlink_metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
     let read = Beneath::open(directory_of(&path))
         .map_err(BeneathError::from)
         .and_then(|directory| directory.read(name, SIDECAR_MAX));
