@@ -327,6 +327,14 @@ fn artifacts_are_copied_with_their_image() {
         assert_eq!(digest(&fs::read(&out).unwrap()), blob);
         assert_eq!(built["reused"], 1);
     }
+    // What refers to an image has no place in an archive for Docker.
+    let saved = tmp.path().join("saved.tar");
+    let archive = format!("docker-archive:{}", saved.display());
+    let mut command = lithify_at(&store);
+    let (code, error) = fails(command.args(["-q", "copy", "--referrers", &layout, &archive]));
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("leave --referrers away"), "{error}");
+    assert!(!saved.exists());
     for name in [&layout, &second, &third] {
         assert_eq!(raw(name), before, "{name}");
     }
