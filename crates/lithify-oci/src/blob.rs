@@ -231,6 +231,14 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// What belongs to a manifest, but is no part of it, cannot be listed: what holds it does not say.
+    #[error("it cannot be said what refers to {name}: {source}")]
+    Unlisted {
+        /// The manifest, or a tag for what belongs to it.
+        name: BlobName,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What holds the content cannot give it: a registry, a daemon.
     #[error("{name}: {source}")]
     Content {

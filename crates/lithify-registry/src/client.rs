@@ -18,6 +18,7 @@ use crate::http::url::Url;
 use crate::http::{Http, Profile, Proxies};
 use crate::repository::Repository;
 use crate::session::Endpoint;
+use crate::session::Roots;
 
 /// A pause before a request is sent again.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +97,9 @@ pub(crate) struct Shared {
     on_pause: Told,
     pub(crate) http: Http,
     pub(crate) auth: Authenticator,
+    /// For places registries send us to.
+    pub(crate) nobody: Authenticator,
+    pub(crate) roots: Roots,
     /// Where registries were found to be, by host and whether their certificates count.
     bases: Mutex<HashMap<(String, bool), Base>>,
 }
@@ -137,6 +141,8 @@ impl Client {
             retry,
             http: Http::new(proxies, &cancel),
             auth: Authenticator::new(credentials.until(&cancel)),
+            nobody: Authenticator::new(Credentials::anonymous()),
+            roots: Roots::default(),
             cancel,
             _stopped_with: stopped_with,
             on_pause: Told(on_pause),

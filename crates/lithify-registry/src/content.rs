@@ -99,6 +99,17 @@ fn failed(name: BlobName, error: Error) -> blob::Error {
     }
 }
 
+/// As [`failed`], of what an image does without.
+fn unlisted(name: BlobName, error: Error) -> blob::Error {
+    match error.is_refusal() {
+        true => blob::Error::Unlisted {
+            name,
+            source: Box::new(error),
+        },
+        false => failed(name, error),
+    }
+}
+
 impl Content for RepositoryContent {
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error> {
         let manifest = self
@@ -162,7 +173,7 @@ impl Content for RepositoryContent {
     ) -> Result<Vec<Descriptor>, blob::Error> {
         self.repository
             .referrers(digest, artifact_type)
-            .map_err(|e| failed(BlobName::Manifest(Box::new(*digest)), e))
+            .map_err(|e| unlisted(BlobName::Manifest(Box::new(*digest)), e))
     }
 
     fn is_remote(&self) -> bool {
@@ -174,7 +185,7 @@ impl Content for RepositoryContent {
         let found = self
             .repository
             .manifest(&name, self.limits.manifest_bytes)
-            .map_err(|e| failed(BlobName::Tag(tag.to_owned()), e))?;
+            .map_err(|e| unlisted(BlobName::Tag(tag.to_owned()), e))?;
         Ok(found.map(|found| found.descriptor))
     }
 

@@ -74,7 +74,7 @@ pub enum Error {
         source: Box<TlsError>,
     },
     /// An answer that means no.
-    #[error("{host}: {operation}: {}{}{}", Status(*.status), Message(.message), Tries(*.tries))]
+    #[error("{host}: {operation}: {}{}{}{}", Status(*.status), Message(.message), Tries(*.tries), Advice(operation, *.status))]
     Status {
         /// The host.
         host: String,
@@ -86,6 +86,28 @@ pub enum Error {
         message: String,
         /// How often it was tried.
         tries: u32,
+    },
+    /// An answer that asks for credentials, but not for which; none were sent.
+    #[error("{host}: {operation}: it wants credentials, without saying which (401 without `WWW-Authenticate`), so none were sent{}", Message(.message))]
+    Unauthorized {
+        /// The host.
+        host: String,
+        /// What was being done.
+        operation: Operation,
+        /// The registry's own words; may be empty. Hostile input.
+        message: String,
+    },
+    /// A place the registry sends us to, and which wants to know who we are.
+    #[error(
+        "{host}: {operation}: it sends us to {to}, which wants credentials; none go to a place that only {host} names; if you have some for it, name the image there"
+    )]
+    SignInElsewhere {
+        /// The registry.
+        host: String,
+        /// What was being done.
+        operation: Operation,
+        /// Where it sends us.
+        to: Url,
     },
     /// No such manifest, blob or repository.
     #[error("{host}: {operation}: not there{}", Message(.message))]
@@ -253,6 +275,34 @@ impl Error {
         )
     }
 
+    /// Whether the registry did not give what it was asked for, or nothing that can be used: where it is something that is not
+    /// needed, the rest can go on without.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Transport { .. }
+            | Self::Status { .. }
+            | Self::Unauthorized { .. }
+            | Self::SignInElsewhere { .. }
+            | Self::NotFound { .. }
+            | Self::RetryLater { .. }
+            | Self::Auth(_)
+            | Self::Challenge { .. }
+            | Self::Redirects { .. }
+            | Self::Location { .. }
+            | Self::TooLarge { .. }
+            | Self::Answer { .. } => true,
+            Self::Tls { .. }
+            | Self::Proxy
+            | Self::Length { .. }
+            | Self::TooLong { .. }
+            | Self::Digest { .. }
+            | Self::Config(_)
+            | Self::Source { .. }
+            | Self::Cancelled => false,
+        }
+    }
+
     /// How often it was tried, as far as trying was of use.
     pub(crate) fn tries(&self) -> u32 {
         match self {
@@ -321,6 +371,20 @@ impl fmt::Display for Message<'_> {
     }
 }
 
+/// What to do about a status.
+struct Advice<'a>(&'a Operation, u16);
+
+impl fmt::Display for Advice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(Operation::Upload(_), 413) => {
+                f.write_str("; send it in smaller pieces (`--chunk`)")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 struct Status(u16);
 
 impl fmt::Display for Status {
@@ -330,6 +394,7 @@ impl fmt::Display for Status {
             403 => f.write_str("access is denied"),
             429 => f.write_str("it has had too many requests"),
             405 => f.write_str("it does not allow that"),
+            413 => f.write_str("that is more than it takes at once"),
             other => write!(f, "it answers with status {other}"),
         }
     }

@@ -5,7 +5,7 @@
 //! digest and looks at its `subject`.
 
 use lithify_digest::Digest;
-use lithify_oci::manifest::{Descriptor, Index, media_type};
+use lithify_oci::manifest::{Descriptor, Document, Index, media_type};
 
 use crate::error::{Error, Operation};
 use crate::http::url::encode;
@@ -18,6 +18,21 @@ const MAX_LIST: u64 = 4 << 20;
 /// How often an entry is put into a list under a tag that others write at the same time.
 const TRIES: usize = 2;
 
+/// What the API for referrers says.
+enum Listed {
+    Found(Vec<Descriptor>),
+    /// It is not there, or does not answer as it should.
+    NoApi(Error),
+}
+
+/// What is under the tag for referrers.
+enum Tagged {
+    Nothing,
+    List(Index),
+    /// The manifest the tag is made of: some registries take it for its digest.
+    Subject,
+}
+
 impl Repository {
     /// The manifests whose `subject` is `digest`, each once; with `artifact_type`, only those of that type.
     ///
@@ -25,21 +40,26 @@ impl Repository {
     /// list under the tag is read. A manifest nothing refers to, or that does not exist, has an empty list.
     ///
     /// # Errors
-    /// [`Error::Answer`] for a list that is none or too long, and anything a registry may do wrong.
+    /// [`Error::Answer`] for a list that is none or too long, and anything a registry may do wrong. With one that
+    /// [is a refusal](Error::is_refusal), it is not known what refers to the manifest.
     pub fn referrers(
         &self,
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
         let mut found = match self.referrers_by_api(digest, artifact_type)? {
-            Some(found) => found,
-            None => {
+            Listed::Found(found) => found,
+            Listed::NoApi(why) => {
                 log::info!(
-                    "{}: it does not list referrers; reading the tag",
+                    "{}: it does not list referrers ({why}); reading the tag",
                     self.name()
                 );
-                let list = self.referrers_by_tag(digest)?;
-                let mut found = list.map(|index| index.manifests).unwrap_or_default();
+                let mut found = match self.referrers_by_tag(digest)? {
+                    Tagged::List(index) => index.manifests,
+                    // An API that may be there, and does not say, is not made up for by a tag that is not there.
+                    _ if !why.is_no_such_api() => return Err(why),
+                    Tagged::Nothing | Tagged::Subject => Vec::new(),
+                };
                 found.retain(|d| artifact_type.is_none_or(|t| is_type(d, t)));
                 found
             }
@@ -49,12 +69,11 @@ impl Repository {
         Ok(found)
     }
 
-    /// `None` if the registry has no such API.
     fn referrers_by_api(
         &self,
         digest: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Option<Vec<Descriptor>>, Error> {
+    ) -> Result<Listed, Error> {
         let operation = Operation::Referrers(Box::new(*digest));
         let mut path = format!("referrers/{digest}");
         if let Some(wanted) = artifact_type {
@@ -62,14 +81,21 @@ impl Repository {
             path.push_str(&encode(wanted));
         }
         let mut found = Vec::new();
-        let mut other = false;
+        let mut any = false;
         let pages = self.pages(&path, &operation, |page| {
-            // A page of another kind is that of a proxy or of a server that answers 200 to everything.
-            if page.head.media_type != media_type::OCI_INDEX {
-                other = found.is_empty();
-                return Err("no image index in it");
-            }
-            let index = Index::parse(&page.bytes).map_err(|_| "no image index in it")?;
+            // A page of another kind is that of a proxy or of a server that answers 200 to everything. One that does not say
+            // its kind is what it is.
+            any |= page.head.media_type == media_type::OCI_INDEX;
+            let index = match &*page.head.media_type {
+                media_type::OCI_INDEX => Index::parse(&page.bytes).ok(),
+                "" => match Document::parse(&page.bytes, None) {
+                    Ok(Document::Index(index)) => Some(index),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let index = index.ok_or("no image index in it")?;
+            any = true;
             let applied = page
                 .head
                 .filters
@@ -86,28 +112,25 @@ impl Repository {
             }
         });
         match pages {
-            Ok(()) => Ok(Some(found)),
-            Err(Error::Answer { .. }) if other => Ok(None),
-            Err(Error::NotFound { .. }) if found.is_empty() => Ok(None),
-            // What registries answer to paths they do not know, if not 404.
-            Err(Error::Status {
-                status: 400 | 405 | 501,
-                ..
-            }) if found.is_empty() => Ok(None),
-            Err(e) => Err(e),
+            Ok(()) => Ok(Listed::Found(found)),
+            // Half a list is none.
+            Err(error) if any || !error.is_refusal() => Err(error),
+            Err(error) => Ok(Listed::NoApi(error)),
         }
     }
 
-    /// The list under the tag, `None` if there is none.
-    fn referrers_by_tag(&self, digest: &Digest) -> Result<Option<Index>, Error> {
+    fn referrers_by_tag(&self, digest: &Digest) -> Result<Tagged, Error> {
         let operation = Operation::Referrers(Box::new(*digest));
         let session = self.origin();
         let name = ManifestName::Tag(fallback_tag(digest));
         let manifest = match read_manifest(&session, &name, &operation, MAX_LIST) {
             Ok(manifest) => manifest,
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(Error::NotFound { .. }) => return Ok(Tagged::Nothing),
             Err(e) => return Err(e),
         };
+        if manifest.descriptor.digest == *digest {
+            return Ok(Tagged::Subject);
+        }
         let answer = |problem| Error::Answer {
             host: session.endpoint.host.clone(),
             operation: operation.clone(),
@@ -121,7 +144,7 @@ impl Repository {
             .map_err(|_| answer("no image index under the tag for referrers"))?;
         match index.manifests.len() > MAX_REFERRERS {
             true => Err(answer("more than 10000 referrers")),
-            false => Ok(Some(index)),
+            false => Ok(Tagged::List(index)),
         }
     }
 
@@ -136,8 +159,17 @@ impl Repository {
     /// [`Error::Answer`] when the tag is no list, or the entry is lost each time; and anything a registry may do wrong.
     pub fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
         for attempt in 0..=TRIES {
-            let list = self.referrers_by_tag(subject)?;
-            let mut list = list.unwrap_or_else(|| Index::new(Vec::new()));
+            let mut list = match self.referrers_by_tag(subject)? {
+                Tagged::List(list) => list,
+                Tagged::Nothing => Index::new(Vec::new()),
+                Tagged::Subject => {
+                    return Err(Error::Answer {
+                        host: self.origin().endpoint.host.clone(),
+                        operation: Operation::Referrers(Box::new(*subject)),
+                        problem: "the manifest itself under the tag for its referrers",
+                    });
+                }
+            };
             if list.manifests.iter().any(|d| d.digest == referrer.digest) {
                 return Ok(());
             }
@@ -161,6 +193,18 @@ impl Repository {
             operation: Operation::Referrers(Box::new(*subject)),
             problem: "lost what was put into the list of referrers; others write it at the same time, try again",
         })
+    }
+}
+
+impl Error {
+    /// Whether it is what registries answer to a path they do not know: not found, not allowed, or a page. (403 and 406 come
+    /// from those that take the path for another one's.)
+    fn is_no_such_api(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::Answer { .. } => true,
+            Self::Status { status, .. } => matches!(status, 400 | 403 | 405 | 406 | 501),
+            _ => false,
+        }
     }
 }
 

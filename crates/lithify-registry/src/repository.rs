@@ -193,8 +193,13 @@ impl Repository {
                 ManifestName::Digest(digest) => Some(*digest),
                 ManifestName::Tag(_) => head.digest,
             };
+            // A mirror may be a page for browsers, which has a length, too.
+            let is_manifest =
+                !session.endpoint.mirror || MANIFESTS.contains(&head.media_type.as_str());
             match (digest, head.length) {
-                (Some(digest), Some(size)) => Ok(Descriptor::new(&head.media_type, digest, size)),
+                (Some(digest), Some(size)) if is_manifest => {
+                    Ok(Descriptor::new(&head.media_type, digest, size))
+                }
                 // A registry that does not say has to be read.
                 _ => Ok(read_manifest(session, name, &operation, limit)?.descriptor),
             }
@@ -346,6 +351,18 @@ pub(crate) fn read_manifest(
             host: session.endpoint.host.clone(),
             operation: operation.clone(),
             found: Box::new(found),
+        });
+    }
+    // The registry may have what we do not understand, and saying so is for others; who stands in for it and has something
+    // else, such as a page for browsers, does not have it.
+    if session.endpoint.mirror
+        && let Err(error) = lithify_oci::manifest::Document::parse(&bytes, Some(&head.media_type))
+    {
+        log::info!("{}: {error}", session.endpoint.host);
+        return Err(Error::Answer {
+            host: session.endpoint.host.clone(),
+            operation: operation.clone(),
+            problem: "no manifest",
         });
     }
     let descriptor = Descriptor::new(&head.media_type, found, bytes.len() as u64);

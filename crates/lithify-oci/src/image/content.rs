@@ -80,7 +80,7 @@ pub trait Content: Send + Sync + fmt::Debug {
     /// That one is listed proves nothing: whoever uses it reads it and looks at its `subject`.
     ///
     /// # Errors
-    /// Why they cannot be listed.
+    /// [`blob::Error::Unlisted`] where the rest can be had all the same.
     fn referrers(
         &self,
         digest: &Digest,
@@ -99,7 +99,7 @@ pub trait Content: Send + Sync + fmt::Debug {
     /// `None` if nothing has, or where nothing has tags.
     ///
     /// # Errors
-    /// Why that cannot be said.
+    /// [`blob::Error::Unlisted`] where that cannot be said, but the rest can be had all the same.
     fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, blob::Error> {
         let _ = tag;
         Ok(None)

@@ -325,6 +325,14 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whether there is something to tell a registry that asks.
+    ///
+    /// # Errors
+    /// If credentials cannot be read.
+    pub fn has_credentials(&self) -> Result<bool, Error> {
+        Ok(self.authenticator.lookup(&self.registry)?.found.is_some())
+    }
+
     /// What to ask again with after a 401. Fetches a token if need be; others who want one from the same realm wait.
     ///
     /// # Errors
@@ -403,7 +411,7 @@ impl Exchange<'_> {
             });
         }
         let mut wanted = self.scopes.clone();
-        wanted.merge(&challenge.scopes());
+        wanted.merge(&challenge.scopes().limited_to(&self.scopes));
         let key = self.token_key(lookup, realm.clone(), service.clone());
         let slot = self.authenticator.tokens.get(key);
         let mut slot = lock(&slot);

@@ -2,7 +2,12 @@
 //!
 //! A header holds several challenges, and there may be several headers; commas separate both challenges and their
 //! parameters and also occur within quoted values (`scope="repository:a:pull,push"`), so nothing here splits at commas.
-//! After a comma, a word followed by `=` is one more parameter and any other word begins the next challenge.
+//! A word followed by `=` is one more parameter and any other word begins the next challenge.
+//!
+//! What front ends make of these headers is read as far as it has one meaning: a missing comma is added, bytes that are
+//! no ASCII outside of quotes are space, of a repeated parameter the last one counts (as in Go's clients), and what
+//! follows the first thing that cannot be read is left out. That is no attack: who sends such a header may as well send
+//! any other one, and what it asks for is judged by its meaning (`auth`, "What a realm may be").
 
 use super::Scopes;
 
@@ -49,7 +54,7 @@ pub enum ChallengeError {
     /// Too many in one challenge.
     #[error("a challenge of WWW-Authenticate has more than {MAX_PARAMETERS} parameters")]
     TooManyParameters,
-    /// A character that cannot stand where it does.
+    /// A character that cannot stand where it does, before anything could be read.
     #[error("WWW-Authenticate: expected {expected} at byte {position}")]
     Syntax {
         /// Where.
@@ -57,24 +62,19 @@ pub enum ChallengeError {
         /// What the grammar has there.
         expected: &'static str,
     },
-    /// Two values for one parameter; which was meant is anyone's guess.
-    #[error("WWW-Authenticate: parameter `{name}` is given twice")]
-    Duplicate {
-        /// Its name.
-        name: String,
-    },
 }
 
 impl Challenge {
-    /// Reads the values of all `WWW-Authenticate` headers of a response, in order.
+    /// Reads the values of all `WWW-Authenticate` headers of a response, in order, each as far as it can be read.
     ///
     /// # Errors
-    /// If one is malformed or there is more of anything than the limits allow (16 KiB a header, 16 challenges,
+    /// If nothing of them can be read or there is more of anything than the limits allow (16 KiB a header, 16 challenges,
     /// 32 parameters each).
     pub fn parse_all<H: AsRef<[u8]>>(
         headers: impl IntoIterator<Item = H>,
     ) -> Result<Vec<Self>, ChallengeError> {
         let mut challenges = Vec::new();
+        let mut unreadable = None;
         for (count, header) in headers.into_iter().enumerate() {
             if count == MAX_CHALLENGES {
                 return Err(ChallengeError::TooMany);
@@ -83,9 +83,19 @@ impl Challenge {
             if text.len() > MAX_HEADER {
                 return Err(ChallengeError::TooLong { found: text.len() });
             }
-            Parser { text, position: 0 }.run(&mut challenges)?;
+            match (Parser { text, position: 0 }).run(&mut challenges) {
+                Err(error @ ChallengeError::Syntax { .. }) => unreadable = Some(error),
+                other => other?,
+            }
         }
-        Ok(challenges)
+        match unreadable {
+            Some(error) if challenges.is_empty() => Err(error),
+            Some(error) => {
+                log::debug!("{error}; what follows is left out");
+                Ok(challenges)
+            }
+            None => Ok(challenges),
+        }
     }
 
     /// The scheme in lower case, such as `bearer`.
@@ -122,83 +132,72 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
+    /// Adds what can be read.
     fn run(&mut self, challenges: &mut Vec<Challenge>) -> Result<(), ChallengeError> {
         // The challenge being read; its parameters may go on after a comma.
         let mut open: Option<Challenge> = None;
+        let read = self.read(challenges, &mut open);
+        challenges.extend(open);
+        read
+    }
+
+    fn read(
+        &mut self,
+        challenges: &mut Vec<Challenge>,
+        open: &mut Option<Challenge>,
+    ) -> Result<(), ChallengeError> {
         loop {
             // Empty list elements are to be ignored (RFC 9110, 5.6.1.2).
-            let mut separated = open.is_none();
-            loop {
-                self.skip_space();
-                if self.peek() != Some(b',') {
-                    break;
-                }
-                separated = true;
+            self.skip_space();
+            while self.peek() == Some(b',') {
                 self.position += 1;
+                self.skip_space();
             }
             if self.peek().is_none() {
-                break;
-            }
-            if !separated {
-                return Err(self.expected("a comma"));
+                return Ok(());
             }
             let start = self.position;
             let word = self.token_word()?;
             let after_word = self.position;
             self.skip_space();
             if self.peek() == Some(b'=') {
-                self.position += 1;
-                let Some(challenge) = open.as_mut().filter(|open| !open.parameters.is_empty())
-                else {
+                let Some(challenge) = open.as_mut().filter(|open| open.token.is_none()) else {
                     self.position = start;
                     return Err(self.expected("a scheme before its parameters"));
                 };
+                self.position += 1;
                 let value = self.value()?;
                 challenge.push(word, value)?;
                 continue;
             }
-            if let Some(done) = open.take() {
-                challenges.push(done);
-            }
+            challenges.extend(open.take());
             if challenges.len() == MAX_CHALLENGES {
                 return Err(ChallengeError::TooMany);
             }
-            let mut challenge = Challenge {
+            let challenge = open.insert(Challenge {
                 scheme: word.to_ascii_lowercase(),
                 parameters: Vec::new(),
                 token: None,
-            };
+            });
             match self.peek() {
                 None | Some(b',') => {}
                 Some(_) if self.position == after_word => {
+                    // No word ends like that, so it was no scheme.
+                    *open = None;
                     return Err(self.expected("a space after the scheme"));
                 }
-                Some(_) => {
-                    challenge.token = self.token68();
-                    if challenge.token.is_none() {
-                        let name = self.token_word()?;
-                        self.skip_space();
-                        if self.peek() != Some(b'=') {
-                            return Err(self.expected("`=`"));
-                        }
-                        self.position += 1;
-                        let value = self.value()?;
-                        challenge.push(name, value)?;
-                    }
-                }
+                Some(_) => challenge.token = self.token68(),
             }
-            open = Some(challenge);
         }
-        challenges.extend(open);
-        Ok(())
     }
 
     fn peek(&self) -> Option<u8> {
         self.text.get(self.position).copied()
     }
 
+    /// Skips white space, and what is no ASCII: it stands for nothing outside of quotes.
     fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t')) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | 0x80..)) {
             self.position += 1;
         }
     }
@@ -238,11 +237,18 @@ impl Parser<'_> {
         Some(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
 
-    /// A word or a quoted string, after `=`.
+    /// A quoted string, or what has neither space nor comma: URLs come without quotes, too. After `=`.
     fn value(&mut self) -> Result<String, ChallengeError> {
         self.skip_space();
         if self.peek() != Some(b'"') {
-            return self.token_word();
+            let ends = |b: &u8| !b.is_ascii_graphic() || matches!(b, b',' | b'"');
+            let rest = &self.text[self.position..];
+            let length = rest.iter().position(ends).unwrap_or(rest.len());
+            if length == 0 {
+                return Err(self.expected("a value"));
+            }
+            self.position += length;
+            return Ok(String::from_utf8_lossy(&rest[..length]).into_owned());
         }
         self.position += 1;
         let mut value = Vec::new();
@@ -272,8 +278,9 @@ impl Parser<'_> {
 impl Challenge {
     fn push(&mut self, name: String, value: String) -> Result<(), ChallengeError> {
         let name = name.to_ascii_lowercase();
-        if self.parameter(&name).is_some() {
-            return Err(ChallengeError::Duplicate { name });
+        if let Some((_, known)) = self.parameters.iter_mut().find(|(n, _)| *n == name) {
+            *known = value;
+            return Ok(());
         }
         if self.parameters.len() == MAX_PARAMETERS {
             return Err(ChallengeError::TooManyParameters);
@@ -363,24 +370,82 @@ mod tests {
     }
 
     #[test]
+    fn what_front_ends_make_of_headers_has_one_meaning() {
+        let both = [("realm", "r"), ("service", "s")];
+        for (header, expected) in [
+            (r#"Bearer realm="r" service="s""#, one("bearer", &both)),
+            (r#"Bearer realm="r"service="s""#, one("bearer", &both)),
+            (r#"Bearer, realm="r", service="s""#, one("bearer", &both)),
+            ("Bearer realm=r service=s", one("bearer", &both)),
+            // Of two, the last one counts.
+            (
+                r#"Bearer realm="x", service="s", REALM="r""#,
+                one("bearer", &both),
+            ),
+            (
+                "Bearer realm=https://x/y?z=1,service=s",
+                one("bearer", &[("realm", "https://x/y?z=1"), ("service", "s")]),
+            ),
+            // What cannot be read, and what follows it, is left out.
+            (
+                r#"Bearer realm="r",service="s",=, scope="x""#,
+                one("bearer", &both),
+            ),
+            (
+                r#"Bearer realm="r",service="s",error="never closed"#,
+                one("bearer", &both),
+            ),
+            (
+                r#"Negotiate abc, realm="x""#,
+                one("negotiate", &[("", "abc")]),
+            ),
+        ] {
+            assert_eq!(parse(header), [expected], "{header}");
+        }
+        assert_eq!(
+            parse(r#"Bearer realm="r" Basic realm="b""#),
+            [
+                one("bearer", &[("realm", "r")]),
+                one("basic", &[("realm", "b")])
+            ]
+        );
+        // Bytes that are no ASCII, nor UTF-8.
+        for header in [
+            &b"\xef\xbb\xbfBearer realm=\"r\",service=\"s\""[..],
+            b"Bearer\xa0realm=\"r\",service=\"s\"",
+            b"Bearer realm=\"r\"\xa0,\xc2\xa0service=\"s\"\xff",
+            b"Bearer realm=\"r\",service=\"s\",error=\"acc\xe8s refus\xe9\"",
+        ] {
+            let challenges = Challenge::parse_all([header]).unwrap();
+            assert_eq!(challenges.len(), 1, "{challenges:?}");
+            assert_eq!(challenges[0].scheme(), "bearer");
+            for (name, value) in both {
+                assert_eq!(challenges[0].parameter(name), Some(value));
+            }
+        }
+        // One header that cannot be read stands in no other one's way.
+        let two = Challenge::parse_all(["\"", "Bearer realm=r"]).unwrap();
+        assert_eq!(two.len(), 1);
+    }
+
+    #[test]
     fn refuses_everything_else() {
         for header in [
             "=",
             "\"",
-            "Bearer realm=\"x",
-            "Bearer realm=\"x\\",
-            "Bearer realm=\"x\" service=\"y\"",
-            "Bearer realm=\"x\"y",
             "realm=\"x\"",
-            "Bearer, realm=\"x\"",
-            "Negotiate abc, realm=\"x\"",
-            "Bearer realm=https://x/y",
-            "Bearer realm=\"a\nb\"",
-            "Bearer realm=\"a\", REALM=\"b\"",
             "Bearer\u{1} realm=x",
             "Bearer\"x\"",
         ] {
             assert!(Challenge::parse_all([header]).is_err(), "{header:?}");
+        }
+        // Nothing is made of half a value.
+        for header in [
+            "Bearer realm=\"x",
+            "Bearer realm=\"x\\",
+            "Bearer realm=\"a\nb\"",
+        ] {
+            assert_eq!(parse(header), [one("bearer", &[])], "{header:?}");
         }
         let long = format!("Basic realm=\"{}\"", "x".repeat(MAX_HEADER));
         assert!(matches!(

@@ -1,11 +1,13 @@
 //! JSON objects whose members keep their order and their text.
 //!
+//! Of a member that is given twice the last one counts, and objects given twice are put together, as Go's clients read
+//! them: these files and answers have one author each, and everyone who reads them reads the same.
+//!
 //! Files with secrets are read in two steps, because serde's own messages quote the offending value: first an object
 //! is cut into members, then each member is asked for the type it should have. No error made here holds a value.
 
 use std::fmt;
 
-use lithify_escape::Escaped;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -32,12 +34,6 @@ pub enum JsonError {
         /// What belongs there.
         expected: &'static str,
     },
-    /// A name that occurs twice in one object.
-    #[error("member `{}` is given twice", Escaped(.name))]
-    Duplicate {
-        /// The name.
-        name: String,
-    },
 }
 
 impl Members {
@@ -54,20 +50,17 @@ impl Members {
             line: error.line(),
             column: error.column(),
         })?;
-        let mut names: Vec<&str> = members.0.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(JsonError::Duplicate {
-                name: pair[0].to_owned(),
-            });
-        }
         Ok(members)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
+        self.all(name).last()
+    }
+
+    /// The values of a member, in order; `null` says nothing.
+    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a RawValue> {
+        let values = self.0.iter().filter(move |(known, _)| known == name);
+        values
             .map(|(_, value)| &**value)
             .filter(|value| value.get() != "null")
     }
@@ -78,14 +71,24 @@ impl Members {
 
     /// A member that is an object; an empty one if it is missing.
     pub(crate) fn object(&self, name: &str) -> Result<Self, JsonError> {
-        self.get(name)
-            .map_or_else(|| Ok(Self::default()), |value| Self::parse(value.get()))
+        let mut together = Self::default();
+        for value in self.all(name) {
+            together.0.extend(Self::parse(value.get())?.0);
+        }
+        Ok(together)
     }
 
-    /// Puts a member in its old place, or at the end.
+    /// Puts a member in its old place, or at the end, instead of all of that name.
     pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value,
+        match self.0.iter().position(|(known, _)| known == name) {
+            Some(place) => {
+                self.0[place].1 = value;
+                let mut index = 0;
+                self.0.retain(|(known, _)| {
+                    index += 1;
+                    index <= place + 1 || known != name
+                });
+            }
             None => self.0.push((name.to_owned(), value)),
         }
     }
@@ -155,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_two_counts() {
+        let text = r#"{"a":"1","o":{"x":1,"y":2},"a":"2","o":{"x":3},"o":null}"#;
+        let mut members = Members::parse(text).unwrap();
+        assert_eq!(members.string("a").unwrap().as_deref(), Some("2"));
+        let object = members.object("o").unwrap();
+        assert_eq!(object.get("x").unwrap().get(), "3");
+        assert_eq!(object.get("y").unwrap().get(), "2");
+        members.set("a", RawValue::from_string("3".to_owned()).unwrap());
+        members.set("o", RawValue::from_string("{}".to_owned()).unwrap());
+        assert_eq!(members.print(0), "{\n\t\"a\": 3,\n\t\"o\": {}\n}");
+    }
+
+    #[test]
     fn errors_hold_no_values() {
         for text in [
             "\"hunter2\"",
@@ -163,7 +179,6 @@ mod tests {
             "",
             "[]",
             "{} x",
-            "{\"a\":1,\"a\":2}",
         ] {
             let error = Members::parse(text).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");

@@ -10,13 +10,14 @@
 //! it may ask for `Basic` and see the same user name and password itself. What it must not do is to give them to
 //! someone else:
 //!
-//! * a realm is `https`, unless the registry itself is spoken to in plain HTTP, and then a plain realm must be on
-//!   loopback or the registry `insecure`; an `https` registry never leads to a plain realm, even an `insecure` one;
+//! * a realm is asked by `https`, also where the registry calls it `http` (as those do that stand behind something that
+//!   ends TLS), unless the registry itself is spoken to in plain HTTP and the realm is on loopback or the registry
+//!   `insecure`; an `https` registry never leads to a plain realm, even an `insecure` one;
 //! * it is an absolute URL without user information, fragment, odd characters or an odd host ([`RealmError`]);
 //! * credentials are those stored for the *registry*; those of the realm's host are never looked up;
 //! * tokens are kept per registry: a registry that names another one's realm, service and scope gets a token fetched
 //!   with its own credentials, never one that was fetched for the other;
-//! * the endpoint follows no redirect with credentials ([`TokenEndpoint`]).
+//! * the endpoint follows no redirect to another host with credentials ([`TokenEndpoint`]).
 //!
 //! A registry can still make us send a request with the user's password for *it* to any https host. Who wants to rule
 //! that out lists the hosts: `realms = ["auth.example.com"]` in the configuration ([`Registry::realms`]).

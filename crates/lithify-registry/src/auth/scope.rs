@@ -75,6 +75,27 @@ impl Scopes {
         }
     }
 
+    /// These scopes without the rights to repositories that `needed` has for none. A challenge names what a registry has
+    /// to give (`push`, `*`), which is more than a pull should hold in its hands; and it may name the repository in its own way.
+    #[must_use]
+    pub fn limited_to(&self, needed: &Self) -> Self {
+        let actions: BTreeSet<&String> = needed.0.values().flatten().collect();
+        let mut limited = Self::default();
+        for (resource, asked) in &self.0 {
+            if !resource.starts_with("repository:") && !resource.starts_with("repository(") {
+                limited.add(resource, asked.iter().map(String::as_str));
+                continue;
+            }
+            let all = asked.contains("*");
+            let kept = actions.iter().filter(|a| all || asked.contains(**a));
+            let mut kept = kept.map(|action| action.as_str()).peekable();
+            if kept.peek().is_some() {
+                limited.add(resource, kept);
+            }
+        }
+        limited
+    }
+
     /// Whether whoever has these scopes may do all that `wanted` asks for. `*` is every action.
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
@@ -156,6 +177,46 @@ mod tests {
         assert!(Scopes::none().covers(&Scopes::none()));
         assert!(Scopes::pull("a").covers(&Scopes::none()));
         assert!(!Scopes::none().covers(&Scopes::parse("aws")));
+    }
+
+    #[test]
+    fn challenges_ask_for_no_more_than_is_needed() {
+        for (challenge, needed, limited) in [
+            (
+                "repository:a:pull,push",
+                Scopes::pull("a"),
+                "repository:a:pull",
+            ),
+            ("repository:a:*", Scopes::pull("a"), "repository:a:pull"),
+            ("repository:a:push", Scopes::pull("a"), ""),
+            (
+                "repository:a:delete,pull,push",
+                Scopes::push("a"),
+                "repository:a:pull,push",
+            ),
+            (
+                "repository:a:*",
+                Scopes::push("a"),
+                "repository:a:pull,push",
+            ),
+            // A registry that calls it something else.
+            (
+                "repository:proxy/a:pull,push",
+                Scopes::pull("a"),
+                "repository:proxy/a:pull",
+            ),
+            ("repository(plugin):a:push", Scopes::pull("a"), ""),
+            (
+                "registry:catalog:*",
+                Scopes::pull("a"),
+                "registry:catalog:*",
+            ),
+            ("aws", Scopes::pull("a"), "aws"),
+            ("repository:a:pull", Scopes::none(), ""),
+        ] {
+            let scopes = Scopes::parse(challenge).limited_to(&needed);
+            assert_eq!(scopes.to_string(), limited, "{challenge}");
+        }
     }
 
     #[test]

@@ -86,13 +86,24 @@ impl std::fmt::Debug for Response {
 impl Response {
     /// A header's value; one that is no text is none.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
     }
 
-    /// All values of a header.
+    /// All values of a header that are text.
     pub(crate) fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.headers.get_all(name).into_iter();
-        values.filter_map(|v| v.to_str().ok())
+        values.filter_map(|v| std::str::from_utf8(v.as_bytes()).ok())
+    }
+
+    /// All values of a header as they came.
+    pub(crate) fn header_bytes<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let values = self.headers.get_all(name).into_iter();
+        values.map(HeaderValue::as_bytes)
+    }
+
+    /// The address in `Location`, with what no URL has, and servers write all the same, percent-encoded.
+    pub(crate) fn location(&self) -> Option<String> {
+        self.header_bytes("location").next().map(url::repaired)
     }
 
     /// The length the answer says it has.

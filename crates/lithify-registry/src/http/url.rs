@@ -124,6 +124,12 @@ impl Url {
         self.0.host().unwrap_or("")
     }
 
+    /// The path, beginning with a slash.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
     /// The port, that of the scheme if none is written.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -193,6 +199,20 @@ pub(crate) fn encode(text: &str) -> String {
     out
 }
 
+/// An address with the bytes percent-encoded that a URL cannot have (RFC 3986, section 2): quotes, spaces, letters beyond
+/// ASCII. It means what it would mean to a client that takes them as they are.
+pub(crate) fn repaired(address: &[u8]) -> String {
+    let mut out = String::with_capacity(address.len());
+    for &byte in address.trim_ascii() {
+        if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 /// Whether a host is this machine, by its name alone: nothing is looked up.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = host.trim_start_matches('[').trim_end_matches(']');
@@ -241,6 +261,31 @@ mod tests {
         assert_eq!(base.join("https://u@x/y"), Err(UrlError::UserInfo));
         assert_eq!(base.join("https:///y"), Err(UrlError::Syntax));
         assert_eq!(base.join(&"y".repeat(MAX_URL + 1)), Err(UrlError::Length));
+    }
+
+    #[test]
+    fn addresses_are_repaired() {
+        let base = Url::parse("https://r.example/v2/").unwrap();
+        for (location, expected) in [
+            (&b" /a\"b\" "[..], "https://r.example/a%22b%22"),
+            (
+                "/é?x={ü}".as_bytes(),
+                "https://r.example/%C3%A9?x=%7B%C3%BC%7D",
+            ),
+            (b"/\xe9", "https://r.example/%E9"),
+            (b"/a b\\c", "https://r.example/a%20b%5Cc"),
+            (
+                b"https://b.example/%2F?q=%22",
+                "https://b.example/%2F?q=%22",
+            ),
+        ] {
+            let url = base.join(&repaired(location)).unwrap();
+            assert_eq!(url.0.to_string(), expected);
+        }
+        // No host comes of it.
+        for location in [&b"https://a\\@evil.example/"[..], b"https://b\xfc.example/"] {
+            assert!(base.join(&repaired(location)).is_err());
+        }
     }
 
     #[test]

@@ -82,7 +82,21 @@ impl Repository {
         content: &dyn Content,
         options: &PushOptions,
     ) -> Result<Pushed, Error> {
-        match self.has_blob(digest, size)? {
+        let there = match self.has_blob(digest, size) {
+            // Whether it is there is asked to save work; a registry that does not say may take it all the same.
+            Err(
+                error @ (Error::Unauthorized { .. }
+                | Error::Status {
+                    status: 400..=428 | 430..=499 | 501,
+                    ..
+                }),
+            ) => {
+                log::info!("{error}; uploading it");
+                false
+            }
+            asked => asked?,
+        };
+        match there {
             true => Ok(Pushed::Existed),
             false => self.upload_blob(digest, size, content, options),
         }
@@ -107,12 +121,14 @@ impl Repository {
             content,
             tried: Cell::new(0),
             asked_for: Cell::new(None),
+            furthest: Cell::new(0),
         };
         let mut location = None;
         for from in &options.mount_from {
-            match upload.start(Some(from))? {
-                Started::Mounted => return Ok(Pushed::Mounted(from.clone())),
-                Started::At(url) => location = Some(url),
+            match upload.mount(from)? {
+                Some(Started::Mounted) => return Ok(Pushed::Mounted(from.clone())),
+                Some(started) => location = Some(started),
+                None => {}
             }
         }
         upload.send(location, options.chunk)?;
@@ -130,6 +146,8 @@ struct Upload<'a> {
     tried: Cell<u32>,
     /// The pause the last of them asked for.
     asked_for: Cell<Option<Duration>>,
+    /// The bytes that arrived in the best of all uploads: only more of them are progress.
+    furthest: Cell<u64>,
 }
 
 /// Some of the content.
@@ -152,7 +170,15 @@ impl OpenBody for Piece<'_> {
 
 enum Started {
     Mounted,
-    At(Url),
+    /// Where the upload goes on, and the least bytes of a piece but the last.
+    At(Url, u64),
+}
+
+/// How an upload ended that did not fail.
+enum Sent {
+    All,
+    /// The registry does not know any more what it has.
+    Lost(Error),
 }
 
 impl Upload<'_> {
@@ -199,46 +225,61 @@ impl Upload<'_> {
         self.session.pause(&error, tried, self.asked_for.take())
     }
 
-    /// Opens an upload, or mounts the blob.
-    fn start(&self, from: Option<&str>) -> Result<Started, Error> {
-        let path = match from {
-            Some(from) => {
-                let digest = encode(&self.digest.to_string());
-                format!("blobs/uploads/?mount={digest}&from={}", encode(from))
-            }
-            None => "blobs/uploads/".to_owned(),
+    /// Opens an upload.
+    fn start(&self) -> Result<Started, Error> {
+        let to = To::Repository("blobs/uploads/");
+        let answer = self.call(Method::POST, to, &[], CallBody::Bytes(&[]), None)?;
+        self.opened(answer)
+    }
+
+    /// Has the blob mounted from another repository, or opens an upload where the registry answers with one. Nothing of
+    /// both where it does not want to: what cannot be mounted can be uploaded all the same.
+    fn mount(&self, from: &str) -> Result<Option<Started>, Error> {
+        let digest = encode(&self.digest.to_string());
+        let path = format!("blobs/uploads/?mount={digest}&from={}", encode(from));
+        let call = Call {
+            method: Method::POST,
+            to: To::Repository(&path),
+            headers: &[],
+            body: CallBody::Bytes(&[]),
+            operation: &self.operation,
+            access: Access::Push,
+            from: Some(from),
+            tried: 0,
         };
-        let to = To::Repository(&path);
-        let answer = match self.call(Method::POST, to, &[], CallBody::Bytes(&[]), from) {
+        let answer = match self.session.call_once(&call, 0) {
             Ok(answer) => answer,
-            // What cannot be read there can be written here all the same.
-            Err(
-                Error::Status {
-                    status: 400 | 401 | 403 | 405,
-                    ..
-                }
-                | Error::NotFound { .. }
-                | Error::Auth(_),
-            ) if from.is_some() => {
-                return self.start(None);
+            Err(Outcome::Failed(Error::Cancelled)) => return Err(Error::Cancelled),
+            Err(Outcome::Failed(error) | Outcome::Passing(error, _)) => {
+                log::info!("{error}; not mounted from {from}");
+                return Ok(None);
             }
-            Err(e) => return Err(e),
         };
-        if answer.response.status == 201 && from.is_some() {
+        if answer.response.status == 201 {
             answer.response.discard();
-            return Ok(Started::Mounted);
+            return Ok(Some(Started::Mounted));
         }
-        self.location(answer).map(Started::At)
+        self.opened(answer).map(Some)
+    }
+
+    /// What an answer says of an upload that was opened.
+    fn opened(&self, answer: Answer) -> Result<Started, Error> {
+        let least = answer
+            .response
+            .header("oci-chunk-min-length")
+            .and_then(|length| length.trim().parse().ok())
+            .unwrap_or(0);
+        Ok(Started::At(self.location(answer)?, least))
     }
 
     /// Where the upload goes on.
     fn location(&self, answer: Answer) -> Result<Url, Error> {
         let Answer { response, url, .. } = answer;
-        let Some(location) = response.header("location") else {
+        let Some(location) = response.location() else {
             return Err(self.answer("no `Location`"));
         };
         let refused = |e| self.session.location(&self.operation, e);
-        let to = url.join(location).map_err(|e| refused(e.into()))?;
+        let to = url.join(&location).map_err(|e| refused(e.into()))?;
         self.session.check_location(&url, &to).map_err(refused)?;
         response.discard();
         Ok(to)
@@ -252,15 +293,20 @@ impl Upload<'_> {
         }
     }
 
-    fn send(&self, location: Option<Url>, chunk: Option<u64>) -> Result<(), Error> {
-        let mut location = location;
+    fn send(&self, opened: Option<Started>, chunk: Option<u64>) -> Result<(), Error> {
+        let mut opened = opened;
         loop {
             let result = match chunk {
-                Some(chunk) if chunk < self.size => self.in_pieces(location.take(), chunk.max(1)),
-                _ => self.whole(location.take()),
+                Some(chunk) if chunk < self.size => self.in_pieces(opened.take(), chunk.max(1)),
+                _ => self.whole(opened.take()),
             };
             let error = match result {
-                Ok(()) => return Ok(()),
+                Ok(Sent::All) => return Ok(()),
+                // The next one is a try like any other.
+                Ok(Sent::Lost(error)) => {
+                    log::info!("{error}; beginning a new upload");
+                    continue;
+                }
                 Err(error) => error,
             };
             // An upload that is gone, or was closed under us, is begun again.
@@ -282,28 +328,30 @@ impl Upload<'_> {
         }
     }
 
-    fn started(&self, location: Option<Url>) -> Result<Url, Error> {
-        match location {
-            Some(url) => Ok(url),
-            None => match self.start(None)? {
-                Started::At(url) => Ok(url),
-                Started::Mounted => Err(self.answer("a mount nobody asked for")),
-            },
+    fn started(&self, opened: Option<Started>) -> Result<(Url, u64), Error> {
+        let started = match opened {
+            Some(started) => started,
+            None => self.start()?,
+        };
+        match started {
+            Started::At(url, least) => Ok((url, least)),
+            Started::Mounted => Err(self.answer("a mount nobody asked for")),
         }
     }
 
     /// In one request.
-    fn whole(&self, location: Option<Url>) -> Result<(), Error> {
-        let url = self.started(location)?;
+    fn whole(&self, opened: Option<Started>) -> Result<Sent, Error> {
+        let (url, _) = self.started(opened)?;
         let url = url.with_query("digest", &self.digest.to_string());
         let body = self.piece(0, self.size);
         self.put(&url, CallBody::Reader(&body, self.size))
     }
 
-    /// In pieces, each after the other.
-    fn in_pieces(&self, location: Option<Url>, chunk: u64) -> Result<(), Error> {
-        let mut url = self.started(location)?;
-        let (mut at, mut furthest) = (0, 0);
+    /// In pieces, each after the other: of `chunk` bytes, or what the registry takes at least.
+    fn in_pieces(&self, opened: Option<Started>, chunk: u64) -> Result<Sent, Error> {
+        let (mut url, least) = self.started(opened)?;
+        let chunk = chunk.max(least);
+        let mut at = 0;
         while at < self.size {
             let length = chunk.min(self.size - at);
             let headers = [
@@ -324,16 +372,19 @@ impl Upload<'_> {
                         _ => false,
                     };
                     self.pause(error, again)?;
-                    // What of the piece arrived is for the registry to say.
-                    let (there, next) = self.status(&url)?;
+                    // What of the piece arrived is for the registry to say. One that does not is sent all of it anew.
+                    let (there, next) = match self.status(&url)? {
+                        Some(status) => status,
+                        None => return Ok(Sent::Lost(self.answer("no `Range`"))),
+                    };
                     if there > at + length {
                         return Err(self.answer("more bytes than were sent"));
                     }
                     (at, url) = (there, next);
                 }
             }
-            if at > furthest {
-                furthest = at;
+            if at > self.furthest.get() {
+                self.furthest.set(at);
                 self.tried.set(0);
             }
         }
@@ -341,8 +392,8 @@ impl Upload<'_> {
         self.put(&url, CallBody::Bytes(&[]))
     }
 
-    /// How many bytes of an upload the registry has, and where it goes on.
-    fn status(&self, url: &Url) -> Result<(u64, Url), Error> {
+    /// How many bytes of an upload the registry has, and where it goes on, if it says so.
+    fn status(&self, url: &Url) -> Result<Option<(u64, Url)>, Error> {
         let answer = self.call(Method::GET, To::Url(url), &[], CallBody::Empty, None)?;
         // `0-N` are N + 1 bytes; registries say `0-0` for none as well as for one, so that one byte is sent twice at
         // worst, and refused.
@@ -352,13 +403,17 @@ impl Upload<'_> {
             .and_then(|range| range.trim_start_matches("bytes=").split_once('-'))
             .and_then(|(_, last)| last.trim().parse::<u64>().ok());
         let there = match end {
-            Some(0) | None => 0,
+            None => {
+                answer.response.discard();
+                return Ok(None);
+            }
+            Some(0) => 0,
             Some(last) => last.saturating_add(1),
         };
-        Ok((there, self.location(answer)?))
+        Ok(Some((there, self.location(answer)?)))
     }
 
-    fn put(&self, url: &Url, body: CallBody<'_>) -> Result<(), Error> {
+    fn put(&self, url: &Url, body: CallBody<'_>) -> Result<Sent, Error> {
         let headers = [("content-type", "application/octet-stream".to_owned())];
         let answer = self.call(Method::PUT, To::Url(url), &headers, body, None)?;
         if let Some(found) = answer.response.header("docker-content-digest")
@@ -372,6 +427,6 @@ impl Upload<'_> {
             });
         }
         answer.response.discard();
-        Ok(())
+        Ok(Sent::All)
     }
 }

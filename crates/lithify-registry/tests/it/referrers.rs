@@ -244,11 +244,102 @@ fn hostile_answers_are_errors() {
     assert!(matches!(fail(elsewhere), Error::Location { .. }));
     let huge = index().body(vec![b' '; 17 << 20]);
     assert!(matches!(fail(huge), Error::TooLarge { .. }));
-    let denied = fail(Answer::error(403, "DENIED", "no"));
+    // Some proxies and registries answer so to paths they do not know; others may mean it.
+    let later = fail(Answer::status(503));
     assert!(
-        matches!(denied, Error::Status { status: 403, .. }),
-        "{denied}"
+        matches!(later, Error::Status { status: 503, .. }),
+        "{later}"
     );
+    let who = fail(Answer::error(401, "UNAUTHORIZED", "no"));
+    assert!(matches!(who, Error::Unauthorized { .. }), "{who}");
+}
+
+#[test]
+fn odd_ways_to_have_no_api_lead_to_the_tag() {
+    let index = |media_type: &str, digest: &Digest| {
+        let list = json!({"schemaVersion": 2, "manifests": [{
+            "mediaType": media_type::OCI_MANIFEST, "digest": digest.to_string(), "size": 1,
+        }]});
+        Answer::status(200)
+            .header("Content-Type", media_type)
+            .body(list.to_string())
+    };
+    let listed = Digest::of(Algorithm::Sha256, b"listed");
+    for answer in [
+        Answer::status(400),
+        Answer::status(403),
+        Answer::status(404),
+        Answer::status(405),
+        Answer::status(406),
+        Answer::status(501),
+        Answer::status(200)
+            .header("Content-Type", "text/html")
+            .body("<html>"),
+        Answer::status(200)
+            .header("Content-Type", "application/json")
+            .body("{}"),
+        // An index under another name is no answer either.
+        index(media_type::DOCKER_LIST, &listed),
+    ] {
+        let registry = Faulty::start();
+        registry.set_referrers(false);
+        let repository = repository(&registry.address());
+        let image = subject(&repository);
+        let note = artifact(&image, TYPE, "1");
+        put(&repository, &image, &note);
+        registry.rule(On::kind(Kind::Referrers), Action::Answer(answer.clone()));
+        let found = repository.referrers(&image.digest, None).unwrap();
+        assert_eq!(found, [note.0], "{answer:?}");
+    }
+    // A list whose kind is not said is one.
+    let registry = Faulty::start();
+    let repository = repository(&registry.address());
+    let image = subject(&repository);
+    for media_type in [media_type::OCI_INDEX, "application/json", "text/plain"] {
+        registry.clear_rules();
+        let on = On::kind(Kind::Referrers);
+        registry.rule(on, Action::Answer(index(media_type, &listed)));
+        let found = repository.referrers(&image.digest, None).unwrap();
+        assert_eq!(found.len(), 1, "{media_type}");
+        assert_eq!(found[0].digest, listed);
+    }
+}
+
+#[test]
+fn a_tag_taken_for_the_digest_is_no_list() {
+    let registry = Faulty::start();
+    registry.set_referrers(false);
+    let repository = repository(&registry.address());
+    let image = subject(&repository);
+    let tag = image.digest.to_string().replace(':', "-");
+    let (_, bytes) = registry.manifest("a/b", "v1").unwrap();
+    registry.add_manifest("a/b", Some(&tag), media_type::OCI_MANIFEST, bytes);
+    assert!(
+        repository
+            .referrers(&image.digest, None)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_the_tag_does_not_tell_is_not_known() {
+    for status in [401, 403, 406] {
+        let registry = Faulty::start();
+        registry.set_referrers(false);
+        let repository = repository(&registry.address());
+        let image = subject(&repository);
+        let tag = image.digest.to_string().replace(':', "-");
+        let on = On::kind(Kind::Manifest).path(&tag);
+        registry.rule(on, Action::Answer(Answer::status(status)));
+        let error = repository.referrers(&image.digest, None).unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+        let (descriptor, _) = artifact(&image, TYPE, "1");
+        let error = repository
+            .list_referrer(&image.digest, &descriptor)
+            .unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+    }
 }
 
 #[test]
@@ -261,6 +352,12 @@ fn a_tag_that_is_no_list_is_not_replaced() {
     let (_, bytes) = registry.manifest("a/b", "v1").unwrap();
     registry.add_manifest("a/b", Some(&tag), media_type::OCI_MANIFEST, bytes.clone());
     let (descriptor, _) = artifact(&image, TYPE, "1");
+    let put = repository.list_referrer(&image.digest, &descriptor);
+    assert!(matches!(put, Err(Error::Answer { .. })), "{put:?}");
+    assert_eq!(registry.manifest("a/b", &tag).unwrap().1, bytes);
+    // Nor is another one.
+    let (other, bytes) = artifact(&image, OTHER, "2");
+    registry.add_manifest("a/b", Some(&tag), &other.media_type, bytes.clone());
     let put = repository.list_referrer(&image.digest, &descriptor);
     assert!(matches!(put, Err(Error::Answer { .. })), "{put:?}");
     let listed = repository.referrers(&image.digest, None);

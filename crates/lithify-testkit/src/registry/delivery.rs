@@ -94,8 +94,18 @@ impl Plan {
                     .and_then(|n| n.parse().ok())
                     .unwrap_or(0);
                 if hop < hops {
-                    let path = request.target.split('?').next().unwrap_or_default();
-                    let to = format!("{path}?hop={}", hop + 1);
+                    // What was asked for stays in the query, before the number of the hop.
+                    let (path, query) = request
+                        .target
+                        .split_once('?')
+                        .unwrap_or((&request.target, ""));
+                    let parameters = query.split('&').filter(|p| !p.is_empty());
+                    let mut to = format!("{path}?");
+                    for parameter in parameters.filter(|p| !p.starts_with("hop=")) {
+                        to.push_str(parameter);
+                        to.push('&');
+                    }
+                    to.push_str(&format!("hop={}", hop + 1));
                     self.instead = Some(Answer::redirect(status, &to));
                 }
             }

@@ -186,9 +186,9 @@ impl<'a> AuthFile<'a> {
         };
         let at = if self.legacy { "" } else { "auths" };
         let name = field(at, key);
-        let entry = self
-            .auths
-            .object(key)
+        let entry = self.auths.get(key).map(|value| Members::parse(value.get()));
+        let entry = entry
+            .unwrap_or_else(|| Ok(Members::default()))
             .map_err(|source| self.json(name.clone(), source))?;
         let text = |member: &str| {
             entry
@@ -259,8 +259,10 @@ fn field(parent: &str, key: &str) -> String {
     format!("{parent}[\"{}\"]", Escaped(key))
 }
 
-/// `user:password` from base64. Docker pads passwords with NUL bytes in some versions and cuts them off.
+/// `user:password` from base64, with the line breaks of those who made it with `base64`. Docker pads passwords with NUL
+/// bytes in some versions and cuts them off.
 fn decode(auth: &str) -> Option<(String, Secret)> {
+    let auth: String = auth.split(['\r', '\n']).collect();
     let bytes = STANDARD.decode(auth.trim()).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (username, password) = text.split_once(':')?;
@@ -285,6 +287,14 @@ mod tests {
             decode(&encode("me:a:b")),
             Some(("me".to_owned(), Secret::new("a:b")))
         );
+        let wrapped = encode("me:a:b").chars().collect::<Vec<_>>();
+        let wrapped: Vec<String> = wrapped.chunks(3).map(|c| c.iter().collect()).collect();
+        for separator in ["\n", "\r\n"] {
+            assert_eq!(
+                decode(&format!("{}\n", wrapped.join(separator))),
+                Some(("me".to_owned(), Secret::new("a:b")))
+            );
+        }
         assert_eq!(
             decode(&encode("me:x\0\0")),
             Some(("me".to_owned(), Secret::new("x")))

@@ -25,7 +25,7 @@ pub const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes read of what a helper prints.
 const MAX_OUTPUT: usize = 64 << 10;
 /// Most characters of a helper's message that are shown.
-const MAX_MESSAGE: usize = 200;
+const MAX_MESSAGE: usize = 300;
 /// What helpers print when they have nothing, with a status that is not zero (docker-credential-helpers,
 /// `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
@@ -53,6 +53,8 @@ pub(crate) enum Reply {
 
 struct Output {
     success: bool,
+    /// How it ended, in words.
+    status: String,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -254,6 +256,7 @@ impl Helper {
             if let Some(status) = child.try_wait().map_err(failed)? {
                 return Ok(Output {
                     success: status.success(),
+                    status: status.to_string(),
                     stdout,
                     stderr,
                 });
@@ -363,20 +366,20 @@ fn says_not_found(output: &Output) -> bool {
         .any(|bytes| String::from_utf8_lossy(bytes).contains(NOT_FOUND))
 }
 
-/// What a helper that failed said. By the protocol messages go to stdout, where secrets go too: what looks like JSON
-/// or has the secret in it is not shown.
+/// What a helper that failed said, or how it ended. By the protocol messages go to stdout, where secrets go too: what
+/// looks like the answer it should have been, or has the secret in it, is not shown.
 fn message(output: &Output, secret: Option<&Secret>) -> String {
-    for bytes in [&output.stdout, &output.stderr] {
+    for (bytes, may_be_answer) in [(&output.stdout, true), (&output.stderr, false)] {
         let text = String::from_utf8_lossy(bytes);
-        let line = text.trim().lines().next().unwrap_or_default();
-        let shows_secret =
-            secret.is_some_and(|s| !s.expose().is_empty() && text.contains(s.expose()));
-        if !line.is_empty() && !text.contains(['{', '"']) && !shows_secret {
-            let shown: String = line.chars().take(MAX_MESSAGE).collect();
+        let shows_secret = secret
+            .is_some_and(|s| !s.expose().is_empty() && text.contains(s.expose()))
+            || (may_be_answer && text.contains('{'));
+        if !text.trim().is_empty() && !shows_secret {
+            let shown: String = text.trim().chars().take(MAX_MESSAGE).collect();
             return crate::said::Said(&shown).to_string();
         }
     }
-    String::new()
+    output.status.clone()
 }
 
 #[cfg(test)]
@@ -408,14 +411,18 @@ mod tests {
     fn messages_hold_no_secret() {
         let output = |stdout: &str, stderr: &str| Output {
             success: false,
+            status: "exit status: 1".into(),
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
         let secret = Secret::new("hunter2");
         let said = |o, e| message(&output(o, e), Some(&secret));
-        assert_eq!(said("locked\nmore", ""), "locked");
+        assert_eq!(said("locked\nmore", ""), "locked; more");
+        assert_eq!(said("", "no \"D-Bus\"\n"), "no \"D-Bus\"");
         assert_eq!(said("{\"Secret\":\"other\"}", "locked"), "locked");
-        assert_eq!(said("cannot store hunter2", ""), "");
+        assert_eq!(said("cannot store hunter2", ""), "exit status: 1");
+        assert_eq!(said("", "hunter2"), "exit status: 1");
+        assert_eq!(said("", ""), "exit status: 1");
         assert_eq!(said("\u{1b}[31mred", ""), "\\x1b[31mred");
         assert_eq!(said(&"x".repeat(1000), "").len(), MAX_MESSAGE);
     }

@@ -18,9 +18,11 @@
 //! Keys are `host[:port][/namespace…]`; the longest prefix of `host/repository` wins (containers-auth.json(5)). Docker's
 //! keys with a scheme or API version (`https://index.docker.io/v1/`) mean the host alone; `index.docker.io` and
 //! `registry-1.docker.io` are `docker.io`. For prefixes of equal length `credHelpers` comes before `credsStore` (which
-//! stands for every host) before `auths`. A `credsStore` that is not installed is passed over with a warning: a
-//! configuration copied from a desktop must not break pulls that need no credentials. A missing `credHelpers` program
-//! is an error: it was named for this very registry.
+//! stands for every host) before `auths`.
+//!
+//! A helper that is not installed, fails, or answers something else than the protocol has, is passed over with a warning
+//! that has its own words: a configuration copied from a desktop, a locked keychain or a session without D-Bus must not
+//! break pulls that need no credentials. Where the registry then wants some, the error says what the helper said.
 //!
 //! # Files others may read
 //! are used, since the tools that wrote them use them too, but [`Found::exposed`] says so and a warning is logged.
@@ -127,7 +129,7 @@ pub struct Place {
 }
 
 /// Why a place gave no credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// There is no such file or program.
@@ -136,6 +138,11 @@ pub enum Outcome {
     Unreadable,
     /// It has nothing for this registry.
     Nothing,
+    /// The helper did not say.
+    Failed {
+        /// Why, in a sentence that names the helper.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Place {
@@ -144,11 +151,12 @@ impl fmt::Display for Place {
             Some(helper) => write!(f, "docker-credential-{helper}")?,
             None => write!(f, "{}", Escaped::path(&self.path))?,
         }
-        f.write_str(match self.outcome {
-            Outcome::Missing => " (missing)",
-            Outcome::Unreadable => " (may not be read)",
-            Outcome::Nothing => "",
-        })
+        match &self.outcome {
+            Outcome::Missing => f.write_str(" (missing)"),
+            Outcome::Unreadable => f.write_str(" (may not be read)"),
+            Outcome::Nothing => Ok(()),
+            Outcome::Failed { reason } => write!(f, " ({reason})"),
+        }
     }
 }
 
@@ -250,8 +258,8 @@ impl Credentials {
     /// The credentials for a repository, or for the registry as a whole if `repository` is empty.
     ///
     /// # Errors
-    /// If a file is malformed or too long, the caller's file is missing, or a helper fails. Having no credentials is
-    /// no error.
+    /// If a file is malformed or too long, the caller's file is missing, or the work is stopped. Having no credentials
+    /// is no error, and neither is a helper that fails.
     pub fn find(&self, registry: &str, repository: &str) -> Result<Lookup, CredentialsError> {
         let wanted = Key::wanted(registry, repository);
         let mut lookup = Lookup::default();
@@ -343,32 +351,18 @@ impl Credentials {
     ) -> Result<Option<(Credential, Source)>, CredentialsError> {
         for prefix in wanted.prefixes() {
             if let Some(name) = file.helper(prefix)? {
-                let helper = self.helper(file.path, name)?;
-                if let Some(answer) = ask(&helper, file.path, &servers(prefix))? {
-                    return Ok(Some(answer));
+                match self.ask(file.path, name, prefix)? {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(nothing) => lookup.looked.push(nothing),
                 }
-                lookup
-                    .looked
-                    .push(place(file.path, Some(&helper), Outcome::Nothing));
             }
             if prefix == wanted.host()
                 && let Some(name) = file.store()?
             {
-                let helper = self.helper(file.path, name)?;
-                let outcome = match ask(&helper, file.path, &servers(prefix)) {
-                    Ok(Some(answer)) => return Ok(Some(answer)),
-                    Ok(None) => Outcome::Nothing,
-                    Err(CredentialsError::HelperMissing { .. }) => {
-                        log::warn!(
-                            "{}: docker-credential-{} is not installed; it is passed over",
-                            Escaped::path(file.path),
-                            helper.name()
-                        );
-                        Outcome::Missing
-                    }
-                    Err(error) => return Err(error),
-                };
-                lookup.looked.push(place(file.path, Some(&helper), outcome));
+                match self.ask(file.path, name, prefix)? {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(nothing) => lookup.looked.push(nothing),
+                }
             }
             if let Some((credential, key)) = file.credential(prefix)? {
                 let path = file.path.to_owned();
@@ -378,14 +372,36 @@ impl Credentials {
         Ok(None)
     }
 
-    fn helper(&self, path: &Path, name: String) -> Result<Helper, CredentialsError> {
-        Helper::new(
+    /// What a helper has for a prefix, or why it has nothing.
+    fn ask(
+        &self,
+        path: &Path,
+        name: String,
+        prefix: &str,
+    ) -> Result<Result<(Credential, Source), Place>, CredentialsError> {
+        let helper = Helper::new(
             path,
             name,
             self.environment.path.clone(),
             self.helper_timeout,
             self.cancel.clone(),
-        )
+        )?;
+        let outcome = match ask(&helper, path, &servers(prefix)) {
+            Ok(Some(answer)) => return Ok(Ok(answer)),
+            Ok(None) => Outcome::Nothing,
+            // Whoever stops the work has ended the helper.
+            Err(error) if self.cancel.is_cancelled() => return Err(error),
+            Err(error) => {
+                log::warn!("{error}; going on without its credentials");
+                match error {
+                    CredentialsError::HelperMissing { .. } => Outcome::Missing,
+                    error => Outcome::Failed {
+                        reason: error.to_string(),
+                    },
+                }
+            }
+        };
+        Ok(Err(place(path, Some(&helper), outcome)))
     }
 }
 

@@ -32,7 +32,8 @@ pub type TransportError = Box<dyn std::error::Error + Send + Sync + 'static>;
 ///
 /// An implementation
 /// * returns every HTTP status, also errors, as a response; retries of 429 and 5xx are its own business;
-/// * follows no redirect (credentials and tokens would go where nobody checked), but returns it;
+/// * follows redirects on the realm's own host, and others only for requests without credentials, which would go where
+///   nobody checked;
 /// * reads no more than [`MAX_TOKEN_RESPONSE`] bytes (and may cut off there);
 /// * does not ask the [`Authenticator`](super::Authenticator) for anything;
 /// * uses the proxies and certificates configured for the realm's host.

@@ -31,12 +31,6 @@ pub enum RealmError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Credentials would cross the network in the clear.
-    #[error("its realm `{}` is plain HTTP, where credentials and tokens can be read by anyone on the way", Escaped(.realm))]
-    PlainHttp {
-        /// The realm.
-        realm: String,
-    },
     /// Not on the list.
     #[error("its realm is on {host}, which is not among the `realms` configured for it")]
     Host {
@@ -47,7 +41,11 @@ pub enum RealmError {
 
 /// A realm that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Realm(String);
+pub(crate) struct Realm {
+    url: String,
+    /// Whether the registry calls it `http`, where it may not be asked so.
+    encrypted: bool,
+}
 
 impl Realm {
     /// Checks a challenge's realm against the rules for its registry.
@@ -82,11 +80,10 @@ impl Realm {
             return Err(odd("it has user information"));
         }
         let host = host_of(authority).ok_or_else(|| odd("its host is none"))?;
-        if plain && !(registry.is_plain_http() && (registry.is_insecure() || is_loopback(host))) {
-            return Err(RealmError::PlainHttp {
-                realm: realm.to_owned(),
-            });
-        }
+        // Registries behind something that ends TLS do not know that they are encrypted. To ask the same host with
+        // encryption is what they mean, and gives nobody more than they asked for.
+        let encrypted =
+            plain && !(registry.is_plain_http() && (registry.is_insecure() || is_loopback(host)));
         let own = authority.eq_ignore_ascii_case(registry.host());
         if let Some(allowed) = registry.allowed_realms()
             && !own
@@ -99,22 +96,30 @@ impl Realm {
             });
         }
         let slash = if tail.starts_with('/') { "" } else { "/" };
-        Ok(Self(format!(
-            "{}://{}{slash}{tail}",
-            if plain { "http" } else { "https" },
-            authority.to_ascii_lowercase()
-        )))
+        let scheme = if plain && !encrypted { "http" } else { "https" };
+        let mut authority = authority.to_ascii_lowercase();
+        if encrypted && let Some(host) = authority.strip_suffix(":80") {
+            authority = host.to_owned();
+        }
+        Ok(Self {
+            url: format!("{scheme}://{authority}{slash}{tail}"),
+            encrypted,
+        })
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.url
     }
 }
 
 impl fmt::Display for Realm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without its query, which is the realm's own business.
-        f.write_str(self.0.split('?').next().unwrap_or(&self.0))
+        f.write_str(self.url.split('?').next().unwrap_or(&self.url))?;
+        if self.encrypted {
+            f.write_str(" (which it calls http://)")?;
+        }
+        Ok(())
     }
 }
 
@@ -245,16 +250,41 @@ mod tests {
     #[test]
     fn plain_http_needs_a_plain_registry() {
         let plain = |host: &str| Registry::new(host, "a").plain_http(true);
-        let check = |realm: &str, registry: &Registry| Realm::check(realm, registry).is_ok();
-        assert!(!check("http://auth/t", &https()));
-        assert!(!check("http://127.0.0.1/t", &https()));
-        assert!(!check("http://auth/t", &https().insecure(true)));
-        assert!(!check("http://auth/t", &plain("127.0.0.1:5000")));
-        assert!(check("http://127.0.0.1:6000/t", &plain("127.0.0.1:5000")));
-        assert!(check("http://localhost/t", &plain("127.0.0.1:5000")));
-        assert!(check("http://[::1]/t", &plain("127.0.0.1:5000")));
-        assert!(check("http://auth/t", &plain("registry").insecure(true)));
-        assert!(check("https://auth/t", &plain("127.0.0.1:5000")));
+        for (realm, registry, asked) in [
+            ("http://auth/t", https(), "https://auth/t"),
+            ("http://auth:80/t?x", https(), "https://auth/t?x"),
+            ("http://auth:5001/t", https(), "https://auth:5001/t"),
+            (
+                "http://[2001:db8::1]:80/t",
+                https(),
+                "https://[2001:db8::1]/t",
+            ),
+            ("http://127.0.0.1/t", https(), "https://127.0.0.1/t"),
+            ("http://auth/t", https().insecure(true), "https://auth/t"),
+            ("http://auth/t", plain("127.0.0.1:5000"), "https://auth/t"),
+            (
+                "http://127.0.0.1:6000/t",
+                plain("127.0.0.1:5000"),
+                "http://127.0.0.1:6000/t",
+            ),
+            (
+                "http://localhost/t",
+                plain("127.0.0.1:5000"),
+                "http://localhost/t",
+            ),
+            ("http://[::1]/t", plain("127.0.0.1:5000"), "http://[::1]/t"),
+            (
+                "http://auth/t",
+                plain("registry").insecure(true),
+                "http://auth/t",
+            ),
+            ("https://auth/t", plain("127.0.0.1:5000"), "https://auth/t"),
+        ] {
+            let checked = Realm::check(realm, &registry).unwrap();
+            assert_eq!(checked.as_str(), asked, "{realm}");
+        }
+        let odd = Realm::check("http://auth/t?x", &https()).unwrap();
+        assert_eq!(odd.to_string(), "https://auth/t (which it calls http://)");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use lithify_testkit::registry::{Action, Answer, At, Faulty, Kind, On};
 use lithify_testkit::{Layout, Tar, TarEntry, temp_dir};
 
 use super::support::{
-    LIMIT, NAME, add_index, client, count, digest, noise, open, options, read_blob, tag,
+    INDEX, LIMIT, NAME, add_index, client, count, digest, noise, open, options, read_blob, tag,
 };
 
 /// The registry, a mirror of it, and a client that knows.
@@ -64,6 +64,32 @@ fn mirrors_that_fail_are_passed_over() {
         let found = repository.manifest(&name, LIMIT).unwrap().unwrap();
         assert_eq!(found.bytes, index, "{action:?}");
         assert!(hits.count() > 0 && count(&registry, Kind::Manifest) == 1);
+    }
+    // By a tag, nothing says what it should be.
+    let page = |kind: &str, body: &str| {
+        Answer::status(200)
+            .header("Content-Type", kind)
+            .body(body.to_owned())
+    };
+    for answer in [
+        page("text/html", "<html>Welcome"),
+        page("text/html", ""),
+        page("application/json", "{}"),
+        page(INDEX, "<html>Welcome"),
+        page(INDEX, r#"{"schemaVersion":2,"config":{},"layers":[]}"#),
+        page(
+            "application/vnd.docker.distribution.manifest.v1+json",
+            r#"{"schemaVersion":1}"#,
+        ),
+    ] {
+        let (registry, mirror, client) = mirrored("");
+        let index = add_index(&registry);
+        mirror.rule(On::kind(Kind::Manifest), Action::Answer(answer.clone()));
+        let repository = at(&client, &registry);
+        let found = repository.manifest(&tag(), LIMIT).unwrap().unwrap();
+        assert_eq!(found.bytes, index, "{answer:?}");
+        let resolved = at(&client, &registry).resolve(&tag(), LIMIT).unwrap();
+        assert_eq!(resolved.unwrap().digest, digest(&index), "{answer:?}");
     }
     let (registry, mirror, client) = mirrored("");
     add_index(&registry);

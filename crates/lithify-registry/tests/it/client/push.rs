@@ -250,7 +250,8 @@ fn mounts_where_it_may() {
     let pushed = push(&repository(&registry), &blob, &options).unwrap();
     assert_eq!(pushed, Pushed::Mounted("other/app".into()));
     assert!(stored(&registry, &blob));
-    for refusal in [None, Some(400), Some(403), Some(404), Some(405)] {
+    let refusals = [400, 401, 403, 404, 405, 415, 422, 429, 500, 501, 503];
+    for refusal in [None].into_iter().chain(refusals.map(Some)) {
         let registry = Faulty::start();
         registry.add_blob("other/app", blob.clone());
         registry.set_mounts(false);
@@ -263,7 +264,87 @@ fn mounts_where_it_may() {
         let pushed = push(&repository(&registry), &blob, &options).unwrap();
         assert_eq!(pushed, Pushed::Uploaded);
         assert!(stored(&registry, &blob), "{refusal:?}");
+        // Once for each repository: what can be sent is not waited for.
+        let mounts = registry.requests_on(&On::kind(Kind::Upload).path("mount="));
+        assert_eq!(mounts.len(), 2, "{refusal:?}");
     }
+}
+
+#[test]
+fn who_does_not_say_what_is_there_is_sent_it() {
+    for status in [400, 401, 403, 405, 406, 422, 501] {
+        let (registry, blob) = (Faulty::start(), blob());
+        let head = On::kind(Kind::Blob).method("HEAD");
+        registry.rule(head, Action::Answer(Answer::status(status)));
+        let pushed = push(&repository(&registry), &blob, &PushOptions::default());
+        assert_eq!(pushed.unwrap(), Pushed::Uploaded, "{status}");
+        assert!(stored(&registry, &blob));
+    }
+}
+
+#[test]
+fn pieces_are_as_long_as_the_registry_wants_them() {
+    let blob = blob();
+    for (least, pieces) in [(1, 6), (50_000, 6), (120_000, 3), (SIZE, 1), (u64::MAX, 1)] {
+        let registry = Faulty::start();
+        registry.set_least_chunk(least);
+        push(&repository(&registry), &blob, &in_pieces(50_000)).unwrap();
+        assert!(stored(&registry, &blob), "{least}");
+        let patch = On::kind(Kind::Upload).method("PATCH");
+        assert_eq!(registry.requests_on(&patch).len(), pieces, "{least}");
+    }
+}
+
+#[test]
+fn who_does_not_say_how_far_an_upload_is_gets_a_new_one() {
+    let (registry, blob) = (Faulty::start(), blob());
+    let (patch, post) = (
+        On::kind(Kind::Upload).method("PATCH"),
+        On::kind(Kind::Upload).method("POST"),
+    );
+    registry.rule(
+        On::kind(Kind::Upload).method("GET"),
+        Action::NoHeader("Range".into()),
+    );
+    registry.rule(patch.clone().nth(2), Action::LoseAnswer);
+    push(&repository(&registry), &blob, &in_pieces(100_000)).unwrap();
+    assert!(stored(&registry, &blob));
+    assert_eq!(registry.requests_on(&post).len(), 2);
+    assert_eq!(registry.requests_on(&patch).len(), 5);
+    // One that never gets further ends.
+    let (registry, _) = (Faulty::start(), ());
+    registry.rule(
+        On::kind(Kind::Upload).method("GET"),
+        Action::NoHeader("Range".into()),
+    );
+    for piece in 1..40 {
+        registry.rule(patch.clone().nth(2 * piece), Action::LoseAnswer);
+    }
+    let error = push(&repository(&registry), &blob, &in_pieces(100_000)).unwrap_err();
+    shown(&error);
+    assert_eq!(registry.requests_on(&post).len(), 4);
+}
+
+#[test]
+fn what_is_too_much_at_once_can_be_sent_in_pieces() {
+    let (registry, blob) = (Faulty::start(), blob());
+    let page = Answer::status(413).header("Content-Type", "text/plain");
+    registry.rule(
+        On::kind(Kind::Upload).method("PUT"),
+        Action::Answer(page.body("at most 1 MB\n")),
+    );
+    let error = push(&repository(&registry), &blob, &PushOptions::default()).unwrap_err();
+    let text = shown(&error);
+    assert!(text.contains("--chunk"), "{text}");
+    assert!(text.contains("(at most 1 MB)"), "{text}");
+    let descriptor = Descriptor::new(INDEX, digest(b"{}"), 2);
+    registry.rule(
+        On::kind(Kind::Manifest),
+        Action::Answer(Answer::status(413)),
+    );
+    let error = repository(&registry).put_manifest(&tag(), &descriptor, b"{}");
+    let text = shown(&error.unwrap_err());
+    assert!(!text.contains("--chunk"), "{text}");
 }
 
 #[test]

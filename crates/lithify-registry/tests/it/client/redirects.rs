@@ -35,6 +35,32 @@ fn a_few_are_followed() {
 }
 
 #[test]
+fn addresses_with_what_no_address_has_are_read() {
+    for name in ["a\"b", "a b", "\u{e9}t\u{e9}", "{x}|y"] {
+        let (registry, elsewhere, blob) = pair();
+        let encoded: String = name
+            .bytes()
+            .map(|b| match b.is_ascii_alphanumeric() {
+                true => char::from(b).to_string(),
+                false => format!("%{b:02X}"),
+            })
+            .collect();
+        elsewhere.add_file(&format!("/{name}"), blob.clone());
+        let to = format!("{}/{name}", elsewhere.url());
+        let answer = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\nLocation: {to}\r\n\r\n"
+        );
+        registry.rule(On::kind(Kind::Blob), Action::Raw(answer.into_bytes()));
+        assert_eq!(
+            read_blob(&repository(&registry), &blob).unwrap(),
+            blob,
+            "{name}"
+        );
+        assert_eq!(elsewhere.requests()[0].target, format!("/{encoded}"));
+    }
+}
+
+#[test]
 fn circles_end() {
     for action in [Action::RedirectLoop(307), Action::Hops(302, 11)] {
         let (registry, _, blob) = pair();
@@ -65,16 +91,11 @@ fn credentials_stay_at_home() {
     elsewhere.demand(Demand::basic("alice", PASSWORD));
     let error = read_blob(&repository, &blob).unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::Status {
-                status: 401,
-                tries: 1,
-                ..
-            }
-        ),
+        matches!(&error, Error::SignInElsewhere { to, .. } if to.authority() == elsewhere.address()),
         "{error:?}"
     );
+    let text = shown(&error);
+    assert!(text.contains("name the image there"), "{text}");
     // Nor to send back what came.
     elsewhere.rule(
         On::kind(Kind::Blob),

@@ -91,13 +91,199 @@ fn what_is_no_token_is_told() {
     };
     assert!(matches!(**inner, auth::Error::Response { .. }), "{error:?}");
     shown(&error);
-    // Nobody leads credentials on.
+    // Nobody leads credentials to another host.
     let elsewhere = Faulty::start();
     tokens.set_html(false);
     tokens.rule(On::any(), Action::RedirectTo(307, elsewhere.url()));
     let error = repository.manifest(&tag(), LIMIT).unwrap_err();
     assert!(matches!(error, Error::Auth(_)), "{error:?}");
+    let text = shown(&error);
+    assert!(text.contains("credentials go to no other host"), "{text}");
     assert!(elsewhere.requests().is_empty());
+    // Their own redirects are followed, as often as it takes.
+    tokens.clear_rules();
+    tokens.rule(On::any(), Action::Hops(307, 3));
+    assert!(repository.manifest(&tag(), LIMIT).unwrap().is_some());
+    let last = tokens.requests().pop().unwrap();
+    assert!(last.basic().is_some());
+    tokens.revoke_all();
+    tokens.clear_rules();
+    tokens.rule(On::any(), Action::RedirectLoop(302));
+    let error = repository.manifest(&tag(), LIMIT).unwrap_err();
+    assert!(shown(&error).contains("more than 10 redirects"), "{error}");
+}
+
+#[test]
+fn a_token_for_everybody_may_come_from_elsewhere() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let (registry, tokens, elsewhere) = (Faulty::start(), TokenServer::start(), Faulty::start());
+    tokens.allow_anonymous(NAME, &["pull"]);
+    registry.demand(Demand::token(&tokens));
+    add_index(&registry);
+    elsewhere.rule(On::any(), Action::RedirectTo(302, tokens_url(&tokens)));
+    // The realm the registry names leads to the one that has tokens.
+    let challenge = tokens
+        .challenge()
+        .replace(&tokens_url(&tokens), &elsewhere.url());
+    registry.rule(
+        On::kind(Kind::Manifest).authorized(false),
+        Action::Answer(Answer::challenge(&challenge)),
+    );
+    let client = Client::new(options("")).unwrap();
+    let found = open(&client, &registry.address()).manifest(&tag(), LIMIT);
+    assert!(found.unwrap().is_some());
+    assert_eq!(elsewhere.requests().len(), 1);
+    // The same with a password stays where it is.
+    tokens.add_user("alice", PASSWORD);
+    tokens.clear_asked();
+    let client = Client::new(signed_in(options(""), PASSWORD)).unwrap();
+    let error = open(&client, &registry.address()).manifest(&tag(), LIMIT);
+    assert!(matches!(error, Err(Error::Auth(_))));
+    assert!(tokens.asked().is_empty());
+}
+
+/// `http://HOST:PORT` of a token server.
+fn tokens_url(tokens: &TokenServer) -> String {
+    let realm = tokens.realm();
+    realm.strip_suffix("/token").unwrap().to_owned()
+}
+
+#[test]
+fn pulls_ask_for_no_more_than_they_need() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let (registry, tokens, client) = guarded();
+    // Whatever the registry says that it has to give.
+    let challenge = format!(
+        "{},scope=\"repository:{NAME}:pull,push,delete\"",
+        tokens.challenge()
+    );
+    registry.rule(
+        On::kind(Kind::Manifest).authorized(false),
+        Action::Answer(Answer::challenge(&challenge)),
+    );
+    let repository = open(&client, &registry.address());
+    assert!(repository.manifest(&tag(), LIMIT).unwrap().is_some());
+    let asked = tokens.requests().pop().unwrap();
+    assert_eq!(asked.parameter("scope"), Some("repository:team/app:pull"));
+}
+
+#[test]
+fn what_is_hidden_from_strangers_is_asked_for_by_name() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let refusals = [
+        Answer::error(404, "NAME_UNKNOWN", "unknown"),
+        Answer::error(403, "DENIED", "no"),
+        Answer::status(401),
+    ];
+    for refusal in refusals {
+        // Whoever shows no credentials is told that there is nothing; only the root asks for some.
+        let (registry, tokens, client) = guarded();
+        let blob = noise(1000);
+        registry.add_blob(NAME, blob.clone());
+        let hidden = [Kind::Manifest, Kind::Blob, Kind::Tags];
+        for kind in hidden {
+            registry.rule(
+                On::kind(kind).authorized(false),
+                Action::Answer(refusal.clone()),
+            );
+        }
+        let repository = open(&client, &registry.address());
+        assert!(repository.manifest(&tag(), LIMIT).unwrap().is_some());
+        assert_eq!(read_blob(&repository, &blob).unwrap(), blob);
+        assert_eq!(repository.tags().unwrap(), ["1"]);
+        let roots = || registry.requests_on(&On::kind(Kind::Base)).len();
+        // One to see whether it is encrypted, one for what it asks for.
+        assert_eq!(roots(), 2, "{refusal:?}");
+        assert_eq!(tokens.asked().len(), 1);
+        // What is not there stays so.
+        let absent = lithify_registry::ManifestName::Tag("absent".into());
+        assert_eq!(repository.manifest(&absent, LIMIT).unwrap(), None);
+        assert_eq!(roots(), 2, "{refusal:?}");
+        // Nobody is asked by who has nothing to show.
+        let stranger = Client::new(options("")).unwrap();
+        registry.clear_requests();
+        let repository = open(&stranger, &registry.address());
+        let found = repository.manifest(&tag(), LIMIT);
+        assert!(!matches!(found, Ok(Some(_))));
+        assert_eq!(roots(), 1, "{refusal:?}");
+    }
+    // A registry that asks for nothing is asked once, and wrong credentials change nothing.
+    let registry = Faulty::start();
+    let client = Client::new(signed_in(options(""), PASSWORD)).unwrap();
+    for _ in 0..3 {
+        let repository = open(&client, &registry.address());
+        assert_eq!(repository.manifest(&tag(), LIMIT).unwrap(), None);
+    }
+    assert_eq!(registry.requests_on(&On::kind(Kind::Base)).len(), 2);
+    let (registry, _tokens, _) = guarded();
+    registry.rule(
+        On::kind(Kind::Manifest),
+        Action::Answer(Answer::status(404)),
+    );
+    let client = Client::new(signed_in(options(""), "wrong")).unwrap();
+    let repository = open(&client, &registry.address());
+    assert_eq!(repository.manifest(&tag(), LIMIT).unwrap(), None);
+}
+
+#[test]
+fn a_place_a_registry_sends_us_to_may_want_a_token_for_everybody() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let (registry, elsewhere, tokens) = (Faulty::start(), Faulty::start(), TokenServer::start());
+    let blob = noise(5000);
+    add_index(&elsewhere);
+    elsewhere.add_blob(NAME, blob.clone());
+    tokens.allow_anonymous(NAME, &["pull"]);
+    tokens.add_user("alice", PASSWORD);
+    elsewhere.demand(Demand::token(&tokens));
+    for kind in [Kind::Manifest, Kind::Blob] {
+        registry.rule(On::kind(kind), Action::RedirectTo(307, elsewhere.url()));
+    }
+    // Also with credentials for it: the registry alone names it.
+    for options in [options(""), signed_in(options(""), PASSWORD)] {
+        let client = Client::new(options).unwrap();
+        let repository = open(&client, &registry.address());
+        assert!(repository.manifest(&tag(), LIMIT).unwrap().is_some());
+        assert_eq!(read_blob(&repository, &blob).unwrap(), blob);
+    }
+    for asked in tokens.requests() {
+        assert_eq!(asked.authorization(), None);
+    }
+}
+
+#[test]
+fn challenges_bent_on_their_way_are_read() {
+    let registry = Faulty::start();
+    add_index(&registry);
+    registry.demand(Demand::basic("alice", PASSWORD));
+    for header in [
+        &b"Basic realm=\"Acc\xe8s refus\xe9\""[..],
+        b"\xef\xbb\xbfBasic realm=\"x\"",
+        b"Basic realm=\"x\" charset=\"UTF-8\"",
+        b"Basic realm=\"x\", realm=\"y\"",
+        b"Basic",
+    ] {
+        registry.clear_rules();
+        let answer = [
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: ",
+            header,
+            b"\r\n\r\n",
+        ];
+        registry.rule(
+            On::kind(Kind::Manifest).authorized(false),
+            Action::Raw(answer.concat()),
+        );
+        let client = Client::new(signed_in(options(""), PASSWORD)).unwrap();
+        let found = open(&client, &registry.address()).manifest(&tag(), LIMIT);
+        assert!(found.unwrap().is_some(), "{header:?}");
+    }
 }
 
 #[test]
@@ -167,7 +353,6 @@ fn realms_may_be_elsewhere_if_encrypted_and_not_forbidden() {
     for (toml, realm) in [
         (toml("realms = []"), realm.url()),
         (toml("realms = [\"auth.example\"]"), realm.url()),
-        (toml(""), plain.url()),
     ] {
         let error = ask(&toml, &realm).unwrap_err();
         let Error::Auth(inner) = &error else {
@@ -175,5 +360,16 @@ fn realms_may_be_elsewhere_if_encrypted_and_not_forbidden() {
         };
         assert!(matches!(**inner, auth::Error::Realm { .. }), "{error:?}");
     }
-    assert!(realm.requests().is_empty() && plain.requests().is_empty());
+    assert!(realm.requests().is_empty());
+    // A realm that is called plain is asked with encryption, or not at all.
+    let error = ask(&toml(""), &plain.url()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Auth(inner) if matches!(**inner, auth::Error::Transport { .. }))
+    );
+    let text = shown(&error);
+    assert!(text.contains("which it calls http://"), "{text}");
+    assert!(plain.requests().is_empty());
+    let called_plain = realm.url().replace("https://", "http://");
+    assert!(ask(&toml(""), &called_plain).unwrap().is_some());
+    assert!(realm.requests().iter().any(|r| r.basic().is_some()));
 }

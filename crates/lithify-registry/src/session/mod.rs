@@ -1,25 +1,31 @@
 //! Talking to one registry: with credentials, redirects and patience.
 
+mod base; // where it is
+mod sign_in; // credentials for a request
+mod words; // what errors say
+
 use std::io::Read;
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::Method;
 
-use crate::Secret;
-use crate::auth::{self, Challenge, Exchange, Scopes};
+use crate::auth::Scopes;
 use crate::client::{Base, Shared};
-use crate::config::{self, PlainHttp};
+use crate::config;
 use crate::error::{Error, LocationError, Operation};
 use crate::http::retry::{is_passing, retry_after};
-use crate::http::tls::TlsError;
 use crate::http::url::{Url, is_loopback};
 use crate::http::{Body, Failure, Profile, Request, Response};
 use crate::repository::ManifestName;
 
 /// Redirects followed at most; registries need one or two.
-const MAX_REDIRECTS: usize = 10;
+pub(crate) const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an error's body that are looked at.
 const MAX_MESSAGE: u64 = 16 << 10;
+
+pub(crate) use sign_in::Roots;
+use sign_in::Signing;
+use words::message;
 
 /// What may be done in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +124,10 @@ pub(crate) enum Outcome {
 }
 
 impl Call<'_> {
+    fn is_read_only(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
     /// Whether this is a request for a part of something.
     fn asks_for_part(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == "range")
@@ -213,26 +223,11 @@ impl Session<'_> {
                 }
             }
         };
-        // Elsewhere nobody gets our credentials, not even the first time.
-        let ours = self.base_is(&start);
-        let registry = self.endpoint.config.authority(!start.is_https());
-        let mut exchange = self.shared.auth.exchange(&registry, &self.scopes(call));
-        let mut authorization = match ours {
-            true => exchange.authorization().map_err(|e| self.auth(e))?,
-            false => None,
-        };
+        let mut signing = Signing::new(self, call, &start)?;
         loop {
-            let answer = self.follow(call, &start, authorization.as_ref(), tries)?;
+            let answer = self.follow(call, &signing, tries)?;
             let status = answer.response.status;
             match status {
-                // One that does not say what it wants (RFC 9110, section 15.5.2) is refused like any other, with its reason.
-                401 if ours
-                    && self.base_is(&answer.url)
-                    && answer.response.header("www-authenticate").is_some() =>
-                {
-                    let secret = self.answer_challenge(answer.response, &mut exchange)?;
-                    authorization = Some(secret);
-                }
                 200..=299 if answer.response.unsent => {
                     // It cannot mean what it has not seen.
                     let error = self.transport(call.operation, Failure::unsent(), tries);
@@ -241,7 +236,21 @@ impl Session<'_> {
                 200..=299 => return Ok(answer),
                 // Who asks for a part can do with the whole.
                 _ if call.asks_for_part() && refuses_part(status) => return Ok(answer),
-                _ => return Err(self.refused(call, answer.response, tries)),
+                401 | 403 | 404 => match signing.again(answer)? {
+                    None => {}
+                    Some(refused) => {
+                        return Err(self.refused(
+                            call,
+                            refused.response,
+                            signing.is_signed(),
+                            tries,
+                        ));
+                    }
+                },
+                _ => {
+                    let signed = signing.is_signed();
+                    return Err(self.refused(call, answer.response, signed, tries));
+                }
             }
         }
     }
@@ -250,10 +259,10 @@ impl Session<'_> {
     fn follow(
         &self,
         call: &Call<'_>,
-        start: &Url,
-        authorization: Option<&Secret>,
+        signing: &Signing<'_>,
         tries: u32,
     ) -> Result<Answer, Outcome> {
+        let start = signing.start();
         let mut url = start.clone();
         let mut hops = 0;
         // Who was sent elsewhere and back again comes from elsewhere (CVE-2024-45336).
@@ -271,7 +280,7 @@ impl Session<'_> {
             let request = Request {
                 method: call.method.clone(),
                 url: &url,
-                authorization: authorization.filter(|_| trusted),
+                authorization: signing.authorization(&url, trusted),
                 headers: call.headers,
                 body,
             };
@@ -293,11 +302,10 @@ impl Session<'_> {
                 response.discard();
                 continue;
             }
-            let read_only = call.method == Method::GET || call.method == Method::HEAD;
             // The others make a GET of anything (RFC 9110, section 15.4), which writes nothing.
             let redirects = match response.status {
                 307 | 308 => true,
-                301..=303 => read_only,
+                301..=303 => call.is_read_only(),
                 _ => false,
             };
             if !redirects {
@@ -308,7 +316,7 @@ impl Session<'_> {
                 });
             }
             let next = self
-                .redirected(&url, response.header("location"))
+                .redirected(&url, response.location().as_deref())
                 .map_err(|e| Outcome::Failed(self.location(call.operation, e)))?;
             response.discard();
             hops += 1;
@@ -357,80 +365,12 @@ impl Session<'_> {
         }
     }
 
-    /// Where the registry is: an encrypted one unless it need not be and is not.
-    pub(crate) fn base(&self) -> Result<&Url, Error> {
-        let endpoint = self.endpoint;
-        if let Some(base) = endpoint.base.get() {
-            return Ok(base);
-        }
-        let url = |scheme: &str| {
-            Url::parse(&format!("{scheme}://{}/", endpoint.host))
-                .map_err(|e| self.location(&Operation::Ping, e.into()))
-        };
-        let https = url("https")?;
-        let mut found = https.clone();
-        if endpoint.plain() == PlainHttp::Forced {
-            found = url("http")?;
-        } else if endpoint.plain() == PlainHttp::Allowed
-            && let Some(why) = self.speaks_no_tls(&https)?
-        {
-            log::debug!("{}: {why}", endpoint.host);
-            let http = url("http")?;
-            match self.ping(&http)? {
-                Ok(()) => {
-                    log::info!("{}: speaking plain http", endpoint.host);
-                    found = http;
-                }
-                Err(source) => return Err(self.transport(&Operation::Ping, source, 1)),
-            }
-        }
-        Ok(endpoint.base.get_or_init(|| found))
-    }
-
-    /// Why TLS is not to be had, if it is not. Anything else that goes wrong is an error.
-    fn speaks_no_tls(&self, https: &Url) -> Result<Option<String>, Error> {
-        match self.ping(https) {
-            Ok(Ok(())) => Ok(None),
-            Ok(Err(failure)) if failure.is_no_tls() => Ok(Some(failure.to_string())),
-            Ok(Err(failure)) => Err(self.transport(&Operation::Ping, failure, 1)),
-            // Who has no certificates can still speak to this machine.
-            Err(Error::Tls { source, .. }) if matches!(*source, TlsError::NoRoots) => {
-                Ok(Some(source.to_string()))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether anything answers there.
-    fn ping(&self, base: &Url) -> Result<Result<(), Failure>, Error> {
-        let url = base
-            .join("/v2/")
-            .map_err(|e| self.location(&Operation::Ping, e.into()))?;
-        let request = Request {
-            method: Method::GET,
-            url: &url,
-            authorization: None,
-            headers: &[],
-            body: Body::Empty,
-        };
-        match self.shared.http.send(&self.endpoint.profile, request) {
-            Ok(Ok(response)) => {
-                response.discard();
-                Ok(Ok(()))
-            }
-            Ok(Err(failure)) => {
-                self.shared.check_cancelled()?;
-                Ok(Err(failure))
-            }
-            Err(source) => Err(Error::Tls {
-                host: self.endpoint.host.clone(),
-                source: Box::new(source),
-            }),
-        }
-    }
-
     /// Whether a redirect may be followed, and to where.
-    fn redirected(&self, from: &Url, location: Option<&str>) -> Result<Url, LocationError> {
+    pub(crate) fn redirected(
+        &self,
+        from: &Url,
+        location: Option<&str>,
+    ) -> Result<Url, LocationError> {
         let to = from.join(location.ok_or(LocationError::Missing)?)?;
         self.check_location(from, &to)?;
         Ok(to)
@@ -476,60 +416,21 @@ impl Session<'_> {
         scopes
     }
 
-    fn answer_challenge(
-        &self,
-        response: Response,
-        exchange: &mut Exchange<'_>,
-    ) -> Result<Secret, Outcome> {
-        let challenges = Challenge::parse_all(response.header_all("www-authenticate"));
-        let challenges = challenges.map_err(|source| {
-            Outcome::Failed(Error::Challenge {
-                host: self.endpoint.host.clone(),
-                source,
-            })
-        })?;
-        response.discard();
-        let answer = exchange
-            .answer(&challenges, self)
-            .map_err(|e| self.auth(e))?;
-        Ok(answer.authorization)
-    }
-
-    fn auth(&self, source: auth::Error) -> Outcome {
-        if let Err(cancelled) = self.shared.check_cancelled() {
-            return Outcome::Failed(cancelled);
-        }
-        Outcome::Failed(Error::Auth(Box::new(source)))
-    }
-
-    /// Asks the registry whether it accepts our credentials.
-    pub(crate) fn check_login(&self) -> Result<(), Error> {
-        let base = self.base()?;
-        let url = base
-            .join("/v2/")
-            .map_err(|e| self.location(&Operation::Ping, e.into()))?;
-        let answer = self.call(&Call {
-            method: Method::GET,
-            to: To::Url(&url),
-            headers: &[],
-            body: CallBody::Empty,
-            operation: &Operation::Ping,
-            access: Access::Pull,
-            from: None,
-            tried: 0,
-        })?;
-        answer.response.discard();
-        Ok(())
-    }
-
     /// The error an answer means.
-    fn refused(&self, call: &Call<'_>, response: Response, tries: u32) -> Outcome {
+    fn refused(&self, call: &Call<'_>, response: Response, signed: bool, tries: u32) -> Outcome {
         let status = response.status;
         let asked_for = response
             .header("retry-after")
             .and_then(|value| retry_after(value, SystemTime::now()));
         let message = message(&response.read_leniently(MAX_MESSAGE));
         let (host, operation) = (self.endpoint.host.clone(), call.operation.clone());
+        if status == 401 && !signed {
+            return Outcome::Failed(Error::Unauthorized {
+                host,
+                operation,
+                message,
+            });
+        }
         if status == 404 {
             return Outcome::Failed(Error::NotFound {
                 host,
@@ -571,51 +472,5 @@ impl Session<'_> {
 impl Shared {
     pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
         self.cancel.check().map_err(|_| Error::Cancelled)
-    }
-}
-
-/// The words of an error (distribution-spec, "Error Codes"); empty if there are none.
-fn message(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Errors {
-        errors: Vec<OneError>,
-    }
-    #[derive(serde::Deserialize)]
-    struct OneError {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-
-    const LONGEST: usize = 300;
-
-    let Ok(errors) = serde_json::from_slice::<Errors>(body) else {
-        return String::new();
-    };
-    let Some(first) = errors.errors.first() else {
-        return String::new();
-    };
-    let text = match (first.code.as_str(), first.message.as_str()) {
-        (code, "") => code.to_owned(),
-        ("", message) => message.to_owned(),
-        (code, message) => format!("{code}: {message}"),
-    };
-    text.chars().take(LONGEST).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_of_a_registry() {
-        let json = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#;
-        assert_eq!(message(json), "MANIFEST_UNKNOWN: manifest unknown");
-        assert_eq!(message(br#"{"errors":[{"code":"DENIED"}]}"#), "DENIED");
-        assert_eq!(message(b"<html>"), "");
-        assert_eq!(message(br#"{"errors":[]}"#), "");
-        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(1000));
-        assert_eq!(message(long.as_bytes()).len(), 300);
     }
 }
