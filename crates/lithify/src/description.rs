@@ -34,6 +34,9 @@ pub struct Description {
     /// What refers to the manifest, by the word of its place; where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub referrers: Option<Vec<ReferrerDescription>>,
+    /// The reasons why there may be more of them: what its place does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers_unlisted: Vec<String>,
     /// What a build wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
@@ -200,6 +203,16 @@ pub enum LeftOutReason {
     DependsOnLowerLayers,
     /// The image has it more than once, and it does not mean the same each time.
     DiffersInThisImage,
+}
+
+/// What refers to an image, as far as its place says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Referrers {
+    /// What is listed.
+    pub listed: Vec<ReferrerDescription>,
+    /// The reasons why there may be more.
+    pub unlisted: Vec<String>,
 }
 
 /// A manifest that refers to an image.

@@ -11,7 +11,9 @@ use lithify_oci::manifest::Compression;
 use lithify_oci::platform::EROFS_FEATURE;
 use lithify_oci::source::{Selector, Source, TarInput};
 
-use crate::description::{Description, LayerDescription, PlatformDescription, ReferrerDescription};
+use crate::description::{
+    Description, LayerDescription, PlatformDescription, ReferrerDescription, Referrers,
+};
 use crate::name::{shown, store_name};
 use crate::native::{NativeBlob, Sniffed, sniff};
 use crate::{CancelToken, Error, PullPolicy, ReadOptions};
@@ -374,18 +376,17 @@ impl Image {
     /// images without a manifest. Nothing is verified.
     ///
     /// # Errors
-    /// [`Error::Open`].
-    pub fn referrers(&self) -> Result<Vec<ReferrerDescription>, Error> {
+    /// [`Error::Open`]. What its place does not say is no error: [`Referrers::unlisted`].
+    pub fn referrers(&self) -> Result<Referrers, Error> {
         let Some((content, digest)) = self
             .oci()
             .and_then(|oci| Some((oci.content()?, oci.manifest_digest()?)))
         else {
-            return Ok(Vec::new());
+            return Ok(Referrers::default());
         };
-        let listed = content.referrers(digest, None).map_err(|e| Error::Open {
-            name: self.name.clone(),
-            source: Box::new(e.into()),
-        })?;
+        let mut unlisted = Vec::new();
+        let listed = self.said(content.referrers(digest, None), &mut unlisted)?;
+        let listed = listed.unwrap_or_default();
         let described = listed.into_iter().map(|d| ReferrerDescription {
             digest: d.digest.to_string(),
             media_type: d.media_type,
@@ -396,11 +397,12 @@ impl Image {
         });
         let mut described: Vec<_> = described.collect();
         for tag in lithify_oci::signature_tags(digest) {
-            let found = content.tagged(&tag).map_err(|e| Error::Open {
-                name: self.name.clone(),
-                source: Box::new(e.into()),
-            })?;
-            let Some(found) = found else {
+            let Some(found) = self.said(content.tagged(&tag), &mut unlisted)? else {
+                // It will not say more of the others.
+                break;
+            };
+            // Some registries take such a tag for the digest it is made of.
+            let Some(found) = found.filter(|found| found.digest != *digest) else {
                 continue;
             };
             let found_digest = found.digest.to_string();
@@ -417,7 +419,30 @@ impl Image {
                 });
             }
         }
-        Ok(described)
+        Ok(Referrers {
+            listed: described,
+            unlisted,
+        })
+    }
+
+    /// What its place says of what refers to it; nothing, and the reason, where it does not say.
+    fn said<T>(
+        &self,
+        said: Result<T, lithify_oci::blob::Error>,
+        unlisted: &mut Vec<String>,
+    ) -> Result<Option<T>, Error> {
+        match said {
+            Ok(said) => Ok(Some(said)),
+            Err(error @ lithify_oci::blob::Error::Unlisted { .. }) => {
+                log::warn!("{error}");
+                unlisted.push(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(Error::Open {
+                name: self.name.clone(),
+                source: Box::new(error.into()),
+            }),
+        }
     }
 
     /// The image as data.

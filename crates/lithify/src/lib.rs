@@ -74,7 +74,7 @@ pub use commit::{CommitOptions, CommitReport, commit};
 pub use depot::StoreChoice;
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,
-    PlatformDescription, RecordedDescription, ReferrerDescription, Stack, Verity,
+    PlatformDescription, RecordedDescription, ReferrerDescription, Referrers, Stack, Verity,
 };
 pub use encode::LayerCompression;
 pub use error::{Error, Operation};

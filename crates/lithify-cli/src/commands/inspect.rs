@@ -13,15 +13,15 @@ pub(crate) fn run(args: InspectArgs, quiet: bool) -> Result<(), Failure> {
     let subject = with_progress(&renderer, || Subject::open(&args.image, &read))?;
     let mut description = subject.describe();
     if args.referrers {
-        description.referrers = Some(match &subject {
-            Subject::Image(image) => with_progress(&renderer, || image.referrers())?,
+        let Subject::Image(image) = &subject else {
             // Whatever refers to an image refers to its manifest.
-            _ => {
-                return Err(Failure::Usage(
-                    "--referrers is for images: an artifact has none".into(),
-                ));
-            }
-        });
+            return Err(Failure::Usage(
+                "--referrers is for images: an artifact has none".into(),
+            ));
+        };
+        let referrers = with_progress(&renderer, || image.referrers())?;
+        description.referrers = Some(referrers.listed);
+        description.referrers_unlisted = referrers.unlisted;
     }
     if args.json {
         return print_json(&description);

@@ -601,7 +601,7 @@ fn signatures_under_tags_are_not_left_behind() {
     json(&store, &["gc"]);
     assert!(!signed.iter().any(|(_, digest)| kept(digest)) && !kept(&renewed));
 
-    // Who does not ask gets none; who asks and is not told is not left to think there are none.
+    // Who does not ask gets none; who asks and is not told has the image, and is not left to think there are none.
     let plain = Faulty::start();
     let target = format!("docker://{}/team/app:v1", plain.address());
     json(&store, &["copy", "--all-platforms", &source, &target]);
@@ -612,9 +612,58 @@ fn signatures_under_tags_are_not_left_behind() {
     );
     let place = format!("oci:{}:v1", dir.join("refused").display());
     let mut command = lithify_at(&store);
-    let (code, error) = fails(command.args(["-q", "copy", "--referrers", &source, &place]));
-    assert_eq!(code, 1, "{error}");
-    assert!(error.contains(".sig"), "{error}");
+    let output = run::output(command.args(["copy", "--referrers", "--json", &source, &place]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("warn: ") && said.contains(".sig"), "{said}");
+    let copied: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let unlisted = copied["referrers_unlisted"].as_array().unwrap();
+    assert!(unlisted[0].as_str().unwrap().contains(".sig"), "{copied}");
+    let shown = json(&store, &["inspect", "--referrers", &source]);
+    assert_eq!(shown["referrers_unlisted"].as_array().unwrap().len(), 1);
+}
+
+/// What an image can do without stands in nobody's way.
+#[test]
+fn a_registry_that_lists_no_referrers_gives_and_takes_the_rest() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let store = dir.join("store");
+    for status in [401, 403, 406] {
+        let registry = Faulty::start();
+        let name = format!("docker://{}/team/app:v1", registry.address());
+        let pushed = json(&store, &["push", &sample(dir), &name]);
+        registry.set_referrers(false);
+        let digest = pushed["digest"].as_str().unwrap().replace(':', "-");
+        let tags = On::kind(Kind::Manifest).path(&digest);
+        let refused = lithify_testkit::registry::Answer::status(status);
+        registry.rule(tags, Action::Answer(refused));
+        let layout = format!("oci:{}:v{status}", dir.join("layout").display());
+        let bare = name.strip_prefix("docker://").unwrap();
+        for args in [
+            &["inspect", "--referrers", &name][..],
+            &["copy", "--referrers", &name, &layout],
+            &["pull", "--referrers", bare],
+        ] {
+            let said = json(&store, args);
+            assert!(
+                !said["referrers_unlisted"].as_array().unwrap().is_empty(),
+                "{said}"
+            );
+        }
+        // The artifact is there, by its digest.
+        let said = json(&store, &["push", "--as", "squashfs", &sample(dir), &name]);
+        let unlisted = said["referrers_unlisted"].as_array().unwrap();
+        let manifests = said["manifests"].as_array().unwrap();
+        let artifact = manifests.last().unwrap()["digest"].as_str().unwrap();
+        assert!(unlisted[0].as_str().unwrap().contains(artifact), "{said}");
+        assert!(registry.manifest("team/app", artifact).is_some());
+        let out = dir.join(format!("made-{status}"));
+        let mut command = lithify_at(&store);
+        command.args(["-q", "build", &name, "-f", "squashfs"]);
+        command.args(["--artifacts", "use", "-o"]).arg(&out);
+        run::ok(&mut command);
+    }
 }
 
 /// All signatures of a manifest are in one other: to put that in the place of another one is to remove what is there.

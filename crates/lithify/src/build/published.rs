@@ -134,9 +134,16 @@ fn find<'a>(
         source: Box::new(e.into()),
     };
     let artifact_type = published::media_type(kind);
-    let listed = content
-        .referrers(subject, Some(artifact_type))
-        .map_err(failed)?;
+    let listed = match content.referrers(subject, Some(artifact_type)) {
+        // An artifact saves work; where nobody says what there is, it is done.
+        Err(error @ lithify_oci::blob::Error::Unlisted { .. })
+            if options.artifacts == Artifacts::Use =>
+        {
+            log::warn!("{error}");
+            Vec::new()
+        }
+        listed => listed.map_err(failed)?,
+    };
     let mut best: Option<Found<'_>> = None;
     for entry in listed.into_iter().take(MAX_LOOKED_AT) {
         let located = Located::new(Arc::clone(content), entry.clone(), Vec::new());

@@ -98,6 +98,9 @@ pub struct PublishReport {
     pub digest: String,
     /// The manifests, in the order of the index.
     pub manifests: Vec<PublishedManifest>,
+    /// The reasons why artifacts that are there are not listed as referring to the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers_unlisted: Vec<String>,
 }
 
 /// One manifest of what was published.
@@ -184,6 +187,7 @@ pub(crate) fn publish_to(
         PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs, &mut report)?,
         PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs, &mut report)?,
     };
+    report.referrers_unlisted = destination.unlisted();
     match options.form {
         PublishForm::ErofsLayers => destination.finish(&root)?,
         PublishForm::ErofsImage | PublishForm::Squashfs => destination.finish_artifact(&root)?,

@@ -12,7 +12,7 @@ use super::archive::{DaemonDestination, DockerArchiveDestination, OciArchiveDest
 use super::plan::Plan;
 use super::pull::{name_in_store, open_store};
 use super::registry::RegistryDestination;
-use super::run::{TransferCounts, run};
+use super::run::{TransferCounts, Transferred, run};
 use super::store::StoreDestination;
 use super::{Destination, LayoutDestination};
 use crate::name::shown;
@@ -61,6 +61,10 @@ pub struct CopyReport {
     /// Digests of the manifests that refer to it and were copied too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<String>,
+    /// The reasons why there may be more of them, or why they are not listed where they were put: what a registry does not say
+    /// keeps the image from nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers_unlisted: Vec<String>,
     /// What happened to the blobs.
     pub blobs: TransferCounts,
 }
@@ -116,14 +120,15 @@ fn copy_to(
     let at_a_time = read
         .registries
         .at_a_time(options.transfers, registries, &read.cancel)?;
-    let blobs = run(plan, to, at_a_time, read)?;
+    let Transferred { counts, unlisted } = run(plan, to, at_a_time, read)?;
     Ok(CopyReport {
         source: shown(source),
         destination: shown(destination),
         digest,
         media_type,
         referrers,
-        blobs,
+        referrers_unlisted: unlisted,
+        blobs: counts,
     })
 }
 

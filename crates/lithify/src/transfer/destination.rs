@@ -73,6 +73,11 @@ pub(crate) trait Destination: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// The reasons why what was put is not listed as referring to what it refers to.
+    fn unlisted(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Makes the image visible: `root` is its manifest or index, already put.
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error>;
 

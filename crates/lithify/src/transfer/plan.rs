@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) tags: Vec<SignatureTag>,
     /// Layers that are got from their vendor, and that are not transferred.
     pub(crate) foreign: u64,
+    /// The reasons why it is not known of everything what refers to it.
+    pub(crate) unlisted: Vec<String>,
 }
 
 /// A tag that is made of the digest of what its manifest belongs to.
@@ -133,6 +135,7 @@ impl<'a> Builder<'a> {
             documents: Vec::new(),
             tags: Vec::new(),
             foreign: 0,
+            unlisted: Vec::new(),
         };
         Self {
             name,
@@ -195,7 +198,7 @@ impl<'a> Builder<'a> {
             let mut found = Vec::new();
             for subject in open {
                 let listed = self.located.content.referrers(&subject, None);
-                for entry in listed.map_err(|e| self.failed(e))? {
+                for entry in self.listed(listed)?.unwrap_or_default() {
                     if self.referrer(&subject, &entry)? {
                         found.push(entry.digest);
                     }
@@ -208,12 +211,33 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// What is listed, if its place says so: what nobody can list keeps nothing else from being transferred.
+    fn listed<T>(
+        &mut self,
+        listed: Result<T, lithify_oci::blob::Error>,
+    ) -> Result<Option<T>, Error> {
+        match listed {
+            Ok(listed) => Ok(Some(listed)),
+            Err(error @ lithify_oci::blob::Error::Unlisted { .. }) => {
+                log::warn!("{error}; going on without");
+                self.plan.unlisted.push(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
     /// Adds what the tags for signatures of a manifest lead to; those that were not known.
     fn signatures(&mut self, subject: &Digest, root: &Digest) -> Result<Vec<Digest>, Error> {
         let mut found = Vec::new();
         for tag in lithify_oci::signature_tags(subject) {
             let tagged = self.located.content.tagged(&tag);
-            let Some(entry) = tagged.map_err(|e| self.failed(e))? else {
+            let Some(tagged) = self.listed(tagged)? else {
+                // It will not say more of the others.
+                break;
+            };
+            // Some registries take such a tag for the digest it is made of.
+            let Some(entry) = tagged.filter(|entry| entry.digest != *subject) else {
                 continue;
             };
             // What was seen may have been left out for not being what it was listed as.

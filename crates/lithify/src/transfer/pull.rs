@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::beside::BesideStore;
 use super::plan::Plan;
-use super::run::{TransferCounts, run};
+use super::run::{TransferCounts, Transferred, run};
 use super::store::StoreDestination;
 use crate::name::shown;
 use crate::{CancelToken, Error, Image, ReadOptions, StoreChoice};
@@ -102,6 +102,10 @@ pub struct PullReport {
     /// Digests of the manifests that refer to it and were pulled too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<String>,
+    /// The reasons why there may be more of them, or why they are not listed where they were put: what a registry does not say
+    /// keeps the image from nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers_unlisted: Vec<String>,
     /// What happened to the blobs.
     pub blobs: TransferCounts,
 }
@@ -168,6 +172,7 @@ fn pull_into(
             platform: found.descriptor.platform.map(|p| p.to_string()),
             pulled: false,
             referrers: Vec::new(),
+            referrers_unlisted: Vec::new(),
             blobs: TransferCounts::default(),
         });
     }
@@ -203,7 +208,7 @@ fn pull_into(
     let at_a_time = read
         .registries
         .at_a_time(options.downloads, [reference], &read.cancel)?;
-    let blobs = run(plan, Box::new(destination), at_a_time, read)?;
+    let Transferred { counts, unlisted } = run(plan, Box::new(destination), at_a_time, read)?;
     Ok(PullReport {
         reference: name,
         digest: digest.to_string(),
@@ -211,7 +216,8 @@ fn pull_into(
         platform,
         pulled: true,
         referrers,
-        blobs,
+        referrers_unlisted: unlisted,
+        blobs: counts,
     })
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct RegistryDestination {
     documents: Mutex<HashMap<Digest, (Descriptor, Vec<u8>)>>,
     /// Tags of signatures that have there what they are to have.
     signed: HashSet<String>,
+    /// The reasons why referrers are not listed.
+    unlisted: Mutex<Vec<String>>,
     limits: Limits,
 }
 
@@ -41,7 +43,30 @@ impl RegistryDestination {
             options,
             documents: Mutex::default(),
             signed: HashSet::new(),
+            unlisted: Mutex::default(),
             limits: limits.clone(),
+        }
+    }
+}
+
+impl RegistryDestination {
+    /// Lists what was put among the referrers of its subject, where the registry lets it be listed.
+    fn list(&self, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
+        match self.repository.list_referrer(subject, referrer) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_refusal() => {
+                let reason = format!(
+                    "{} is there, but not listed among the referrers of {subject}: {error}",
+                    referrer.digest
+                );
+                log::warn!("{reason}");
+                let unlisted = self.unlisted.lock();
+                unlisted
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(reason);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -98,7 +123,7 @@ impl Destination for RegistryDestination {
         if let Some((subject, referrer)) = super::referrers::of(manifest, bytes)
             && !stored.lists_referrers
         {
-            self.repository.list_referrer(&subject, &referrer)?;
+            self.list(&subject, &referrer)?;
         }
         let documents = self.documents.lock();
         documents
@@ -119,6 +144,11 @@ impl Destination for RegistryDestination {
         let name = ManifestName::Tag(tag.tag.clone());
         self.repository.put_manifest(&name, manifest, bytes)?;
         Ok(())
+    }
+
+    fn unlisted(&self) -> Vec<String> {
+        let unlisted = self.unlisted.lock();
+        unlisted.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {

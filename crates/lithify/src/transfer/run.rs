@@ -31,13 +31,21 @@ pub struct TransferCounts {
     pub foreign: u64,
 }
 
+/// What was transferred.
+#[derive(Debug)]
+pub(crate) struct Transferred {
+    pub(crate) counts: TransferCounts,
+    /// The reasons why it is not known, or listed, what refers to what.
+    pub(crate) unlisted: Vec<String>,
+}
+
 /// Puts everything where it goes and makes it visible.
 pub(crate) fn run(
     plan: Plan,
     mut destination: Box<dyn Destination>,
     at_a_time: NonZeroUsize,
     read: &ReadOptions,
-) -> Result<TransferCounts, Error> {
+) -> Result<Transferred, Error> {
     destination.begin(&plan)?;
     let counts = Mutex::new(TransferCounts {
         foreign: plan.foreign,
@@ -93,8 +101,13 @@ pub(crate) fn run(
     let Some(root) = plan.root().cloned() else {
         return Err(Error::NoLayers);
     };
+    let mut unlisted = plan.unlisted;
+    unlisted.extend(destination.unlisted());
     destination.finish(&root)?;
-    Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(Transferred {
+        counts: counts.into_inner().unwrap_or_else(PoisonError::into_inner),
+        unlisted,
+    })
 }
 
 struct Work<'a> {

@@ -67,6 +67,7 @@ pub(super) fn plan(
         documents: vec![(root, bytes)],
         tags: Vec::new(),
         foreign: 0,
+        unlisted: Vec::new(),
     })
 }
 
