@@ -5,6 +5,7 @@ use ureq::http::Method;
 
 use crate::error::{Error, Operation};
 use crate::http::Response;
+use crate::http::coding::Coding;
 use crate::http::url::Url;
 use crate::session::{Access, Answer, Call, CallBody, Session, To};
 
@@ -47,7 +48,10 @@ impl Head {
             digest: response
                 .header("docker-content-digest")
                 .and_then(|d| d.parse().ok()),
-            length: response.content_length(),
+            // That of what is coded is another one's.
+            length: response
+                .content_length()
+                .filter(|_| response.coding() == Coding::Identity),
             next: response
                 .header_all("link")
                 .find_map(next_link)

@@ -244,7 +244,8 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// One gzip member without name and time (RFC 1952), the same on every machine.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let checksum = crc32fast::hash(bytes);
     // The trailer holds the length modulo 2^32.

@@ -53,7 +53,7 @@ pub mod vm;
 pub use compare::{Allow, Difference, Field};
 pub use cpio::Cpio;
 pub use escape::escape;
-pub use image::{Blob, Compression, Layout, deflate, digest};
+pub use image::{Blob, Compression, Layout, deflate, digest, gzip};
 pub use mount::Mount;
 pub use snapshot::{Kind, Node, Snapshot};
 pub use tar::{Tar, TarEntry};

@@ -192,11 +192,20 @@ fn fields_without_meaning_are_no_reason_to_refuse_an_image() {
         "",
         "application/json",
         "text/plain",
+        "text/html",
+        "application/octet-stream",
         "application/vnd.unknown",
     ] {
         let mut image = Documents::of(&[tar()]);
         image.config_type = config_type.to_owned();
         assert_eq!(paths(&written(&image)), ["/a"], "{config_type}");
+        // As Docker's registries had them for years.
+        image.manifest_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned();
+        assert_eq!(paths(&written(&image)), ["/a"], "{config_type}");
+        let mut empty = Documents::of(&[]);
+        empty.config_type = config_type.to_owned();
+        empty.manifest_type = image.manifest_type;
+        assert_eq!(paths(&written(&empty)), [""; 0], "{config_type}");
     }
     // An unknown value is one; and an artifact is no image because a tar is in it.
     let other = json!({ "type": "layers+base", "diff_ids": ids });

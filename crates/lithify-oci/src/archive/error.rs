@@ -58,7 +58,7 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// The archive stops within an entry or without its end mark.
+    /// The archive stops within an entry.
     #[error("is truncated: {what} at byte {offset} goes past the end at byte {len}")]
     Truncated {
         /// What is incomplete.

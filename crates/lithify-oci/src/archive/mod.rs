@@ -13,7 +13,9 @@
 //! - Symbolic links lead to other entries of the same archive (`docker save` before
 //!   version 25 links duplicate layers: `<id>/layer.tar -> ../<id>/layer.tar`), at most
 //!   [`MAX_LINKS`] in a row, never out of it.
-//! - An archive must end with its end mark; one that stops earlier is truncated.
+//! - An archive that stops within a member is truncated. One that stops behind a member, without the end mark, has ended:
+//!   old writers, and tools that join archives, leave the mark out, and Go's readers do not ask for it. That is no attack:
+//!   all readers see the same members, and what an image lacks is missed by its digest.
 //!
 //! # The one temporary file
 //!

@@ -56,6 +56,9 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits, tail: Tail) -> Result<Ent
             len,
         };
         let mut block = [0; BLOCK];
+        if at == len && members > 0 && pending.is_empty() {
+            return Ok(entries);
+        }
         if !fill(data, &mut block, at).map_err(io)? {
             return Err(if at == 0 && len > 0 {
                 Error::NotTar

@@ -198,7 +198,8 @@ impl ImageManifest {
     }
 
     /// Whether, by its layers, it may be an image in spite of its config's media type: that says nothing about the files
-    /// in it, and some builders write `application/json` or nothing.
+    /// in it, some builders write `application/json` or nothing, and Docker's registries had `application/octet-stream` and
+    /// `text/html` there from 2015 to 2017. An image of Docker's may have no layers.
     fn may_be_an_image(&self) -> bool {
         let is_layer = |layer: &Descriptor| {
             !matches!(
@@ -208,7 +209,8 @@ impl ImageManifest {
         };
         self.artifact_type.is_none()
             && self.config.media_type != media_type::OCI_EMPTY
-            && !self.layers.is_empty()
+            && (!self.layers.is_empty()
+                || self.media_type.as_deref() == Some(media_type::DOCKER_MANIFEST))
             && self.layers.iter().all(is_layer)
     }
 

@@ -9,6 +9,7 @@ use ureq::http::Method;
 use super::range::ContentRange;
 use crate::error::{Error, Operation};
 use crate::http::Failure;
+use crate::http::coding::Coding;
 use crate::repository::Repository;
 use crate::session::{Access, Answer, Call, CallBody, Session, To};
 
@@ -104,7 +105,9 @@ impl Part {
         };
         let range = [("range", format!("bytes={start}-{}", wanted.last))];
         let mut answer = self.ask(session, &range, tried)?;
-        let is_part = answer.response.status == 206 && wanted.is_in(&answer.response);
+        let is_part = answer.response.status == 206
+            && wanted.is_in(&answer.response)
+            && answer.response.coding() == Coding::Identity;
         if !is_part && answer.response.status != 200 {
             answer.response.discard();
             answer = self.ask(session, &[], tried)?;
@@ -112,29 +115,21 @@ impl Part {
         let Answer {
             response, tries, ..
         } = answer;
-        let host = || session.endpoint.host.clone();
-        let skip = match (response.status, response.content_length()) {
-            _ if is_part => 0,
-            // The whole blob: what is not wanted is read and dropped.
-            (200, Some(found)) if found != self.size => {
-                return Err(Error::Length {
-                    host: host(),
-                    operation: self.operation.clone(),
-                    expected: self.size,
-                    found,
-                });
-            }
-            (200, _) => start,
-            _ => {
-                return Err(Error::Answer {
-                    host: host(),
-                    operation: self.operation.clone(),
-                    problem: "no content",
-                });
-            }
-        };
-        let mut body = response.into_body();
         let length = end - start;
+        // Of the whole blob, what is not wanted is read and dropped.
+        let (expected, skip) = match is_part {
+            true => (length, 0),
+            false => (self.size, start),
+        };
+        if !is_part && response.status != 200 {
+            return Err(Error::Answer {
+                host: session.endpoint.host.clone(),
+                operation: self.operation.clone(),
+                problem: "no content",
+            });
+        }
+        let body = response.into_content(expected);
+        let mut body = body.map_err(|e| session.unexpected(&self.operation, expected, e))?;
         let mut read = || -> io::Result<Vec<u8>> {
             let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink())?;
             let mut bytes = Vec::new();

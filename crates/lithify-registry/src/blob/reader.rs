@@ -3,11 +3,11 @@
 use std::io::{self, Read};
 
 use lithify_digest::Digest;
-use ureq::BodyReader;
 use ureq::http::Method;
 
 use crate::blob::range::ContentRange;
 use crate::error::{Error, Operation};
+use crate::http::coding::{Coding, Content};
 use crate::http::{Failure, Response};
 use crate::repository::Repository;
 use crate::session::{Access, Call, CallBody, To};
@@ -44,7 +44,7 @@ pub struct BlobReader {
     done: bool,
 }
 
-struct Body(BodyReader<'static>);
+struct Body(Content);
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,7 +128,7 @@ impl BlobReader {
     }
 
     /// A body, and how many of its bytes are known already. Where a part cannot be had, the whole is asked for.
-    fn request(&mut self) -> Result<(BodyReader<'static>, u64), Error> {
+    fn request(&mut self) -> Result<(Content, u64), Error> {
         if self.at > 0 && !self.whole {
             // With an end: not every server knows ranges without.
             let wanted = ContentRange {
@@ -138,7 +138,9 @@ impl BlobReader {
             };
             let range = [("range", format!("bytes={}-{}", wanted.first, wanted.last))];
             let answer = self.ask(&range)?;
-            if answer.status == 206 && wanted.is_in(&answer) {
+            // A part of what is coded is no part of the blob.
+            let is_coded = answer.coding() != Coding::Identity;
+            if answer.status == 206 && !is_coded && wanted.is_in(&answer) {
                 return self.check(answer, 0);
             }
             // Who knows no ranges sends everything.
@@ -184,17 +186,13 @@ impl BlobReader {
     }
 
     /// The body of an answer that is as long as it has to be, of which so many bytes are known already.
-    fn check(&self, response: Response, known: u64) -> Result<(BodyReader<'static>, u64), Error> {
+    fn check(&self, response: Response, known: u64) -> Result<(Content, u64), Error> {
         let expected = self.size - self.at + known;
-        match response.content_length() {
-            Some(found) if found != expected => Err(Error::Length {
-                host: self.host(),
-                operation: self.operation.clone(),
-                expected,
-                found,
-            }),
-            _ => Ok((response.into_body(), known)),
-        }
+        let content = response.into_content(expected).map_err(|e| {
+            let session = self.repository.session(self.endpoint);
+            session.unexpected(&self.operation, expected, e)
+        })?;
+        Ok((content, known))
     }
 
     fn host(&self) -> String {

@@ -1,5 +1,6 @@
 //! Requests and answers, one hop at a time: no retries, no redirects, no credentials of its own.
 
+pub(crate) mod coding; // what is compressed on its way
 pub(crate) mod connect; // reaching a host
 pub(crate) mod early; // answers to what is not sent yet
 mod failure; // why there is no answer
@@ -111,16 +112,13 @@ impl Response {
         self.header("content-length")?.trim().parse().ok()
     }
 
-    /// The body.
-    pub(crate) fn into_body(self) -> BodyReader<'static> {
-        self.body
-    }
-
     /// The body as a whole, `limit` bytes at most; the flag says whether there were more.
     pub(crate) fn read(self, limit: u64) -> Result<(Vec<u8>, bool), Failure> {
+        let coding = self.coding();
         let mut bytes = Vec::new();
         let mut limited = self.body.take(limit.saturating_add(1));
         limited.read_to_end(&mut bytes).map_err(Failure::of_body)?;
+        let mut bytes = coding::decoded(bytes, coding, limit);
         let more = bytes.len() as u64 > limit;
         bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok((bytes, more))
@@ -128,9 +126,10 @@ impl Response {
 
     /// What there is of the body, `limit` bytes at most: of an answer whose status says enough.
     pub(crate) fn read_leniently(self, limit: u64) -> Vec<u8> {
+        let coding = self.coding();
         let mut bytes = Vec::new();
         self.body.take(limit).read_to_end(&mut bytes).ok();
-        bytes
+        coding::decoded(bytes, coding, limit)
     }
 
     /// Reads what is left of a short body, so that the connection can be used again.

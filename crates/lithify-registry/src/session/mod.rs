@@ -13,6 +13,7 @@ use crate::auth::Scopes;
 use crate::client::{Base, Shared};
 use crate::config;
 use crate::error::{Error, LocationError, Operation};
+use crate::http::coding::Unexpected;
 use crate::http::retry::{is_passing, retry_after};
 use crate::http::url::{Url, is_loopback};
 use crate::http::{Body, Failure, Profile, Request, Response};
@@ -457,6 +458,29 @@ impl Session<'_> {
             operation: operation.clone(),
             tries,
             source,
+        }
+    }
+
+    /// The error of an answer that is not the content it should be.
+    pub(crate) fn unexpected(
+        &self,
+        operation: &Operation,
+        expected: u64,
+        found: Unexpected,
+    ) -> Error {
+        let (host, operation) = (self.endpoint.host.clone(), operation.clone());
+        match found {
+            Unexpected::Length(found) => Error::Length {
+                host,
+                operation,
+                expected,
+                found,
+            },
+            Unexpected::Coding => Error::Answer {
+                host,
+                operation,
+                problem: "a content coding nobody asked for",
+            },
         }
     }
 

@@ -13,6 +13,7 @@ pub(crate) const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(crate) struct Documents {
     pub(crate) config: Value,
     pub(crate) config_type: String,
+    pub(crate) manifest_type: String,
     layers: Vec<Value>,
     blobs: Vec<Vec<u8>>,
 }
@@ -23,6 +24,7 @@ impl Documents {
         Self {
             config: json!({ "architecture": "amd64", "os": "linux", "rootfs": rootfs }),
             config_type: "application/vnd.oci.image.config.v1+json".to_owned(),
+            manifest_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
             layers: Vec::new(),
             blobs: Vec::new(),
         }
@@ -58,7 +60,7 @@ impl Documents {
         let config = self.config.to_string().into_bytes();
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "mediaType": self.manifest_type,
             "config": described(&self.config_type, &config),
             "layers": self.layers,
         });
@@ -66,7 +68,7 @@ impl Documents {
         for blob in self.blobs.iter().chain([&config, &manifest]) {
             put(blob);
         }
-        let mut entry = described("application/vnd.oci.image.manifest.v1+json", &manifest);
+        let mut entry = described(&self.manifest_type, &manifest);
         entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "t" });
         let index = json!({ "schemaVersion": 2, "manifests": [entry] });
         fs::write(dir.join("index.json"), index.to_string()).unwrap();
