@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat, openat, renameat,
-    renameat_with, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, linkat, openat,
+    renameat, renameat_with, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
@@ -271,8 +271,16 @@ fn open_unnamed(directory: BorrowedFd<'_>) -> io::Result<Option<File>> {
         Ok(fd) => Ok(Some(File::from(fd))),
         // EISDIR is what kernels and filesystems without O_TMPFILE answer.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+        // In a directory that is removed, ext4 answers EPERM (fs/ext4/ialloc.c, `__ext4_new_inode`); others let the file be made,
+        // and say ENOENT when it is to have a name.
+        Err(Errno::PERM) if is_removed(directory) => Err(Errno::NOENT.into()),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Whether a directory that is held has no name any more.
+fn is_removed(directory: BorrowedFd<'_>) -> bool {
+    fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// Opens a new file under a temporary name.
@@ -304,6 +312,20 @@ mod tests {
         opened
             .set_modified(SystemTime::now() - 2 * LEFT_AFTER)
             .unwrap();
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_directory_that_is_removed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("gone");
+        fs::create_dir(&path).unwrap();
+        let held = File::open(&path).unwrap();
+        let begun = NewFile::create(&held).unwrap();
+        fs::remove_dir(&path).unwrap();
+        let kind = |e: io::Error| e.kind();
+        assert_eq!(begun.keep("a").map_err(kind), Err(io::ErrorKind::NotFound));
+        let made = NewFile::create(&held).and_then(|file| file.keep("a"));
+        assert_eq!(made.map_err(kind), Err(io::ErrorKind::NotFound));
     }
 
     #[test]
