@@ -1,5 +1,6 @@
 //! Where an image's documents and layers come from.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -152,11 +153,10 @@ pub fn referrers_among<'a, C: Content + ?Sized>(
 ) -> Result<Vec<Descriptor>, blob::Error> {
     let limits = Limits::default();
     let (mut found, mut bytes): (Vec<Descriptor>, u64) = (Vec::new(), 0);
+    let mut seen = HashSet::new();
     for entry in manifests {
         bytes = bytes.saturating_add(entry.size);
-        if entry.media_type != media_type::OCI_MANIFEST
-            || found.iter().any(|d| d.digest == entry.digest)
-        {
+        if entry.media_type != media_type::OCI_MANIFEST || seen.contains(&entry.digest) {
             continue;
         }
         if bytes > limits.document_bytes {
@@ -177,6 +177,7 @@ pub fn referrers_among<'a, C: Content + ?Sized>(
         }
         let descriptor = manifest.described(entry.digest, entry.size);
         if artifact_type.is_none_or(|wanted| descriptor.artifact_type.as_deref() == Some(wanted)) {
+            seen.insert(descriptor.digest);
             found.push(descriptor);
         }
     }

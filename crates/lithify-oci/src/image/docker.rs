@@ -16,7 +16,7 @@ use crate::archive::{Archive, Extent};
 use crate::blob::{self, Blob, BlobName, Expected};
 use crate::error::DockerArchiveError;
 use crate::manifest::{self, ImageConfig};
-use crate::platform::{Platform, Rank};
+use crate::platform::{Distinct, Rank};
 use crate::reference::Reference;
 use crate::source::Selector;
 use crate::{Error, Limits};
@@ -61,7 +61,7 @@ pub(super) fn open(
     let wanted = options.platform_or_host();
     let mut best: Option<(Rank, &Entry, Digest)> = None;
     let mut several_fit = false;
-    let mut there: Vec<Platform> = Vec::new();
+    let mut there = Distinct::default();
     let mut absent = Vec::new();
     for entry in named(&entries, &mut configs, selector)? {
         let config = match configs.read(&entry.config) {
@@ -74,8 +74,7 @@ pub(super) fn open(
         };
         let platform = config.parsed.platform();
         match (wanted.rank(&platform), &best) {
-            (None, _) if there.contains(&platform) => {}
-            (None, _) => there.push(platform),
+            (None, _) => there.add(platform),
             (Some(rank), Some((known, ..))) if rank > *known => {}
             (Some(rank), Some((known, _, digest))) if rank == *known => {
                 several_fit |= *digest != config.digest;
@@ -93,7 +92,7 @@ pub(super) fn open(
             Some(missing) if there.is_empty() => missing.into(),
             popped => Error::Platform {
                 wanted: Box::new(wanted),
-                there,
+                there: there.in_order(),
                 absent: absent.len() + usize::from(popped.is_some()),
             },
         }),

@@ -16,7 +16,7 @@ use crate::image::LayerKind;
 use crate::layout::{CONTAINERD_NAME, REF_NAME};
 use crate::manifest::media_type::{self, Kind};
 use crate::manifest::{self, Descriptor, Document, ImageManifest, Index};
-use crate::platform::{EROFS_FEATURE, Platform};
+use crate::platform::{Distinct, EROFS_FEATURE, Platform};
 use crate::reference::Reference;
 use crate::source::Selector;
 use crate::{Error, Limits};
@@ -379,22 +379,32 @@ impl<'a> Selection<'a> {
     /// platforms, otherwise several images, and the platform must not choose between those.
     fn check_one_image(&self, roots: &[Root], candidates: &[Candidate]) -> Result<(), Error> {
         let mut first: Option<&Root> = None;
+        // Candidates of one root stand together, and may be as many as its names.
+        let mut judged = None;
         for candidate in candidates {
             let root = &roots[candidate.root];
-            if first.is_some_and(|first| first.names == root.names) || !self.is_there(candidate)? {
+            if judged == Some(candidate.root) {
+                continue;
+            }
+            if first.is_some_and(|first| first.names == root.names) {
+                judged = Some(candidate.root);
+                continue;
+            }
+            if !self.is_there(candidate)? {
                 continue;
             }
             if first.is_some() {
                 return Err(several(roots));
             }
             first = Some(root);
+            judged = Some(candidate.root);
         }
         Ok(())
     }
 
     /// Why no candidate is for the platform.
     fn nothing_suits(&self, candidates: Vec<Candidate>, wanted: &Platform) -> Result<Error, Error> {
-        let mut there: Vec<Platform> = Vec::new();
+        let mut there = Distinct::default();
         let mut absent = Vec::new();
         let mut refused = None;
         for candidate in candidates {
@@ -405,18 +415,14 @@ impl<'a> Selection<'a> {
                     let name = BlobName::Manifest(Box::new(digest));
                     refused.get_or_insert(Error::Manifest { name, source });
                 }
-                (State::Image, Some(platform)) if is_there => {
-                    if !there.contains(&platform) {
-                        there.push(platform);
-                    }
-                }
+                (State::Image, Some(platform)) if is_there => there.add(platform),
                 _ => absent.push(digest),
             }
         }
         Ok(match (there.is_empty(), refused, absent.first()) {
             (false, _, _) => Error::Platform {
                 wanted: Box::new(wanted.clone()),
-                there,
+                there: there.in_order(),
                 absent: absent.len(),
             },
             (true, Some(refused), _) => refused,

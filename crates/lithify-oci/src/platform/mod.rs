@@ -7,6 +7,7 @@
 //! cannot run 32-bit code at all, and an image of the wrong architecture taken in silence is
 //! found out late.
 
+mod distinct; // each platform once
 mod matching;
 mod normalise;
 
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use lithify_escape::Escaped;
 use serde::Serialize;
 
+pub(crate) use distinct::Distinct;
 pub use matching::Rank;
 
 /// The feature of the system that manifests with EROFS layers ask for (erofs-image-spec 5.4; containerd writes it too).

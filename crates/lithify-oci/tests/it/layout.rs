@@ -1156,3 +1156,36 @@ mod hostile_files {
         assert_eq!(text(&layout.open(":new", AMD64).unwrap()), "new");
     }
 }
+
+/// Each was compared with all others: sixty thousand took a minute.
+#[test]
+fn platforms_are_named_once_each_in_order() {
+    let layout = Layout::new(|w| {
+        put(w, None, ARM64, "arm64");
+    });
+    let mut index = layout.index();
+    let entry = index["manifests"][0].clone();
+    let versions: Vec<String> = (0..3000).map(|n| format!("10.0.{n}")).collect();
+    let manifests: Vec<_> = [&versions[..], &versions[..10]]
+        .concat()
+        .into_iter()
+        .map(|version| {
+            let mut entry = entry.clone();
+            entry["platform"] =
+                serde_json::json!({"os":"windows","architecture":"amd64","os.version":version});
+            entry
+        })
+        .collect();
+    index["manifests"] = manifests.into();
+    let inner = json(&index);
+    let digest = sha256(&inner);
+    layout.write(&format!("blobs/sha256/{}", digest.hex()), &inner);
+    let outer = Descriptor::new(media_type::OCI_INDEX, digest, inner.len() as u64);
+    layout.write("index.json", &json(&Index::new(vec![outer])));
+    let error = layout.open("", "linux/s390x").unwrap_err();
+    let Error::Platform { there, .. } = error else {
+        panic!("{error:?}")
+    };
+    let found: Vec<_> = there.iter().map(|p| p.os_version().unwrap()).collect();
+    assert_eq!(found, versions);
+}
