@@ -6,6 +6,7 @@
 )]
 
 mod artifacts;
+mod budgets;
 mod commit;
 mod common;
 mod completions;

@@ -141,14 +141,9 @@ impl<R: ReadAt> Entries<'_, R> {
             self.first_names.insert(nid, path.clone());
         }
         // Reading attributes and maps takes time in proportion to their length.
-        let end = if inode.layout() == DataLayout::Chunked {
-            image.check_map(inode)?.end
-        } else {
-            inode.behind()
-        };
         self.bytes_left = self
             .bytes_left
-            .checked_sub(end.saturating_sub(inode.address))
+            .checked_sub(image.record_len(inode)?)
             .ok_or(ReadError::MetadataOverlaps)?;
         image.entry(path, inode)
     }
@@ -171,6 +166,20 @@ impl<R: ReadAt> Iterator for Entries<'_, R> {
 }
 
 impl<R: ReadAt> Image<R> {
+    /// Bytes of an inode with its attributes and the map behind it: reading these takes time in proportion. Records do not
+    /// overlap, so those of all inodes together are not longer than the image.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the map is not inside the image.
+    pub fn record_len(&self, inode: &Inode) -> Result<u64, ReadError> {
+        let end = if inode.layout() == DataLayout::Chunked {
+            self.check_map(inode)?.end
+        } else {
+            inode.behind()
+        };
+        Ok(end.saturating_sub(inode.address))
+    }
+
     /// What an inode is, under a name.
     pub(super) fn entry(&self, path: TreePath, inode: &Inode) -> Result<Entry, ReadError> {
         let kind = match inode.file_type() {
@@ -212,8 +221,9 @@ impl<R: ReadAt> Image<R> {
         self.check_map(inode)?;
         let mut segments: Vec<DataSegment> = Vec::new();
         let mut holes = false;
-        let mut offset = 0;
-        while let Some(extent) = self.extent(inode, offset)? {
+        for extent in self.extents(inode) {
+            let extent = extent?;
+            let offset = extent.offset;
             if extent.address.is_none() {
                 holes = true;
             } else {
@@ -227,7 +237,6 @@ impl<R: ReadAt> Image<R> {
                     }),
                 }
             }
-            offset += extent.length;
         }
         Ok(holes.then_some(segments))
     }

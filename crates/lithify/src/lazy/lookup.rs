@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lithify_erofs::{FileType, Inode, ReadAt};
-use lithify_tree::{EntryKind, TreePath};
+use lithify_tree::{Device, TreePath};
 
 use super::Stack;
 use crate::Error;
@@ -40,15 +40,19 @@ enum Said {
 
 impl<R: ReadAt> Stack<R> {
     fn said(&self, layer: usize, inode: &Inode) -> Result<Said, Error> {
-        // The path is for nobody.
-        let found = self.layers[layer].overlay_entry(TreePath::root(), inode)?;
-        Ok(match found.entry.kind {
-            EntryKind::Whiteout => Said::Removed,
-            EntryKind::Directory => Said::Directory {
-                opaque: found.opaque,
-            },
-            _ => Said::Other,
-        })
+        let is_whiteout = || inode.device() == Device::default();
+        match inode.file_type() {
+            FileType::CharDevice if is_whiteout() => Ok(Said::Removed),
+            FileType::Directory => {
+                // The path is for nobody.
+                let found = self.layers[layer].overlay_entry(TreePath::root(), inode)?;
+                Ok(Said::Directory {
+                    opaque: found.opaque,
+                })
+            }
+            // What it is in detail is read where it is shown.
+            _ => Ok(Said::Other),
+        }
     }
 
     /// The merged root directory.

@@ -2,8 +2,10 @@
 //!
 //! Where every layer is an EROFS image without compression around it, a name is found as an overlay finds it: layer by layer,
 //! reading the few blocks that lead to it. Nothing read so is checked against a digest, which only the whole of a layer has;
-//! `verify` reads everything. Damage and malice give errors, as always in the EROFS reader.
+//! `verify` reads everything. Damage and malice give errors, as always in the EROFS reader; what would have it read more than
+//! the images hold is refused as `build` refuses it.
 
+mod guard; // reading no more than the images hold
 mod lookup; // names in a stack of layers
 mod part; // a part of the filesystem as a tree
 
@@ -22,6 +24,16 @@ use lookup::Node;
 #[derive(Debug)]
 pub(crate) struct Stack<R> {
     layers: Vec<Erofs<R>>,
+    /// What errors call each of them.
+    names: Vec<LayerName>,
+}
+
+/// What errors call a layer.
+#[derive(Clone, Debug)]
+struct LayerName {
+    /// Its position in the image, 0 is the bottom.
+    index: usize,
+    name: String,
 }
 
 impl Stack<Checked<RandomAccess>> {
@@ -38,7 +50,7 @@ impl Stack<Checked<RandomAccess>> {
         if oci.layers().is_empty() || !oci.layers().iter().all(lazy) {
             return Ok(None);
         }
-        let mut layers = Vec::new();
+        let (mut layers, mut names) = (Vec::new(), Vec::new());
         for (index, layer) in oci.layers().iter().enumerate().rev() {
             if layer.kind != LayerKind::Erofs {
                 continue;
@@ -58,8 +70,12 @@ impl Stack<Checked<RandomAccess>> {
                 return Err(failed(crate::NativeLayerError::Devices { count }));
             }
             layers.push(opened);
+            names.push(LayerName {
+                index,
+                name: image.layer_name(index),
+            });
         }
-        Ok(Some(Self { layers }))
+        Ok(Some(Self { layers, names }))
     }
 }
 

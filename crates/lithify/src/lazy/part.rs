@@ -8,6 +8,7 @@ use lithify_tree::{
 };
 
 use super::Stack;
+use super::guard::Guard;
 use super::lookup::Node;
 use crate::Error;
 
@@ -18,7 +19,8 @@ pub(super) struct Part<'a, R> {
     seen: HashSet<Vec<u8>>,
     /// First names of inodes that say they have several.
     first_names: HashMap<(usize, u64), TreePath>,
-    /// Most names: a damaged image may lead in circles.
+    guard: Guard<'a, R>,
+    /// Most names.
     limit: u32,
 }
 
@@ -32,6 +34,7 @@ impl<'a, R: ReadAt> Part<'a, R> {
             entries: LayerEntries::new(),
             seen: HashSet::new(),
             first_names: HashMap::new(),
+            guard: Guard::new(stack),
             limit,
         }
     }
@@ -123,6 +126,7 @@ impl<'a, R: ReadAt> Part<'a, R> {
                 limit: self.limit,
             }));
         }
+        self.guard.enter(path, node)?;
         let Some((layer, inode)) = node.shown() else {
             return Ok(());
         };
