@@ -1,6 +1,5 @@
 //! A filesystem image being read, of whichever kind.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use lithify_tree::{
 use crate::build::filesystem::Kind;
 use crate::disk::Extents;
 use crate::name::shown_path;
-use crate::native::copy_data;
+use crate::native::{SparseRead, copy_data};
 use crate::{CancelToken, Error};
 
 /// What an image is read from, as long as the work goes on.
@@ -232,7 +231,7 @@ impl FsImage {
         let missing = || Error::NotInImage {
             path: lithify_tree::Escaped(path).to_string(),
         };
-        let reader: Box<dyn Read + '_>;
+        let reader: Box<dyn SparseRead + '_>;
         let (size, segments): (u64, Option<Vec<DataSegment>>);
         match &self.opened {
             Opened::Erofs(image) => {

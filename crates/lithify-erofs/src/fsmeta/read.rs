@@ -86,11 +86,8 @@ fn content<R: ReadAt>(
         }
     }
     stretches.clear();
-    let mut offset = 0;
-    while let Some(extent) = image
-        .extent(inode, offset)
-        .map_err(|source| FsmetaError::Read { layer, source })?
-    {
+    for extent in image.extents(inode) {
+        let extent = extent.map_err(|source| FsmetaError::Read { layer, source })?;
         let at = match extent.address {
             None => None,
             Some(address) if !address.is_multiple_of(BLOCK_SIZE as u64) => {
@@ -99,11 +96,11 @@ fn content<R: ReadAt>(
             // In the image, so below 2³².
             Some(address) => Some((device, (address >> BLOCK_BITS) as u32)),
         };
+        let offset = extent.offset;
         let stretch = Stretch { offset, at };
         if !stretches.last().is_some_and(|last| last.leads_to(&stretch)) {
             stretches.push(stretch);
         }
-        offset += extent.length;
     }
     let (chunk_bits, pieces) = plan(inode.size(), stretches, least);
     Ok(contents.push_external(inode.size(), chunk_bits, &pieces)?)

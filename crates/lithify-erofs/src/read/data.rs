@@ -113,8 +113,18 @@ impl<R: ReadAt> Image<R> {
             address,
             &mut entry[..format.entry_len()],
         )?;
-        let (device, block) = decode_entry(format, &entry);
-        let chunk_start = chunk << bits;
+        self.mapped(inode, bits, decode_entry(format, &entry), offset)
+    }
+
+    /// What an entry of a map, device and block, says about the byte at `offset`.
+    fn mapped(
+        &self,
+        inode: &Inode,
+        bits: u32,
+        (device, block): (u16, u32),
+        offset: u64,
+    ) -> Result<Extent, ReadError> {
+        let chunk_start = offset >> bits << bits;
         let length = (inode.size() - chunk_start).min(1 << bits);
         let inside = offset - chunk_start;
         if block == NULL_BLOCK {
@@ -126,13 +136,25 @@ impl<R: ReadAt> Image<R> {
             });
         }
         let start = u64::from(block) << self.superblock.block_bits;
-        let (device, start) = self.place(nid, device, start, length)?;
+        let (device, start) = self.place(inode.nid(), device, start, length)?;
         Ok(Extent {
             offset,
             length: length - inside,
             address: Some(start + inside),
             device,
         })
+    }
+
+    /// All stretches of a file in order. A map is read in pieces of some kilobytes, not entry by entry, and of neighbouring
+    /// chunks that are holes it makes one stretch: a map can have millions of them.
+    pub(crate) fn extents(&self, inode: &Inode) -> Extents<'_, R> {
+        Extents {
+            image: self,
+            inode: *inode,
+            offset: 0,
+            piece: Vec::new(),
+            first: 0,
+        }
     }
 
     /// Reads from `offset` of a file, directory or link into `buffer`; gives the number of bytes read, which is less
@@ -237,6 +259,13 @@ pub struct FileReader<'a, R> {
     compressed: Option<(ClusterMap, Decompressed)>,
 }
 
+impl<R> FileReader<'_, R> {
+    /// Goes on so many bytes further, without reading what lies between.
+    pub fn skip(&mut self, bytes: u64) {
+        self.offset = self.offset.saturating_add(bytes);
+    }
+}
+
 impl<R: ReadAt> FileReader<'_, R> {
     fn read_part(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let (image, inode) = (self.image, &self.inode);
@@ -259,5 +288,80 @@ impl<R: ReadAt> io::Read for FileReader<'_, R> {
         })?;
         self.offset += n as u64;
         Ok(n)
+    }
+}
+
+/// Bytes of a map read at once.
+const MAP_PIECE: u64 = 32 << 10;
+
+/// The stretches of a file in order, as [`Image::extents`] gives them. After an error it ends.
+#[derive(Debug)]
+pub(crate) struct Extents<'a, R> {
+    image: &'a Image<R>,
+    inode: Inode,
+    /// Where in the file the next one starts.
+    offset: u64,
+    /// A piece of the map, and the number of the chunk it starts with.
+    piece: Vec<u8>,
+    first: u64,
+}
+
+impl<R: ReadAt> Extents<'_, R> {
+    fn advance(&mut self) -> Result<Option<Extent>, ReadError> {
+        let (image, size) = (self.image, self.inode.size());
+        let is_mapped =
+            self.inode.layout() == DataLayout::Chunked && self.inode.file_type() == FileType::File;
+        if self.offset >= size || !is_mapped {
+            return image.extent(&self.inode, self.offset);
+        }
+        let (format, bits, _) = image.chunk_map(&self.inode)?;
+        let entry = self.entry(format, bits)?;
+        let mut found = image.mapped(&self.inode, bits, entry, self.offset)?;
+        let start = self.offset;
+        self.offset += found.length;
+        while found.address.is_none() && self.offset < size {
+            let entry = self.entry(format, bits)?;
+            if entry.1 != NULL_BLOCK {
+                break;
+            }
+            self.offset += (size - self.offset).min(1 << bits);
+        }
+        if found.address.is_none() {
+            found.length = self.offset - start;
+        }
+        self.offset = start;
+        Ok(Some(found))
+    }
+
+    /// The entry of the chunk with the byte at the offset.
+    fn entry(&mut self, format: ChunkFormat, bits: u32) -> Result<(u16, u32), ReadError> {
+        let length = format.entry_len() as u64;
+        let chunk = self.offset >> bits;
+        let at = chunk.checked_sub(self.first).map(|n| n * length);
+        if let Some(at) = at.filter(|&at| at < self.piece.len() as u64) {
+            return Ok(decode_entry(format, &self.piece[at as usize..]));
+        }
+        let (_, _, map) = self.image.chunk_map(&self.inode)?;
+        let left = (self.inode.size().div_ceil(1 << bits) - chunk).saturating_mul(length);
+        self.piece.resize(left.min(MAP_PIECE) as usize, 0);
+        self.first = chunk;
+        let address = map.saturating_add(chunk.saturating_mul(length));
+        let nid = self.inode.nid();
+        let image = self.image;
+        image.read_part("the chunk map", nid, address, &mut self.piece)?;
+        Ok(decode_entry(format, &self.piece))
+    }
+}
+
+impl<R: ReadAt> Iterator for Extents<'_, R> {
+    type Item = Result<Extent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = self.advance();
+        self.offset = match &found {
+            Ok(Some(extent)) => extent.offset + extent.length,
+            Ok(None) | Err(_) => u64::MAX,
+        };
+        found.transpose()
     }
 }

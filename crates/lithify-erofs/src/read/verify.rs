@@ -580,9 +580,9 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
             self.image.read_link(inode)?;
         }
         let block = self.image.block_size();
-        let mut offset = 0;
-        while let Some(extent) = self.image.extent(inode, offset)? {
-            offset += extent.length;
+        for extent in self.image.extents(inode) {
+            let extent = extent?;
+            let offset = extent.offset + extent.length;
             let Some(start) = extent.address else {
                 continue;
             };

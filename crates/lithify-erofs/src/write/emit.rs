@@ -14,7 +14,7 @@ use super::sparse::{Run, chunk_count};
 use super::tails::Tails;
 use super::{DATA_START, FinishReport, ImageOptions};
 use crate::error::Operation;
-use crate::format::chunk::ChunkFormat;
+use crate::format::chunk::{ChunkFormat, MAP_ENTRY_LEN};
 use crate::format::inode::{DataLayout, RawInode, SLOT_SIZE};
 use crate::format::superblock::{
     CHECKSUM_OFFSET, SUPERBLOCK_END, SUPERBLOCK_OFFSET, Superblock, VOLUME_NAME_LEN, checksum,
@@ -348,7 +348,7 @@ impl<S: Storage, T: Tails> Emitter<'_, '_, S, T> {
         directories::encode(tree, node, |n| layout.nid(tree, n, meta_start), sink)
     }
 
-    /// Writes the map of a sparse file, entry by entry: it may be long.
+    /// Writes the map of a sparse file, piece by piece: it may be long.
     fn map(
         &mut self,
         slot: u32,
@@ -360,38 +360,33 @@ impl<S: Storage, T: Tails> Emitter<'_, '_, S, T> {
     ) -> Result<(), WriteError> {
         let chunk_blocks = 1_u64 << (chunk_bits - BLOCK_BITS);
         let mut address = self.layout.slot_address(slot, self.meta_start) + behind as u64;
-        let in_first_block = slot < SLOTS;
-        let mut entry = |emitter: &mut Self, block: u32| {
-            if in_first_block {
-                put(
-                    &mut emitter.first_block,
-                    address as usize,
-                    &block.to_le_bytes(),
-                );
-                address += size_of::<u32>() as u64;
-                return Ok(());
+        let mut piece = |bytes: &[u8]| {
+            if slot >= SLOTS {
+                return self.append(bytes);
             }
-            emitter.append(&block.to_le_bytes())
+            put(&mut self.first_block, address as usize, bytes);
+            address += bytes.len() as u64;
+            Ok(())
         };
         let mut chunk = 0;
         let mut block = u64::from(start);
+        let mut entries = Vec::new();
         for run in runs {
-            while chunk < u64::from(run.first) {
-                entry(self, NULL_BLOCK)?;
-                chunk += 1;
-            }
+            map_holes(u64::from(run.first) - chunk, &mut piece)?;
             for _ in 0..run.count {
                 // In the image, so below 2³².
-                entry(self, block as u32)?;
-                chunk += 1;
+                entries.extend_from_slice(&(block as u32).to_le_bytes());
                 block += chunk_blocks;
+                if entries.len() >= BLOCK_SIZE {
+                    piece(&entries)?;
+                    entries.clear();
+                }
             }
+            piece(&entries)?;
+            entries.clear();
+            chunk = u64::from(run.first) + u64::from(run.count);
         }
-        while chunk < chunk_count(size, chunk_bits) {
-            entry(self, NULL_BLOCK)?;
-            chunk += 1;
-        }
-        Ok(())
+        map_holes(chunk_count(size, chunk_bits) - chunk, &mut piece)
     }
 
     /// Writes the index of a file on further devices, part by part: it may be long.
@@ -609,6 +604,18 @@ impl<S: Storage, T: Tails> Emitter<'_, '_, S, T> {
         report.uuid = superblock.uuid;
         Ok(report)
     }
+}
+
+/// Hands out entries of a map for chunks that are holes, in pieces.
+fn map_holes<E>(mut count: u64, mut piece: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    // The bytes of `NULL_BLOCK`.
+    const HOLES: [u8; BLOCK_SIZE] = [0xff; BLOCK_SIZE];
+    while count > 0 {
+        let n = count.min((HOLES.len() / MAP_ENTRY_LEN) as u64);
+        piece(&HOLES[..n as usize * MAP_ENTRY_LEN])?;
+        count -= n;
+    }
+    Ok(())
 }
 
 /// A version 8 UUID (RFC 9562, section 5.8): made of a digest's first bytes.

@@ -1,11 +1,11 @@
 //! How much of an image is read for how little of it.
 #![cfg(target_os = "linux")]
 
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Mutex;
 
-use crate::common::{Builder, metadata, pattern};
-use lithify_erofs::{FileType, Image, ReadAt};
+use crate::common::{Builder, Content, metadata, pattern};
+use lithify_erofs::{FileType, FsmetaOptions, Image, LayerImage, ReadAt, write_fsmeta};
 
 /// Counts reads and the bytes of different blocks of 4 KiB.
 struct Counting {
@@ -101,4 +101,48 @@ fn one_directory_of_many_is_a_small_part() {
     let (reads, touched) = image.into_source().take();
     assert!(touched * 100 < blocks, "{touched} of {blocks} blocks");
     assert!(reads < 200, "{reads} reads");
+}
+
+/// A map of half a million entries was read entry by entry, each by a read of its own.
+#[test]
+fn maps_are_read_in_pieces() {
+    let mut builder = Builder::new(Vec::new());
+    let sparse = Content {
+        size: 1 << 40,
+        parts: vec![(1 << 39, b"x".to_vec())],
+    };
+    builder.sparse("sparse", metadata(0o644), sparse);
+    let bytes = builder.finish().0;
+    let blocks = bytes.len() as u64 / 4096;
+    let image = Image::open(Counting {
+        bytes,
+        reads: Mutex::default(),
+    })
+    .unwrap();
+    let inode = image.lookup(b"sparse").unwrap().unwrap();
+    let found = image.segments(&inode).unwrap().unwrap();
+    assert_eq!((found.len(), found[0].offset), (1, 1 << 39));
+    assert!(image.verify().unwrap().is_sound());
+    let layers = [LayerImage {
+        image: &image,
+        describes_root: true,
+        tag: [b'0'; 64],
+    }];
+    write_fsmeta(&layers, Vec::new(), &FsmetaOptions::default()).unwrap();
+    let (reads, _) = image.into_source().take();
+    assert!(reads < blocks, "{reads} reads of {blocks} blocks");
+
+    // A hole can be passed over.
+    let mut builder = Builder::new(Vec::new());
+    let sparse = Content {
+        size: 1 << 40,
+        parts: vec![(1 << 39, b"x".to_vec())],
+    };
+    builder.sparse("sparse", metadata(0o644), sparse);
+    let image = Image::open(builder.finish().0).unwrap();
+    let mut reader = image.reader(&image.lookup(b"sparse").unwrap().unwrap());
+    reader.skip(1 << 39);
+    let mut byte = [0];
+    reader.read_exact(&mut byte).unwrap();
+    assert_eq!(byte, *b"x");
 }

@@ -272,6 +272,13 @@ pub struct FileReader<'a, R> {
     current: Option<(u64, Option<Piece>)>,
 }
 
+impl<R> FileReader<'_, R> {
+    /// Goes on so many bytes further, without reading what lies between.
+    pub fn skip(&mut self, bytes: u64) {
+        self.offset = self.offset.saturating_add(bytes);
+    }
+}
+
 impl<R: ReadAt> FileReader<'_, R> {
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let block_size = self.image.block_size();

@@ -308,7 +308,8 @@ impl<S: Storage> Emitter<'_, S> {
     }
 
     fn block_lengths(&mut self, list: &[u32]) -> Result<(), WriteError> {
-        const ZEROS: [u8; 4096] = [0; 4096];
+        /// Zeros added before what is finished is written.
+        const STEP: u64 = 1 << 20;
         for (length, count) in expand(list) {
             if count == 1 {
                 self.inodes.push(&length.to_le_bytes())?;
@@ -316,9 +317,9 @@ impl<S: Storage> Emitter<'_, S> {
             }
             let mut left = 4 * u64::from(count);
             while left > 0 {
-                let n = left.min(ZEROS.len() as u64) as usize;
-                self.inodes.push(&ZEROS[..n])?;
-                left -= n as u64;
+                let n = left.min(STEP);
+                self.inodes.push_zeros(n)?;
+                left -= n;
                 if self.inodes.out.len() >= WRITE_LEN {
                     self.write_inodes()?;
                 }

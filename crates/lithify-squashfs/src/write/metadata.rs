@@ -15,6 +15,8 @@ pub(crate) struct MetadataWriter {
     pub(crate) out: Vec<u8>,
     /// Length of those that have.
     taken: u64,
+    /// A finished block of nothing but zeros, once there was one.
+    zeros: Vec<u8>,
 }
 
 impl MetadataWriter {
@@ -32,6 +34,7 @@ impl MetadataWriter {
             packed: Vec::new(),
             out: Vec::new(),
             taken: 0,
+            zeros: Vec::new(),
         })
     }
 
@@ -52,6 +55,26 @@ impl MetadataWriter {
                 self.close_block()?;
             }
             bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Adds so many zeros. Whole blocks of them are compressed once: the list of a file's blocks can have gigabytes.
+    pub(crate) fn push_zeros(&mut self, mut count: u64) -> Result<(), WriteError> {
+        const ZEROS: [u8; METADATA_LEN] = [0; METADATA_LEN];
+        while count > 0 {
+            let room = (METADATA_LEN - self.block.len()) as u64;
+            let n = count.min(room);
+            if n == METADATA_LEN as u64 && !self.zeros.is_empty() {
+                self.out.extend_from_slice(&self.zeros);
+            } else {
+                let start = self.out.len();
+                self.push(&ZEROS[..n as usize])?;
+                if n == METADATA_LEN as u64 {
+                    self.zeros = self.out[start..].to_vec();
+                }
+            }
+            count -= n;
         }
         Ok(())
     }
@@ -85,5 +108,28 @@ impl MetadataWriter {
     pub(crate) fn clear_out(&mut self) {
         self.taken += self.out.len() as u64;
         self.out.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half a gigabyte of zeros was compressed block by block.
+    #[test]
+    fn zeros_are_compressed_once_and_come_out_the_same() {
+        for compression in [Compression::None, Compression::default()] {
+            let mut ours = MetadataWriter::new(compression).unwrap();
+            let mut theirs = MetadataWriter::new(compression).unwrap();
+            for zeros in [0, 5, 8192, 3 * 8192 + 7, 20, 5 * 8192] {
+                ours.push(b"text").unwrap();
+                ours.push_zeros(zeros).unwrap();
+                theirs.push(b"text").unwrap();
+                theirs.push(&vec![0; zeros as usize]).unwrap();
+                assert_eq!(ours.position(), theirs.position());
+            }
+            assert!(!ours.zeros.is_empty());
+            assert!(ours.out == theirs.out);
+        }
     }
 }

@@ -175,9 +175,41 @@ fn check<R: ReadAt>(image: &lithify_erofs::Image<R>) -> Result<(), NativeLayerEr
     }
 }
 
+/// A file being read, in which holes can be passed over: they may be any number of bytes long.
+pub(crate) trait SparseRead: Read {
+    /// Goes on so many bytes further.
+    fn skip(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+impl<R: ReadAt> SparseRead for lithify_erofs::FileReader<'_, R> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        lithify_erofs::FileReader::skip(self, bytes);
+        Ok(())
+    }
+}
+
+impl<R: ReadAt> SparseRead for lithify_squashfs::FileReader<'_, R> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        lithify_squashfs::FileReader::skip(self, bytes);
+        Ok(())
+    }
+}
+
+impl<T: SparseRead + ?Sized> SparseRead for Box<T> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        (**self).skip(bytes)
+    }
+}
+
+impl<T: SparseRead> SparseRead for Checked<T> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.get_mut()?.skip(bytes)
+    }
+}
+
 /// Copies a file's data to a sink, holes as holes. The buffer must not be empty.
 pub(crate) fn copy_data<S: ContentSink>(
-    reader: &mut dyn Read,
+    reader: &mut dyn SparseRead,
     size: u64,
     segments: Option<&[DataSegment]>,
     buffer: &mut [u8],
@@ -192,12 +224,7 @@ pub(crate) fn copy_data<S: ContentSink>(
         length: size,
     }];
     for segment in segments.unwrap_or(&whole) {
-        // What lies between is a hole, read as zeros.
-        io::copy(
-            &mut (&mut *reader).take(segment.offset - at),
-            &mut io::sink(),
-        )
-        .map_err(&read_error)?;
+        reader.skip(segment.offset - at).map_err(&read_error)?;
         let mut left = segment.length;
         while left > 0 {
             let n = left.min(buffer.len() as u64) as usize;

@@ -10,6 +10,6 @@ mod error; // what can be wrong
 mod sniff; // which blobs they are
 
 pub(crate) use blob::NativeBlob;
-pub(crate) use entries::{NativeReader, copy_data};
+pub(crate) use entries::{NativeReader, SparseRead, copy_data};
 pub use error::NativeLayerError;
 pub(crate) use sniff::{Sniffed, sniff};
