@@ -1,5 +1,8 @@
 //! The growing tree a merge works on: constant-time lookup, insertion and removal of whole subtrees.
 
+mod journal; // what a layer changes
+
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -9,6 +12,8 @@ use crate::inode::{Payload, Record, Type};
 use crate::tree::Node as Finished;
 use crate::xattr_table::XattrTable;
 use crate::{InodeId, NodeId, PATH_MAX, Timestamp, Tree, XattrSetId, Xattrs};
+
+pub(crate) use journal::{Both, Journal};
 
 /// End of a sibling list.
 const NONE: u32 = u32::MAX;
@@ -57,7 +62,7 @@ struct Names {
 }
 
 /// What a layer removed, by (parent, name).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Removed {
     table: HashTable<NodeId>,
 }
@@ -72,6 +77,12 @@ pub(crate) struct Builder {
     /// Attached nodes.
     lookup: Names,
     name_limit: u32,
+    memory_limit: u64,
+    /// Inodes and bytes of targets there were after the last [`compact`](Self::compact).
+    compacted: (usize, usize),
+    /// Names of inodes that got several, if changes are tracked; may have changed again since.
+    links: Option<HashMap<InodeId, Vec<NodeId>>>,
+    journal: Option<Box<Journal>>,
     /// Lookups, insertions and removals so far: what tests measure growth by.
     #[cfg(test)]
     pub(crate) steps: std::cell::Cell<u64>,
@@ -80,6 +91,13 @@ pub(crate) struct Builder {
 impl Names {
     fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
         hash(&self.hasher, parent, name)
+    }
+}
+
+impl Removed {
+    fn add(&mut self, nodes: &[Node], names: &[u8], hasher: &RandomState, node: NodeId) {
+        let hash = |n: &NodeId| hash(hasher, nodes[n.index()].parent, name_of(nodes, names, *n));
+        self.table.insert_unique(hash(&node), node, hash);
     }
 }
 
@@ -123,6 +141,10 @@ impl Builder {
             xattrs: XattrTable::new(),
             lookup: Names::default(),
             name_limit,
+            memory_limit: u64::MAX,
+            compacted: (0, 0),
+            links: None,
+            journal: None,
             #[cfg(test)]
             steps: std::cell::Cell::new(0),
         }
@@ -134,6 +156,85 @@ impl Builder {
 
     pub(crate) fn name_limit(&self) -> u32 {
         self.name_limit
+    }
+
+    pub(crate) fn set_memory_limit(&mut self, limit: u64) {
+        self.memory_limit = limit;
+    }
+
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory_limit
+    }
+
+    /// Bytes of memory the tree takes, about.
+    pub(crate) fn memory(&self) -> u64 {
+        // A name's place in the table takes its number, a byte of hash, and what the table has to spare.
+        const PLACE_LEN: usize = 8;
+        let bytes = self.nodes.len() * (size_of::<Node>() + PLACE_LEN)
+            + self.inodes.len() * size_of::<Record>()
+            + self.names.len()
+            + self.targets.len();
+        (bytes + self.xattrs.memory()) as u64
+    }
+
+    /// Forgets inodes that no name leads to, and their targets, if there may be as many of them as of others: a name can be
+    /// given a new inode any number of times. Between layers only, since a hard link may mean what its layer removed.
+    pub(crate) fn compact(&mut self) {
+        /// So few are not worth it.
+        const INODES_MIN: usize = 1 << 16;
+        const TARGETS_MIN: usize = 1 << 20;
+        let (inodes, targets) = self.compacted;
+        if self.inodes.len() <= 2 * inodes + INODES_MIN
+            && self.targets.len() <= 2 * targets + TARGETS_MIN
+        {
+            return;
+        }
+        // A directory is there before what is in it.
+        let mut dead = vec![false; self.nodes.len()];
+        let mut place = vec![NONE; self.inodes.len()];
+        for at in 0..self.nodes.len() {
+            let node = &self.nodes[at];
+            dead[at] = node.flags & DETACHED != 0 || dead[node.parent.index()];
+            if !dead[at] {
+                place[node.inode.index()] = 0;
+            }
+        }
+        let mut kept = 0;
+        let mut targets = Vec::new();
+        for (at, place) in place.iter_mut().enumerate() {
+            if *place == NONE {
+                continue;
+            }
+            *place = kept;
+            let mut record = self.inodes[at];
+            if let Payload::Symlink { offset, length } = record.payload() {
+                let target = &self.targets[offset as usize..][..length as usize];
+                // No more than there were.
+                record.set_target(targets.len() as u32);
+                targets.extend_from_slice(target);
+            }
+            self.inodes[kept as usize] = record;
+            kept += 1;
+        }
+        self.inodes.truncate(kept as usize);
+        self.inodes.shrink_to(2 * self.inodes.len());
+        self.targets = targets;
+        if let Some(links) = self.links.take() {
+            let kept = links.into_iter().filter_map(|(inode, mut names)| {
+                let inode = InodeId(place[inode.index()]);
+                names.retain(|n| !dead[n.index()]);
+                (inode.0 != NONE).then_some((inode, names))
+            });
+            self.links = Some(kept.collect());
+        }
+        for (node, dead) in self.nodes.iter_mut().zip(dead) {
+            // Nothing leads to a dead name; the root's inode is always there.
+            node.inode = match dead {
+                true => InodeId(0),
+                false => InodeId(place[node.inode.index()]),
+            };
+        }
+        self.compacted = (self.inodes.len(), self.targets.len());
     }
 
     /// Makes room for so many more names: a table that grows by doubling hashes every name twice.
@@ -182,6 +283,7 @@ impl Builder {
     pub(crate) fn is_reachable(&self, node: NodeId) -> bool {
         let mut at = node;
         while at != NodeId::ROOT {
+            self.count_step();
             if self.nodes[at.index()].flags & DETACHED != 0 {
                 return false;
             }
@@ -190,13 +292,18 @@ impl Builder {
         true
     }
 
-    fn name(&self, node: NodeId) -> &[u8] {
+    pub(crate) fn name(&self, node: NodeId) -> &[u8] {
         name_of(&self.nodes, &self.names, node)
     }
 
     /// The target of a symbolic link.
     pub(crate) fn target(&self, node: NodeId) -> &[u8] {
-        match self.record(node).payload() {
+        self.target_of(self.record(node))
+    }
+
+    /// The target of a symbolic link, by its inode.
+    pub(crate) fn target_of(&self, record: &Record) -> &[u8] {
+        match record.payload() {
             Payload::Symlink { offset, length } => {
                 &self.targets[offset as usize..][..length as usize]
             }
@@ -286,6 +393,7 @@ impl Builder {
 
     /// Makes a name point to another inode.
     pub(crate) fn set_inode(&mut self, node: NodeId, inode: InodeId) {
+        self.note_inode(node);
         self.nodes[node.index()].inode = inode;
     }
 
@@ -296,12 +404,17 @@ impl Builder {
     }
 
     pub(crate) fn replace_record(&mut self, node: NodeId, record: Record) {
+        self.note_record(node);
         let inode = self.inode_id(node);
         self.inodes[inode.index()] = record;
     }
 
     pub(crate) fn intern(&mut self, xattrs: &Arc<Xattrs>) -> XattrSetId {
         self.xattrs.intern_shared(xattrs)
+    }
+
+    pub(crate) fn shared_xattrs(&self, id: XattrSetId) -> &Arc<Xattrs> {
+        self.xattrs.shared(id)
     }
 
     pub(crate) fn xattr_set(&self, id: XattrSetId) -> &Xattrs {
@@ -359,6 +472,7 @@ impl Builder {
             found.remove();
         }
         self.nodes[node.index()].flags |= DETACHED;
+        self.note_removal(node);
         true
     }
 
@@ -373,8 +487,7 @@ impl Builder {
             lookup: Names { hasher, .. },
             ..
         } = self;
-        let hash = |n: &NodeId| hash(hasher, nodes[n.index()].parent, name_of(nodes, names, *n));
-        removed.table.insert_unique(hash(&node), node, hash);
+        removed.add(nodes, names, hasher, node);
         true
     }
 
@@ -382,6 +495,7 @@ impl Builder {
     pub(crate) fn detach_children_into(&mut self, removed: &mut Removed, directory: NodeId) -> u64 {
         let mut count = 0;
         let mut at = std::mem::replace(&mut self.nodes[directory.index()].first_child, NONE);
+        self.note_emptied(directory, at);
         while at != NONE {
             count += u64::from(self.detach_into(removed, NodeId(at)));
             at = self.nodes[at as usize].next_sibling;

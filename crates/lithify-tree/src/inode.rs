@@ -155,7 +155,7 @@ const fn halves(payload: u64) -> (u32, u32) {
 }
 
 /// What distinguishes the kinds of [`Record`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Payload {
     File {
         size: u64,
@@ -221,6 +221,12 @@ impl Record {
             seconds: self.seconds,
             nanoseconds: self.nanoseconds,
         }
+    }
+
+    /// Moves a symbolic link's target to another place in the arena.
+    pub(crate) fn set_target(&mut self, offset: u32) {
+        let (_, length) = halves(self.payload);
+        self.payload = u64::from(offset) << 32 | u64::from(length);
     }
 
     pub(crate) fn payload(&self) -> Payload {

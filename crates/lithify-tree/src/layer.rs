@@ -216,6 +216,21 @@ impl LayerEntries {
         self.records.is_empty()
     }
 
+    /// Bytes of memory the entries take, about.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let bytes = self.records.len() * size_of::<Record>() + self.bytes.len();
+        (bytes + self.xattrs.memory()) as u64
+    }
+
+    /// Files that are not empty, whose data a target took.
+    #[must_use]
+    pub fn file_count(&self) -> u64 {
+        let with_data =
+            |r: &&Record| r.kind == Kind::File && r.payload > 0 && r.content != NO_CONTENT;
+        self.records.iter().filter(with_data).count() as u64
+    }
+
     /// One more than the highest number of its contents.
     #[must_use]
     pub fn content_count(&self) -> u32 {

@@ -21,6 +21,7 @@ use lithify_cancel::CancelToken;
 use pass::Pass;
 
 use crate::builder::Builder;
+use crate::overlay::Changes;
 use crate::{LayerEntries, NodeId, Timestamp, Tree};
 
 /// Names an image may have unless [`Merge::limit_names`] says otherwise: 2²⁴, about 1.6 GiB of memory.
@@ -113,6 +114,39 @@ impl Merge {
         self
     }
 
+    /// Sets how many bytes of memory the names, inodes, targets and attributes may take, about; any number otherwise.
+    #[must_use]
+    pub fn limit_memory(mut self, limit: u64) -> Self {
+        self.tree.set_memory_limit(limit);
+        self
+    }
+
+    /// Notes what layers change, for [`apply_changes`](Self::apply_changes): memory for each layer, and for names of inodes
+    /// that have several.
+    #[must_use]
+    pub fn track_changes(mut self) -> Self {
+        self.tree.track_changes();
+        self
+    }
+
+    /// Like [`apply_ref`](Self::apply_ref), of a merge that [tracks changes](Self::track_changes): gives them for a layer that is
+    /// not self-contained. Takes time for the layer and what it touches of those below, not for all there is.
+    ///
+    /// # Errors
+    /// As [`apply_ref`](Self::apply_ref).
+    pub fn apply_changes(
+        &mut self,
+        layer: &LayerEntries,
+        first_content: u32,
+    ) -> Result<(LayerReport, Option<Changes>), MergeError> {
+        let report = self.apply_ref(layer, first_content)?;
+        let journal = self.tree.take_journal();
+        let changes = journal
+            .filter(|_| !report.is_self_contained())
+            .map(|journal| Changes::of(&self.tree, &journal));
+        Ok((report, changes))
+    }
+
     /// Applies the next layer.
     ///
     /// # Errors
@@ -137,7 +171,13 @@ impl Merge {
     ) -> Result<LayerReport, MergeError> {
         let report = self.apply_in_place(layer, first_content);
         if report.is_err() {
+            let memory_limit = self.tree.memory_limit();
+            let is_tracking = self.tree.tracks_changes();
             self.tree = Builder::new(self.implicit_mtime, self.tree.name_limit());
+            self.tree.set_memory_limit(memory_limit);
+            if is_tracking {
+                self.tree.track_changes();
+            }
         }
         report
     }
@@ -147,6 +187,8 @@ impl Merge {
         layer: &LayerEntries,
         first_content: u32,
     ) -> Result<LayerReport, MergeError> {
+        self.tree.compact();
+        self.tree.begin_journal();
         let mut pass = Pass::new(&mut self.tree, layer, self.implicit_mtime, &self.cancel);
         pass.first_content = first_content;
         pass.remove_marked();

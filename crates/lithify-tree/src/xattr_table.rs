@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use crate::{XattrSetId, Xattrs};
 
+/// Bytes a set takes besides its names and values, about: those of its lists and of its place here.
+const SET_LEN: usize = 192;
+
 /// The distinct attribute sets of a tree.
 #[derive(Clone, Debug)]
 pub(crate) struct XattrTable {
     sets: Vec<Arc<Xattrs>>,
     ids: HashMap<Arc<Xattrs>, XattrSetId>,
+    /// Bytes of names and values.
+    bytes: usize,
 }
 
 impl XattrTable {
@@ -17,6 +22,7 @@ impl XattrTable {
         Self {
             sets: vec![Arc::new(Xattrs::new())],
             ids: HashMap::new(),
+            bytes: 0,
         }
     }
 
@@ -44,6 +50,7 @@ impl XattrTable {
     fn add(&mut self, set: Arc<Xattrs>) -> XattrSetId {
         // One id per set, and every set takes more than 32 bytes of memory: 2³² of them cannot exist.
         let id = XattrSetId(self.sets.len() as u32);
+        self.bytes += set.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
         self.sets.push(Arc::clone(&set));
         self.ids.insert(set, id);
         id
@@ -75,6 +82,11 @@ impl XattrTable {
 
     pub(crate) fn shared(&self, id: XattrSetId) -> &Arc<Xattrs> {
         &self.sets[id.index()]
+    }
+
+    /// Bytes of memory the sets take, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes + self.sets.len() * SET_LEN
     }
 
     pub(crate) fn len(&self) -> usize {

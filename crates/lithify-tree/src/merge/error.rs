@@ -93,6 +93,19 @@ pub enum MergeError {
         /// The limit.
         limit: u32,
     },
+    /// More memory than [`Merge::limit_memory`](crate::Merge::limit_memory) allows.
+    #[error(
+        "names, targets and attributes take {found} bytes of memory at `/{}`, over the limit of {limit}, which is an option",
+        Escaped(.path)
+    )]
+    TooMuchMemory {
+        /// The entry that was too many.
+        path: Vec<u8>,
+        /// Bytes, about.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// More than 2³² names, or 4 GiB of name bytes.
     #[error("the image has more names than 32-bit numbers can count")]
     Full,

@@ -160,3 +160,94 @@ fn symlink_expansion_has_a_bound_for_each_entry() {
         )))]
     });
 }
+
+/// What layers change is known without looking at what they leave alone.
+#[test]
+fn changes_of_small_layers_over_a_large_base() {
+    let steps = |n: usize, layers: usize| {
+        let mut merge = Merge::new().track_changes();
+        let base = layer(files(n, |i| format!("usr/{}/{i}", i % 50)));
+        merge.apply_changes(&base, 0).unwrap();
+        let before = merge.tree.steps.get();
+        for at in 0..layers {
+            let file = EntryKind::File {
+                size: 0,
+                segments: None,
+            };
+            let target = TreePath::clean(format!("usr/1/{}", 50 * at + 1).as_bytes()).unwrap();
+            let entries = [
+                (format!("usr/{}/new{at}", at % 50), file),
+                (format!("usr/2/link{at}"), EntryKind::HardLink { target }),
+                (format!("usr/3/{}", 50 * at + 3), EntryKind::Whiteout),
+            ];
+            let (_, changes) = merge.apply_changes(&layer(entries.into_iter()), 0).unwrap();
+            let tree = changes
+                .unwrap()
+                .overlay(|id, _| Ok::<_, crate::overlay::OverlayError>(id))
+                .unwrap();
+            // The root, `usr`, up to four directories, the file, both names of the other, the whiteout.
+            assert!(tree.len() <= 10, "{}", tree.len());
+        }
+        merge.tree.steps.get() - before
+    };
+    let (few, many) = (steps(5_000, 20), steps(50_000, 20));
+    assert!(few <= 20 * 200, "{few} steps");
+    assert!(many <= few + 20, "{few} steps became {many}");
+    let twice = steps(5_000, 40);
+    assert!(twice <= 2 * few + 1_000, "{few} steps became {twice}");
+}
+
+/// One name that gets a new inode again and again takes the memory of few.
+#[test]
+fn what_was_replaced_is_forgotten() {
+    let over = |n: usize| {
+        layer((0..n).map(|i| {
+            let target = format!("{i:0>4000}").into_bytes();
+            ("x".to_owned(), EntryKind::Symlink { target })
+        }))
+    };
+    let mut merge = Merge::new();
+    for _ in 0..20 {
+        merge.apply(over(1_000)).unwrap();
+        assert!(merge.tree.memory() < 6 << 20, "{}", merge.tree.memory());
+    }
+    let tree = merge.finish();
+    let node = tree.walk().nth(1).unwrap();
+    let expected = format!("{:0>4000}", 999);
+    assert!(matches!(tree.node_inode(node).kind,
+        crate::InodeKind::Symlink { target } if target == expected.as_bytes()));
+
+    let mut merge = Merge::new().limit_memory(1 << 20);
+    let error = merge.apply(over(1_000)).unwrap_err();
+    assert!(matches!(
+        error,
+        super::MergeError::TooMuchMemory { path, limit: 1_048_576, .. } if path == b"x"
+    ));
+}
+
+/// Which names a file has is still known when what was replaced has been forgotten.
+#[test]
+fn names_of_one_file_outlast_what_is_forgotten() {
+    let link = |name: &str, target: &str| {
+        let target = TreePath::clean(target.as_bytes()).unwrap();
+        (name.to_owned(), EntryKind::HardLink { target })
+    };
+    let mut merge = Merge::new().track_changes();
+    let base = files(1, |_| "d/a".to_owned()).chain([link("d/b", "d/a"), link("d/gone", "d/a")]);
+    merge.apply_changes(&layer(base), 0).unwrap();
+    let many = files(70_000, |_| "x".to_owned());
+    let gone = ("d/gone".to_owned(), EntryKind::Whiteout);
+    merge.apply_changes(&layer(many.chain([gone])), 0).unwrap();
+    let inodes = merge.tree.inode_count();
+    let (_, changes) = merge
+        .apply_changes(&layer([link("d/c", "d/a")].into_iter()), 0)
+        .unwrap();
+    assert!(merge.tree.inode_count() < inodes / 1000);
+    let tree = changes
+        .unwrap()
+        .overlay(|id, _| Ok::<_, crate::overlay::OverlayError>(id))
+        .unwrap();
+    let names: Vec<_> = tree.walk().map(|node| tree.path(node)).collect();
+    assert_eq!(names, [&b""[..], b"d", b"d/a", b"d/b", b"d/c"]);
+    assert_eq!(tree.inode_count(), 3);
+}

@@ -32,7 +32,8 @@ impl Pass<'_, '_> {
         entry: &Stored<'_>,
     ) -> Result<(), MergeError> {
         if let Some(inode) = self.aufs_file(entry.target) {
-            self.place(parent, name, slot, inode, entry.path)?;
+            let node = self.place(parent, name, slot, inode, entry.path)?;
+            self.tree.note_link(inode, None, node);
             return Ok(());
         }
         let mut awaited = entry.target_range;
@@ -48,7 +49,8 @@ impl Pass<'_, '_> {
                 _ => {
                     let inode = self.share(target);
                     if slot.node != Some(target) {
-                        self.place(parent, name, slot, inode, entry.path)?;
+                        let node = self.place(parent, name, slot, inode, entry.path)?;
+                        self.tree.note_link(inode, Some(target), node);
                     }
                     return Ok(());
                 }
@@ -146,6 +148,7 @@ impl Pass<'_, '_> {
                     _ => {
                         let inode = self.share(found);
                         self.tree.set_inode(link.node, inode);
+                        self.tree.note_link(inode, Some(found), link.node);
                         self.pending[at].visiting = false;
                         chain.pop();
                     }

@@ -103,9 +103,22 @@ impl<'t, 'l> Pass<'t, 'l> {
             self.cancel.check()?;
             if !entry.kind.is_marker() && !is_aufs_file(entry.path) {
                 self.add(&entry)?;
+                self.check_memory(entry.path)?;
             }
         }
         Ok(())
+    }
+
+    fn check_memory(&self, path: &[u8]) -> Result<(), MergeError> {
+        let (found, limit) = (self.tree.memory(), self.tree.memory_limit());
+        match found <= limit {
+            true => Ok(()),
+            false => Err(MergeError::TooMuchMemory {
+                path: path.to_vec(),
+                found,
+                limit,
+            }),
+        }
     }
 
     /// Makes inodes of the files that only hard links name, wherever the layer has them; the last of one name counts.

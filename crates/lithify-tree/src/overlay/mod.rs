@@ -11,9 +11,10 @@
 //! What an image itself stores under `trusted.overlay.` is escaped with a second `overlay.`, as Linux 6.7 and later do,
 //! so that it means nothing to the kernel and comes back under its own name.
 //!
-//! There are two ways to the [`Tree`](crate::Tree) of such a layer. [`alone`] needs nothing but the layer and suits only layers that
+//! There are three ways to the [`Tree`](crate::Tree) of such a layer. [`alone`] needs nothing but the layer and suits only layers that
 //! mean the same whatever lies below ([`LayerReport::is_self_contained`](crate::LayerReport::is_self_contained)).
-//! [`difference`] suits all: it says what turns the filesystem below into the one with the layer.
+//! [`difference`] suits all: it says what turns the filesystem below into the one with the layer. [`Changes`] says the same
+//! without comparing all of both, from what [`Merge::apply_changes`](crate::Merge::apply_changes) noted.
 //!
 //! [`restore`] goes back: from what is in such a layer to the entries of a layer of an image.
 //!
@@ -24,10 +25,12 @@
 
 mod alone; // from the layer's entries
 mod between; // from the filesystems below and above
+mod changes; // from what was noted while it was applied
 mod restore; // and back
 
 pub use alone::{alone, alone_until};
 pub use between::difference;
+pub use changes::Changes;
 pub use restore::restore;
 
 use crate::{Escaped, MergeError, Xattrs};

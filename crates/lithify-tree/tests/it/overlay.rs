@@ -121,21 +121,53 @@ fn show(
 
 /// Makes the overlay layers as a build does, and says for each whether its entries alone were enough.
 fn stack(layers: &[&[&str]]) -> Option<(Tree, Vec<Tree>, Vec<bool>)> {
-    let mut merge = Merge::new();
+    let mut merge = Merge::new().track_changes();
     let (mut trees, mut kinds) = (Vec::new(), Vec::new());
     for lines in layers {
         let before = merge.tree();
         let layer = try_layer(lines).ok()?;
-        let report = merge.apply(try_layer(lines).ok()?).ok()?;
-        let tree = if report.is_self_contained() {
-            overlay::alone(&layer).unwrap()
-        } else {
-            overlay::difference(&before, &merge.tree(), |id, _| Ok::<_, OverlayError>(id)).unwrap()
+        let (report, changes) = merge.apply_changes(&layer, 0).ok()?;
+        assert_eq!(changes.is_some(), !report.is_self_contained());
+        let tree = match changes {
+            None => overlay::alone(&layer).unwrap(),
+            Some(changes) => {
+                let (mut asked, mut compared) = (Vec::new(), Vec::new());
+                let noted = changes.overlay(|id, size| {
+                    asked.push((id, size));
+                    Ok::<_, OverlayError>(id)
+                });
+                let found = overlay::difference(&before, &merge.tree(), |id, size| {
+                    compared.push((id, size));
+                    Ok::<_, OverlayError>(id)
+                });
+                let (noted, found) = (noted.unwrap(), found.unwrap());
+                assert_eq!(asked, compared);
+                assert_same(&noted, &found);
+                noted
+            }
         };
         trees.push(tree);
         kinds.push(report.is_self_contained());
     }
     Some((merge.finish(), trees, kinds))
+}
+
+/// The same numbers, names and inodes.
+#[track_caller]
+fn assert_same(a: &Tree, b: &Tree) {
+    assert_eq!((a.len(), a.inode_count()), (b.len(), b.inode_count()));
+    for (one, other) in a.walk().zip(b.walk()) {
+        assert_eq!(a.path(one), b.path(other));
+        assert_eq!(a.inode_id(one), b.inode_id(other));
+        let (one, other) = (a.node_inode(one), b.node_inode(other));
+        assert_eq!(
+            (one.mode, one.uid, one.gid),
+            (other.mode, other.uid, other.gid)
+        );
+        assert_eq!((one.mtime, one.nlink), (other.mtime, other.nlink));
+        assert_eq!((one.kind, one.xattrs), (other.kind, other.xattrs));
+        assert_eq!(a.xattrs(one.xattrs), b.xattrs(other.xattrs));
+    }
 }
 
 /// An overlay layer as a layer of an image again.
@@ -306,6 +338,11 @@ fn what_overlays_cannot_say_is_refused() {
     let before = merge.tree();
     merge.apply(device).unwrap();
     let found = overlay::difference(&before, &merge.tree(), |id, _| Ok::<_, OverlayError>(id));
+    assert_eq!(found.err(), refused);
+    let mut merge = Merge::new().track_changes();
+    let device = try_layer(&["c dev/zero 0:0"]).unwrap();
+    let (_, changes) = merge.apply_changes(&device, 0).unwrap();
+    let found = changes.unwrap().overlay(|id, _| Ok::<_, OverlayError>(id));
     assert_eq!(found.err(), refused);
     let stray = try_layer(&["w nowhere/x"]).unwrap();
     assert!(matches!(
