@@ -208,17 +208,25 @@ impl FsImage {
 
     /// The path of the file whose content has that number.
     pub(crate) fn content_path(&self, content: u32) -> Result<Option<Vec<u8>>, Error> {
-        let (mut contents, mut found) = (0, None);
+        let mut found = None;
+        self.for_each_content(|id, path| {
+            if id == content {
+                found = Some(path.to_vec());
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// The paths of all files, by the numbers of their contents.
+    pub(crate) fn for_each_content(&self, mut each: impl FnMut(u32, &[u8])) -> Result<(), Error> {
+        let mut contents = 0;
         self.for_each_layer_entry(true, |entry| {
             if matches!(entry.kind, EntryKind::File { .. }) {
-                if contents == content {
-                    found = Some(entry.path.as_bytes().to_vec());
-                }
+                each(contents, entry.path.as_bytes());
                 contents += 1;
             }
             Ok(())
-        })?;
-        Ok(found)
+        })
     }
 
     /// Copies the data of a file into a sink, holes as holes.
