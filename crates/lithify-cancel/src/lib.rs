@@ -1,4 +1,5 @@
-//! Stopping work: a [`CancelToken`] that everything which works or waits is given, and waits that notice it.
+//! Stopping work: a [`CancelToken`] that everything which works or waits is given, waits that notice it, and a [`Budget`] for what
+//! several pieces of work use up together.
 //!
 //! Whoever computes asks [`CancelToken::is_cancelled`] between two pieces of work. Whoever waits does so by a function of
 //! this crate: [`CancelToken::wait`] for time, [`CancelToken::receive`] for another thread, [`Interruptible`] for a pipe,
@@ -6,11 +7,13 @@
 //! that is shut down) is woken by [`CancelToken::on_cancel`].
 #![forbid(unsafe_code)]
 
+mod budget; // bounds that several pieces of work share
 mod checked; // readers and writers that never wait long
 #[cfg(unix)]
 mod interruptible; // pipes
 mod token;
 
+pub use budget::{Budget, BudgetExceeded, Share};
 pub use checked::Checked;
 #[cfg(unix)]
 pub use interruptible::{Interruptible, OutputPipe};

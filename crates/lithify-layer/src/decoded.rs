@@ -58,8 +58,16 @@ impl Decoded {
             threading,
             cancel,
             names: _,
+            tar_budget,
         } = options;
-        let pipeline = Pipeline::new(Box::new(blob), expected, limits, threading, cancel)?;
+        let pipeline = Pipeline::new(
+            Box::new(blob),
+            expected,
+            limits,
+            tar_budget,
+            threading,
+            cancel,
+        )?;
         Ok(Self {
             chunk: None,
             pipeline,

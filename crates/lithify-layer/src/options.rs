@@ -1,5 +1,7 @@
 //! How a layer is to be read.
 
+use lithify_cancel::Budget;
+
 use crate::{CancelToken, Limits};
 
 /// How a layer is to be read.
@@ -13,6 +15,8 @@ pub struct Options {
     pub cancel: CancelToken,
     /// What `.wh.` names mean.
     pub names: Names,
+    /// Bytes of decompressed tar that this layer and others may have together. Default: any number.
+    pub tar_budget: Budget,
 }
 
 /// What names that begin with `.wh.` mean in a tar.

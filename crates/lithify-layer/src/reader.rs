@@ -106,8 +106,16 @@ impl LayerReader {
             threading,
             cancel,
             names,
+            tar_budget,
         } = options;
-        let pipeline = Pipeline::new(Box::new(blob), expected, limits, threading, cancel)?;
+        let pipeline = Pipeline::new(
+            Box::new(blob),
+            expected,
+            limits,
+            tar_budget,
+            threading,
+            cancel,
+        )?;
         Ok(Self {
             chunk: None,
             at: 0,

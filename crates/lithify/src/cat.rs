@@ -1,14 +1,19 @@
 //! One file out of an image or artifact.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use lithify_cancel::Checked;
-use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, InodeKind, Merge, NodeId, Tree};
+use lithify_tree::{
+    ContentId, ContentSink, DataSegment, Escaped, InodeKind, LayerEntries, Merge, NodeId, Tree,
+};
 
+use crate::budgets::Budgets;
 use crate::build::xattrs;
-use crate::decode::{Discard, open, read_layer};
+use crate::decode::{Discard, Twins, open, read_layer};
 use crate::lazy::Stack;
 use crate::output::scratch_file;
 use crate::retry::read_some;
@@ -108,21 +113,45 @@ fn cat_decoded(
     }
     let count = image.layer_count();
     options.progress.event(Event::Started { layers: count });
+    let budgets = Budgets::new(options);
+    let twins = Twins::of(image);
+    let mut kept: HashMap<usize, Arc<LayerEntries>> = HashMap::new();
     let mut numbers = Numbers(0);
     let mut merge = Merge::new()
         .limit_names(options.limits.names)
+        .limit_memory(options.limits.total.memory_bytes)
         .until(&options.cancel);
     // Where the numbers of each layer's contents begin.
     let mut firsts = Vec::with_capacity(count);
     for index in 0..count {
-        firsts.push(numbers.0);
-        let reader = open(image, index, options)?;
-        let (entries, _) = read_layer(image, index, reader, &mut numbers, options, &full)?;
-        merge.apply(entries).map_err(|source| Error::Merge {
-            index,
-            name: image.layer_name(index),
-            source,
-        })?;
+        let first = numbers.0;
+        firsts.push(first);
+        let twin = twins.lowest(index);
+        let (entries, offset) = match kept.get(&twin) {
+            Some(entries) => {
+                // Numbered from where its first one was.
+                let offset = first - firsts[twin];
+                let end = entries.content_count().max(firsts[twin]);
+                numbers.0 = end.checked_add(offset).ok_or(full(TooMany))?;
+                (Arc::clone(entries), offset)
+            }
+            None => {
+                let reader = open(image, index, options, &budgets)?;
+                let (entries, _) =
+                    read_layer(image, index, reader, &mut numbers, options, &budgets, &full)?;
+                (Arc::new(entries), 0)
+            }
+        };
+        if twins.is_repeated(index) {
+            kept.insert(twin, Arc::clone(&entries));
+        }
+        merge
+            .apply_ref(&entries, offset)
+            .map_err(|source| Error::Merge {
+                index,
+                name: image.layer_name(index),
+                source,
+            })?;
     }
     let tree = merge.finish();
     let (_, content) = find_file(&tree, path)?;
@@ -135,8 +164,18 @@ fn cat_decoded(
         next: 0,
         file: OneFile::new()?,
     };
-    let reader = open(image, index, options)?;
-    read_layer(image, index, reader, &mut pick, options, &Error::Scratch)?;
+    // What all layers may ask for has been counted.
+    let budgets = Budgets::new(options);
+    let reader = open(image, index, options, &budgets)?;
+    read_layer(
+        image,
+        index,
+        reader,
+        &mut pick,
+        options,
+        &budgets,
+        &Error::Scratch,
+    )?;
     pick.file.write_to(out, options)
 }
 
@@ -148,7 +187,8 @@ fn cat_once(
     options: &ReadOptions,
 ) -> Result<u64, Error> {
     let mut spool = crate::spool::Spool::new(scratch_file(None).map_err(Error::Scratch)?);
-    let decoded = crate::decode::decode(image, &mut spool, options, Error::Scratch)?;
+    let budgets = Budgets::of_data(options);
+    let decoded = crate::decode::decode(image, &mut spool, options, &budgets, Error::Scratch)?;
     let (tree, _) = decoded.merge(image, options)?;
     let spooled = spool.finish().map_err(Error::Scratch)?;
     let (node, content) = find_file(&tree, path)?;

@@ -1,16 +1,20 @@
 //! Layers of an image into entries, their data into a target's sink.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use lithify_cancel::BudgetExceeded;
 use lithify_digest::Digest;
-use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
+use lithify_hostfs::{DirSink, RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
 use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
 use lithify_tree::{
     ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, Tree, TreePath,
 };
 
+use crate::budgets::Budgets;
 use crate::build::xattrs::Dropped;
 use crate::image::LayerInput;
 use crate::native::{NativeLayerError, NativeReader};
@@ -22,8 +26,8 @@ const PROGRESS_STEP: u64 = 4 << 20;
 /// All layers, decoded and verified.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    /// Bottom first.
-    layers: Vec<LayerEntries>,
+    /// Bottom first, with what is added to the numbers of their contents: a layer that the image has again is the same one.
+    layers: Vec<(Arc<LayerEntries>, u32)>,
     /// What was found out about each layer, bottom first.
     pub(crate) summaries: Vec<LayerSummary>,
 }
@@ -78,6 +82,89 @@ impl ContentSink for Discard {
     }
 }
 
+/// A sink for all layers of an image, of which some may be the same.
+pub(crate) trait LayerSink: ContentSink {
+    /// The number of the next content, where contents are numbered one after the other.
+    fn content_count(&self) -> u32;
+
+    /// Takes the data of a layer once more, whose contents have these numbers: the result is what it would be had all of it come
+    /// again. Gives what is to be added to the numbers; `None` if it does have to come again.
+    fn repeat(
+        &mut self,
+        layer: &LayerEntries,
+        contents: Range<u32>,
+    ) -> Result<Option<u32>, Self::Error>;
+}
+
+impl LayerSink for Discard {
+    fn content_count(&self) -> u32 {
+        0
+    }
+
+    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<Option<u32>, Self::Error> {
+        Ok(Some(0))
+    }
+}
+
+impl LayerSink for DirSink {
+    fn content_count(&self) -> u32 {
+        0
+    }
+
+    /// A file of its own for each of two names cannot be made of one.
+    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<Option<u32>, Self::Error> {
+        Ok(None)
+    }
+}
+
+/// Which layers of an image are the same.
+pub(crate) struct Twins {
+    /// For each layer the lowest that is the same.
+    lowest: Vec<usize>,
+}
+
+impl Twins {
+    pub(crate) fn of(image: &Image) -> Self {
+        let mut known = HashMap::new();
+        let layers = image.oci().map_or(&[][..], |oci| oci.layers());
+        let lowest = layers.iter().enumerate().map(|(index, layer)| {
+            // Only a digest says that two blobs are one: those it verifies need no second look.
+            let Some(digest) = layer.digest else {
+                return index;
+            };
+            let same = (
+                digest,
+                layer.size,
+                layer.diff_id,
+                layer.kind,
+                layer.compression,
+            );
+            *known.entry(same).or_insert(index)
+        });
+        let mut lowest: Vec<usize> = lowest.collect();
+        lowest.extend(lowest.len()..image.layer_count());
+        Self { lowest }
+    }
+
+    /// The lowest layer that is the same.
+    pub(crate) fn lowest(&self, index: usize) -> usize {
+        self.lowest[index]
+    }
+
+    /// Whether another layer of the image is the same.
+    pub(crate) fn is_repeated(&self, index: usize) -> bool {
+        let same = |&&lowest: &&usize| lowest == self.lowest[index];
+        self.lowest.iter().filter(same).count() > 1
+    }
+}
+
+/// A layer that was decoded and may come again.
+struct Kept {
+    entries: Arc<LayerEntries>,
+    summary: LayerSummary,
+    contents: Range<u32>,
+}
+
 /// Reports how much of a blob was read.
 struct Counting {
     inner: Box<dyn Read + Send>,
@@ -102,42 +189,98 @@ impl Read for Counting {
     }
 }
 
-/// Decodes all layers, top first: see ARCHITECTURE.md, "Place, merge, close the gaps".
+/// Decodes all layers, top first: see ARCHITECTURE.md, "Place, merge, close the gaps". A layer that the image has several times
+/// is decoded once, where the sink can make use of that.
 pub(crate) fn decode<S, F>(
     image: &Image,
     sink: &mut S,
     options: &ReadOptions,
+    budgets: &Budgets,
     sink_error: F,
 ) -> Result<Decoded, Error>
 where
-    S: ContentSink,
+    S: LayerSink,
     F: Fn(S::Error) -> Error,
 {
     let count = image.layer_count();
     options.progress.event(Event::Started { layers: count });
-    let mut decoded: Vec<(LayerEntries, LayerSummary)> = Vec::with_capacity(count);
+    let twins = Twins::of(image);
+    let mut kept: HashMap<usize, Kept> = HashMap::new();
+    let mut decoded = Vec::with_capacity(count);
     let mut next = None;
     for index in (0..count).rev() {
+        if let Some(known) = kept.get(&twins.lowest(index))
+            && let Some(offset) = sink
+                .repeat(&known.entries, known.contents.clone())
+                .map_err(|e| exceeded(image, index, None, sink_error(e)))?
+        {
+            pass_over(image, index, options, &known.summary);
+            let layer = (Arc::clone(&known.entries), offset);
+            decoded.push((layer, known.summary.clone()));
+            continue;
+        }
         let reader = match next.take() {
             Some(reader) => reader,
-            None => open(image, index, options)?,
+            None => open(image, index, options, budgets)?,
         };
         // With threads to spare the layer below starts too, as far as its buffers reach.
-        if options.threads() > 1 && index > 0 {
-            next = Some(open(image, index - 1, options)?);
+        if options.threads() > 1 && index > 0 && !twins.is_repeated(index - 1) {
+            next = Some(open(image, index - 1, options, budgets)?);
         }
-        decoded.push(read_layer(
-            image,
-            index,
-            reader,
-            sink,
-            options,
-            &sink_error,
-        )?);
+        let first = sink.content_count();
+        let (entries, summary) =
+            read_layer(image, index, reader, sink, options, budgets, &sink_error)?;
+        let entries = Arc::new(entries);
+        if twins.is_repeated(index) {
+            let known = Kept {
+                entries: Arc::clone(&entries),
+                summary: summary.clone(),
+                contents: first..sink.content_count(),
+            };
+            kept.insert(twins.lowest(index), known);
+        }
+        decoded.push(((entries, 0), summary));
     }
     decoded.reverse();
     let (layers, summaries) = decoded.into_iter().unzip();
     Ok(Decoded { layers, summaries })
+}
+
+/// Reports a layer as done that need not be read again.
+fn pass_over(image: &Image, index: usize, options: &ReadOptions, summary: &LayerSummary) {
+    options.progress.event(Event::Layer {
+        index,
+        name: &image.layer_name(index),
+        blob_size: image.blob_size(index),
+    });
+    options.progress.event(Event::LayerDone {
+        index,
+        tar_bytes: summary.tar_bytes,
+        entries: summary.entries,
+    });
+}
+
+/// Says at which layer and entry the output became too large, if that is the error.
+fn exceeded(image: &Image, index: usize, path: Option<&TreePath>, error: Error) -> Error {
+    match error {
+        Error::OutputBudget { source, .. } => over_budget(image, index, path, source),
+        error => error,
+    }
+}
+
+/// All layers together ask for too much at this one.
+fn over_budget(
+    image: &Image,
+    index: usize,
+    path: Option<&TreePath>,
+    source: BudgetExceeded,
+) -> Error {
+    Error::Budget {
+        index,
+        name: image.layer_name(index),
+        path: path.cloned(),
+        source,
+    }
 }
 
 /// Reads one layer to its end: data to the sink, everything else to the result.
@@ -147,6 +290,7 @@ pub(crate) fn read_layer<S, F>(
     reader: Reader,
     sink: &mut S,
     options: &ReadOptions,
+    budgets: &Budgets,
     sink_error: &F,
 ) -> Result<(LayerEntries, LayerSummary), Error>
 where
@@ -154,10 +298,12 @@ where
     F: Fn(S::Error) -> Error,
 {
     let (entries, summary) = match reader {
-        Reader::Stream(stream) => read_stream(image, index, stream, sink, options, sink_error)?,
+        Reader::Stream(stream) => {
+            read_stream(image, index, stream, sink, options, budgets, sink_error)?
+        }
         Reader::Native(native) => {
             let failed = |source| native_error(image, index, source);
-            native.read(sink, options, failed, sink_error)?
+            native.read(sink, options, budgets, failed, sink_error)?
         }
     };
     warn_of_changes(&image.layer_name(index), summary.recorded.as_ref());
@@ -175,6 +321,7 @@ fn read_stream<S, F>(
     mut reader: Stream,
     sink: &mut S,
     options: &ReadOptions,
+    budgets: &Budgets,
     sink_error: &F,
 ) -> Result<(LayerEntries, LayerSummary), Error>
 where
@@ -182,20 +329,20 @@ where
     F: Fn(S::Error) -> Error,
 {
     let mut entries = LayerEntries::new();
-    let (mut written, mut reported) = (0_u64, 0);
-    let failed = |source| Error::Layer {
-        index,
-        name: image.layer_name(index),
-        source: Box::new(source),
-    };
+    let (mut written, mut reported, mut memory) = (0_u64, 0, 0);
+    let failed = |source| layer_error(image, index, source);
     while let Some(entry) = reader.next_entry().map_err(|e| e.into_error(failed))? {
         if options.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
+        let path = Some(&entry.path);
+        budgets
+            .entry(&entry)
+            .map_err(|e| over_budget(image, index, path, e))?;
         let content = match entry.kind {
             EntryKind::File { .. } => reader.copy_into(sink).map_err(|e| match e {
                 Copied::Read(e) => e.into_error(failed),
-                Copied::Sink(e) => sink_error(e),
+                Copied::Sink(e) => exceeded(image, index, path, sink_error(e)),
             })?,
             _ => None,
         };
@@ -212,6 +359,9 @@ where
         entries
             .push(&entry, content)
             .map_err(|source| Error::LayerFull { index, source })?;
+        budgets
+            .kept(&entries, &mut memory)
+            .map_err(|e| over_budget(image, index, path, e))?;
     }
     let summary = reader.finish(&entries).map_err(|e| e.into_error(failed))?;
     Ok((entries, summary))
@@ -250,17 +400,39 @@ fn some_of(count: u64, examples: &[TreePath]) -> String {
     format!("{count} file{s}: {}{more}", shown.join(", "))
 }
 
+/// What is wrong with a layer.
+pub(crate) fn layer_error(image: &Image, index: usize, source: lithify_layer::Error) -> Error {
+    match source {
+        lithify_layer::Error::Blob(BlobError::Budget(source)) => {
+            over_budget(image, index, None, source)
+        }
+        source => Error::Layer {
+            index,
+            name: image.layer_name(index),
+            source: Box::new(source),
+        },
+    }
+}
+
 /// What is wrong with a layer that is an EROFS image.
 pub(crate) fn native_error(image: &Image, index: usize, source: NativeLayerError) -> Error {
-    Error::NativeLayer {
-        index,
-        name: image.layer_name(index),
-        source: Box::new(source),
+    match source {
+        NativeLayerError::Budget(source) => over_budget(image, index, None, source),
+        source => Error::NativeLayer {
+            index,
+            name: image.layer_name(index),
+            source: Box::new(source),
+        },
     }
 }
 
 /// Starts reading a layer.
-pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result<Reader, Error> {
+pub(crate) fn open(
+    image: &Image,
+    index: usize,
+    options: &ReadOptions,
+    budgets: &Budgets,
+) -> Result<Reader, Error> {
     let name = image.layer_name(index);
     options.progress.event(Event::Layer {
         index,
@@ -291,6 +463,7 @@ pub(crate) fn open(image: &Image, index: usize, options: &ReadOptions) -> Result
                 threading,
                 cancel: options.cancel.clone(),
                 names,
+                tar_budget: budgets.tar_bytes.clone(),
             };
             let reader = LayerReader::new(Box::new(blob), expected, decode).map_err(|source| {
                 Error::Layer {
@@ -401,13 +574,16 @@ impl Decoded {
     ) -> Result<(Tree, Vec<LayerSummary>), Error> {
         let mut merge = Merge::new()
             .limit_names(options.limits.names)
+            .limit_memory(options.limits.total.memory_bytes)
             .until(&options.cancel);
-        for (index, layer) in self.layers.into_iter().enumerate() {
-            merge.apply(layer).map_err(|source| Error::Merge {
-                index,
-                name: image.layer_name(index),
-                source,
-            })?;
+        for (index, (layer, offset)) in self.layers.into_iter().enumerate() {
+            merge
+                .apply_ref(&layer, offset)
+                .map_err(|source| Error::Merge {
+                    index,
+                    name: image.layer_name(index),
+                    source,
+                })?;
         }
         Ok((merge.finish(), self.summaries))
     }

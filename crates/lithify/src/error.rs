@@ -253,6 +253,26 @@ pub enum Error {
         /// Why not.
         source: lithify_tree::MergeError,
     },
+    /// All layers of an image together ask for more than the limits allow ([`ImageLimits`](crate::ImageLimits)).
+    #[error("layer {index} ({name}){}", At(.path.as_ref()))]
+    Budget {
+        /// The layer that was too much, 0 is the bottom.
+        index: usize,
+        /// Its digest, diff_id or path.
+        name: String,
+        /// The entry that was too much, if it was one.
+        path: Option<lithify_tree::TreePath>,
+        /// Which limit, and how far the layers got.
+        source: lithify_cancel::BudgetExceeded,
+    },
+    /// What is made of an image is larger than the limits allow.
+    #[error("what is made is too large{}", At(.path.as_ref()))]
+    OutputBudget {
+        /// The file that was too much, if it was one.
+        path: Option<lithify_tree::TreePath>,
+        /// Which limit, and how far it got.
+        source: lithify_cancel::BudgetExceeded,
+    },
     /// A layer has more than 4 GiB of names.
     #[error("layer {index}")]
     LayerFull {
@@ -669,6 +689,18 @@ impl std::fmt::Display for Operation {
     }
 }
 
+/// Where in a layer something is.
+struct At<'a>(Option<&'a lithify_tree::TreePath>);
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, ": `{path}`"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How many problems were not shown.
 pub(crate) fn and_more(count: u64) -> String {
     if count == 0 {
@@ -685,6 +717,11 @@ impl From<lithify_cancel::Cancelled> for Error {
 }
 
 impl Error {
+    /// What is made is too large, at a file that whoever knows it may add.
+    pub(crate) fn output_budget(source: lithify_cancel::BudgetExceeded) -> Self {
+        Self::OutputBudget { path: None, source }
+    }
+
     pub(crate) fn output(operation: Operation, path: &Path, source: io::Error) -> Self {
         Self::Output {
             operation,
@@ -714,6 +751,9 @@ impl Error {
     /// What happened while a merged image was written at `path`.
     pub(crate) fn fsmeta(error: lithify_erofs::FsmetaError, path: &Path) -> Self {
         match error {
+            lithify_erofs::FsmetaError::Write(lithify_erofs::WriteError::Budget(e)) => {
+                Self::output_budget(e)
+            }
             lithify_erofs::FsmetaError::Write(lithify_erofs::WriteError::Io {
                 operation,
                 source,

@@ -34,6 +34,7 @@
 
 mod artifact_dir; // layered builds as they are
 mod base_config; // what an image says, for other layers
+mod budgets; // what an image may ask for
 mod build; // images into artifacts
 mod cat; // single files
 mod commit; // changes into layers
@@ -95,7 +96,7 @@ pub use lithify_tree::{
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use name::{path_as_data, store_name};
 pub use native::NativeLayerError;
-pub use options::{Limits, ReadOptions, UnknownLimit};
+pub use options::{ImageLimits, Limits, ReadOptions, UnknownLimit};
 pub use progress::{Event, Progress, Silent};
 pub use publish::{
     ErofsSpec, PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest,

@@ -18,6 +18,41 @@ pub struct Limits {
     pub layer: lithify_layer::Limits,
     /// Names in the merged filesystem, removed and replaced ones included.
     pub names: u32,
+    /// All layers of one image together, and what is made of it.
+    pub total: ImageLimits,
+}
+
+/// Bounds on what all layers of an image may ask for together. A layer that an image has several times counts once where it is
+/// decoded once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageLimits {
+    /// Entries of all layers. Default 16 777 216.
+    pub entries: u64,
+    /// Bytes of the paths of all entries and of the targets of links, in full. Default 1 GiB.
+    pub name_bytes: u64,
+    /// Bytes of names and values of the extended attributes of all entries. Default 1 GiB.
+    pub xattr_bytes: u64,
+    /// Bytes of decompressed tar, and of layers that are EROFS images. Default 256 GiB.
+    pub tar_bytes: u64,
+    /// Bytes of the images that are written, or of the files of a directory or tar: data, and what the format says about holes.
+    /// Data that a later layer hides counts, it is written before that is known; disks and hash trees do not. Default 256 GiB.
+    pub output_bytes: u64,
+    /// Bytes of memory for entries that wait for their layers to be merged, and as many for the merged filesystem. Default 2 GiB.
+    pub memory_bytes: u64,
+}
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self {
+            entries: 16 << 20,
+            name_bytes: 1 << 30,
+            xattr_bytes: 1 << 30,
+            tar_bytes: 256 << 30,
+            output_bytes: 256 << 30,
+            memory_bytes: 2 << 30,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -26,6 +61,7 @@ impl Default for Limits {
             image: lithify_oci::Limits::default(),
             layer: lithify_layer::Limits::default(),
             names: lithify_tree::DEFAULT_NAME_LIMIT,
+            total: ImageLimits::default(),
         }
     }
 }
@@ -40,8 +76,14 @@ pub struct UnknownLimit {
 
 impl Limits {
     /// The names [`set`](Self::set) knows, which are those errors use.
-    pub const NAMES: [&str; 17] = [
+    pub const NAMES: [&str; 23] = [
         "names",
+        "image_entries",
+        "image_name_bytes",
+        "image_xattr_bytes",
+        "image_tar_bytes",
+        "output_bytes",
+        "memory_bytes",
         "tar_bytes",
         "entries",
         "path_bytes",
@@ -68,6 +110,12 @@ impl Limits {
         let count = usize::try_from(value).unwrap_or(usize::MAX);
         match name {
             "names" => self.names = u32::try_from(value).unwrap_or(u32::MAX),
+            "image_entries" => self.total.entries = value,
+            "image_name_bytes" => self.total.name_bytes = value,
+            "image_xattr_bytes" => self.total.xattr_bytes = value,
+            "image_tar_bytes" => self.total.tar_bytes = value,
+            "output_bytes" => self.total.output_bytes = value,
+            "memory_bytes" => self.total.memory_bytes = value,
             "tar_bytes" => self.layer.tar_bytes = value,
             "entries" => self.layer.entries = value,
             "path_bytes" => self.layer.path_bytes = value,

@@ -4,9 +4,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use lithify_tree::{ContentId, ContentSink, DataSegment};
+use lithify_tree::{ContentId, ContentSink, DataSegment, LayerEntries};
+
+use crate::decode::LayerSink;
 
 /// Small writes are gathered up to this many bytes.
 const BUFFER: usize = 1 << 20;
@@ -101,6 +104,23 @@ impl ContentSink for Spool {
         u32::try_from(index)
             .map(ContentId)
             .map_err(|_| io::Error::other("more than 2^32 files"))
+    }
+}
+
+impl LayerSink for Spool {
+    fn content_count(&self) -> u32 {
+        // No more than were numbered.
+        self.contents.len() as u32
+    }
+
+    fn repeat(&mut self, _: &LayerEntries, contents: Range<u32>) -> io::Result<Option<u32>> {
+        let first = self.content_count();
+        let again = contents.start as usize..contents.end as usize;
+        self.contents.extend_from_within(again);
+        match u32::try_from(self.contents.len()) {
+            Ok(_) => Ok(Some(first.saturating_sub(contents.start))),
+            Err(_) => Err(io::Error::other("more than 2^32 files")),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use lithify_tree::Escaped;
 use serde::Serialize;
 
 use crate::artifact_dir::LayersDirectory;
+use crate::budgets::Budgets;
 use crate::build::filesystem::Kind;
 use crate::build::verity::{SIDECAR_MAX, sidecar_path};
 use crate::build::xattrs;
@@ -118,7 +119,13 @@ impl Subject {
         match self {
             Self::Image(image) => {
                 let options = &xattrs::reading(options, true);
-                let decoded = decode(image, &mut Discard, options, |never| match never {})?;
+                let decoded = decode(
+                    image,
+                    &mut Discard,
+                    options,
+                    &Budgets::new(options),
+                    |never| match never {},
+                )?;
                 let (tree, layers) = decoded.merge(image, options)?;
                 Ok(Listing::of_layers(tree, &layers))
             }
@@ -144,7 +151,7 @@ impl Subject {
     ) -> Result<Listing, Error> {
         let lazily = || match self {
             Self::Image(image) => match Stack::of(image, &options.cancel)? {
-                Some(stack) => stack.list(path, depth, options.limits.names).map(Some),
+                Some(stack) => stack.list(path, depth, options).map(Some),
                 None => Ok(None),
             },
             _ => Ok(None),
@@ -168,7 +175,13 @@ impl Subject {
         match self {
             Self::Image(image) => {
                 let options = &xattrs::reading(options, true);
-                let decoded = decode(image, &mut Discard, options, |never| match never {})?;
+                let decoded = decode(
+                    image,
+                    &mut Discard,
+                    options,
+                    &Budgets::new(options),
+                    |never| match never {},
+                )?;
                 let (_, layers) = decoded.merge(image, options)?;
                 let mut unusable_xattrs = BTreeMap::new();
                 xattrs::add(&mut unusable_xattrs, &layers);

@@ -39,6 +39,12 @@ An image over a limit is refused with an error that names it:
   tar_bytes           bytes of tar in one layer
   entries             entries in one layer
   names               names in the merged filesystem
+  image_entries       entries in all layers
+  image_name_bytes    bytes of names and link targets in all layers
+  image_xattr_bytes   bytes of extended attributes in all layers
+  image_tar_bytes     bytes of tar in all layers
+  output_bytes        bytes of what is made, disks and hash trees aside; what is hidden later counts
+  memory_bytes        bytes of memory for entries, and as many for the merged filesystem
   path_bytes          bytes of one path or link target
   metadata_bytes      bytes of extended headers before one entry
   xattr_bytes         bytes of extended attributes of one entry

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lithify_cancel::BudgetExceeded;
 use lithify_tree::{ContentId, Escaped};
 
 use crate::format::inode::{MAJOR_MAX, MINOR_MAX};
@@ -24,6 +25,9 @@ pub enum WriteError {
     /// Block numbers have 32 bits: 16 TiB.
     #[error("the image would have more than 2³² blocks of 4096 bytes")]
     TooLarge,
+    /// More than this image and others may take together ([`DataOptions::budget`](crate::DataOptions::budget)).
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
     /// Metadata is addressed by 32-bit slot numbers in here: 128 GiB.
     #[error("the image's inodes would take more than 128 GiB")]
     TooMuchMetadata,

@@ -11,6 +11,7 @@ mod error; // why layers do not merge
 mod read; // what layers say, and where their data is
 mod small; // short files, copied
 
+use lithify_cancel::Budget;
 use lithify_digest::Digest;
 use lithify_tree::{Merge, Timestamp};
 
@@ -18,7 +19,7 @@ use crate::format::device::{DeviceSlot, TAG_LEN};
 use crate::format::{BLOCK_BITS, BLOCK_SIZE, NULL_BLOCK};
 use crate::write::contents::Contents;
 use crate::write::over_devices;
-use crate::{FinishReport, Image, ImageOptions, ReadAt, Storage};
+use crate::{FinishReport, Image, ImageOptions, ReadAt, Storage, WriteError};
 
 pub use error::FsmetaError;
 use small::SmallFiles;
@@ -70,6 +71,8 @@ pub struct FsmetaOptions {
     pub alignment: u64,
     /// Time of the root directory if no layer describes it. Default 1970-01-01.
     pub implicit_mtime: Timestamp,
+    /// Bytes that the merged image and others may take together. Default: any number.
+    pub budget: Budget,
 }
 
 impl Default for FsmetaOptions {
@@ -78,6 +81,7 @@ impl Default for FsmetaOptions {
             image: ImageOptions::default(),
             alignment: BLOCK_SIZE as u64,
             implicit_mtime: Timestamp::default(),
+            budget: Budget::unlimited(),
         }
     }
 }
@@ -187,6 +191,8 @@ pub fn write_fsmeta<R: ReadAt, S: Storage>(
         &image_options,
         |blocks| {
             let end;
+            let length = u64::from(blocks) * BLOCK_SIZE as u64;
+            options.budget.take(length).map_err(WriteError::Budget)?;
             (report.devices, end) = map_devices(layers, blocks, alignment)?;
             report.flat_size = end << BLOCK_BITS;
             Ok::<_, FsmetaError>(report.devices.clone())

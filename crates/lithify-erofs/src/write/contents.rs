@@ -296,6 +296,13 @@ impl Contents {
         })
     }
 
+    /// A content that is there once more, in other blocks: those from `start` on. Its end is where the other's is.
+    pub(crate) fn repeat(&mut self, id: ContentId, start: u32) -> Result<ContentId, WriteError> {
+        let mut record = self.records[id.0 as usize];
+        record.start = start;
+        self.push(record)
+    }
+
     /// A content that exists.
     pub(crate) fn get(&self, id: ContentId) -> Option<Content<'_>> {
         let &Record {

@@ -86,6 +86,18 @@ impl Appender {
         Ok(())
     }
 
+    /// Goes on at an offset, which must not be behind; what lies between is not written.
+    pub(crate) fn leave_out<S: Storage + ?Sized>(
+        &mut self,
+        storage: &mut S,
+        offset: u64,
+    ) -> Result<(), WriteError> {
+        debug_assert!(offset >= self.offset());
+        self.flush(storage)?;
+        self.base = offset;
+        Ok(())
+    }
+
     /// Appends zeros up to the next block.
     pub(crate) fn pad<S: Storage + ?Sized>(&mut self, storage: &mut S) -> Result<(), WriteError> {
         self.zeros_to(storage, self.offset().next_multiple_of(BLOCK_SIZE as u64))

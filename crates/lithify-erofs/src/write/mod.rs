@@ -15,6 +15,7 @@ pub(crate) mod external; // data on further devices
 mod layout; // which inode goes where
 pub(crate) mod over_devices; // images without data of their own
 mod packer; // filling metadata blocks
+mod repeat; // contents that come again
 mod sink; // taking file data
 mod sparse; // chunk sizes and maps
 pub(crate) mod tails; // ends of files
@@ -23,6 +24,7 @@ mod xattrs; // inline or shared
 use std::fmt;
 use std::io;
 
+use lithify_cancel::{Budget, Share};
 use lithify_tree::{Timestamp, Tree};
 
 use crate::error::Operation;
@@ -33,6 +35,7 @@ use compress::Compressor;
 pub use compress::{Compression, CompressionMethod};
 use contents::Contents;
 use data::Appender;
+use repeat::Repeated;
 use sink::{Open, Placement};
 use tails::{TailStore, Tails as _};
 pub use xattrs::unsupported_xattrs;
@@ -63,6 +66,9 @@ pub struct DataOptions {
     /// Whether and how data of regular files is compressed, where that takes less space. Default not. Files with holes
     /// of more than eight times their data stay as they are.
     pub compression: Option<Compression>,
+    /// Bytes that this image and others may take together, data that comes to nothing included. What a file takes is counted
+    /// before it is written: data, zeros around it, and the map of its holes. Default: any number.
+    pub budget: Budget,
 }
 
 impl Default for DataOptions {
@@ -73,6 +79,7 @@ impl Default for DataOptions {
             block_aligned: false,
             small_file_max: 0,
             compression: None,
+            budget: Budget::unlimited(),
         }
     }
 }
@@ -178,6 +185,11 @@ pub struct Writer<S> {
     /// Made for the first file that may become smaller.
     compressor: Option<Compressor>,
     open: Option<Open>,
+    budget: Share,
+    /// Bytes of the maps of sparse files so far.
+    map_bytes: u64,
+    /// Contents that stand for others' data, which has not been copied to their places.
+    repeated: Vec<Repeated>,
 }
 
 impl<S: Storage> Writer<S> {
@@ -197,6 +209,9 @@ impl<S: Storage> Writer<S> {
             compression: options.compression,
             compressor: None,
             open: None,
+            budget: Share::of(options.budget),
+            map_bytes: 0,
+            repeated: Vec::new(),
         }
     }
 
@@ -235,6 +250,7 @@ impl<S: Storage> Writer<S> {
         go_on(&self.storage)?;
         let xattrs = xattrs::XattrPlan::new(tree)?;
         go_on(&self.storage)?;
+        self.copy_repeated(|i| live.contains(i))?;
 
         self.tails.seal()?;
         self.append_misfit_tails(tree, &xattrs, build_time)?;
@@ -254,6 +270,9 @@ impl<S: Storage> Writer<S> {
         };
         go_on(&self.storage)?;
         let layout = layout::Layout::new(&planner)?;
+        let blocks =
+            u64::from(end) + u64::from(layout.inode_blocks) + u64::from(layout.late_blocks);
+        self.budget.grow_to(blocks * BLOCK_SIZE as u64)?;
         let mut report = emit::emit(
             &mut self.storage,
             &planner,

@@ -6,6 +6,7 @@ use super::compress::{self, Compressor, Piece};
 use super::data::ZEROS;
 use super::sparse::{self, Cursor, Plan};
 use super::{Compression, DataOptions, Writer};
+use crate::format::chunk::MAP_ENTRY_LEN;
 use crate::format::inode::{COMPACT_LEN, EXTENDED_LEN};
 use crate::format::{BLOCK_SIZE, NULL_BLOCK};
 use crate::{Storage, WriteError};
@@ -287,7 +288,16 @@ impl<S: Storage> ContentSink for Writer<S> {
             _ if self.compression.is_some() => 0,
             _ => in_blocks,
         };
+        let map_len = match &form {
+            OpenForm::Sparse { plan, .. } => {
+                sparse::chunk_count(size, plan.chunk_bits) * MAP_ENTRY_LEN as u64
+            }
+            _ => 0,
+        };
         // Refused before a disk is filled in vain.
+        let total = self.data.offset() + stored + self.map_bytes + map_len;
+        self.budget.grow_to(total)?;
+        self.map_bytes += map_len;
         let start = self.data.block()?;
         if u64::from(start) + stored.div_ceil(block_size) >= u64::from(NULL_BLOCK) {
             return Err(WriteError::TooLarge);

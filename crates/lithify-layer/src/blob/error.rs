@@ -96,6 +96,9 @@ pub enum BlobError {
     /// More than the limits allow.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
+    /// More than all layers of the image together may have ([`crate::Options::tar_budget`]).
+    #[error(transparent)]
+    Budget(#[from] lithify_cancel::BudgetExceeded),
     /// The [`crate::CancelToken`] was used.
     #[error("cancelled")]
     Cancelled,

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use lithify_cancel::{CancelToken, Stopped};
+use lithify_cancel::{Budget, CancelToken, Stopped};
 
 use super::cancel::Control;
 use super::producer::Producer;
@@ -44,12 +44,14 @@ impl Pipeline {
         blob: Box<dyn Read + Send>,
         expected: Expected,
         limits: Limits,
+        tar_budget: Budget,
         threading: Threading,
         cancel: CancelToken,
     ) -> Result<Self, BlobError> {
         let control = Control::new(cancel);
         let threads = threading == Threading::Pipelined;
-        let mut producer = Producer::new(blob, expected, limits, threads, control.clone())?;
+        let mut producer =
+            Producer::new(blob, expected, limits, tar_budget, threads, control.clone())?;
         if !threads {
             return Ok(Self {
                 mode: Mode::Inline(Box::new(producer)),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use lithify_cancel::Budget;
 use lithify_inflate::WINDOW_SIZE;
 
 use super::buffer::{Chunk, Pool};
@@ -27,6 +28,7 @@ pub(crate) struct Producer {
     control: Control,
     expected: Expected,
     limits: Limits,
+    tar_budget: Budget,
     /// Whether reading and hashing have threads of their own.
     threads: bool,
     /// Known when the first bytes are.
@@ -72,6 +74,7 @@ impl Producer {
         blob: Box<dyn Read + Send>,
         expected: Expected,
         limits: Limits,
+        tar_budget: Budget,
         threads: bool,
         control: Control,
     ) -> Result<Self, BlobError> {
@@ -86,6 +89,7 @@ impl Producer {
             control,
             expected,
             limits,
+            tar_budget,
             threads,
             decoder: None,
             tar_size: 0,
@@ -118,6 +122,7 @@ impl Producer {
             }
             self.tar_size += chunk.len() as u64;
             LimitExceeded::check(Limit::TarBytes, self.limits.tar_bytes, self.tar_size)?;
+            self.tar_budget.take(chunk.len() as u64)?;
             decoder.lane.update(chunk);
         }
         Ok(chunk)

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lithify_cancel::BudgetExceeded;
 use lithify_tree::{ContentId, Escaped};
 
 use crate::Compression;
@@ -74,6 +75,9 @@ pub enum WriteError {
         /// The limit.
         limit: u64,
     },
+    /// More than this image and others may take together ([`DataOptions::budget`](crate::DataOptions::budget)).
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
     /// Owners and groups are numbered by 16 bits.
     #[error("more than {IDS_MAX} different owners and groups")]
     TooManyIds,

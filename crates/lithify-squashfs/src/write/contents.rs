@@ -51,6 +51,11 @@ impl Contents {
         self.records.len()
     }
 
+    /// Blocks of all contents, those of zeros too.
+    pub(crate) const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
     pub(crate) fn get(&self, id: ContentId) -> Option<&Content> {
         self.records.get(id.0 as usize)
     }

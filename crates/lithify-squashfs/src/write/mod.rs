@@ -27,6 +27,7 @@ mod xattrs; // attribute tables
 use std::fmt;
 use std::num::NonZeroUsize;
 
+use lithify_cancel::{Budget, Share};
 use lithify_tree::{Timestamp, Tree};
 
 use crate::error::Operation;
@@ -53,6 +54,9 @@ pub struct DataOptions {
     /// Threads that compress. Default 1: none but the caller's. Each has up to eight blocks in flight; the image is
     /// the same whatever their number.
     pub threads: NonZeroUsize,
+    /// Bytes that this image and others may take together, data that comes to nothing included. Lists of blocks, four bytes for
+    /// each, holes too, are counted before they are written, data as it is. Default: any number.
+    pub budget: Budget,
 }
 
 impl Default for DataOptions {
@@ -61,6 +65,7 @@ impl Default for DataOptions {
             compression: Compression::default(),
             block_size: 128 << 10,
             threads: NonZeroUsize::MIN,
+            budget: Budget::unlimited(),
         }
     }
 }
@@ -163,6 +168,7 @@ pub struct Writer<S> {
     duplicates: u64,
     false_prints: u32,
     repacked: u64,
+    budget: Share,
 }
 
 impl<S: fmt::Debug> fmt::Debug for Writer<S> {
@@ -185,6 +191,7 @@ impl<S: Storage> Writer<S> {
             compression,
             block_size,
             threads,
+            budget,
         } = options;
         let is_block_size =
             block_size.is_power_of_two() && BLOCK_BITS.contains(&block_size.trailing_zeros());
@@ -209,6 +216,7 @@ impl<S: Storage> Writer<S> {
             duplicates: 0,
             false_prints: 0,
             repacked: 0,
+            budget: Share::of(budget),
         }
     }
 
@@ -216,6 +224,11 @@ impl<S: Storage> Writer<S> {
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         self.data.appender.offset() - data_start(self.compression)
+    }
+
+    /// Notes that so many contents came again which are there already.
+    pub fn count_repeated(&mut self, contents: u64) {
+        self.duplicates += contents;
     }
 
     /// Writes everything but the data: what `tree` says is the image. Gives the storage back, cut to the image's
@@ -301,6 +314,7 @@ impl<S: Storage> Writer<S> {
             )?
         };
         let bytes_used = appender.offset();
+        self.budget.grow_to(bytes_used)?;
         let size = emit::pad(&mut self.storage, &mut appender)?;
 
         let build_time = options

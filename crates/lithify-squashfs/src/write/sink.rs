@@ -298,6 +298,8 @@ impl<S: Storage> ContentSink for Writer<S> {
             return Err(WriteError::FileTooLarge { size });
         }
         let announced = segments.map_or(Ok(size), |s| check(size, s))?;
+        let lists = (self.contents.blocks() + size.div_ceil(u64::from(self.block_size))) * 4;
+        self.budget.grow_to(self.data.appender.offset() + lists)?;
         let whole = [DataSegment {
             offset: 0,
             length: size,

@@ -16,6 +16,7 @@ use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use super::{
     BuildOptions, BuildResult, Built, artifact, file_sha256, layered, output_path, verity,
 };
+use crate::budgets::Budgets;
 use crate::depot::Depot;
 use crate::description::{Artifact, LeftOut, LeftOutReason};
 use crate::error::Operation;
@@ -39,7 +40,7 @@ pub(super) fn build(
     let _empty = (!path.exists()).then(|| EmptyDirectory(path));
     make_directory(path)?;
     let depot = Depot::open(&options.store, path, &read.cancel)?;
-    let layers = layers::build(image, &depot, &layer_options, read)?;
+    let layers = layers::build(image, &depot, &layer_options, read, &Budgets::new(read))?;
     read.progress.event(Event::Finishing);
     layered::remember(image, &depot, &layers, std::iter::empty(), options)?;
     let mut left_out = Vec::new();

@@ -5,6 +5,7 @@ use lithify_hostfs::{DirTarget, MaterialiseOptions};
 use lithify_tree::{InodeKind, Tree};
 
 use super::{BuildOptions, Built, Format, Output, artifact, output_path};
+use crate::budgets::Budgets;
 use crate::decode::decode;
 use crate::name::shown_path;
 use crate::{Error, Event, Image, ReadOptions};
@@ -20,7 +21,14 @@ pub(super) fn build(
     materialise.sync = options.durable;
     materialise.cancel = read.cancel.clone();
     let target = DirTarget::create(path, materialise)?;
-    let decoded = decode(image, &mut target.sink(), read, Error::Materialise)?;
+    let budgets = Budgets::of_data(read);
+    let decoded = decode(
+        image,
+        &mut target.sink(),
+        read,
+        &budgets,
+        Error::Materialise,
+    )?;
     let (tree, summaries) = decoded.merge(image, read)?;
     read.progress.event(Event::Finishing);
     let report = target.finish(&tree)?;

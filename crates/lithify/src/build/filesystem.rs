@@ -1,15 +1,18 @@
 //! A filesystem image being written, of whichever kind: what flat images and layers have in common.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lithify_cancel::Checked;
 use lithify_erofs::Storage;
-use lithify_tree::{ContentId, ContentSink, DataSegment, Tree};
+use lithify_tree::{ContentId, ContentSink, DataSegment, LayerEntries, Tree};
 
 use super::compression::{Compression, CompressionAlgorithm};
 use super::xattrs::{Dropped, drop_unsupported};
 use super::{BuildOptions, artifact_options};
+use crate::budgets::Budgets;
+use crate::decode::LayerSink;
 use crate::error::Operation;
 use crate::output::scratch_file;
 use crate::{CancelToken, Error, ReadOptions};
@@ -159,6 +162,8 @@ impl FsError {
             ) => Error::UnsupportedXattr {
                 attribute: Box::new(e),
             },
+            Self::Erofs(lithify_erofs::WriteError::Budget(e))
+            | Self::Squashfs(lithify_squashfs::WriteError::Budget(e)) => Error::output_budget(e),
             Self::Erofs(e) => Error::WriteErofs(Box::new(e)),
             Self::Squashfs(e @ lithify_squashfs::WriteError::XattrName { .. }) => {
                 Error::UnsupportedXattr {
@@ -176,12 +181,14 @@ impl FsWriter {
         file: File,
         filesystem: &Filesystem,
         read: &ReadOptions,
+        budgets: &Budgets,
         beside: &Path,
     ) -> Result<Self, Error> {
         let file = Checked::new(file, &read.cancel);
         Ok(match filesystem.kind {
             Kind::Erofs => {
                 let mut data = lithify_erofs::DataOptions::default();
+                data.budget = budgets.output_bytes.clone();
                 data.spill = Some(spill(beside.to_path_buf(), read.cancel.clone()));
                 let is_compressed = filesystem.compression.is_some();
                 data.block_aligned = match filesystem.placement {
@@ -206,6 +213,7 @@ impl FsWriter {
             }
             Kind::Squashfs => {
                 let mut data = lithify_squashfs::DataOptions::default();
+                data.budget = budgets.output_bytes.clone();
                 data.threads = std::num::NonZeroUsize::new(read.threads())
                     .unwrap_or(std::num::NonZeroUsize::MIN);
                 if let Some(compression) = filesystem.compression {
@@ -301,6 +309,30 @@ impl ContentSink for FsWriter {
         match self {
             Self::Erofs(writer) => ContentSink::finish(&mut **writer).map_err(FsError::Erofs),
             Self::Squashfs(writer) => ContentSink::finish(&mut **writer).map_err(FsError::Squashfs),
+        }
+    }
+}
+
+impl LayerSink for FsWriter {
+    fn content_count(&self) -> u32 {
+        match self {
+            Self::Erofs(writer) => writer.content_count(),
+            Self::Squashfs(_) => 0,
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        layer: &LayerEntries,
+        contents: Range<u32>,
+    ) -> Result<Option<u32>, FsError> {
+        match self {
+            Self::Erofs(writer) => writer.repeat(contents).map_err(FsError::Erofs),
+            // Each would be found to be there.
+            Self::Squashfs(writer) => {
+                writer.count_repeated(layer.file_count());
+                Ok(Some(0))
+            }
         }
     }
 }

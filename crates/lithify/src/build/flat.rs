@@ -6,6 +6,7 @@ use lithify_verity::Sidecar;
 
 use super::filesystem::{Filesystem, FsWriter};
 use super::{BuildOptions, Built, artifact, file_sha256, output_path, verity, xattrs};
+use crate::budgets::Budgets;
 use crate::decode::{LayerSummary, decode};
 use crate::description::Artifact;
 use crate::error::Operation;
@@ -53,8 +54,9 @@ pub(crate) fn write(
         .file()
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, beside, e))?;
-    let mut writer = FsWriter::new(file, filesystem, read, beside)?;
-    let decoded = decode(image, &mut writer, read, |e| e.at(beside))?;
+    let budgets = Budgets::new(read);
+    let mut writer = FsWriter::new(file, filesystem, read, &budgets, beside)?;
+    let decoded = decode(image, &mut writer, read, &budgets, |e| e.at(beside))?;
     let (mut tree, summaries) = decoded.merge(image, read)?;
     if read.cancel.is_cancelled() {
         return Err(Error::Cancelled);

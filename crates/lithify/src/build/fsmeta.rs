@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::{BuiltLayer, IMAGE, LayerOptions};
 use super::{BuildOptions, verity};
+use crate::budgets::Budgets;
 use crate::depot::{self, Depot};
 use crate::description::Verity;
 use crate::{Error, ReadOptions};
@@ -54,6 +55,7 @@ pub(crate) fn build(
     layer_options: &LayerOptions,
     options: &BuildOptions,
     read: &ReadOptions,
+    budgets: &Budgets,
 ) -> Result<Merged, Error> {
     let top = layers.last().map(|l| l.id.chain_id);
     let top = top.ok_or(Error::NoLayers)?;
@@ -95,6 +97,7 @@ pub(crate) fn build(
         .collect();
     let mut fsmeta = FsmetaOptions::default();
     fsmeta.alignment = options.alignment;
+    fsmeta.budget = budgets.output_bytes.clone();
     let pending = depot.store().begin()?;
     let file = pending.create(IMAGE)?;
     let place = pending.path(IMAGE)?;

@@ -12,6 +12,7 @@ use lithify_verity::Sidecar;
 use super::filesystem::{Filesystem, FsWriter, Kind, Placement};
 use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use super::{BuildOptions, Built, artifact, disks, fsmeta, output_path, verity};
+use crate::budgets::Budgets;
 use crate::decode::LayerSummary;
 use crate::depot::Depot;
 use crate::description::{Artifact, Description, Stack, Verity};
@@ -49,7 +50,8 @@ pub(crate) fn make(
     options: &BuildOptions,
     read: &ReadOptions,
 ) -> Result<Layered, Error> {
-    let layers = layers::build(image, depot, layer_options, read)?;
+    let budgets = Budgets::new(read);
+    let layers = layers::build(image, depot, layer_options, read, &budgets)?;
     if read.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -60,7 +62,7 @@ pub(crate) fn make(
         layer_options.filesystem.compression,
     ) {
         (Kind::Erofs, None) if !layers.is_empty() => {
-            match fsmeta::build(&layers, depot, layer_options, options, read) {
+            match fsmeta::build(&layers, depot, layer_options, options, read, &budgets) {
                 Ok(merged) => Some(merged),
                 // Images made elsewhere may be such that others cannot refer to their data.
                 Err(Error::Fsmeta(e)) if cannot_be_referred_to(&e, &layers) => None,
@@ -414,7 +416,7 @@ fn write_root_image(
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, path, e))?;
     let filesystem = Filesystem::plain(kind);
-    let writer = FsWriter::new(file, &filesystem, read, path)?;
+    let writer = FsWriter::new(file, &filesystem, read, &Budgets::default(), path)?;
     let report = writer
         .finish(&filesystem, &mut merge.finish(), b"root")
         .map_err(|e| e.at(path))?;

@@ -3,11 +3,13 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use lithify_cancel::Budget;
 use lithify_digest::{Algorithm, Hasher};
 use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, TreePath};
 
 use super::{BuildOptions, Built, Format, Output, artifact, verity};
+use crate::budgets::{Budgets, stored};
 use crate::decode::decode;
 use crate::error::Operation;
 use crate::name::shown_path;
@@ -31,7 +33,8 @@ pub(super) fn build(
         Output::Stdout => (None, None),
     };
     let mut spool = Spool::new(scratch_file(path).map_err(Error::Scratch)?);
-    let decoded = decode(image, &mut spool, read, Error::Scratch)?;
+    let budgets = Budgets::of_data(read);
+    let decoded = decode(image, &mut spool, read, &budgets, Error::Scratch)?;
     let (tree, summaries) = decoded.merge(image, read)?;
     let spooled = spool.finish().map_err(Error::Scratch)?;
     read.progress.event(Event::Finishing);
@@ -46,6 +49,7 @@ pub(super) fn build(
         digest: options.digest,
         cancel: &read.cancel,
         path: shown,
+        output: budgets.output_bytes,
     };
     let (size, sha256, sockets) = match &pending {
         Some(pending) => emit(&tree, &spooled, &**pending.file(), &emission)?,
@@ -73,6 +77,9 @@ pub(super) fn build(
     Ok((artifact, summaries).into())
 }
 
+/// Bytes of a tar that a file takes besides its data, at least: a header.
+const HEADER_LEN: u64 = 512;
+
 /// How a tar is written.
 struct Emission<'a> {
     holes: Holes,
@@ -80,6 +87,8 @@ struct Emission<'a> {
     cancel: &'a CancelToken,
     /// Where it goes, in messages.
     path: &'a Path,
+    /// For what is no data of files: that was counted.
+    output: Budget,
 }
 
 /// Counts and, if wanted, hashes what goes through, until it is cancelled.
@@ -172,13 +181,28 @@ fn emit(
             mtime: inode.mtime,
             xattrs: tree.xattrs(inode.xattrs).clone(),
         };
+        let zeros = match (inode.kind, content, emission.holes) {
+            (InodeKind::File { size, .. }, Some(content), Holes::Zeros { .. }) => {
+                size - stored(size, content.segments.as_deref())
+            }
+            _ => 0,
+        };
+        let path = tree_path(tree, node)?;
         writer
             .append(&Entry {
-                path: tree_path(tree, node)?,
+                path: path.clone(),
                 metadata,
                 kind,
             })
             .map_err(failed)?;
+        // Zeros are written with the data.
+        emission
+            .output
+            .take(HEADER_LEN + zeros)
+            .map_err(|source| Error::OutputBudget {
+                path: Some(path),
+                source,
+            })?;
         if let Some(content) = content {
             let mut data = spooled.reader(content);
             loop {

@@ -17,7 +17,8 @@ use lithify_oci::manifest::Compression;
 use lithify_oci::{LayerKind, blob::RandomAccess};
 use lithify_tree::Escaped;
 
-use crate::{CancelToken, Error, Image, Listing};
+use crate::budgets::Budgets;
+use crate::{CancelToken, Error, Image, Listing, ReadOptions};
 use lookup::Node;
 
 /// EROFS images that are layers of an overlay, topmost first.
@@ -80,15 +81,14 @@ impl Stack<Checked<RandomAccess>> {
 }
 
 impl<R: ReadAt> Stack<R> {
-    /// What is at a path and, so many directories deep, below it: no more than `limit` names. Of a symbolic link that leads
-    /// nowhere the link itself.
+    /// What is at a path and, so many directories deep, below it. Of a symbolic link that leads nowhere the link itself.
     pub(crate) fn list(
         &self,
         path: &[u8],
         depth: Option<usize>,
-        limit: u32,
+        read: &ReadOptions,
     ) -> Result<Listing, Error> {
-        let mut part = part::Part::new(self, limit);
+        let mut part = part::Part::new(self, read.limits.names, Budgets::new(read));
         let found = part.resolve(path)?;
         if let Some((at, node)) = &found {
             part.below(at, node, depth)?;
@@ -103,7 +103,7 @@ impl<R: ReadAt> Stack<R> {
     /// The file at a path, all symbolic links followed.
     pub(crate) fn open_file(&self, path: &[u8]) -> Result<impl Read + use<'_, R>, Error> {
         // A way has few names.
-        let mut part = part::Part::new(self, u32::MAX);
+        let mut part = part::Part::new(self, u32::MAX, Budgets::default());
         match part.resolve(path)? {
             Some((_, Node::Other(layer, inode)))
                 if inode.file_type() == lithify_erofs::FileType::File =>

@@ -7,10 +7,11 @@ use lithify_tree::{
     Entry, EntryKind, LayerEntries, Merge, MergeError, Metadata, SYMLINK_MAX, Tree, TreePath,
 };
 
-use super::Stack;
 use super::guard::Guard;
 use super::lookup::Node;
+use super::{LayerName, Stack};
 use crate::Error;
+use crate::budgets::Budgets;
 
 /// Names that were looked at.
 pub(super) struct Part<'a, R> {
@@ -22,13 +23,16 @@ pub(super) struct Part<'a, R> {
     guard: Guard<'a, R>,
     /// Most names.
     limit: u32,
+    budgets: Budgets,
+    /// Bytes of memory counted.
+    memory: u64,
 }
 
 /// Directories on the way: their paths and what they are.
 type Way = Vec<(Vec<u8>, Vec<(usize, lithify_erofs::Inode)>)>;
 
 impl<'a, R: ReadAt> Part<'a, R> {
-    pub(super) fn new(stack: &'a Stack<R>, limit: u32) -> Self {
+    pub(super) fn new(stack: &'a Stack<R>, limit: u32, budgets: Budgets) -> Self {
         Self {
             stack,
             entries: LayerEntries::new(),
@@ -36,6 +40,8 @@ impl<'a, R: ReadAt> Part<'a, R> {
             first_names: HashMap::new(),
             guard: Guard::new(stack),
             limit,
+            budgets,
+            memory: 0,
         }
     }
 
@@ -141,18 +147,29 @@ impl<'a, R: ReadAt> Part<'a, R> {
                     metadata: Metadata::default(),
                     kind,
                 };
-                return self.push(&entry);
+                return self.push(layer, &entry);
             }
             self.first_names.insert((layer, inode.nid()), path.clone());
         }
         let found = self.stack.layers[layer].overlay_entry(path, inode)?;
-        self.push(&found.entry)
+        self.push(layer, &found.entry)
     }
 
-    fn push(&mut self, entry: &Entry) -> Result<(), Error> {
+    fn push(&mut self, layer: usize, entry: &Entry) -> Result<(), Error> {
+        let LayerName { index, name } = &self.stack.names[layer];
+        let exceeded = |source| Error::Budget {
+            index: *index,
+            name: name.clone(),
+            path: Some(entry.path.clone()),
+            source,
+        };
+        self.budgets.entry(entry).map_err(exceeded)?;
         self.entries
             .push(entry, None)
-            .map_err(|source| Error::LayerFull { index: 0, source })
+            .map_err(|source| Error::LayerFull { index: 0, source })?;
+        self.budgets
+            .kept(&self.entries, &mut self.memory)
+            .map_err(exceeded)
     }
 
     /// The tree of what was added.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use lithify_cancel::Budget;
 use lithify_digest::{Algorithm, Digest, Hasher};
 use lithify_inflate::GzipReader;
 use lithify_oci::blob::RandomAccess;
@@ -12,6 +13,7 @@ use lithify_oci::manifest::Compression;
 use lithify_oci::{LayerDescriptor, LayerKind};
 
 use super::NativeLayerError;
+use crate::budgets::Budgets;
 use crate::output::scratch_file;
 use crate::retry::read_some;
 use crate::{Error, ReadOptions};
@@ -92,8 +94,12 @@ impl NativeBlob {
         mut self,
         copy: Option<&Arc<File>>,
         read: &ReadOptions,
+        budgets: &Budgets,
         failed: impl Fn(NativeLayerError) -> Error,
     ) -> Result<Verified, Error> {
+        let mut counted = vec![budgets.tar_bytes.clone()];
+        // What is copied is used as it is.
+        counted.extend(copy.map(|_| budgets.output_bytes.clone()));
         let in_place = self
             .at
             .take()
@@ -108,10 +114,12 @@ impl NativeBlob {
                 (Some(Arc::clone(&scratch)), scratch)
             }
         };
-        let (size, diff_id) = self.copy(file.as_deref(), read).map_err(|e| match e {
-            Stopped::Cancelled => Error::Cancelled,
-            Stopped::Failed(e) => failed(e),
-        })?;
+        let (size, diff_id) = self
+            .copy(file.as_deref(), read, &counted)
+            .map_err(|e| match e {
+                Stopped::Cancelled => Error::Cancelled,
+                Stopped::Failed(e) => failed(e),
+            })?;
         Ok(Verified {
             source,
             size,
@@ -120,7 +128,12 @@ impl NativeBlob {
     }
 
     /// Returns the image's size and digest.
-    fn copy(self, out: Option<&File>, read: &ReadOptions) -> Result<(u64, Digest), Stopped> {
+    fn copy(
+        self,
+        out: Option<&File>,
+        read: &ReadOptions,
+        budgets: &[Budget],
+    ) -> Result<(u64, Digest), Stopped> {
         let plain = self.compression == Compression::None;
         let algorithm = self.diff_id.map_or(Algorithm::Sha256, |d| d.algorithm());
         // The blob of an image without compression is the image: one digest tells both.
@@ -141,6 +154,7 @@ impl NativeBlob {
             hasher: Hasher::new(algorithm),
             written: 0,
             limit: read.limits.layer.tar_bytes,
+            budgets,
         };
         let copied = match self.compression {
             Compression::Gzip => image.take(&mut GzipReader::new(&mut blob)),
@@ -176,7 +190,12 @@ impl NativeBlob {
             }
             None => {}
         }
-        if let Err(e @ (NativeLayerError::Limit { .. } | NativeLayerError::Scratch(_))) = copied {
+        if let Err(
+            e @ (NativeLayerError::Limit { .. }
+            | NativeLayerError::Budget(_)
+            | NativeLayerError::Scratch(_)),
+        ) = copied
+        {
             // The rest was not read.
             return fail(e);
         }
@@ -285,6 +304,8 @@ struct Image<'a> {
     hasher: Hasher,
     written: u64,
     limit: u64,
+    /// What its bytes count for.
+    budgets: &'a [Budget],
 }
 
 impl Image<'_> {
@@ -303,6 +324,9 @@ impl Image<'_> {
                     limit: self.limit,
                     option: "tar_bytes",
                 });
+            }
+            for budget in self.budgets {
+                budget.take(n as u64)?;
             }
             self.hasher.update(data);
             if let Some(out) = self.out {

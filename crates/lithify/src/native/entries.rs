@@ -11,6 +11,7 @@ use lithify_oci::LayerKind;
 use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind, LayerEntries};
 
 use super::{NativeBlob, NativeLayerError};
+use crate::budgets::Budgets;
 use crate::decode::LayerSummary;
 use crate::{Error, ReadOptions};
 
@@ -36,6 +37,7 @@ impl NativeReader {
         self,
         sink: &mut S,
         read: &ReadOptions,
+        budgets: &Budgets,
         failed: impl Fn(NativeLayerError) -> Error + Copy,
         sink_error: &F,
     ) -> Result<(LayerEntries, LayerSummary), Error>
@@ -44,7 +46,7 @@ impl NativeReader {
         F: Fn(S::Error) -> Error,
     {
         let (kind, alone) = (self.0.kind, self.0.alone);
-        let verified = self.0.verify(None, read, failed)?;
+        let verified = self.0.verify(None, read, budgets, failed)?;
         let mut layer = LayerEntries::new();
         let mut summary = LayerSummary {
             // As a layer of an overlay the same image says something else.
@@ -74,7 +76,7 @@ impl NativeReader {
                 option,
             })
         };
-        let mut data = 0u64;
+        let (mut data, mut memory) = (0u64, 0);
         let mut buffer = Vec::new();
         let mut own = image.entries();
         let mut overlay = image.overlay_entries(true);
@@ -87,6 +89,21 @@ impl NativeReader {
                 return Err(Error::Cancelled);
             }
             let (entry, inode) = item.map_err(|e| failed(e.into()))?;
+            let over = |source| match failed(NativeLayerError::Budget(source)) {
+                Error::Budget {
+                    index,
+                    name,
+                    source,
+                    ..
+                } => Error::Budget {
+                    index,
+                    name,
+                    path: Some(entry.path.clone()),
+                    source,
+                },
+                error => error,
+            };
+            budgets.entry(&entry).map_err(over)?;
             summary.entries += 1;
             if summary.entries > limits.entries {
                 return Err(limit("entries", limits.entries, "entries"));
@@ -119,10 +136,15 @@ impl NativeReader {
                         )
                     },
                     sink_error,
-                )?;
+                )
+                .map_err(|error| match error {
+                    Error::OutputBudget { source, .. } => over(source),
+                    error => error,
+                })?;
                 content = Some(id);
             }
             layer.push(&entry, content).map_err(|e| failed(e.into()))?;
+            budgets.kept(&layer, &mut memory).map_err(over)?;
         }
         Ok((layer, summary))
     }
@@ -132,16 +154,18 @@ impl NativeReader {
         self,
         file: &Arc<File>,
         read: &ReadOptions,
+        budgets: &Budgets,
         failed: impl Fn(NativeLayerError) -> Error + Copy,
     ) -> Result<AsIs, Error> {
-        let size = self.0.verify(Some(file), read, failed)?.size;
+        let size = self.0.verify(Some(file), read, budgets, failed)?.size;
         let image = lithify_erofs::Image::open(Checked::new(&**file, &read.cancel))
             .map_err(|e| failed(e.into()))?;
         check(&image).map_err(failed)?;
         let mut entries = 0;
         // What an overlay would take for an instruction to look elsewhere is refused here.
         for item in image.overlay_entries(true) {
-            item.map_err(|e| failed(e.into()))?;
+            let (entry, _) = item.map_err(|e| failed(e.into()))?;
+            budgets.entry(&entry).map_err(|e| failed(e.into()))?;
             entries += 1;
             if entries > read.limits.layer.entries {
                 return Err(failed(NativeLayerError::Limit {

@@ -49,6 +49,9 @@ pub enum NativeLayerError {
         /// Name of the limit.
         option: &'static str,
     },
+    /// All layers of the image together ask for more than the limits allow.
+    #[error(transparent)]
+    Budget(#[from] lithify_cancel::BudgetExceeded),
     /// There is no room for the image while it is read.
     #[error("cannot keep the image in a scratch file")]
     Scratch(#[source] io::Error),

@@ -10,6 +10,7 @@ use lithify_tree::EntryKind;
 
 use super::blob::FileBlob;
 use super::{ErofsSpec, Publisher};
+use crate::budgets::Budgets;
 use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::layered;
 use crate::build::layers::{self, BuiltLayer, IMAGE, LayerOptions};
@@ -72,7 +73,7 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
         durable: options.durable,
     };
     let depot = Depot::open(&options.store, &publisher.beside, &publisher.read.cancel)?;
-    let built = layers::build(image, &depot, &layer_options, read)?;
+    let built = layers::build(image, &depot, &layer_options, read, &Budgets::new(read))?;
     read.progress.event(Event::Finishing);
     layered::remember(image, &depot, &built, std::iter::empty(), &build)?;
     if options.spec == ErofsSpec::Draft

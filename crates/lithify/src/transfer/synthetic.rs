@@ -13,7 +13,8 @@ use lithify_oci::manifest::{Compression, Descriptor, ImageManifest, media_type};
 
 use super::BlobSource;
 use super::plan::{Bytes, Plan, PlannedBlob};
-use crate::decode::{Discard, native_error};
+use crate::budgets::Budgets;
+use crate::decode::{Discard, layer_error, native_error};
 use crate::encode::{Encoder, LayerCompression};
 use crate::native::{NativeBlob, NativeLayerError, NativeReader};
 use crate::output::scratch_file;
@@ -27,6 +28,7 @@ pub(super) fn plan(
     plain: bool,
     read: &ReadOptions,
 ) -> Result<Plan, Error> {
+    let budgets = Budgets::new(read);
     let mut blobs = Vec::new();
     let mut layers: Vec<Descriptor> = Vec::new();
     for (index, layer) in oci.layers().iter().enumerate() {
@@ -39,8 +41,8 @@ pub(super) fn plan(
             continue;
         }
         let (descriptor, file) = match layer.kind {
-            LayerKind::Tar => compress(image, oci, index, plain, read)?,
-            _ => as_it_is(image, oci, index, read)?,
+            LayerKind::Tar => compress(image, oci, index, plain, read, &budgets)?,
+            _ => as_it_is(image, oci, index, read, &budgets)?,
         };
         layers.push(descriptor.clone());
         blobs.push(PlannedBlob {
@@ -77,6 +79,7 @@ fn as_it_is(
     oci: &lithify_oci::Image,
     index: usize,
     read: &ReadOptions,
+    budgets: &Budgets,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
     let opened = oci.open_layer(index).map_err(|source| Error::Open {
@@ -132,7 +135,7 @@ fn as_it_is(
         expected.digest = None;
     }
     let native = NativeBlob::new(reader, Some(file), compression, &expected);
-    NativeReader(native).read(&mut Discard, read, failed, &|never| match never {})?;
+    NativeReader(native).read(&mut Discard, read, budgets, failed, &|never| match never {})?;
     Ok((descriptor, out.file))
 }
 
@@ -143,6 +146,7 @@ fn compress(
     index: usize,
     plain: bool,
     read: &ReadOptions,
+    budgets: &Budgets,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
     let opened = oci.open_layer(index).map_err(|source| Error::Open {
@@ -173,11 +177,7 @@ fn compress(
         inner: Box::new(io::Cursor::new(magic).chain(blob)),
         encoder: Arc::clone(&encoder),
     };
-    let failed = |source| Error::Layer {
-        index,
-        name: image.layer_name(index),
-        source: Box::new(source),
-    };
+    let failed = |source| layer_error(image, index, source);
     let expected = Expected {
         digest: layer.digest,
         size: layer.size,
@@ -188,6 +188,7 @@ fn compress(
         limits: read.limits.layer,
         threading: Threading::Inline,
         cancel: read.cancel.clone(),
+        tar_budget: budgets.tar_bytes.clone(),
         ..Options::default()
     };
     let mut reader = LayerReader::new(Box::new(tee), expected, options).map_err(failed)?;

@@ -20,6 +20,7 @@ use lithify_store::{Entry, InputKind, Key, KeyLock};
 use serde::{Deserialize, Serialize};
 
 use super::filesystem::{Filesystem, Kind};
+use crate::budgets::Budgets;
 use crate::depot::{self, Depot};
 use crate::{Error, Image, ReadOptions};
 
@@ -115,6 +116,7 @@ pub(crate) fn build(
     depot: &Depot,
     options: &LayerOptions,
     read: &ReadOptions,
+    budgets: &Budgets,
 ) -> Result<Vec<BuiltLayer>, Error> {
     let count = image.layer_count();
     let Some(ids) = layer_ids(image, options.takes_as_is()) else {
@@ -124,6 +126,7 @@ pub(crate) fn build(
             depot,
             options,
             read,
+            budgets,
             vec![None; count],
             HashMap::new(),
         );
@@ -135,7 +138,7 @@ pub(crate) fn build(
     let locks = lock(depot, options, &ids, &found)?;
     // Whoever held the locks may have made them.
     let found = find(depot, options, &ids)?;
-    work::make(image, depot, options, read, found, locks)
+    work::make(image, depot, options, read, budgets, found, locks)
 }
 
 /// What the store has.

@@ -1,10 +1,11 @@
 //! Applying layers in order, while several are being decoded.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use lithify_tree::overlay::{self, OverlayError};
-use lithify_tree::{ContentId, LayerEntries, LayerReport, Merge, Tree};
+use lithify_tree::overlay::{self, Changes, OverlayError};
+use lithify_tree::{ContentId, InodeKind, LayerEntries, LayerReport, Merge, Tree};
 
 use super::{BuiltLayer, IMAGE};
 use crate::build::filesystem::{FsWriter, Kind};
@@ -29,7 +30,41 @@ struct State {
     /// Where the numbers of each applied layer's contents begin.
     first_contents: Vec<u32>,
     layers: Vec<Slot>,
+    /// Of layers that others took files of.
+    contents: HashMap<usize, Arc<Contents>>,
     failed: bool,
+}
+
+/// Where the files of a layer's image are.
+struct Contents {
+    layer: BuiltLayer,
+    paths: Paths,
+}
+
+/// Paths by the numbers of contents.
+#[derive(Default)]
+struct Paths {
+    bytes: Vec<u8>,
+    /// Start and length.
+    places: HashMap<u32, (usize, usize)>,
+}
+
+impl Paths {
+    /// Adds the path of a content, unless it has one.
+    fn add(&mut self, content: u32, path: &[u8]) {
+        self.places.entry(content).or_insert_with(|| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(path);
+            (start, path.len())
+        });
+    }
+}
+
+impl Contents {
+    fn path(&self, content: u32) -> Option<&[u8]> {
+        let &(start, length) = self.paths.places.get(&content)?;
+        Some(&self.paths.bytes[start..][..length])
+    }
 }
 
 enum Slot {
@@ -46,8 +81,8 @@ pub(super) struct Applied {
     index: usize,
     pub(super) report: LayerReport,
     first_content: u32,
-    /// The filesystem without and with the layer, if it depends on what lies below.
-    between: Option<(Tree, Tree)>,
+    /// What the layer changes, if it depends on what lies below.
+    changes: Option<Changes>,
 }
 
 impl<'a> Turns<'a> {
@@ -68,12 +103,15 @@ impl<'a> Turns<'a> {
             kind,
             state: Mutex::new(State {
                 merge: Merge::new()
+                    .track_changes()
                     .limit_names(read.limits.names)
+                    .limit_memory(read.limits.total.memory_bytes)
                     .until(&read.cancel),
                 next: 0,
                 last,
                 first_contents: Vec::new(),
                 layers,
+                contents: HashMap::new(),
                 failed: false,
             }),
             changed: Condvar::new(),
@@ -116,16 +154,14 @@ impl<'a> Turns<'a> {
             self.apply_found(state)?;
             Ok(state.next == index)
         })?;
-        let before = state.merge.clone();
-        let (report, first_content) = self.apply_next(&mut state, entries)?;
-        let between = (!report.is_self_contained()).then(|| (before.finish(), state.merge.tree()));
+        let (report, changes, first_content) = self.apply_next(&mut state, entries)?;
         drop(state);
         self.changed.notify_all();
         Ok(Applied {
             index,
             report,
             first_content,
-            between,
+            changes,
         })
     }
 
@@ -146,7 +182,7 @@ impl<'a> Turns<'a> {
         &self,
         state: &mut State,
         entries: &LayerEntries,
-    ) -> Result<(LayerReport, u32), Error> {
+    ) -> Result<(LayerReport, Option<Changes>, u32), Error> {
         let index = state.next;
         let merge_failed = |source| Error::Merge {
             index,
@@ -154,9 +190,9 @@ impl<'a> Turns<'a> {
             source,
         };
         let first = state.first_contents.last().copied().unwrap_or(0);
-        let report = state
+        let (report, changes) = state
             .merge
-            .apply_ref(entries, first)
+            .apply_changes(entries, first)
             .map_err(merge_failed)?;
         if state.first_contents.is_empty() {
             state.first_contents.push(0);
@@ -166,7 +202,7 @@ impl<'a> Turns<'a> {
             .ok_or_else(|| merge_failed(lithify_tree::MergeError::Full))?;
         state.first_contents.push(end);
         state.next += 1;
-        Ok((report, first))
+        Ok((report, changes, first))
     }
 
     /// The tree of a layer's image, its contents numbered as the layer's own. Data of lower layers that has to be in
@@ -184,19 +220,19 @@ impl<'a> Turns<'a> {
             name: self.image.layer_name(index),
             source,
         };
-        let Some((before, after)) = applied.between else {
+        let Some(changes) = applied.changes else {
             return overlay::alone_until(entries, &self.read.cancel).map_err(overlay_failed);
         };
         let first = applied.first_content;
         let cancel = &self.read.cancel;
-        overlay::difference(&before, &after, |id, _| {
+        let made = changes.overlay(|id, _| {
             cancel.check().map_err(|e| Failure::Other(e.into()))?;
             match id.0.checked_sub(first) {
                 Some(own) => Ok(ContentId(own)),
                 None => self.copy_up(id.0, writer, beside).map_err(Failure::Other),
             }
-        })
-        .map_err(|e| match e {
+        });
+        made.map_err(|e| match e {
             Failure::Overlay(e) => overlay_failed(e),
             Failure::Other(e) => e,
         })
@@ -213,30 +249,50 @@ impl<'a> Turns<'a> {
         let owner = state.first_contents.partition_point(|&f| f <= content) - 1;
         let own = content - state.first_contents[owner];
         drop(state);
-        let state = self.wait_for(|state| Ok(!matches!(state.layers[owner], Slot::Open)))?;
-        let (image, path) = match &state.layers[owner] {
-            Slot::Open => return Err(Error::Cancelled),
-            Slot::New(layer, tree) => {
-                let node = tree.walk().find(|&n| {
-                    matches!(tree.node_inode(n).kind,
-                        lithify_tree::InodeKind::File { content: Some(id), .. } if id.0 == own)
-                });
-                (
-                    open(layer, self.kind, &self.read.cancel)?,
-                    node.map(|n| tree.path(n)),
-                )
-            }
-            Slot::Found(layer) => {
-                let image = open(layer, self.kind, &self.read.cancel)?;
-                let path = image.content_path(own)?;
-                (image, path)
-            }
-        };
-        drop(state);
-        let path = path.ok_or_else(|| Error::NotInImage {
+        let contents = self.contents_of(owner)?;
+        let path = contents.path(own).ok_or_else(|| Error::NotInImage {
             path: format!("content {own} of layer {owner}"),
         })?;
-        image.copy_content(&path, writer, |e| e.at(beside))
+        let image = open(&contents.layer, self.kind, &self.read.cancel)?;
+        image.copy_content(path, writer, |e| e.at(beside))
+    }
+
+    /// Where the files of a finished layer are. It is looked through once, however many files others take of it.
+    fn contents_of(&self, layer: usize) -> Result<Arc<Contents>, Error> {
+        let state = self.wait_for(|state| Ok(!matches!(state.layers[layer], Slot::Open)))?;
+        if let Some(known) = state.contents.get(&layer) {
+            return Ok(Arc::clone(known));
+        }
+        let (built, tree) = match &state.layers[layer] {
+            Slot::Open => return Err(Error::Cancelled),
+            Slot::New(built, tree) => (built.clone(), Some(Arc::clone(tree))),
+            Slot::Found(built) => (built.clone(), None),
+        };
+        drop(state);
+        let mut paths = Paths::default();
+        match tree {
+            Some(tree) => {
+                for node in tree.walk() {
+                    if let InodeKind::File {
+                        content: Some(id), ..
+                    } = tree.node_inode(node).kind
+                    {
+                        paths.add(id.0, &tree.path(node));
+                    }
+                }
+            }
+            None => {
+                let image = open(&built, self.kind, &self.read.cancel)?;
+                image.for_each_content(|id, path| paths.add(id, path))?;
+            }
+        }
+        let contents = Arc::new(Contents {
+            layer: built,
+            paths,
+        });
+        let mut state = self.lock();
+        let known = state.contents.entry(layer);
+        Ok(Arc::clone(known.or_insert(contents)))
     }
 
     /// The same layer further down, once it is finished, if it suits any place.

@@ -13,6 +13,7 @@ use lithify_verity::Sidecar;
 
 use super::turns::Turns;
 use super::{BuiltLayer, IMAGE, LayerFacts, LayerId, LayerOptions};
+use crate::budgets::Budgets;
 use crate::build::filesystem::{FsError, FsWriter, Kind};
 use crate::build::verity;
 use crate::build::xattrs;
@@ -32,6 +33,7 @@ pub(super) fn make(
     depot: &Depot,
     options: &LayerOptions,
     read: &ReadOptions,
+    budgets: &Budgets,
     found: Vec<Option<BuiltLayer>>,
     locks: HashMap<usize, KeyLock>,
 ) -> Result<Vec<BuiltLayer>, Error> {
@@ -45,6 +47,7 @@ pub(super) fn make(
         depot,
         options,
         read,
+        budgets,
         ids,
         locks: Mutex::new(locks),
         turns: Turns::new(image, read, options.filesystem.kind, found),
@@ -82,6 +85,7 @@ struct Work<'a> {
     depot: &'a Depot,
     options: &'a LayerOptions,
     read: &'a ReadOptions,
+    budgets: &'a Budgets,
     ids: Option<Vec<LayerId>>,
     /// The right to make each missing layer.
     locks: Mutex<HashMap<usize, KeyLock>>,
@@ -181,7 +185,7 @@ impl Work<'_> {
 
     /// Keeps a layer that is an EROFS image as it is.
     fn take_as_is(&self, index: usize, id: LayerId) -> Result<(), Error> {
-        let native = match open(self.image, index, self.read)? {
+        let native = match open(self.image, index, self.read, self.budgets)? {
             Reader::Native(native) => native,
             // Only layers that are EROFS images have such an id.
             Reader::Stream(_) => return Err(Error::NoLayers),
@@ -189,7 +193,7 @@ impl Work<'_> {
         let pending = self.depot.store().begin()?;
         let file = Arc::new(pending.create(IMAGE)?);
         let failed = |source| native_error(self.image, index, source);
-        let native = native.copy_to(&file, self.read, failed)?;
+        let native = native.copy_to(&file, self.read, self.budgets, failed)?;
         let facts = LayerFacts {
             // An image always does.
             describes_root: true,
@@ -244,11 +248,19 @@ impl Work<'_> {
         let handle = file
             .try_clone()
             .map_err(|e| Error::output(Operation::Create, beside, e))?;
-        let mut writer = FsWriter::new(handle, &options.filesystem, read, beside)?;
-        let reader = open(self.image, index, read)?;
+        let mut writer = FsWriter::new(handle, &options.filesystem, read, self.budgets, beside)?;
+        let budgets = self.budgets;
+        let reader = open(self.image, index, read, budgets)?;
         let sink_error = |e: FsError| e.at(beside);
-        let (entries, summary) =
-            read_layer(self.image, index, reader, &mut writer, read, &sink_error)?;
+        let (entries, summary) = read_layer(
+            self.image,
+            index,
+            reader,
+            &mut writer,
+            read,
+            budgets,
+            &sink_error,
+        )?;
         let id = self.id(index, summary.diff_id);
         let applied = self.turns.apply(index, &entries)?;
         read.cancel.check()?;

@@ -19,6 +19,7 @@ use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, La
 use serde::Serialize;
 
 use super::member::{BLOCK, END, block_header, header, padded};
+use crate::budgets::Budgets;
 use crate::error::Operation;
 use crate::transfer::plan::Plan;
 use crate::transfer::{BlobSource, Placed};
@@ -47,6 +48,8 @@ pub(super) struct DockerArchive {
     /// Whether Docker itself is to load it.
     for_docker: bool,
     read: ReadOptions,
+    /// What all layers together may have.
+    budgets: Budgets,
     manifest: Option<ImageManifest>,
     state: Mutex<State>,
 }
@@ -97,6 +100,7 @@ impl DockerArchive {
             for_docker: path.is_none(),
             path,
             read: read.clone(),
+            budgets: Budgets::new(read),
             manifest: None,
             state: Mutex::default(),
         }
@@ -377,6 +381,7 @@ impl DockerArchive {
                 false => Threading::Pipelined,
             },
             cancel: self.read.cancel.clone(),
+            tar_budget: self.budgets.tar_bytes.clone(),
             ..Options::default()
         };
         let mut source = content.open(0)?;
@@ -405,10 +410,19 @@ impl DockerArchive {
 }
 
 fn layer_error(index: usize, layer: &Descriptor, error: BlobError) -> Error {
-    Error::Layer {
-        index,
-        name: layer.digest.to_string(),
-        source: Box::new(error.into()),
+    let name = layer.digest.to_string();
+    match error {
+        BlobError::Budget(source) => Error::Budget {
+            index,
+            name,
+            path: None,
+            source,
+        },
+        error => Error::Layer {
+            index,
+            name,
+            source: Box::new(error.into()),
+        },
     }
 }
 

@@ -1,0 +1,102 @@
+//! What all layers of an image may ask for together.
+
+use lithify_cancel::{Budget, BudgetExceeded};
+use lithify_tree::{DataSegment, Entry, EntryKind, LayerEntries};
+
+use crate::ReadOptions;
+
+/// Counters that the layers of one image share, however many of them are decoded at a time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Budgets {
+    entries: Budget,
+    name_bytes: Budget,
+    xattr_bytes: Budget,
+    /// Bytes of decompressed tar.
+    pub(crate) tar_bytes: Budget,
+    /// Bytes written.
+    pub(crate) output_bytes: Budget,
+    memory_bytes: Budget,
+    /// Whether data of files is output as it comes, and nothing else counts it.
+    data_is_output: bool,
+}
+
+impl Budgets {
+    /// Nothing is used up.
+    pub(crate) fn new(options: &ReadOptions) -> Self {
+        let limits = &options.limits.total;
+        Self {
+            entries: Budget::new("image_entries", "entries", limits.entries),
+            name_bytes: Budget::new(
+                "image_name_bytes",
+                "bytes of names and link targets",
+                limits.name_bytes,
+            ),
+            xattr_bytes: Budget::new(
+                "image_xattr_bytes",
+                "bytes of extended attributes",
+                limits.xattr_bytes,
+            ),
+            tar_bytes: Budget::new(
+                "image_tar_bytes",
+                "bytes of decompressed layers",
+                limits.tar_bytes,
+            ),
+            output_bytes: Budget::new("output_bytes", "bytes of output", limits.output_bytes),
+            memory_bytes: Budget::new(
+                "memory_bytes",
+                "bytes of memory for entries",
+                limits.memory_bytes,
+            ),
+            data_is_output: false,
+        }
+    }
+
+    /// The same for a target that is the data of files.
+    pub(crate) fn of_data(options: &ReadOptions) -> Self {
+        Self {
+            data_is_output: true,
+            ..Self::new(options)
+        }
+    }
+
+    /// Counts an entry, before its data is taken.
+    pub(crate) fn entry(&self, entry: &Entry) -> Result<(), BudgetExceeded> {
+        self.entries.take(1)?;
+        let target = match &entry.kind {
+            EntryKind::Symlink { target } => target.len(),
+            EntryKind::HardLink { target } => target.as_bytes().len(),
+            EntryKind::File { size, segments } => {
+                if self.data_is_output {
+                    self.output_bytes.take(stored(*size, segments.as_deref()))?;
+                }
+                0
+            }
+            _ => 0,
+        };
+        self.name_bytes
+            .take((entry.path.as_bytes().len() + target) as u64)?;
+        let xattrs = entry.metadata.xattrs.iter();
+        let bytes: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
+        match bytes {
+            0 => Ok(()),
+            bytes => self.xattr_bytes.take(bytes as u64),
+        }
+    }
+
+    /// Counts the memory that entries of a layer take, of which so much was counted.
+    pub(crate) fn kept(
+        &self,
+        entries: &LayerEntries,
+        counted: &mut u64,
+    ) -> Result<(), BudgetExceeded> {
+        let memory = entries.memory();
+        let more = memory - *counted;
+        *counted = memory;
+        self.memory_bytes.take(more)
+    }
+}
+
+/// Bytes of a file that are no hole.
+pub(crate) fn stored(size: u64, segments: Option<&[DataSegment]>) -> u64 {
+    segments.map_or(size, |segments| segments.iter().map(|s| s.length).sum())
+}
