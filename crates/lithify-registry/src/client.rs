@@ -254,8 +254,7 @@ impl Shared {
 fn profile(endpoint: &config::Endpoint) -> Profile {
     Profile {
         tls: TlsFiles {
-            ca: endpoint.tls.ca.clone(),
-            client: endpoint.tls.client.clone(),
+            files: endpoint.tls.clone(),
             insecure: !endpoint.verify,
         },
         timeouts: endpoint.timeouts,

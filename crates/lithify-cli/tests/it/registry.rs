@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::common::{layer, paths, stderr};
 use lithify_testkit::registry::{
-    Action, Answer, Authority, Demand, Faulty, Kind, On, Real, TokenServer,
+    Action, Answer, Authority, Demand, Faulty, Kind, On, Real, Recipe, TokenServer,
 };
 use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 use serde_json::Value;
@@ -514,6 +514,45 @@ fn private_authorities_and_client_certificates() {
     place.ok(&["push", "--registries", &configured, &image, &remote]);
     let listed = place.ok(&["-q", "ls", "-aR", "--registries", &configured, &remote]);
     assert_eq!(listed.lines().count(), paths(&image).len());
+}
+
+#[test]
+fn a_certificate_of_its_own_is_trusted_by_the_environment() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let place = Place::new();
+    let (authority, other) = (
+        Authority::by(&Recipe::plain("IP:127.0.0.1")),
+        Authority::new(),
+    );
+    let registry = Faulty::start_with(&authority.itself());
+    let remote = format!("docker://{}/own:1", registry.address());
+    let push = |trusted: &Authority| {
+        let mut command = place.lithify();
+        command.env("SSL_CERT_FILE", trusted.certificate());
+        run::output(command.args(["push", "--retries", "0", &place.image(), &remote]))
+    };
+    let unknown = push(&other);
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = stderr(&unknown);
+    assert!(said.contains("nobody who is trusted here: put"), "{said}");
+    let trusted = push(&authority);
+    assert!(trusted.status.success(), "{}", stderr(&trusted));
+    // A stray file beside what is needed is a warning.
+    let certificates = place
+        .path("home/.config/containers/certs.d")
+        .join(registry.address());
+    fs::create_dir_all(&certificates).unwrap();
+    fs::write(certificates.join("empty.crt"), "").unwrap();
+    fs::copy(authority.certificate(), certificates.join("own.crt")).unwrap();
+    let output = push(&other);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("empty.crt` holds no certificate in PEM form; it is passed over"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use lithify_escape::Escaped;
 
-use super::endpoint::TlsFiles;
+use super::endpoint::FoundFiles;
 use super::{ConfigError, Environment};
 
 /// Most files looked at in one directory.
 const MAX_FILES: usize = 1024;
 
 /// What the first directory that exists has for a host, by any of its names.
-pub(super) fn find(environment: &Environment, hosts: &[&str]) -> Result<TlsFiles, ConfigError> {
+pub(super) fn find(environment: &Environment, hosts: &[&str]) -> Result<FoundFiles, ConfigError> {
     let roots = [
         environment
             .home
@@ -34,10 +34,10 @@ pub(super) fn find(environment: &Environment, hosts: &[&str]) -> Result<TlsFiles
             }
         }
     }
-    Ok(TlsFiles::default())
+    Ok(FoundFiles::default())
 }
 
-fn read(directory: &Path) -> Result<Option<TlsFiles>, ConfigError> {
+fn read(directory: &Path) -> Result<Option<FoundFiles>, ConfigError> {
     let failed = |source| ConfigError::Io {
         path: directory.to_owned(),
         source,
@@ -84,28 +84,28 @@ fn read(directory: &Path) -> Result<Option<TlsFiles>, ConfigError> {
         for file in files {
             let missing = file.with_extension(other);
             if !paths.contains(&missing) {
-                let name =
-                    |path: &Path| Escaped::path(path.file_name().unwrap_or_default()).to_string();
-                return Err(ConfigError::Pair {
-                    path: directory.to_owned(),
-                    found: name(file),
-                    missing: name(&missing),
-                });
+                log::warn!(
+                    "{} is passed over: there is no {} beside it (a certificate of an authority is called *.crt)",
+                    Escaped::path(file),
+                    Escaped::path(missing.file_name().unwrap_or_default())
+                );
             }
         }
     }
-    if certificates.len() > 1 {
+    let pairs = certificates.into_iter().filter_map(|certificate| {
+        let key = certificate.with_extension("key");
+        keys.contains(&key).then_some((certificate, key))
+    });
+    let clients: Vec<_> = pairs.collect();
+    if clients.len() > 1 {
         log::warn!(
             "{} has {} certificates for a client; the first by name is used",
             Escaped::path(directory),
-            certificates.len()
+            clients.len()
         );
     }
-    Ok(Some(TlsFiles {
+    Ok(Some(FoundFiles {
         ca: with("crt"),
-        client: certificates.into_iter().next().map(|certificate| {
-            let key = certificate.with_extension("key");
-            (certificate, key)
-        }),
+        clients,
     }))
 }

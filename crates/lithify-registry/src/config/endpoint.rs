@@ -63,12 +63,23 @@ pub enum Role {
 }
 
 /// Certificates, PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TlsFiles {
-    /// Authorities believed besides the system's.
+    /// Certificates believed besides the system's, and authorities.
     pub ca: Vec<PathBuf>,
     /// The client's certificate and key.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// What a directory of certificates has besides.
+    pub found: FoundFiles,
+}
+
+/// What a directory of certificates has. Files nobody named: those that are of no use are passed over with a warning.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FoundFiles {
+    /// `*.crt`, by name.
+    pub ca: Vec<PathBuf>,
+    /// `NAME.cert` and `NAME.key`, by name; the first of use is shown, where [`TlsFiles::client`] is none.
+    pub clients: Vec<(PathBuf, PathBuf)>,
 }
 
 /// How long to wait.

@@ -42,7 +42,7 @@
 //! # Certificates
 //! Beside `ca`, `client-cert` and `client-key`, the directories docker and podman use are read: the first that exists of
 //! `~/.config/containers/certs.d/HOST[:PORT]`, `/etc/containers/certs.d/…` and `/etc/docker/certs.d/…`. In it `*.crt`
-//! are further authorities, `NAME.cert` with `NAME.key` a client's certificate.
+//! are further authorities, `NAME.cert` with `NAME.key` a client's certificate; what is of no use is passed over with a warning.
 
 mod certificates;
 mod endpoint;
@@ -58,7 +58,7 @@ use std::time::Duration;
 use lithify_escape::Escaped;
 use lithify_oci::reference::Reference;
 
-pub use endpoint::{Endpoint, PlainHttp, Role, Timeouts, TlsFiles};
+pub use endpoint::{Endpoint, FoundFiles, PlainHttp, Role, Timeouts, TlsFiles};
 pub use environment::Environment;
 pub use error::ConfigError;
 
@@ -220,7 +220,7 @@ impl Config {
     /// Where to read an image from, in the order to try: mirrors, then the place itself.
     ///
     /// # Errors
-    /// If the registry is blocked, or its certificates' directory cannot be read or lacks a half of a pair.
+    /// If the registry is blocked, or its certificates' directory cannot be read.
     pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, ConfigError> {
         let name = Name::of(reference);
         let entry = self.entry(&name)?;
@@ -337,11 +337,11 @@ impl Config {
         } else {
             PlainHttp::Refused
         };
-        let mut tls = certificates::find(&self.environment, &[&host, &logical])?;
-        tls.ca.splice(0..0, place.ca.iter().cloned());
-        if place.client.is_some() {
-            tls.client = place.client;
-        }
+        let tls = TlsFiles {
+            ca: place.ca.to_vec(),
+            client: place.client,
+            found: certificates::find(&self.environment, &[&host, &logical])?,
+        };
         Ok(Endpoint {
             host,
             repository: path.to_owned(),

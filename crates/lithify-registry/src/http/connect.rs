@@ -13,23 +13,24 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
-    ShutdownHandle, SocksConnector, Transport,
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, ShutdownHandle,
+    SocksConnector, Transport,
 };
 
 use super::early::Attentive;
 use super::socket::{Line, Socket};
+use super::tls::{Encrypt, Tls};
 
 /// The least time one of several addresses of a host is given.
 const LEAST: Duration = Duration::from_millis(50);
 
 /// The agent of a configuration, whose requests end when the work is stopped.
-pub(crate) fn agent(config: Config, token: &CancelToken) -> ureq::Agent {
+pub(crate) fn agent(config: Config, tls: Option<Tls>, token: &CancelToken) -> ureq::Agent {
     let chain =
         ().chain(SocksConnector::default())
             .chain(ConnectProxyConnector::default())
             .chain(Tcp)
-            .chain(RustlsConnector::default());
+            .chain(Encrypt(tls));
     with(config, chain, Names(DefaultResolver::default()), token)
 }
 

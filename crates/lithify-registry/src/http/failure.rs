@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use super::tls::TlsFailure;
+
 /// Why there is no answer, or no whole one.
 #[derive(Debug)]
 pub struct Failure(Box<ureq::Error>);
@@ -33,9 +35,8 @@ impl Failure {
     }
 
     /// What TLS has against the server.
-    pub(crate) fn tls(&self) -> Option<&rustls::Error> {
+    pub(crate) fn tls(&self) -> Option<&TlsFailure> {
         match &*self.0 {
-            ureq::Error::Rustls(e) => Some(e),
             ureq::Error::Io(e) => e.get_ref()?.downcast_ref(),
             _ => None,
         }
@@ -43,7 +44,7 @@ impl Failure {
 
     /// Whether the server does not seem to speak TLS.
     pub(crate) fn is_no_tls(&self) -> bool {
-        match (self.tls(), &*self.0) {
+        match (self.tls().map(|tls| &tls.error), &*self.0) {
             (Some(rustls::Error::InvalidMessage(_)), _) => true,
             (Some(_), _) => false,
             // A server that does not understand the first message hangs up.
@@ -133,10 +134,7 @@ impl fmt::Display for Failure {
             ureq::Error::LargeResponseHeader(..) => f.write_str("its answer has too many headers"),
             ureq::Error::Protocol(_) => f.write_str("its answer is no HTTP"),
             _ => match self.tls() {
-                Some(rustls::Error::InvalidCertificate(e)) => {
-                    write!(f, "its certificate is not accepted: {e}")
-                }
-                Some(e) => write!(f, "TLS: {e}"),
+                Some(e) => e.fmt(f),
                 None => match &*self.0 {
                     ureq::Error::Io(e) => e.fmt(f),
                     other => other.fmt(f),

@@ -23,7 +23,7 @@ use crate::Secret;
 use crate::config::Timeouts;
 use early::{Notes, Sendable};
 pub use failure::Failure;
-use tls::{TlsError, TlsFiles};
+use tls::{Tls, TlsError, TlsFiles};
 use url::Url;
 
 /// What this program calls itself.
@@ -281,10 +281,6 @@ impl Http {
             // What is compressed is the content, not its way here.
             .accept_encoding("identity")
             .proxy(proxy.clone())
-            .tls_config(match https {
-                true => tls::config(&profile.tls)?,
-                false => tls::unused(),
-            })
             .timeout_connect(Some(profile.timeouts.connect))
             .timeout_resolve(Some(profile.timeouts.connect))
             .timeout_per_read(Some(profile.timeouts.idle))
@@ -293,7 +289,11 @@ impl Http {
             .input_buffer_size(RECEIVED)
             .max_idle_connections_per_host(8)
             .build();
-        let agent = connect::agent(config, &self.token);
+        let tls = match https {
+            true => Some(Tls::new(&profile.tls)?),
+            false => None,
+        };
+        let agent = connect::agent(config, tls, &self.token);
         agents.insert(key, agent.clone());
         Ok(agent)
     }

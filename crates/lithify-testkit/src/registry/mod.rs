@@ -43,5 +43,5 @@ pub use http::{Answer, Framing, Request, http_date};
 pub use proxy::Proxy;
 pub use real::{Real, Setup};
 pub use rules::{Action, At, Hits, Kind, On};
-pub use tls::{Authority, Certificate};
+pub use tls::{Authority, Certificate, Recipe};
 pub use token::{Asked, TokenServer};

@@ -120,7 +120,7 @@ fn encrypted() {
             "{error:?}"
         );
         assert!(
-            shown(&error).contains("its certificate is not accepted"),
+            shown(&error).contains("its certificate is signed by nobody who is trusted here"),
             "{error}"
         );
     }
