@@ -84,8 +84,8 @@ Environment:
                        then /etc/lithify/registries.toml
   REGISTRY_AUTH_FILE   where credentials are, before containers/auth.json and Docker's config.json ($DOCKER_CONFIG)
   DOCKER_HOST          the socket of docker-daemon:, as unix:///PATH
-  http_proxy, https_proxy, all_proxy, no_proxy
-                       the proxy for registries
+  HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY
+                       the proxies for registries and who needs none, also in small letters
   TMPDIR               where compressed archives are decompressed
   NO_COLOR             no colours";
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::common::{layer, paths, stderr};
 use lithify_testkit::registry::{
-    Action, Answer, Authority, Demand, Faulty, Kind, On, Real, Recipe, TokenServer,
+    Action, Answer, Authority, Demand, Faulty, Kind, On, Proxy, Real, Recipe, TokenServer,
 };
 use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 use serde_json::Value;
@@ -553,6 +553,52 @@ fn a_certificate_of_its_own_is_trusted_by_the_environment() {
         said.contains("empty.crt` holds no certificate in PEM form; it is passed over"),
         "{said}"
     );
+}
+
+#[test]
+fn proxies_of_the_environment() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let place = Place::new();
+    let authority = Authority::new();
+    let registry = Faulty::start_with(&authority.server_for("DNS:registry.example"));
+    let proxy = Proxy::start_with(&authority.server());
+    proxy.map("registry.example:443", &registry.address());
+    let image = place.image();
+    let run = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = place.lithify();
+        command.env("SSL_CERT_FILE", authority.certificate());
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        run::output(command.args(args).args(["--retries", "0"]))
+    };
+    let remote = "docker://registry.example/team/app:1";
+    let way = format!("https://me:s3cret@{}", proxy.address());
+    let pushed = run(&[("HTTPS_PROXY", &way)], &["push", &image, remote]);
+    assert!(pushed.status.success(), "{}", stderr(&pushed));
+    let requests = proxy.requests();
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert_eq!(request.method, "CONNECT");
+        let credentials = request.header("proxy-authorization");
+        assert_eq!(credentials, Some("Basic bWU6czNjcmV0"));
+    }
+    // The proxy is to blame, by the variable it was named in.
+    let nobody = Proxy::start().address();
+    let way = format!("me:s3cret@{nobody}");
+    let refused = run(&[("https_proxy", &way)], &["ls", remote]);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1));
+    let words = format!("the proxy http://{nobody} ($https_proxy): ");
+    assert!(said.contains(&words) && !said.contains("s3cret"), "{said}");
+    let direct = [
+        ("https_proxy", way.as_str()),
+        ("no_proxy", "x, Example:443"),
+    ];
+    let said = stderr(&run(&direct, &["ls", remote]));
+    assert!(!said.contains("proxy"), "{said}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::range::ContentRange;
 use crate::error::{Error, Operation};
 use crate::http::Failure;
 use crate::http::coding::Coding;
+use crate::http::pace::{Pace, Paced};
 use crate::repository::Repository;
 use crate::session::{Access, Answer, Call, CallBody, Session, To};
 
@@ -129,7 +130,10 @@ impl Part {
             });
         }
         let body = response.into_content(expected);
-        let mut body = body.map_err(|e| session.unexpected(&self.operation, expected, e))?;
+        let mut body = Paced {
+            body: body.map_err(|e| session.unexpected(&self.operation, expected, e))?,
+            pace: Pace::receiving(&session.endpoint.profile.timeouts),
+        };
         let mut read = || -> io::Result<Vec<u8>> {
             let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink())?;
             let mut bytes = Vec::new();

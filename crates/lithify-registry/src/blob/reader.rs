@@ -6,8 +6,10 @@ use lithify_digest::Digest;
 use ureq::http::Method;
 
 use crate::blob::range::ContentRange;
+use crate::config::Timeouts;
 use crate::error::{Error, Operation};
 use crate::http::coding::{Coding, Content};
+use crate::http::pace::{Pace, Paced};
 use crate::http::{Failure, Response};
 use crate::repository::Repository;
 use crate::session::{Access, Call, CallBody, To};
@@ -29,6 +31,8 @@ pub struct BlobReader {
     /// Bytes of the blob that were read.
     at: u64,
     body: Option<Body>,
+    /// How fast it comes, over all connections with one place.
+    pace: Pace,
     /// Bytes at the start of the body that were read from another one: where a server knows no ranges.
     skip: u64,
     /// How many these were when the body began.
@@ -68,6 +72,7 @@ impl BlobReader {
             size,
             at: offset.min(size),
             body: None,
+            pace: Pace::receiving(&Timeouts::default()),
             skip: 0,
             skipped: 0,
             whole: false,
@@ -78,6 +83,7 @@ impl BlobReader {
         if reader.done {
             return Ok(Some(reader));
         }
+        reader.set_pace();
         match reader.connect() {
             Ok(()) => Ok(Some(reader)),
             Err(e) if e.is_not_found() => Ok(None),
@@ -103,6 +109,7 @@ impl BlobReader {
             let error = match self.request() {
                 Ok((body, skip)) => {
                     self.body = Some(Body(body));
+                    self.pace.goes_on();
                     (self.skip, self.skipped) = (skip, skip);
                     self.repository.prefer(self.endpoint);
                     return Ok(());
@@ -115,6 +122,11 @@ impl BlobReader {
         }
     }
 
+    fn set_pace(&mut self) {
+        let session = self.repository.session(self.endpoint);
+        self.pace = Pace::receiving(&session.endpoint.profile.timeouts);
+    }
+
     /// Turns to the next endpoint, if there is one.
     fn next_endpoint(&mut self, error: &Error) -> bool {
         if self.endpoint + 1 >= self.repository.endpoints().len() {
@@ -122,6 +134,7 @@ impl BlobReader {
         }
         log::info!("{error}; going on with the next place");
         self.endpoint += 1;
+        self.set_pace();
         self.whole = false;
         self.tries = 0;
         true
@@ -205,7 +218,8 @@ impl BlobReader {
         // Where everything before is sent again, as much again must be new: else many small steps would fetch the
         // blob many times.
         let enough = PROGRESS.min(self.size / 64).max(1).max(self.skipped);
-        if self.at - self.counted_from >= enough {
+        // What hardly goes on is no progress either.
+        if self.at - self.counted_from >= enough && !failure.is_slowness() {
             self.tries = 0;
             self.counted_from = self.at;
         }
@@ -240,14 +254,20 @@ impl BlobReader {
                 .len()
                 .min(usize::try_from(left).unwrap_or(usize::MAX));
             if self.skip > 0 {
-                match io::copy(&mut (&mut body.0).take(self.skip), &mut io::sink()) {
+                let mut paced = Paced {
+                    body: (&mut body.0).take(self.skip),
+                    pace: self.pace,
+                };
+                let skipped = io::copy(&mut paced, &mut io::sink());
+                self.pace = paced.pace;
+                match skipped {
                     Ok(skipped) if skipped == self.skip => self.skip = 0,
                     Ok(_) => self.recover(Failure::of_body(io::ErrorKind::UnexpectedEof.into()))?,
                     Err(e) => self.recover(Failure::of_body(e))?,
                 }
                 continue;
             }
-            let failure = match body.0.read(&mut buffer[..most]) {
+            let failure = match self.pace.read(&mut body.0, &mut buffer[..most]) {
                 Ok(0) => Failure::of_body(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
                     self.at += read as u64;

@@ -89,6 +89,13 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the next byte; 60 s if not said.
     pub idle: Duration,
+    /// For all headers of an answer, and again for all of a short one (a manifest, a list, a token); 2 minutes if not said, or
+    /// `idle` if that is longer.
+    pub answer: Duration,
+    /// The least bytes per second of blobs, in both directions; 1024 if not said, and 0 for any.
+    pub min_rate: u64,
+    /// The time over which that is measured; 60 s if not said.
+    pub window: Duration,
 }
 
 impl Default for Timeouts {
@@ -96,6 +103,9 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            answer: Duration::from_secs(120),
+            min_rate: 1024,
+            window: Duration::from_secs(60),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The file's schema.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::ConfigError;
 use super::endpoint::Timeouts;
 use super::matching::{Prefix, canonical, is_location};
-use super::{ConfigError, seconds};
 
 /// Most `[[registry]]` entries.
 const MAX_REGISTRIES: usize = 1024;
@@ -30,12 +31,46 @@ pub(super) struct File {
     pub(super) registry: Vec<RegistryTable>,
 }
 
-/// Seconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct TimeoutsTable {
-    connect: Option<u32>,
-    idle: Option<u32>,
+    connect: Option<Seconds>,
+    idle: Option<Seconds>,
+    answer: Option<Seconds>,
+    min_rate: Option<u64>,
+    window: Option<Seconds>,
+}
+
+/// A time in seconds, whole or not.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Number")]
+struct Seconds(Duration);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected seconds, such as 60 or 0.5")]
+enum Number {
+    Whole(u32),
+    Fraction(f64),
+}
+
+/// A number that is no time.
+#[derive(Debug, thiserror::Error)]
+#[error("expected seconds that are not negative, and fewer than 4 billion")]
+struct NoTime;
+
+impl TryFrom<Number> for Seconds {
+    type Error = NoTime;
+
+    fn try_from(number: Number) -> Result<Self, NoTime> {
+        let time = match number {
+            Number::Whole(seconds) => Duration::from_secs(seconds.into()),
+            Number::Fraction(seconds) if seconds <= f64::from(u32::MAX) => {
+                Duration::try_from_secs_f64(seconds).map_err(|_| NoTime)?
+            }
+            Number::Fraction(_) => return Err(NoTime),
+        };
+        Ok(Self(time))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,9 +154,14 @@ impl Files {
 impl TimeoutsTable {
     /// These where they are said, those of `otherwise` where not.
     pub(super) fn over(self, otherwise: Timeouts) -> Timeouts {
+        let or = |said: Option<Seconds>, otherwise| said.map_or(otherwise, |seconds| seconds.0);
+        let idle = or(self.idle, otherwise.idle);
         Timeouts {
-            connect: seconds(self.connect, otherwise.connect),
-            idle: seconds(self.idle, otherwise.idle),
+            connect: or(self.connect, otherwise.connect),
+            idle,
+            answer: or(self.answer, otherwise.answer.max(idle)),
+            min_rate: self.min_rate.unwrap_or(otherwise.min_rate),
+            window: or(self.window, otherwise.window),
         }
     }
 }

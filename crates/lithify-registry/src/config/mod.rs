@@ -53,7 +53,6 @@ mod matching;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lithify_escape::Escaped;
 use lithify_oci::reference::Reference;
@@ -404,11 +403,6 @@ impl std::fmt::Display for Name {
         }
         write!(f, "{}/{}", self.host, self.path)
     }
-}
-
-/// Unset, or seconds.
-fn seconds(value: Option<u32>, otherwise: Duration) -> Duration {
-    value.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
 }
 
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {

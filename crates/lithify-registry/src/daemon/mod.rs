@@ -26,8 +26,11 @@ pub use options::DaemonOptions;
 pub use version::{ApiVersion, LEAST_VERSION};
 
 use crate::Failure;
+use crate::config::Timeouts;
 use crate::http::USER_AGENT;
+use crate::http::deadline::Deadline;
 use crate::http::early::{Notes, Sendable};
+use crate::http::pace::{Pace, Paced};
 
 /// Most bytes of an answer that is read as a whole.
 const ANSWER_BYTES: u64 = 4 << 20;
@@ -41,6 +44,7 @@ pub struct Daemon {
     hook: Arc<Hook>,
     socket: PathBuf,
     version: ApiVersion,
+    timeouts: Timeouts,
 }
 
 impl fmt::Debug for Daemon {
@@ -85,13 +89,15 @@ impl Daemon {
         cancel: &CancelToken,
     ) -> Result<Self, DaemonError> {
         let socket = options.find(cancel)?;
-        let agent = transport::agent(&socket, options.idle, cancel);
+        let timeouts = options.timeouts();
+        let agent = transport::agent(&socket, &timeouts, cancel);
         let stopped = agent.clone();
         let mut daemon = Self {
             agent,
             hook: Arc::new(cancel.on_cancel(move || stopped.clone().shutdown())),
             socket,
             version: LEAST_VERSION,
+            timeouts,
         };
         daemon.version = daemon.negotiate()?;
         log::debug!(
@@ -135,7 +141,10 @@ impl Daemon {
         let response = self.get(&operation, &path)?;
         Ok(SavedImage {
             _hook: Arc::clone(&self.hook),
-            body: response.into_body().into_reader(),
+            body: Paced {
+                body: response.into_body().into_reader(),
+                pace: Pace::receiving(&self.timeouts),
+            },
             socket: self.socket.clone(),
             operation,
             received: 0,
@@ -248,6 +257,7 @@ impl Daemon {
         }
         let mut bytes = Vec::new();
         let body = response.into_body().into_reader();
+        let _deadline = Deadline::after(self.timeouts.answer);
         // What it says besides is a courtesy.
         body.take(ANSWER_BYTES).read_to_end(&mut bytes).ok();
         let message = serde_json::from_slice::<Message>(&bytes)
@@ -278,6 +288,7 @@ impl Daemon {
     ) -> Result<Vec<u8>, DaemonError> {
         let mut bytes = Vec::new();
         let body = response.into_body().into_reader();
+        let _deadline = Deadline::after(self.timeouts.answer);
         body.take(ANSWER_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(|e| DaemonError::Transport {
@@ -328,7 +339,7 @@ struct LoadLine {
 /// An archive as `docker save` writes it, while it arrives.
 pub struct SavedImage {
     _hook: Arc<Hook>,
-    body: BodyReader<'static>,
+    body: Paced<BodyReader<'static>>,
     socket: PathBuf,
     operation: DaemonOperation,
     received: u64,

@@ -9,6 +9,7 @@ use lithify_cancel::CancelToken;
 use lithify_escape::Escaped;
 
 use super::DaemonError;
+use crate::config::Timeouts;
 
 /// Where a daemon is looked for, and how long it may take.
 #[derive(Clone, Debug)]
@@ -23,6 +24,9 @@ pub struct DaemonOptions {
     /// How long nothing may come or be taken. Docker packs a whole image before the first byte of it comes, and unpacks
     /// one before it answers, so this is long: 10 minutes.
     pub idle: Duration,
+    /// The least bytes per second of an archive, in both directions, over the time in [`idle`](Self::idle); 0 for any.
+    /// Default 1024.
+    pub min_rate: u64,
 }
 
 impl Default for DaemonOptions {
@@ -34,11 +38,22 @@ impl Default for DaemonOptions {
             runtime_dir: set("XDG_RUNTIME_DIR").map(PathBuf::from),
             root: PathBuf::from("/"),
             idle: Duration::from_secs(600),
+            min_rate: Timeouts::default().min_rate,
         }
     }
 }
 
 impl DaemonOptions {
+    pub(super) fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            idle: self.idle,
+            answer: self.idle,
+            min_rate: self.min_rate,
+            window: self.idle,
+            ..Timeouts::default()
+        }
+    }
+
     /// The socket of a daemon that is there: `DOCKER_HOST`, else Docker's, else Podman's; those of the system before the
     /// user's own for Docker, and the other way round for Podman, which users run themselves.
     pub(super) fn find(&self, cancel: &CancelToken) -> Result<PathBuf, DaemonError> {
@@ -120,6 +135,7 @@ mod tests {
             runtime_dir: Some("/nowhere/user".into()),
             root: "/nowhere".into(),
             idle: Duration::from_secs(5),
+            min_rate: 0,
         }
     }
 

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lithify_cancel::CancelToken;
 use ureq::http::Uri;
@@ -12,11 +11,13 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, Tr
 use ureq::{Agent, Error, config::Config};
 
 use super::USER_AGENT;
+use crate::config::Timeouts;
 use crate::http::connect;
+use crate::http::pace::Pace;
 use crate::http::socket::{Line, Socket};
 
 /// An agent all of whose requests go to one socket.
-pub(super) fn agent(socket: &Path, idle: Duration, token: &CancelToken) -> Agent {
+pub(super) fn agent(socket: &Path, timeouts: &Timeouts, token: &CancelToken) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -24,22 +25,25 @@ pub(super) fn agent(socket: &Path, idle: Duration, token: &CancelToken) -> Agent
         .accept("")
         .accept_encoding("identity")
         .proxy(None)
-        .timeout_per_read(Some(idle))
-        .timeout_per_write(Some(idle))
+        .timeout_per_read(Some(timeouts.idle))
+        .timeout_per_write(Some(timeouts.idle))
+        .timeout_recv_response(Some(timeouts.answer))
         .timeout_await_100(None)
         .input_buffer_size(256 << 10)
         .output_buffer_size(256 << 10)
         .build();
     let connector = UnixConnector {
         socket: socket.to_owned(),
+        timeouts: *timeouts,
     };
-    connect::with(config, connector, NoResolver, token)
+    connect::with(config, connector, NoResolver, None, token)
 }
 
 /// Opens the socket, whatever the host is called.
 #[derive(Debug)]
 struct UnixConnector {
     socket: PathBuf,
+    timeouts: Timeouts,
 }
 
 impl<In: Transport> Connector<In> for UnixConnector {
@@ -51,7 +55,7 @@ impl<In: Transport> Connector<In> for UnixConnector {
         _: Option<In>,
     ) -> Result<Option<Socket>, Error> {
         let line = Line::new(UnixStream::connect(&self.socket)?)?;
-        connect::take_up(&line, details).map(Some)
+        connect::take_up(&line, details, Pace::sending(&self.timeouts)).map(Some)
     }
 }
 

@@ -13,25 +13,52 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, ShutdownHandle,
-    SocksConnector, Transport,
+    ConnectionDetails, Connector, NextTimeout, ShutdownHandle, SocksConnector, Transport,
 };
 
 use super::early::Attentive;
+use super::pace::Pace;
+use super::proxy::{Proxy, ProxyNames, Reached, Socks, Through};
 use super::socket::{Line, Socket};
-use super::tls::{Encrypt, Tls};
+use super::tls::{Encrypt, Tls, TlsError};
+use crate::config::Timeouts;
 
 /// The least time one of several addresses of a host is given.
 const LEAST: Duration = Duration::from_millis(50);
 
-/// The agent of a configuration, whose requests end when the work is stopped.
-pub(crate) fn agent(config: Config, tls: Option<Tls>, token: &CancelToken) -> ureq::Agent {
-    let chain =
-        ().chain(SocksConnector::default())
-            .chain(ConnectProxyConnector::default())
-            .chain(Tcp)
-            .chain(Encrypt(tls));
-    with(config, chain, Names(DefaultResolver::default()), token)
+/// The agent of a configuration, whose requests end when the work is stopped, and go through a proxy if there is one.
+pub(crate) fn agent(
+    config: Config,
+    tls: Option<Tls>,
+    proxy: Option<&Arc<Proxy>>,
+    timeouts: &Timeouts,
+    token: &CancelToken,
+) -> Result<ureq::Agent, TlsError> {
+    let via_socks = proxy.filter(|proxy| !proxy.is_http());
+    let via_http = proxy.filter(|proxy| proxy.is_http());
+    let chain = ()
+        .chain(Socks {
+            inner: SocksConnector::default(),
+            proxy: via_socks.cloned(),
+        })
+        .chain(Reached {
+            inner: Tcp(*timeouts),
+            proxy: via_http.cloned(),
+        })
+        .chain(Through::new(via_http)?)
+        .chain(Encrypt(tls));
+    let names = DefaultResolver::default();
+    let made = match via_http.cloned() {
+        Some(via) => with(
+            config,
+            chain,
+            ProxyNames { proxy: via, names },
+            proxy,
+            token,
+        ),
+        None => with(config, chain, Names(names), proxy, token),
+    };
+    Ok(made)
 }
 
 /// The agent that makes its connections in a way of its own.
@@ -39,15 +66,18 @@ pub(crate) fn with(
     config: Config,
     connector: impl Connector<()>,
     resolver: impl Resolver,
+    proxy: Option<&Arc<Proxy>>,
     token: &CancelToken,
 ) -> ureq::Agent {
     let resolver = Leaving {
         inner: Arc::new(resolver),
+        proxy: proxy.cloned(),
         token: token.clone(),
     };
     let connector = Abandonable {
         inner: Arc::new(connector),
         resolver: resolver.clone(),
+        proxy: proxy.cloned(),
         token: token.clone(),
     };
     ureq::Agent::with_parts(config, connector, resolver)
@@ -59,11 +89,15 @@ thread_local! {
 }
 
 /// Takes a line into use: it ends with its agent, and who wraps it is told of it.
-pub(crate) fn take_up(line: &Arc<Line>, details: &ConnectionDetails<'_>) -> Result<Socket, Error> {
+pub(crate) fn take_up(
+    line: &Arc<Line>,
+    details: &ConnectionDetails<'_>,
+    pace: Pace,
+) -> Result<Socket, Error> {
     let handle = Arc::downgrade(line) as Weak<dyn ShutdownHandle>;
     (details.register_shutdown)(handle)?;
     MADE.set(Arc::downgrade(line));
-    Ok(Socket::new(line, details.config))
+    Ok(Socket::new(line, details.config, pace))
 }
 
 /// Why a call did not come to its end.
@@ -73,6 +107,14 @@ fn stopped(stopped: Stopped, timeout: NextTimeout) -> Error {
         // What is reported is that the work was stopped.
         Stopped::Cancelled => io::Error::from(lithify_cancel::Cancelled).into(),
         Stopped::Gone => io::Error::other("the thread that connects panicked").into(),
+    }
+}
+
+/// What was waited for in vain on the way through a proxy.
+fn blamed(proxy: Option<&Arc<Proxy>>, error: Error) -> Error {
+    match proxy {
+        Some(proxy) => proxy.late(error),
+        None => error,
     }
 }
 
@@ -88,6 +130,7 @@ fn until(timeout: NextTimeout) -> Option<Instant> {
 struct Abandonable<C, R> {
     inner: Arc<C>,
     resolver: Leaving<R>,
+    proxy: Option<Arc<Proxy>>,
     token: CancelToken,
 }
 
@@ -125,11 +168,13 @@ impl<C: Connector<()>, R: Resolver> Connector<()> for Abandonable<C, R> {
                 let boxed = transport.map(|t| Box::new(t) as Box<dyn Transport>);
                 Ok::<_, Error>(boxed.map(|t| (t, line)))
             })?;
-        let Some((transport, line)) = made.map_err(|why| stopped(why, timeout))?? else {
+        let made = made
+            .map_err(|why| stopped(why, timeout))
+            .flatten()
+            .map_err(|e| blamed(self.proxy.as_ref(), e))?;
+        let Some((transport, line)) = made else {
             return Ok(None);
         };
-        // Of a connection to a proxy this is the lower end of another one.
-        MADE.set(line.as_ref().map(Arc::downgrade).unwrap_or_default());
         Ok(Some(Attentive::new(transport, line)))
     }
 }
@@ -138,6 +183,7 @@ impl<C: Connector<()>, R: Resolver> Connector<()> for Abandonable<C, R> {
 #[derive(Debug)]
 struct Leaving<R> {
     inner: Arc<R>,
+    proxy: Option<Arc<Proxy>>,
     token: CancelToken,
 }
 
@@ -145,6 +191,7 @@ impl<R> Clone for Leaving<R> {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
+            proxy: self.proxy.clone(),
             token: self.token.clone(),
         }
     }
@@ -164,7 +211,10 @@ impl<R: Resolver> Resolver for Leaving<R> {
                 // The time is kept out here.
                 inner.resolve(&uri, &config, NextTimeout::default())
             })?;
-        found.map_err(|why| stopped(why, timeout))?
+        found
+            .map_err(|why| stopped(why, timeout))
+            .flatten()
+            .map_err(|e| blamed(self.proxy.as_ref(), e))
     }
 }
 
@@ -183,9 +233,9 @@ impl Resolver for Names {
     }
 }
 
-/// Opens a TCP connection, unless there is one to a proxy.
+/// Opens a TCP connection, unless there is one already.
 #[derive(Debug)]
-struct Tcp;
+struct Tcp(Timeouts);
 
 impl<In: Transport> Connector<In> for Tcp {
     type Out = Box<dyn Transport>;
@@ -217,7 +267,8 @@ impl<In: Transport> Connector<In> for Tcp {
                 Ok(stream) => {
                     stream.set_nodelay(details.config.no_delay())?;
                     let line = Line::new(stream)?;
-                    return Ok(Some(Box::new(take_up(&line, details)?)));
+                    let socket = take_up(&line, details, Pace::sending(&self.0))?;
+                    return Ok(Some(Box::new(socket)));
                 }
                 Err(e) => {
                     failed = match e.kind() {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use ureq::{Error, Timeout};
 
+use super::deadline;
 use super::socket::Line;
 
 /// How long an answer is waited for once sending has failed.
@@ -124,6 +125,7 @@ thread_local! {
         Cell::new(Notes {
             unsent: false,
             waited_in_vain: false,
+            head: false,
         })
     };
 }
@@ -136,12 +138,29 @@ pub(crate) struct Notes {
     pub(crate) unsent: bool,
     /// `100 Continue` was waited for in vain.
     pub(crate) waited_in_vain: bool,
+    /// Nothing of it was sent yet.
+    head: bool,
 }
 
 impl Notes {
     /// Those of this thread's request, which ends with that.
     pub(crate) fn take() -> Self {
         NOTES.take()
+    }
+
+    /// Those of a request that was given up are over.
+    pub(crate) fn begin() {
+        NOTES.set(Self {
+            head: true,
+            ..Self::default()
+        });
+    }
+
+    /// Whether what is sent next is the start of a request.
+    pub(crate) fn take_head() -> bool {
+        let mut is_head = false;
+        Self::add(|notes| is_head = std::mem::take(&mut notes.head));
+        is_head
     }
 
     fn add(change: impl FnOnce(&mut Self)) {
@@ -206,6 +225,7 @@ impl Transport for Attentive {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let timeout = deadline::until(timeout);
         if std::mem::take(&mut self.held) && !self.inner.buffers().input().is_empty() {
             return Ok(true);
         }

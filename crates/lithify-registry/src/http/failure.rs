@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use super::pace::TooSlow;
+use super::proxy::ProxyError;
 use super::tls::TlsFailure;
 
 /// Why there is no answer, or no whole one.
@@ -27,10 +29,20 @@ impl Failure {
         }
     }
 
+    /// What is wrong with the proxy on the way.
+    fn proxy(&self) -> Option<&ProxyError> {
+        match &*self.0 {
+            ureq::Error::Other(e) => e.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether nothing came for too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.0, ureq::Error::Timeout(_))
+        self.is_slowness()
+            || self.proxy().is_some_and(ProxyError::is_timeout)
+            || matches!(*self.0, ureq::Error::Timeout(_))
             || matches!(&*self.0, ureq::Error::Io(e) if e.kind() == io::ErrorKind::TimedOut)
     }
 
@@ -58,6 +70,11 @@ impl Failure {
         }
     }
 
+    /// Whether a transfer went on, but hardly.
+    pub(crate) fn is_slowness(&self) -> bool {
+        matches!(&*self.0, ureq::Error::Io(e) if e.get_ref().is_some_and(|e| e.is::<TooSlow>()))
+    }
+
     /// Whether trying again may help.
     pub(crate) fn is_passing(&self) -> bool {
         if self.tls().is_some() {
@@ -68,7 +85,7 @@ impl Failure {
                 !self.is_unreachable()
             }
             ureq::Error::ConnectionFailed => true,
-            _ => false,
+            _ => self.proxy().is_some_and(ProxyError::is_passing),
         }
     }
 
@@ -121,14 +138,18 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ureq::Timeout;
 
+        if let Some(error) = self.proxy() {
+            return error.fmt(f);
+        }
         match &*self.0 {
             ureq::Error::HostNotFound => f.write_str("there is no host of that name"),
             ureq::Error::Timeout(Timeout::Connect) => f.write_str("no connection in time"),
             ureq::Error::Timeout(Timeout::Resolve) => {
                 f.write_str("no answer of the name server in time")
             }
-            ureq::Error::Timeout(Timeout::PerRead | Timeout::RecvResponse) => {
-                f.write_str("it sent nothing for too long")
+            ureq::Error::Timeout(Timeout::PerRead) => f.write_str("it sent nothing for too long"),
+            ureq::Error::Timeout(Timeout::RecvResponse | Timeout::RecvBody) => {
+                f.write_str("its whole answer was not there in time (`answer`)")
             }
             ureq::Error::Timeout(Timeout::PerWrite) => f.write_str("it took nothing for too long"),
             ureq::Error::LargeResponseHeader(..) => f.write_str("its answer has too many headers"),

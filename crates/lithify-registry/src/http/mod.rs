@@ -2,8 +2,11 @@
 
 pub(crate) mod coding; // what is compressed on its way
 pub(crate) mod connect; // reaching a host
+pub(crate) mod deadline; // answers that have to be there in time
 pub(crate) mod early; // answers to what is not sent yet
 mod failure; // why there is no answer
+pub(crate) mod pace; // transfers that hardly go on
+pub(crate) mod proxy; // the way out
 pub(crate) mod retry; // and when to ask again
 pub(crate) mod socket; // bytes to and from a host
 pub(crate) mod tls; // certificates
@@ -21,8 +24,11 @@ use ureq::{Agent, BodyReader, SendBody};
 
 use crate::Secret;
 use crate::config::Timeouts;
+use deadline::Deadline;
 use early::{Notes, Sendable};
 pub use failure::Failure;
+pub(crate) use proxy::Proxies;
+use proxy::Proxy;
 use tls::{Tls, TlsError, TlsFiles};
 use url::Url;
 
@@ -39,6 +45,9 @@ const LARGE: u64 = 1 << 20;
 /// How long that answer is waited for. Who knows the question answers at once (RFC 9110, section 10.1.1); who does not is
 /// not asked again.
 const CONSENT: Duration = Duration::from_secs(1);
+
+/// How long the rest of an answer is read for that is of no great interest.
+const COURTESY: Duration = Duration::from_secs(10);
 
 /// How a host is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,6 +83,8 @@ pub(crate) struct Response {
     pub(crate) asked: bool,
     headers: HeaderMap,
     body: BodyReader<'static>,
+    /// How long all of it may take, if it is short.
+    time: Duration,
 }
 
 impl std::fmt::Debug for Response {
@@ -112,9 +123,9 @@ impl Response {
         self.header("content-length")?.trim().parse().ok()
     }
 
-    /// The body as a whole, `limit` bytes at most; the flag says whether there were more.
+    /// The body as a whole, `limit` bytes at most and in the time there is for short ones; the flag says whether there were more.
     pub(crate) fn read(self, limit: u64) -> Result<(Vec<u8>, bool), Failure> {
-        let coding = self.coding();
+        let (coding, _deadline) = (self.coding(), Deadline::after(self.time));
         let mut bytes = Vec::new();
         let mut limited = self.body.take(limit.saturating_add(1));
         limited.read_to_end(&mut bytes).map_err(Failure::of_body)?;
@@ -127,6 +138,7 @@ impl Response {
     /// What there is of the body, `limit` bytes at most: of an answer whose status says enough.
     pub(crate) fn read_leniently(self, limit: u64) -> Vec<u8> {
         let coding = self.coding();
+        let _deadline = Deadline::after(self.time.min(COURTESY));
         let mut bytes = Vec::new();
         self.body.take(limit).read_to_end(&mut bytes).ok();
         coding::decoded(bytes, coding, limit)
@@ -135,6 +147,7 @@ impl Response {
     /// Reads what is left of a short body, so that the connection can be used again.
     pub(crate) fn discard(self) {
         const SHORT: u64 = 64 << 10;
+        let _deadline = Deadline::after(self.time.min(COURTESY));
         // What cannot be read is not wanted anyway.
         io::copy(&mut self.body.take(SHORT), &mut io::sink()).ok();
     }
@@ -143,7 +156,6 @@ impl Response {
 /// Connections, kept open between requests.
 #[derive(Debug)]
 pub(crate) struct Http {
-    /// By how hosts are connected to, and whether by TLS.
     agents: Agents,
     proxies: Proxies,
     /// Hosts that are not asked whether they take a body: they leave the question without an answer, or refuse it.
@@ -153,74 +165,19 @@ pub(crate) struct Http {
     _hook: Hook,
 }
 
-type Agents = Arc<Mutex<HashMap<(Profile, bool), Agent>>>;
+/// By how a host is connected to, whether by TLS, and through which proxy.
+type Agents = Arc<Mutex<HashMap<Key, Agent>>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    profile: Profile,
+    is_https: bool,
+    is_proxied: bool,
+}
 
 /// Values that are whole whatever happened to a thread that had the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Proxies by the environment, as other tools understand it.
-#[derive(Debug)]
-pub(crate) struct Proxies {
-    http: Option<ureq::Proxy>,
-    https: Option<ureq::Proxy>,
-}
-
-impl Proxies {
-    /// Those of the environment.
-    pub(crate) fn of_environment() -> Self {
-        // `HTTP_PROXY` in capitals is not looked at: a server could set it by a header where this runs as CGI
-        // (CVE-2016-5385).
-        let of = |names: &[&str]| {
-            names
-                .iter()
-                .filter_map(|name| std::env::var(name).ok())
-                .find(|value| !value.is_empty())
-        };
-        let no_proxy = of(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
-        let direct: Vec<String> = no_proxy.split(',').map(|h| h.trim().to_owned()).collect();
-        let proxy = |names: &[&str]| {
-            let found = proxy(&of(names)?, &direct);
-            if found.is_none() {
-                log::warn!("the proxy in ${} is no URL and is not used", names[0]);
-            }
-            found
-        };
-        Self {
-            http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
-            https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
-        }
-    }
-
-    /// One for everything; `None` if it is no URL.
-    pub(crate) fn configured(url: &Secret, no_proxy: &[String]) -> Option<Self> {
-        let proxy = proxy(url.expose(), no_proxy)?;
-        Some(Self {
-            http: Some(proxy.clone()),
-            https: Some(proxy),
-        })
-    }
-}
-
-/// A proxy by its URL. This machine is never asked through one.
-fn proxy(uri: &str, no_proxy: &[String]) -> Option<ureq::Proxy> {
-    let parsed = ureq::Proxy::new(uri).ok()?;
-    let mut builder = ureq::Proxy::builder(parsed.protocol())
-        .host(parsed.host())
-        .port(parsed.port());
-    if let Some(user) = parsed.username() {
-        builder = builder.username(user);
-    }
-    if let Some(password) = parsed.password() {
-        builder = builder.password(password);
-    }
-    let direct = ["localhost", "127.0.0.1", "[::1]", "::1"].into_iter();
-    let configured = no_proxy.iter().map(String::as_str);
-    for host in direct.chain(configured).filter(|host| !host.is_empty()) {
-        builder = builder.no_proxy(host);
-    }
-    builder.build().ok()
 }
 
 impl Http {
@@ -251,28 +208,38 @@ impl Http {
         profile: &Profile,
         request: Request<'_>,
     ) -> Result<Result<Response, Failure>, TlsError> {
-        let agent = self.agent(profile, request.url.is_https())?;
         let url = request.url;
+        let proxy = self.proxies.to(url);
+        let agent = self.agent(profile, url.is_https(), proxy)?;
         let is_large = matches!(request.body, Body::Reader(_, length) if length >= LARGE);
         let ask = is_large && !lock(&self.unasked).contains(url.authority());
-        let (answer, notes) = exchange(&agent, request, ask);
+        let (answer, notes) = exchange(&agent, request, ask, profile.timeouts.answer);
         if notes.waited_in_vain {
             log::debug!("{}: no answer to `Expect: 100-continue`", url.authority());
             self.never_ask(url);
         }
+        let answer = answer.and_then(|answer| match proxy {
+            Some(proxy) if !url.is_https() => proxy.passed_on(answer, url.authority()),
+            _ => Ok(answer),
+        });
         Ok(answer.map_err(Failure::from))
     }
 
-    fn agent(&self, profile: &Profile, https: bool) -> Result<Agent, TlsError> {
+    fn agent(
+        &self,
+        profile: &Profile,
+        https: bool,
+        proxy: Option<&Arc<Proxy>>,
+    ) -> Result<Agent, TlsError> {
         let mut agents = lock(&self.agents);
-        let key = (profile.clone(), https);
+        let key = Key {
+            profile: profile.clone(),
+            is_https: https,
+            is_proxied: proxy.is_some(),
+        };
         if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
         }
-        let proxy = match https {
-            true => &self.proxies.https,
-            false => &self.proxies.http,
-        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -280,11 +247,12 @@ impl Http {
             .accept("")
             // What is compressed is the content, not its way here.
             .accept_encoding("identity")
-            .proxy(proxy.clone())
+            .proxy(proxy.and_then(|proxy| proxy.socks()))
             .timeout_connect(Some(profile.timeouts.connect))
             .timeout_resolve(Some(profile.timeouts.connect))
             .timeout_per_read(Some(profile.timeouts.idle))
             .timeout_per_write(Some(profile.timeouts.idle))
+            .timeout_recv_response(Some(profile.timeouts.answer))
             .timeout_await_100(Some(CONSENT))
             .input_buffer_size(RECEIVED)
             .max_idle_connections_per_host(8)
@@ -293,7 +261,7 @@ impl Http {
             true => Some(Tls::new(&profile.tls)?),
             false => None,
         };
-        let agent = connect::agent(config, tls, &self.token);
+        let agent = connect::agent(config, tls, proxy, &profile.timeouts, &self.token)?;
         agents.insert(key, agent.clone());
         Ok(agent)
     }
@@ -304,13 +272,14 @@ fn exchange(
     agent: &Agent,
     request: Request<'_>,
     ask: bool,
+    time: Duration,
 ) -> (Result<Response, ureq::Error>, Notes) {
-    // Those of a request that was given up.
-    Notes::take();
+    Notes::begin();
     let answer = send(agent, request, ask);
     let notes = Notes::take();
     let answer = answer.map(|answer| Response {
         unsent: notes.unsent,
+        time,
         ..answer
     });
     (answer, notes)
@@ -351,5 +320,6 @@ fn send(agent: &Agent, request: Request<'_>, ask: bool) -> Result<Response, ureq
         asked: ask,
         headers: parts.headers,
         body: body.into_reader(),
+        time: Duration::MAX,
     })
 }

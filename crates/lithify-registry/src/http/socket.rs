@@ -14,6 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, ShutdownHandle, Transport};
 
+use super::pace::Pace;
+
 /// How long nothing may be taken while an answer waits to be read before it is read instead.
 const STALLED: Duration = Duration::from_secs(3);
 
@@ -116,12 +118,15 @@ impl ShutdownHandle for Line {
 pub(crate) struct Socket {
     line: Arc<Line>,
     buffers: LazyBuffers,
+    /// Of what is sent. What is received is counted by who reads it, and knows how much there is.
+    pace: Pace,
 }
 
 impl Socket {
-    pub(crate) fn new(line: &Arc<Line>, config: &ureq::config::Config) -> Self {
+    pub(crate) fn new(line: &Arc<Line>, config: &ureq::config::Config, pace: Pace) -> Self {
         Self {
             line: Arc::clone(line),
+            pace,
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
         }
     }
@@ -158,25 +163,37 @@ impl Transport for Socket {
             self.open()?;
             match self.line.stream.send(&self.buffers.output()[at..amount]) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
-                Ok(sent) => at += sent,
+                Ok(sent) => {
+                    at += sent;
+                    self.pace
+                        .count(Duration::ZERO, sent)
+                        .map_err(io::Error::other)?;
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    let started = Instant::now();
+                    let mut until_slow = self.pace.left();
                     // Who answers and does not go on reading has nothing more to hear.
                     let patience = STALLED.min(time.unwrap_or(STALLED));
-                    if !self.line.ready(PollFlags::OUT, Some(patience))?.is_empty() {
-                        continue;
-                    }
-                    if self.line.has_input() {
-                        return Err(io::Error::from(ErrorKind::BrokenPipe).into());
-                    }
-                    let left = time.map(|time| time.saturating_sub(patience));
-                    if self
+                    let taken = self
                         .line
-                        .ready(PollFlags::OUT | PollFlags::IN, left)?
-                        .is_empty()
-                    {
-                        return Err(Error::Timeout(timeout.reason));
+                        .ready(PollFlags::OUT, Some(patience.min(until_slow)))?;
+                    if taken.is_empty() && patience < until_slow {
+                        if self.line.has_input() {
+                            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
+                        }
+                        until_slow = until_slow.saturating_sub(patience);
+                        let left = time.map_or(Duration::MAX, |time| time.saturating_sub(patience));
+                        let found = self
+                            .line
+                            .ready(PollFlags::OUT | PollFlags::IN, Some(left.min(until_slow)))?;
+                        if found.is_empty() && left < until_slow {
+                            return Err(Error::Timeout(timeout.reason));
+                        }
                     }
+                    self.pace
+                        .count(started.elapsed(), 0)
+                        .map_err(io::Error::other)?;
                 }
                 Err(e) => return Err(e.into()),
             }

@@ -141,6 +141,14 @@ fn mistakes_name_file_and_line() {
     for bad in [
         "retries = -1",
         "retries = \"x\"",
+        "timeouts = { idle = -1 }",
+        "timeouts = { idle = -0.5 }",
+        "timeouts = { idle = nan }",
+        "timeouts = { idle = inf }",
+        "timeouts = { idle = 1e10 }",
+        "timeouts = { idle = \"1\" }",
+        "timeouts = { min-rate = -1 }",
+        "timeouts = { min-rate = 0.5 }",
         "= ",
         "[[registry]]",
         "[[registry]]\nprefix = \"http://a.io\"",
@@ -158,6 +166,31 @@ fn mistakes_name_file_and_line() {
             "{bad}: {error}"
         );
     }
+}
+
+#[test]
+fn times_and_rates() {
+    let timeouts = |text: &str| {
+        endpoints(&parse(text).unwrap(), "r.example/a")
+            .remove(0)
+            .timeouts
+    };
+    let seconds = Duration::from_secs;
+    let usual = timeouts("");
+    assert_eq!((usual.connect, usual.idle), (seconds(10), seconds(60)));
+    assert_eq!((usual.answer, usual.window), (seconds(120), seconds(60)));
+    assert_eq!(usual.min_rate, 1024);
+    // Who waits long for a byte waits as long for an answer.
+    assert_eq!(timeouts("timeouts = { idle = 300 }").answer, seconds(300));
+    let said = timeouts("timeouts = { idle = 300, answer = 0.25, min-rate = 0, window = 7.5 }");
+    assert_eq!(said.answer, Duration::from_millis(250));
+    assert_eq!(
+        (said.min_rate, said.window),
+        (0, Duration::from_millis(7500))
+    );
+    let own = "timeouts = { min-rate = 5 }\n[[registry]]\nprefix = \"r.example\"\ntimeouts = { idle = 200 }";
+    let own = timeouts(own);
+    assert_eq!((own.min_rate, own.answer), (5, seconds(200)));
 }
 
 #[test]

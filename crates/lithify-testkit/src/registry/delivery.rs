@@ -60,6 +60,7 @@ pub(super) struct Plan {
     endless: Option<Framing>,
     end: Option<(At, Fate)>,
     drip: Option<(usize, Duration)>,
+    drip_head: Option<(usize, Duration)>,
     length: Option<u64>,
     bends: Vec<Action>,
 }
@@ -75,6 +76,7 @@ impl Plan {
             Action::StallAt(at) => self.end = Some((at, Fate::Stall)),
             Action::Truncate(at) => self.end = Some((at, Fate::Close)),
             Action::Drip(bytes, pause) => self.drip = Some((bytes.max(1), pause)),
+            Action::DripHead(bytes, pause) => self.drip_head = Some((bytes.max(1), pause)),
             Action::Length(length) => (self.length, self.close) = (Some(length), true),
             Action::Endless(framing) => self.endless = Some(framing),
             Action::IgnoreRange => request
@@ -134,9 +136,14 @@ impl Plan {
         // 204 and 304 have no body and say no length (RFC 9110, 8.6).
         let bodiless = matches!(answer.status, 100..200 | 204 | 304);
         record.status(answer.status);
-        socket.write_all(
-            head(&answer, framing, self.length(body.len()), bodiless, ends).as_bytes(),
-        )?;
+        let head = head(&answer, framing, self.length(body.len()), bodiless, ends);
+        let (size, pause) = self.drip_head.unwrap_or((head.len(), Duration::ZERO));
+        for piece in head.as_bytes().chunks(size) {
+            socket.write_all(piece)?;
+            if !pause.is_zero() && !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(pause);
+            }
+        }
         if bodiless || request.method == "HEAD" {
             return Ok(if ends { Fate::Close } else { Fate::Keep });
         }

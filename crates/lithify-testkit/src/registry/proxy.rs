@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use super::Certificate;
 use super::http::{Answer, Request};
 use super::rules::{Action, Hits, Kind, On};
 use super::server::{Server, Service, lock};
@@ -38,6 +39,14 @@ impl Proxy {
     pub fn start() -> Self {
         let state = Arc::<Forwarding>::default();
         let server = Server::tcp(Arc::clone(&state) as Arc<_>);
+        Self { server, state }
+    }
+
+    /// Starts a proxy for everybody, which is spoken to by TLS with this certificate.
+    #[must_use]
+    pub fn start_with(certificate: &Certificate) -> Self {
+        let state = Arc::<Forwarding>::default();
+        let server = Server::tls(certificate, Arc::clone(&state) as Arc<_>);
         Self { server, state }
     }
 

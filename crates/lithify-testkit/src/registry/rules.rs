@@ -192,6 +192,10 @@ pub enum Action {
     Truncate(At),
     /// The body comes in pieces of this many bytes with a pause after each.
     Drip(usize, Duration),
+    /// The answer's status line and headers come in pieces of this many bytes with a pause after each.
+    DripHead(usize, Duration),
+    /// The request's body is read in pieces of about this many bytes with a pause after each, and never answered.
+    Sip(usize, Duration),
     /// `Content-Length` says this and the body is what it is; then the connection is closed.
     Length(u64),
     /// How the end of the body is told.

@@ -1,6 +1,6 @@
 //! Connections: a thread accepts them, a thread serves each.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -264,6 +264,14 @@ impl Connection {
                     return Ok(Fate::Reset);
                 }
                 Action::Delay(time) => self.pause(time),
+                Action::Sip(bytes, pause) => {
+                    expected(socket, request)?;
+                    let mut piece = vec![0; bytes.max(1)];
+                    while !self.shared.stop.load(Ordering::SeqCst) && input.read(&mut piece)? > 0 {
+                        self.pause(pause);
+                    }
+                    return Ok(Fate::Close);
+                }
                 Action::Raw(bytes) => {
                     socket.write_all(&bytes)?;
                     return Ok(Fate::Close);

@@ -13,4 +13,5 @@ mod push; // writing
 mod redirects; // being sent elsewhere
 mod resume; // broken downloads
 mod sign_in; // passwords, tokens, certificates
+mod slow; // answers that hardly come
 mod support;

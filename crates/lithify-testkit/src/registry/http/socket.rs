@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::registry::server::lock;
@@ -85,7 +86,16 @@ impl Read for &Socket {
         match self {
             Socket::Tcp(s) => (&*s).read(buf),
             Socket::Unix(s) => (&*s).read(buf),
-            Socket::Tls(tls, _) => lock(tls).read(buf),
+            Socket::Tls(tls, raw) => {
+                match lock(tls).conn.reader().read(buf) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => return read,
+                }
+                // What is waited for is not locked: another thread may write meanwhile.
+                let mut waiting = [PollFd::new(raw, PollFlags::IN)];
+                rustix::io::retry_on_intr(|| poll(&mut waiting, None))?;
+                lock(tls).read(buf)
+            }
         }
     }
 }

@@ -1,0 +1,254 @@
+//! Proxies: which one leads where, and the way through it.
+
+mod absolute; // requests a proxy answers itself
+mod bypass; // hosts that need none
+mod connector; // connections through one
+mod error; // what goes wrong there
+mod punycode; // names that are not ASCII
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lithify_escape::Escaped;
+use ureq::{Proxy as Parsed, ProxyProtocol};
+
+use crate::Secret;
+use crate::http::url::{Url, is_loopback};
+use bypass::Bypass;
+pub(crate) use connector::{ProxyNames, Reached, Socks, Through};
+pub(crate) use error::ProxyError;
+
+/// A proxy by its address.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    parsed: Parsed,
+    /// Where it was named.
+    origin: &'static str,
+    /// The value of `Proxy-Authorization`.
+    authorization: Option<Secret>,
+}
+
+impl Proxy {
+    /// Reads `[http|https|socks4|socks4a|socks5|socks5h://][user:password@]host[:port]`.
+    fn parse(text: &str, origin: &'static str) -> Option<Self> {
+        let parsed = Parsed::new(text.trim()).ok()?;
+        if parsed.host().is_empty() {
+            return None;
+        }
+        let user = parsed.username().unwrap_or_default();
+        let password = parsed.password().unwrap_or_default();
+        let is_somebody = !user.is_empty() || !password.is_empty();
+        let authorization = is_somebody.then(|| {
+            let pair = STANDARD.encode(format!("{user}:{password}"));
+            Secret::new(format!("Basic {pair}"))
+        });
+        Some(Self {
+            parsed,
+            origin,
+            authorization,
+        })
+    }
+
+    /// Whether it is spoken to in HTTP.
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(
+            self.parsed.protocol(),
+            ProxyProtocol::Http | ProxyProtocol::Https
+        )
+    }
+
+    /// Whether it is spoken to by TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.parsed.protocol() == ProxyProtocol::Https
+    }
+
+    /// As the HTTP library knows it, where that is who speaks to it.
+    pub(crate) fn socks(&self) -> Option<Parsed> {
+        (!self.is_http()).then(|| self.parsed.clone())
+    }
+
+    fn authority(&self) -> String {
+        format!("{}:{}", self.parsed.host(), self.parsed.port())
+    }
+}
+
+/// Its address, without who signs in to it, and where it was named.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.parsed.protocol().to_string().to_ascii_lowercase();
+        let address = format!("{scheme}://{}", self.authority());
+        write!(f, "the proxy {} ({})", Escaped(&address), self.origin)
+    }
+}
+
+/// The proxies there are, and what is asked without them.
+#[derive(Debug, Default)]
+pub(crate) struct Proxies {
+    http: Option<Arc<Proxy>>,
+    https: Option<Arc<Proxy>>,
+    bypass: Bypass,
+}
+
+impl Proxies {
+    /// Those of the environment, by the rules of Go's `httpproxy`, which docker, podman and containerd follow; and `ALL_PROXY`,
+    /// as curl knows it.
+    pub(crate) fn of_environment() -> Self {
+        Self::of(|name| std::env::var(name).ok())
+    }
+
+    fn of(get: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| get(name).filter(|value| !value.is_empty());
+        // As CGI knows no difference between a variable and a header `Proxy:` of a request (CVE-2016-5385).
+        let is_cgi = set("REQUEST_METHOD").is_some();
+        let first = |names: &[&'static str]| {
+            let mut names = names.iter().copied();
+            let (name, text) = names.find_map(|name| {
+                if name == "HTTP_PROXY" && is_cgi {
+                    if set(name).is_some() {
+                        log::warn!(
+                            "$HTTP_PROXY is not used, because $REQUEST_METHOD is set: anybody who sends a request could have \
+                             set it; use $http_proxy"
+                        );
+                    }
+                    return None;
+                }
+                set(name).map(|text| (name, text))
+            })?;
+            let proxy = Proxy::parse(&text, variable(name)).map(Arc::new);
+            if proxy.is_none() {
+                log::warn!(
+                    "the proxy in ${name} is no URL such as http://proxy.example:3128 and is not used; in a user name or \
+                     password, write %XX for what is no letter or digit"
+                );
+            }
+            proxy
+        };
+        let direct = set("NO_PROXY").or_else(|| set("no_proxy"));
+        Self {
+            http: first(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
+            https: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+            bypass: Bypass::of(direct.unwrap_or_default().split(',')),
+        }
+    }
+
+    /// One for everything; `None` if it is no URL.
+    pub(crate) fn configured(url: &Secret, direct: &[String]) -> Option<Self> {
+        let proxy = Arc::new(Proxy::parse(url.expose(), "`proxy` in registries.toml")?);
+        Some(Self {
+            http: Some(Arc::clone(&proxy)),
+            https: Some(proxy),
+            bypass: Bypass::of(direct.iter().flat_map(|entry| entry.split(','))),
+        })
+    }
+
+    /// The one that leads to a URL. This machine is never asked through one.
+    pub(crate) fn to(&self, url: &Url) -> Option<&Arc<Proxy>> {
+        let proxy = match url.is_https() {
+            true => self.https.as_ref()?,
+            false => self.http.as_ref()?,
+        };
+        let direct = is_loopback(url.host()) || self.bypass.has(url.host(), url.port());
+        (!direct).then_some(proxy)
+    }
+}
+
+/// A variable as messages name it.
+fn variable(name: &str) -> &'static str {
+    match name {
+        "HTTP_PROXY" => "$HTTP_PROXY",
+        "http_proxy" => "$http_proxy",
+        "HTTPS_PROXY" => "$HTTPS_PROXY",
+        "https_proxy" => "$https_proxy",
+        "ALL_PROXY" => "$ALL_PROXY",
+        _ => "$all_proxy",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What leads to a URL, with these variables.
+    fn found(variables: &[(&str, &str)], url: &str) -> String {
+        let proxies = Proxies::of(|name| {
+            let found = variables.iter().find(|(n, _)| *n == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        let url = Url::parse(url).unwrap();
+        proxies.to(&url).map_or("none".into(), ToString::to_string)
+    }
+
+    #[test]
+    fn variables() {
+        let both = [
+            ("HTTP_PROXY", "p.example"),
+            ("https_proxy", "https://s.example"),
+        ];
+        let http = "the proxy http://p.example:80 ($HTTP_PROXY)";
+        assert_eq!(found(&both, "http://r.example/"), http);
+        assert_eq!(
+            found(&both, "https://r.example/"),
+            "the proxy https://s.example:443 ($https_proxy)"
+        );
+        let cgi = [both[0], both[1], ("REQUEST_METHOD", "GET")];
+        assert_eq!(found(&cgi, "http://r.example/"), "none");
+        assert_ne!(found(&cgi, "https://r.example/"), "none");
+        let cgi = [cgi[0], cgi[2], ("http_proxy", "http://q.example:1")];
+        assert_eq!(
+            found(&cgi, "http://r.example/"),
+            "the proxy http://q.example:1 ($http_proxy)"
+        );
+        let all = [("ALL_PROXY", "socks5h://u:secret@x.example")];
+        assert_eq!(
+            found(&all, "https://r.example/"),
+            "the proxy socks5h://x.example:1080 ($ALL_PROXY)"
+        );
+        // Capitals first, as Go does; what is empty is not set.
+        let cases = [
+            ("HTTPS_PROXY", ""),
+            ("https_proxy", "a.example:1"),
+            ("ALL_PROXY", "b.example:2"),
+        ];
+        assert_eq!(
+            found(&cases, "https://r.example/"),
+            "the proxy http://a.example:1 ($https_proxy)"
+        );
+        for nonsense in ["ftp://p.example", "http://", "http://p ex:80", "a b"] {
+            assert_eq!(
+                found(&[("HTTP_PROXY", nonsense)], "http://r.example/"),
+                "none"
+            );
+        }
+    }
+
+    #[test]
+    fn this_machine_needs_none() {
+        let proxy = [("HTTP_PROXY", "p.example"), ("HTTPS_PROXY", "p.example")];
+        for host in ["localhost", "127.0.0.1", "127.9.8.7:5000", "[::1]:5000"] {
+            assert_eq!(found(&proxy, &format!("http://{host}/")), "none", "{host}");
+            assert_eq!(found(&proxy, &format!("https://{host}/")), "none", "{host}");
+        }
+        assert_ne!(found(&proxy, "http://[::2]/"), "none");
+    }
+
+    #[test]
+    fn passwords_are_for_the_proxy_alone() {
+        let proxy = Proxy::parse("http://me:p%40ss%2F@p.example:8080", "x").unwrap();
+        let value = proxy.authorization.as_ref().unwrap().expose();
+        assert_eq!(value, format!("Basic {}", STANDARD.encode("me:p@ss/")));
+        let shown = format!("{proxy} {proxy:?}");
+        assert!(
+            !shown.contains("p@ss") && !shown.contains("p%40ss"),
+            "{shown}"
+        );
+        assert!(!shown.contains(&STANDARD.encode("me:p@ss/")), "{shown}");
+        assert!(
+            Proxy::parse("p.example", "x")
+                .unwrap()
+                .authorization
+                .is_none()
+        );
+    }
+}
