@@ -140,10 +140,11 @@ impl Merge {
         first_content: u32,
     ) -> Result<(LayerReport, Option<Changes>), MergeError> {
         let report = self.apply_ref(layer, first_content)?;
-        let journal = self.tree.take_journal();
-        let changes = journal
-            .filter(|_| !report.is_self_contained())
-            .map(|journal| Changes::of(&self.tree, &journal));
+        let Some(journal) = self.tree.take_journal() else {
+            return Ok((report, None));
+        };
+        let changes = (!report.is_self_contained()).then(|| Changes::of(&self.tree, &journal));
+        self.tree.forget_removed(&journal);
         Ok((report, changes))
     }
 

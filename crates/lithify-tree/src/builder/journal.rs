@@ -57,6 +57,20 @@ impl Builder {
         self.journal.take()
     }
 
+    /// Forgets removed names where directories that lost some are looked through from, so that no layer passes over what
+    /// those before it removed.
+    pub(crate) fn forget_removed(&mut self, journal: &Journal) {
+        for &node in &journal.removed {
+            let directory = self.parent(node);
+            let mut first = self.nodes[directory.index()].first_child;
+            while first != super::NONE && self.nodes[first as usize].flags & DETACHED != 0 {
+                self.count_step();
+                first = self.nodes[first as usize].next_sibling;
+            }
+            self.nodes[directory.index()].first_child = first;
+        }
+    }
+
     /// Notes that an inode gets another name.
     pub(crate) fn note_link(&mut self, inode: InodeId, first: Option<NodeId>, name: NodeId) {
         if let Some(links) = &mut self.links {

@@ -251,3 +251,25 @@ fn names_of_one_file_outlast_what_is_forgotten() {
     assert_eq!(names, [&b""[..], b"d", b"d/a", b"d/b", b"d/c"]);
     assert_eq!(tree.inode_count(), 3);
 }
+
+/// Layers that each remove a few names do not pass over those that others removed.
+#[test]
+fn layers_that_remove_names_of_one_directory() {
+    let steps = |layers: usize| {
+        let mut merge = Merge::new().track_changes();
+        let base = layer(files(50 * layers + 1, |i| format!("d/{i}")));
+        merge.apply_changes(&base, 0).unwrap();
+        let before = merge.tree.steps.get();
+        for at in 0..layers {
+            // The newest that are left.
+            let path = |i| format!("d/{}", 50 * (layers - at) - i);
+            let (_, changes) = merge
+                .apply_changes(&layer(all(50, EntryKind::Whiteout, path)), 0)
+                .unwrap();
+            assert!(changes.is_some());
+        }
+        merge.tree.steps.get() - before
+    };
+    let (few, many) = (steps(20), steps(200));
+    assert!(many <= 11 * few, "{few} steps became {many}");
+}
