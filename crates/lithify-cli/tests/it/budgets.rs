@@ -1,10 +1,13 @@
 //! What a few kilobytes may cost: budgets for the whole image, holes, and names that stand for many.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::common::{build, image, layer, lithify, lithify_output, names, stderr};
-use lithify_testkit::{Blob, Compression, Layout, TarEntry, digest, require, run, temp_dir};
+use lithify_testkit::{
+    Allow, Blob, Compression, Layout, Snapshot, TarEntry, digest, require, run, temp_dir,
+};
 
 /// A directory in a directory, `levels` deep, each with the name of the next and one more: `x0` and `x1`.
 fn ladder(levels: usize) -> Vec<u8> {
@@ -315,6 +318,20 @@ fn a_layer_named_again_is_the_same_as_one_read_again() {
     for path in ["/d1/blocks", "/d2/tail", "/only2", "/same"] {
         let text = |source: &str| run::ok(lithify().args(["-q", "cat", source, path]));
         assert!(text(&once) == text(&thrice), "{path}");
+    }
+    if require::root() {
+        let made = |source: &str, name: &str| {
+            let path = tmp.path().join(name);
+            build(source, "dir", &path);
+            Snapshot::of(&path)
+        };
+        made(&once, "once.d").assert_same(&made(&thrice, "thrice.d"), &Allow::nothing());
+        let hole = |name: &str| {
+            fs::metadata(tmp.path().join(name).join("sparse"))
+                .unwrap()
+                .blocks()
+        };
+        assert!(hole("once.d") <= hole("thrice.d") + 8);
     }
     // Eight entries, and what lies between.
     let few = "image_entries=18";

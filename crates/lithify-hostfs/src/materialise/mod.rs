@@ -7,6 +7,7 @@
 //! duplicates. There is no path to resolve, so there is none to resolve wrongly.
 
 mod attributes;
+mod copies; // data that several files have
 mod dress;
 mod error;
 mod place;
@@ -144,6 +145,7 @@ impl DirTarget {
         let staging = Arc::new(Staging {
             directory,
             next_shard: 0.into(),
+            repeated: false.into(),
         });
         Ok(Self {
             work,
@@ -164,6 +166,7 @@ impl DirTarget {
     /// # Errors
     /// [`MaterialiseError`]; the target is untouched then.
     pub fn finish(self, tree: &Tree) -> Result<MaterialiseReport, MaterialiseError> {
-        place::place(&self.work, self.host, &self.options, tree)
+        let copies = copies::of(&self.staging, tree, &self.options.cancel)?;
+        place::place(&self.work, self.host, &self.options, tree, copies)
     }
 }

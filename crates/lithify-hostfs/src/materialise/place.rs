@@ -28,6 +28,7 @@ pub(super) fn place(
     host: Host,
     options: &MaterialiseOptions,
     tree: &Tree,
+    copies: HashMap<InodeId, ContentId>,
 ) -> Result<MaterialiseReport, MaterialiseError> {
     let root = sys::duplicate(work.root.as_fd()).map_err(|e| work.error("open", e))?;
     let links = openat(&work.staging, LINKS, DIRECTORY, Mode::empty())
@@ -37,6 +38,7 @@ pub(super) fn place(
         staging: work.staging.as_fd(),
         links,
         dirs: DirStack::new(root),
+        copies,
         linked: HashMap::new(),
         dresser: Dresser::new(tree, host, options, work.work.as_fd()),
     };
@@ -100,6 +102,8 @@ struct Placer<'a> {
     /// Part of the staging directory: files without data that have several names.
     links: OwnedFd,
     dirs: DirStack,
+    /// Copies of data that another inode has too.
+    copies: HashMap<InodeId, ContentId>,
     /// Inodes with several names whose first has been made, with that name if something had to be written about it.
     linked: HashMap<InodeId, Option<NodeId>>,
     dresser: Dresser<'a>,
@@ -192,8 +196,9 @@ impl Placer<'_> {
     /// Anything but a directory.
     fn file(&mut self, node: NodeId, inode: &Inode<'_>) -> Result<(), MaterialiseError> {
         let name = self.tree.name(node);
+        let id = self.tree.inode_id(node);
         let content = match inode.kind {
-            InodeKind::File { content, .. } => content,
+            InodeKind::File { content, .. } => self.copies.get(&id).copied().or(content),
             _ => None,
         };
         let staged = Creation::with_mode(self.dresser.host.created(STAGED_MODE));
@@ -206,7 +211,6 @@ impl Placer<'_> {
         } else {
             Some(self.make(self.dirs.top(), name, node, inode)?)
         };
-        let id = self.tree.inode_id(node);
         if let Some(creation) = creation {
             let made = Made::Name(self.dirs.top(), name);
             let recorded = self.dresser.dress(node, inode, made, creation)?;

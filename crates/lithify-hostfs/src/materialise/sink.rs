@@ -1,7 +1,7 @@
 //! File data on its way: each file's in a numbered file of the staging directory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lithify_tree::{ContentId, ContentSink, DataSegment};
 use rustix::fd::OwnedFd;
@@ -23,6 +23,8 @@ pub(super) const STAGED_MODE: u16 = 0o644;
 pub(super) struct Staging {
     pub(super) directory: OwnedFd,
     pub(super) next_shard: AtomicU32,
+    /// Whether contents may be those of several inodes.
+    pub(super) repeated: AtomicBool,
 }
 
 /// Path of a content below the staging directory.
@@ -69,8 +71,14 @@ impl DirSink {
         }
     }
 
+    /// Says that contents came once more: files that do not share an inode may have the same number then, and get their data
+    /// each.
+    pub fn repeat(&mut self) {
+        self.staging.repeated.store(true, Ordering::Relaxed);
+    }
+
     /// A new staged file.
-    fn stage(&mut self) -> Result<(OwnedFd, ContentId), MaterialiseError> {
+    pub(super) fn stage(&mut self) -> Result<(OwnedFd, ContentId), MaterialiseError> {
         let failed = |e: Errno| MaterialiseError::Data {
             operation: "create a file for",
             source: e.into(),

@@ -5,7 +5,7 @@ mod fingerprint;
 mod links;
 mod listing;
 mod options;
-mod segments;
+pub(crate) mod segments;
 mod stamp;
 mod xattrs;
 
