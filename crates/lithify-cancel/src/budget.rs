@@ -31,13 +31,13 @@ pub struct BudgetExceeded {
 }
 
 impl Budget {
-    /// No bound.
+    /// Sets no bound.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self(None)
     }
 
-    /// A bound of which nothing is used up. `option` is what sets it, `what` the plural of what it counts.
+    /// Sets a bound of which nothing is used up. `option` is the name of what raises it, `what` the plural of what it counts.
     #[must_use]
     pub fn new(option: &'static str, what: &'static str, limit: u64) -> Self {
         Self(Some(Arc::new(Shared {
@@ -99,7 +99,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Nothing so far.
+    /// Starts with nothing taken.
     #[must_use]
     pub const fn of(budget: Budget) -> Self {
         Self { budget, taken: 0 }

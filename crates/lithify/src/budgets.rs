@@ -21,7 +21,7 @@ pub(crate) struct Budgets {
 }
 
 impl Budgets {
-    /// Nothing is used up.
+    /// Starts with nothing used up.
     pub(crate) fn new(options: &ReadOptions) -> Self {
         let limits = &options.limits.total;
         Self {
@@ -51,7 +51,7 @@ impl Budgets {
         }
     }
 
-    /// The same for a target that is the data of files.
+    /// Starts the same for a target that is the data of files.
     pub(crate) fn of_data(options: &ReadOptions) -> Self {
         Self {
             data_is_output: true,

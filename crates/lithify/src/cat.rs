@@ -13,10 +13,11 @@ use lithify_tree::{
 
 use crate::budgets::Budgets;
 use crate::build::xattrs;
-use crate::decode::{Discard, Twins, open, read_layer};
+use crate::decode::{Discard, merge_error, open, read_layer};
 use crate::lazy::Stack;
 use crate::output::scratch_file;
 use crate::retry::read_some;
+use crate::twins::Twins;
 use crate::{Error, Event, Image, ReadOptions, Subject};
 
 /// Bytes copied at once.
@@ -147,11 +148,7 @@ fn cat_decoded(
         }
         merge
             .apply_ref(&entries, offset)
-            .map_err(|source| Error::Merge {
-                index,
-                name: image.layer_name(index),
-                source,
-            })?;
+            .map_err(|source| merge_error(image, index, source))?;
     }
     let tree = merge.finish();
     let (_, content) = find_file(&tree, path)?;

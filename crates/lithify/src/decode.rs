@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use lithify_cancel::BudgetExceeded;
 use lithify_digest::Digest;
-use lithify_hostfs::{DirSink, RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
+use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
 use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
 use lithify_tree::{
-    ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, Tree, TreePath,
+    ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, MergeError, Tree, TreePath,
 };
 
 use crate::budgets::Budgets;
 use crate::build::xattrs::Dropped;
 use crate::image::LayerInput;
 use crate::native::{NativeLayerError, NativeReader};
+use crate::twins::{LayerSink, Twins};
 use crate::{Error, Event, Image, Progress, ReadOptions};
 
 /// Bytes between two [`Event::Read`]s, and between two [`Event::Written`]s.
@@ -79,82 +80,6 @@ impl ContentSink for Discard {
 
     fn finish(&mut self) -> Result<ContentId, Self::Error> {
         Ok(ContentId(0))
-    }
-}
-
-/// A sink for all layers of an image, of which some may be the same.
-pub(crate) trait LayerSink: ContentSink {
-    /// The number of the next content, where contents are numbered one after the other.
-    fn content_count(&self) -> u32;
-
-    /// Takes the data of a layer once more, whose contents have these numbers: the result is what it would be had all of it come
-    /// again. Gives what is to be added to the numbers; `None` if it does have to come again.
-    fn repeat(
-        &mut self,
-        layer: &LayerEntries,
-        contents: Range<u32>,
-    ) -> Result<Option<u32>, Self::Error>;
-}
-
-impl LayerSink for Discard {
-    fn content_count(&self) -> u32 {
-        0
-    }
-
-    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<Option<u32>, Self::Error> {
-        Ok(Some(0))
-    }
-}
-
-impl LayerSink for DirSink {
-    fn content_count(&self) -> u32 {
-        0
-    }
-
-    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<Option<u32>, Self::Error> {
-        Self::repeat(self);
-        Ok(Some(0))
-    }
-}
-
-/// Which layers of an image are the same.
-pub(crate) struct Twins {
-    /// For each layer the lowest that is the same.
-    lowest: Vec<usize>,
-}
-
-impl Twins {
-    pub(crate) fn of(image: &Image) -> Self {
-        let mut known = HashMap::new();
-        let layers = image.oci().map_or(&[][..], |oci| oci.layers());
-        let lowest = layers.iter().enumerate().map(|(index, layer)| {
-            // Only a digest says that two blobs are one: those it verifies need no second look.
-            let Some(digest) = layer.digest else {
-                return index;
-            };
-            let same = (
-                digest,
-                layer.size,
-                layer.diff_id,
-                layer.kind,
-                layer.compression,
-            );
-            *known.entry(same).or_insert(index)
-        });
-        let mut lowest: Vec<usize> = lowest.collect();
-        lowest.extend(lowest.len()..image.layer_count());
-        Self { lowest }
-    }
-
-    /// The lowest layer that is the same.
-    pub(crate) fn lowest(&self, index: usize) -> usize {
-        self.lowest[index]
-    }
-
-    /// Whether another layer of the image is the same.
-    pub(crate) fn is_repeated(&self, index: usize) -> bool {
-        let same = |&&lowest: &&usize| lowest == self.lowest[index];
-        self.lowest.iter().filter(same).count() > 1
     }
 }
 
@@ -414,6 +339,27 @@ pub(crate) fn layer_error(image: &Image, index: usize, source: lithify_layer::Er
     }
 }
 
+/// Why a layer cannot be applied to those below it.
+pub(crate) fn merge_error(image: &Image, index: usize, source: MergeError) -> Error {
+    match source {
+        MergeError::TooMuchMemory { path, found, limit } => {
+            let source = BudgetExceeded {
+                option: "memory_bytes",
+                what: "bytes of memory for the merged filesystem",
+                limit,
+                found,
+            };
+            let path = TreePath::clean(&path).ok();
+            over_budget(image, index, path.as_ref(), source)
+        }
+        source => Error::Merge {
+            index,
+            name: image.layer_name(index),
+            source,
+        },
+    }
+}
+
 /// What is wrong with a layer that is an EROFS image.
 pub(crate) fn native_error(image: &Image, index: usize, source: NativeLayerError) -> Error {
     match source {
@@ -579,11 +525,7 @@ impl Decoded {
         for (index, (layer, offset)) in self.layers.into_iter().enumerate() {
             merge
                 .apply_ref(&layer, offset)
-                .map_err(|source| Error::Merge {
-                    index,
-                    name: image.layer_name(index),
-                    source,
-                })?;
+                .map_err(|source| merge_error(image, index, source))?;
         }
         Ok((merge.finish(), self.summaries))
     }

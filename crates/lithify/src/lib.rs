@@ -65,6 +65,7 @@ mod retry; // after signals
 mod spool; // data that waits
 mod subject; // image or artifact
 mod transfer; // from one place to another
+mod twins; // layers named again
 
 pub use artifact_dir::{DescriptionProblem, LayersDirectory, Names, ReplaceError};
 pub use build::{

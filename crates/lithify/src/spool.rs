@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use lithify_tree::{ContentId, ContentSink, DataSegment, LayerEntries};
 
-use crate::decode::LayerSink;
+use crate::twins::LayerSink;
 
 /// Small writes are gathered up to this many bytes.
 const BUFFER: usize = 1 << 20;

@@ -154,6 +154,17 @@ fn budgets_are_those_of_all_layers() {
             refused(tmp.path(), args, limit, expected);
         }
     }
+    // Names take more in the merged filesystem than in their layer.
+    let files = (0..100).map(|n| TarEntry::file(format!("{n:03}"), ""));
+    let wide = image(&tmp.path().join("wide"), [layer(files)]);
+    let merged = "bytes of memory for the merged filesystem";
+    for args in [
+        &["verify", &wide][..],
+        &["cat", &wide, "/001"],
+        &["build", &wide, "-f", "erofs-layers", "-o", out],
+    ] {
+        refused(tmp.path(), args, "memory_bytes=7000", &["layer 0", merged]);
+    }
     for (limit, command) in [
         ("image_entries=9", "verify"),
         ("image_name_bytes=1K", "verify"),

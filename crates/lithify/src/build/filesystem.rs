@@ -12,9 +12,9 @@ use super::compression::{Compression, CompressionAlgorithm};
 use super::xattrs::{Dropped, drop_unsupported};
 use super::{BuildOptions, artifact_options};
 use crate::budgets::Budgets;
-use crate::decode::LayerSink;
 use crate::error::Operation;
 use crate::output::scratch_file;
+use crate::twins::LayerSink;
 use crate::{CancelToken, Error, ReadOptions};
 
 /// The filesystems an image file can hold.

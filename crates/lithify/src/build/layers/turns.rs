@@ -9,6 +9,7 @@ use lithify_tree::{ContentId, InodeKind, LayerEntries, LayerReport, Merge, Tree}
 
 use super::{BuiltLayer, IMAGE};
 use crate::build::filesystem::{FsWriter, Kind};
+use crate::decode::merge_error;
 use crate::fs_image::FsImage;
 use crate::{CancelToken, Error, Image, ReadOptions};
 
@@ -184,11 +185,7 @@ impl<'a> Turns<'a> {
         entries: &LayerEntries,
     ) -> Result<(LayerReport, Option<Changes>, u32), Error> {
         let index = state.next;
-        let merge_failed = |source| Error::Merge {
-            index,
-            name: self.image.layer_name(index),
-            source,
-        };
+        let merge_failed = |source| merge_error(self.image, index, source);
         let first = state.first_contents.last().copied().unwrap_or(0);
         let (report, changes) = state
             .merge
