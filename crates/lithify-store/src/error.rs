@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// The disk is full, or the caller's quota used up.
     #[error(
-        "cannot {operation} `{path}`: no space left; make room (gc removes what no image uses) and try again", path = Escaped::path(.path))]
+        "cannot {operation} `{path}`: no space left; make room and try again (gc removes what no image uses, rm an image; neither needs any)", path = Escaped::path(.path))]
     Full {
         /// What was tried.
         operation: &'static str,

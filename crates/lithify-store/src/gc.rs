@@ -1,11 +1,17 @@
 //! Collection of what nobody needs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lithify_digest::Digest;
+
+use crate::blobs::BlobTrash;
 use crate::error::{Context as _, Error};
+use crate::names::Entries;
+use crate::record::RECORD;
 use crate::scan::{Bytes, EntryInfo};
 use crate::store::{LOCKS, QUARANTINE, TEMP};
 use crate::temp::{leftovers, remove_leftover, unique_name};
@@ -126,12 +132,50 @@ impl Store {
             true => None,
             false => Some(self.lock_store()?),
         };
-        let mut taken = Vec::new();
-        let (entries, blobs) = self.judge(options)?;
+        let judged = self.judge(options, &self.needed_blobs(false)?)?;
+        let mut unlisted = Ok(());
         if !options.dry_run && !self.read_only() {
-            self.forget_referrers()?;
+            unlisted = self.forget_referrers();
+            if !matches!(unlisted, Ok(()) | Err(Error::Full { .. })) {
+                return unlisted.map(|()| report);
+            }
         }
-        let blobs = self.take_blobs(blobs, options.dry_run, &mut report)?;
+        let taken = self.take_all(judged, options, &mut report)?;
+        let is_full = unlisted.is_err();
+        if !is_full {
+            drop(lock);
+            self.empty(taken)?;
+            self.sweep(options, &mut report)?;
+            return Ok(report);
+        }
+        // The list needs room that what is collected makes.
+        self.empty(taken)?;
+        self.forget_referrers()?;
+        drop(lock);
+        self.sweep(options, &mut report)?;
+        Ok(report)
+    }
+
+    /// Removes what nobody needs once `entries` are the list of images, on a disk too full to write that list. For those
+    /// who hold the lock of the store. Killed before it is written, an image is left that lacks parts, and can be removed again.
+    pub(crate) fn make_room(&self, entries: &Entries) -> Result<(), Error> {
+        let options = GcOptions::default();
+        let judged = self.judge(&options, &self.needed_with(entries)?)?;
+        let mut report = GcReport::default();
+        let taken = self.take_all(judged, &options, &mut report)?;
+        self.empty(taken)?;
+        self.sweep(&options, &mut report)
+    }
+
+    /// Moves out of sight what is judged so and not in use. For those who hold the lock of the store.
+    fn take_all(
+        &self,
+        (entries, blobs): (Judged<EntryInfo>, Judged<BlobInfo>),
+        options: &GcOptions,
+        report: &mut GcReport,
+    ) -> Result<(Vec<Trash>, Vec<BlobTrash>), Error> {
+        let blobs = self.take_blobs(blobs, options.dry_run, report)?;
+        let mut taken = Vec::new();
         for (entry, verdict) in entries {
             self.cancel.check()?;
             if let Some(kept) = verdict {
@@ -148,9 +192,12 @@ impl Store {
                 }
             }
         }
-        drop(lock);
-        // Out of sight and locked: whether this process removes them or a later collection does is the same.
-        for Trash { path, held } in taken {
+        Ok((taken, blobs))
+    }
+
+    /// Removes what is out of sight. It is locked: whether this process does or a later collection is the same.
+    fn empty(&self, (entries, blobs): (Vec<Trash>, Vec<BlobTrash>)) -> Result<(), Error> {
+        for Trash { path, held } in entries {
             self.cancel.check()?;
             match fs::remove_dir_all(&path) {
                 // Another collection took it for a leftover, and was faster.
@@ -163,21 +210,23 @@ impl Store {
             self.cancel.check()?;
             blob.remove()?;
         }
-        self.sweep(options, &mut report)?;
-        Ok(report)
+        Ok(())
     }
 
     /// Decides on every entry and blob, the least recently used first; `None` is to be removed.
-    fn judge(&self, options: &GcOptions) -> Result<(Judged<EntryInfo>, Judged<BlobInfo>), Error> {
+    fn judge(
+        &self,
+        options: &GcOptions,
+        needed: &BTreeSet<Digest>,
+    ) -> Result<(Judged<EntryInfo>, Judged<BlobInfo>), Error> {
         let referenced = self.referenced()?;
-        let needed = self.needed_blobs(false)?;
         let entries = self.entries()?.into_iter().map(|entry| Candidate {
             referenced: referenced.contains(&entry.id),
             last_used: entry.last_used,
             bytes: entry.bytes.apparent,
             what: What::Entry(Box::new(entry)),
         });
-        let blobs = self.blobs_needed(&needed)?;
+        let blobs = self.blobs_needed(needed)?;
         let blobs = blobs.into_iter().map(|(blob, referenced)| Candidate {
             referenced,
             last_used: blob.last_used,
@@ -218,8 +267,20 @@ impl Store {
             return Ok(Taken::Removed(None));
         }
         let trash = self.at(TEMP).join(unique_name());
-        fs::rename(&path, &trash).context("remove", &path)?;
-        Ok(Taken::Removed(Some(Trash { path: trash, held })))
+        match fs::rename(&path, &trash).context("remove", &path) {
+            Ok(()) => Ok(Taken::Removed(Some(Trash { path: trash, held }))),
+            // A directory may have no room for one more name; where it is, it can be removed as well: without its record first,
+            // it is no entry.
+            Err(Error::Full { .. }) => {
+                let record = path.join(RECORD);
+                match fs::remove_file(&record) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.context("remove", &record)?,
+                }
+                Ok(Taken::Removed(Some(Trash { path, held })))
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// Removes what is no entry.

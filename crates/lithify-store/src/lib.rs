@@ -102,4 +102,4 @@ pub use reach::DocumentError;
 pub use record::{EntryRecord, FileRecord};
 pub use scan::{Bytes, EntryInfo};
 pub use seal::RecordError;
-pub use store::{Access, OpenOptions, STORE_VERSION, Store};
+pub use store::{Access, OpenOptions, RECHECK_AFTER, STORE_VERSION, Store};

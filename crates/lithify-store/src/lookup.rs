@@ -146,7 +146,7 @@ impl Store {
     /// Looks for the entry of this key.
     ///
     /// A file that looks as it did when it was last known to be good is good; any other is read and compared with its
-    /// digest. What is damaged is moved to `quarantine/`, so that it can be built anew.
+    /// digest, and so is every file that was not read for [`OpenOptions::recheck_after`](crate::OpenOptions::recheck_after). What is damaged is moved to `quarantine/`, so that it can be built anew.
     ///
     /// # Errors
     /// What the system said. A damaged entry is not an error.
@@ -249,7 +249,26 @@ impl Store {
         let path = self.entry_path(id);
         let record = read_record(directory, id, &path)?;
         let stamps = read_stamps(directory);
-        let mut current = Stamps::default();
+        let mut depth = depth;
+        // Where nothing can be noted, everything would be read each time; that store is for its owner to check.
+        if let Some(after) = self.recheck_after
+            && depth == Depth::Changed
+            && !self.read_only()
+            && stamps
+                .as_ref()
+                .is_some_and(|s| s.is_due(record.created, sys::now(), after))
+        {
+            log::debug!("{id}: it is read again, to be sure of it");
+            depth = Depth::All { renew: true };
+        }
+        let mut current = Stamps {
+            checked: match (depth, &stamps) {
+                (Depth::Changed, Some(stamps)) => stamps.checked,
+                // Then everything is read.
+                (Depth::Changed, None) | (Depth::All { .. }, _) => Some(sys::now()),
+            },
+            ..Stamps::default()
+        };
         for file in &record.files {
             let old = stamps.as_ref().and_then(|s| s.files.get(&file.name));
             let stamp = check_file(directory, file, old, depth, &path, &self.cancel)?;
@@ -345,6 +364,11 @@ fn check_file(
     let cheap =
         depth == Depth::Changed && old.is_some_and(|old| old.compare(&stamp) != Verdict::Unknown);
     if !cheap {
+        if matches!(depth, Depth::All { .. }) {
+            // What memory holds was right when it was read; the question is what the disk holds. Where it cannot be forgotten,
+            // it is read as it is.
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).ok();
+        }
         let (size, found) = match sys::sha256(&file, cancel) {
             Ok(both) => both,
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lithify_digest::Digest;
 
 use crate::error::{Context as _, Error};
-use crate::names::{Entries, read_as};
+use crate::names::{Entries, IndexError, Referrer, read_as};
 use crate::refs::{MAX_DOCUMENT, Part, Reference, is_document_type, references};
 use crate::{Store, sys};
 
@@ -66,6 +66,26 @@ impl Found {
     }
 }
 
+/// What a list of images leads to.
+#[derive(Default)]
+struct Roots {
+    references: Vec<Reference>,
+    /// What is there because of what it refers to.
+    referrers: Vec<Referrer>,
+}
+
+fn roots(json: &[u8]) -> Result<Roots, IndexError> {
+    // What is no index to lithify may be one to other tools.
+    let (rest, referrers) = match Entries::parse(json) {
+        Ok(entries) => entries.without_referrers(),
+        Err(_) => (json.to_vec(), Vec::new()),
+    };
+    Ok(Roots {
+        references: references(&rest)?,
+        referrers,
+    })
+}
+
 impl Store {
     /// All blobs that `index.json` and image records lead to, whether they are there or not. For those who hold the lock
     /// of the store.
@@ -75,25 +95,25 @@ impl Store {
     ///
     /// What was put here because it refers to an image is needed as long as that, and does not make it needed.
     pub(crate) fn needed_blobs(&self, lenient: bool) -> Result<BTreeSet<Digest>, Error> {
-        let mut found = Found::default();
-        let mut waiting = Vec::new();
-        match read_as(self, |json| {
-            // What is no index to lithify may be one to other tools.
-            let (rest, referrers) = match Entries::parse(json) {
-                Ok(entries) => entries.without_referrers(),
-                Err(_) => (json.to_vec(), Vec::new()),
-            };
-            Ok((references(&rest)?, referrers))
-        }) {
-            Ok((roots, referrers)) => {
-                for root in &roots {
-                    found.add(root.digest, role(root));
-                }
-                waiting = referrers;
-            }
-            Err(Error::Index { .. }) if lenient => {}
-            Err(e) => return Err(e),
+        match read_as(self, roots) {
+            Ok(roots) => self.needed_by(roots, lenient),
+            Err(Error::Index { .. }) if lenient => self.needed_by(Roots::default(), lenient),
+            Err(e) => Err(e),
         }
+    }
+
+    /// As [`needed_blobs`](Self::needed_blobs), with this list in the place of `index.json`.
+    pub(crate) fn needed_with(&self, entries: &Entries) -> Result<BTreeSet<Digest>, Error> {
+        let roots = roots(&entries.to_bytes()).map_err(|e| self.index_error(e))?;
+        self.needed_by(roots, false)
+    }
+
+    fn needed_by(&self, roots: Roots, lenient: bool) -> Result<BTreeSet<Digest>, Error> {
+        let mut found = Found::default();
+        for root in &roots.references {
+            found.add(root.digest, role(root));
+        }
+        let mut waiting = roots.referrers;
         for image in self.images()?.images {
             found.add(image.record.manifest, Role::Document);
         }

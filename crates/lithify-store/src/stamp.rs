@@ -5,11 +5,15 @@
 //! links is the same: outputs are hard links where files cannot be cloned, and removing an output must not cost a read
 //! of the whole artifact. Stored files get a modification time of a whole second in the past, so that no later write
 //! can leave it as it was, however coarse the clock.
+//!
+//! What no time tells, a disk that gives other bytes than were written, is found by reading: all files of an entry are read
+//! again when it is used and they have not been for a while ([`Stamps::is_due`]).
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +73,9 @@ impl Stamp {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stamps {
+    /// When all files were last read, or written, in seconds since 1970; if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checked: Option<u64>,
     pub(crate) files: BTreeMap<String, Stamp>,
 }
 
@@ -79,6 +86,13 @@ impl Stamps {
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
         seal::seal(self)
+    }
+
+    /// Whether, at `now`, the files of an entry made at `created` have to be read again to be believed. A time in the future
+    /// says nothing.
+    pub(crate) fn is_due(&self, created: u64, now: u64, after: Duration) -> bool {
+        let age = now.checked_sub(self.checked.unwrap_or(created));
+        age.is_none_or(|age| age >= after.as_secs())
     }
 }
 
@@ -138,9 +152,29 @@ mod tests {
         settle(&file).unwrap();
         let stamp = Stamp::of(&file.metadata().unwrap());
         assert_eq!(stamp.mtime.1, 0);
-        let stamps = Stamps {
-            files: BTreeMap::from([("a".into(), stamp)]),
+        for checked in [None, Some(7)] {
+            let stamps = Stamps {
+                checked,
+                files: BTreeMap::from([("a".into(), stamp)]),
+            };
+            assert_eq!(Stamps::parse(&stamps.to_bytes().unwrap()).unwrap(), stamps);
+        }
+    }
+
+    #[test]
+    fn files_are_due_after_a_while() {
+        let due = |checked, now| {
+            let stamps = Stamps {
+                checked,
+                ..Stamps::default()
+            };
+            stamps.is_due(1000, now, Duration::from_secs(100))
         };
-        assert_eq!(Stamps::parse(&stamps.to_bytes().unwrap()).unwrap(), stamps);
+        assert!(!due(None, 1000) && !due(None, 1099) && due(None, 1100));
+        assert!(!due(Some(2000), 2099) && due(Some(2000), 2100));
+        // The clock was set back.
+        assert!(due(Some(2000), 1999) && due(None, 999));
+        let always = Stamps::default();
+        assert!(always.is_due(1000, 1000, Duration::ZERO));
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lithify_cancel::CancelToken;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ pub enum Access {
 }
 
 /// How a store is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OpenOptions {
     /// What for.
@@ -71,6 +72,24 @@ pub struct OpenOptions {
     pub create: bool,
     /// Open it even if the file with its version is damaged, for [`Store::fsck`].
     pub repair: bool,
+    /// How long the files of an entry are believed without being read, as long as the filesystem says that nobody wrote to
+    /// them; `None` is for ever. Default [`RECHECK_AFTER`].
+    pub recheck_after: Option<Duration>,
+}
+
+/// How long files are believed without being read if nothing else is said: a week. What a disk loses is found before it is
+/// long gone, and what is used each day costs a read of it each week.
+pub const RECHECK_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            access: Access::default(),
+            create: false,
+            repair: false,
+            recheck_after: Some(RECHECK_AFTER),
+        }
+    }
 }
 
 impl OpenOptions {
@@ -94,6 +113,13 @@ impl OpenOptions {
         self
     }
 
+    /// How long files are believed without being read; `None` is for ever.
+    #[must_use]
+    pub fn recheck_after(mut self, after: Option<Duration>) -> Self {
+        self.recheck_after = after;
+        self
+    }
+
     /// Whether to open it even if the file with its version is damaged.
     #[must_use]
     pub fn repair(mut self, repair: bool) -> Self {
@@ -107,6 +133,7 @@ impl OpenOptions {
 pub struct Store {
     root: Arc<PathBuf>,
     read_only: bool,
+    pub(crate) recheck_after: Option<Duration>,
     pub(crate) cancel: CancelToken,
 }
 
@@ -143,6 +170,7 @@ impl Store {
         let mut store = Self {
             root: Arc::new(root),
             read_only: options.access == Access::ReadOnly,
+            recheck_after: options.recheck_after,
             cancel: cancel.clone(),
         };
         match store.check_version() {

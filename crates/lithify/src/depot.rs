@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lithify_digest::Digest;
 use lithify_store::{Access, Entry, Input, InputKind, Key, KeyLock, OpenOptions, Store};
@@ -73,9 +74,32 @@ impl StoreChoice {
     /// As [`open`](Self::open); [`Error::Cancelled`].
     pub fn open_until(&self, options: OpenOptions, cancel: &CancelToken) -> Result<Store, Error> {
         let (path, _) = self.directory()?.ok_or(Error::NoStoreDirectory)?;
+        let options = options.recheck_after(recheck_after());
         Ok(Store::open_until(path, options, cancel)?)
     }
 }
+
+/// How long stored files are believed without being read: the days of `$LITHIFY_RECHECK_DAYS`, or `never`.
+fn recheck_after() -> Option<Duration> {
+    let usual = Some(lithify_store::RECHECK_AFTER);
+    let Some(text) = std::env::var_os("LITHIFY_RECHECK_DAYS").filter(|text| !text.is_empty())
+    else {
+        return usual;
+    };
+    if text == "never" {
+        return None;
+    }
+    let days = text.to_str().and_then(|days| days.parse::<u32>().ok());
+    if days.is_none() {
+        log::warn!("$LITHIFY_RECHECK_DAYS is neither a number of days nor `never`: not used");
+    }
+    days.map_or(usual, |days| {
+        Some(Duration::from_secs(u64::from(days) * DAY))
+    })
+}
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
 
 /// A place to find artifacts in and to make them.
 #[derive(Debug)]
@@ -97,7 +121,10 @@ impl Depot {
             Ok(None) | Err(Error::NoStoreDirectory) => None,
             Err(e) => return Err(e),
             Ok(Some((path, asked_for))) => {
-                let options = OpenOptions::new().create(true).access(Access::Preferred);
+                let options = OpenOptions::new()
+                    .create(true)
+                    .access(Access::Preferred)
+                    .recheck_after(recheck_after());
                 match Store::open_until(path, options, cancel) {
                     Ok(store) => Some(store),
                     // A default nobody asked for is no reason to fail.

@@ -79,6 +79,7 @@ Exit codes:
 
 Environment:
   LITHIFY_STORE        the store; without it $XDG_DATA_HOME/lithify, which is ~/.local/share/lithify by default
+  LITHIFY_RECHECK_DAYS how long stored files are used without being read again, in days, or `never`; without it 7
   LITHIFY_LOG          what is reported: error, warn, info, debug or trace
   LITHIFY_REGISTRIES   mirrors, certificates and more for each registry; without it ~/.config/lithify/registries.toml,
                        then /etc/lithify/registries.toml

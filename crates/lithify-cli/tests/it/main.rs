@@ -17,6 +17,7 @@ mod dir_roundtrip;
 mod directories;
 mod drop_xattrs;
 mod first_steps;
+mod full_disk;
 mod interruption;
 mod layer_kinds;
 mod layer_tars;

@@ -19,6 +19,7 @@ use lithify_digest::{Algorithm, Digest};
 pub use self::ingest::{Begun, Ingest};
 pub use self::lease::Lease;
 pub(crate) use self::partial::is_partial_name;
+pub(crate) use self::sweep::BlobTrash;
 use crate::error::{Context as _, Error};
 use crate::lookup::is_odd;
 use crate::scan::Bytes;

@@ -53,11 +53,13 @@ impl Store {
                 let path = self.blob_path(&blob.digest);
                 let trash = self.at(TEMP).join(unique_name());
                 match fs::rename(&path, &trash) {
+                    Ok(()) => taken.push(BlobTrash(trash)),
                     // Another tool's collection was faster.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                    moved => moved.context("remove", &path)?,
+                    // A directory may have no room for one more name.
+                    Err(e) if e.kind() == io::ErrorKind::StorageFull => BlobTrash(path).remove()?,
+                    Err(e) => return Err(e).context("remove", &path),
                 }
-                taken.push(BlobTrash(trash));
             }
             report.blob_bytes.add(blob.bytes);
             report.blobs.push(blob);

@@ -14,7 +14,7 @@ use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::Reference;
 
 use self::index::read_index;
-pub(crate) use self::index::{Entries, read_as};
+pub(crate) use self::index::{Entries, Referrer, read_as};
 pub use self::index::{IndexError, Tagged};
 use crate::Store;
 use crate::error::Error;
@@ -159,7 +159,8 @@ impl Store {
         Ok(Entries::read(self)?.nameless())
     }
 
-    /// Takes a name away, for all platforms or one, and returns what had it. The blobs stay until they are collected.
+    /// Takes a name away, for all platforms or one, and returns what had it. The blobs stay until they are collected; on a
+    /// disk so full that the list cannot be written anew, what nobody needs without the name is collected first.
     ///
     /// # Errors
     /// [`Error::Index`], or what the system said. An unknown name gives an empty answer.
@@ -168,8 +169,13 @@ impl Store {
         let _lock = self.lock_store()?;
         let mut entries = Entries::read(self)?;
         let removed = entries.remove(name, platform);
-        if !removed.is_empty() {
-            entries.write(self)?;
+        match entries.write(self) {
+            // A shorter list needs room, too, before it takes the place of the longer one. What goes with the name makes it.
+            Err(Error::Full { .. }) => {
+                self.make_room(&entries)?;
+                entries.write(self)?;
+            }
+            written => written?,
         }
         Ok(removed)
     }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::{Random, assert_clean, build, bytes, files, flip, key, open};
 use lithify_digest::{Algorithm, Digest};
 use lithify_store::{
     Access, Action, Defect, ExportOptions, Exported, Facts, Finding, FsckOptions, ImageRecord,
-    Lookup, OpenOptions, Origin, Problem, Store, Target,
+    Lookup, OpenOptions, Origin, Problem, RECHECK_AFTER, Store, Target,
 };
 use lithify_testkit::temp_dir;
 
@@ -145,6 +146,38 @@ fn cut_and_grown_and_replaced_files_are_noticed() {
         ));
         assert!(matches!(store.look_up(&key(1)).unwrap(), Lookup::Miss));
     }
+}
+
+#[test]
+fn what_no_time_tells_is_found_by_reading_again() {
+    let tmp = temp_dir();
+    let at = |after: Option<Duration>| {
+        let options = OpenOptions::new().create(true).recheck_after(after);
+        Store::open(tmp.path().join("store"), options).unwrap()
+    };
+    let (never, each_time) = (at(None), at(Some(Duration::ZERO)));
+    let (entry, _) = build(&never, 1, LENGTH);
+    let path = entry.path("layer.erofs").unwrap();
+    drop(entry);
+    let stamp = path.with_file_name("stamp.json");
+    let checked = || fs::read_to_string(&stamp).unwrap().contains("checked");
+    // Made this moment: a week has not passed, and no time at all has.
+    assert!(at(Some(RECHECK_AFTER)).get(&key(1)).unwrap().is_some());
+    assert!(!checked());
+    assert!(each_time.get(&key(1)).unwrap().is_some());
+    assert!(checked());
+    // A bit changes, and all that time stamps say is that a link was made.
+    flip(&path, 100, 3, true);
+    fs::hard_link(&path, tmp.path().join("link")).unwrap();
+    for store in [&never, &at(Some(RECHECK_AFTER))] {
+        assert!(store.get(&key(1)).unwrap().is_some());
+    }
+    let Lookup::Damaged(damage) = each_time.look_up(&key(1)).unwrap() else {
+        panic!("a changed file was handed out");
+    };
+    assert!(matches!(damage.defect, Defect::Content { .. }), "{damage}");
+    assert_eq!(build(&each_time, 1, LENGTH).1, Origin::Built);
+    assert_clean(&never);
 }
 
 #[test]
