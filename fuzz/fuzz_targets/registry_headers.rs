@@ -1,4 +1,4 @@
-//! Any text as `Location`, `Content-Range`, `Link` and `Retry-After`: no panic, and what is accepted is what it may be.
+//! Any text as `Location`, `Content-Range`, `Link`, `Retry-After` and as the head of an answer: no panic, and what is accepted is what it may be.
 #![no_main]
 
 use std::time::{Duration, SystemTime};
@@ -29,6 +29,9 @@ fuzz_target!(|text: &str| {
     if let Some(address) = headers::next_page(text) {
         assert!(text.contains(&format!("<{address}>")));
     }
+    let mut head = text.as_bytes().to_vec();
+    let changed = headers::mend_head(&mut head);
+    assert_eq!(changed, head != text.as_bytes());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 31);
     if headers::retry_after(text, now).is_some() {
         assert!(!text.trim().is_empty());

@@ -4,12 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::blob::ContentRange;
 use crate::document::next_link;
-use crate::http::retry;
+use crate::http::{head, retry};
 
 /// First byte, last byte and total of a `Content-Range`.
 #[must_use]
 pub fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     ContentRange::parse(value).map(|range| (range.first, range.last, range.total))
+}
+
+/// Mends a whole head of an answer in place; says whether anything changed.
+pub fn mend_head(head: &mut [u8]) -> bool {
+    head::mend(head)
 }
 
 /// The next page by a `Link`.

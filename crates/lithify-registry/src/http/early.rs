@@ -8,12 +8,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use ureq::{Error, Timeout};
 
 use super::deadline;
+use super::head::{self, Arrived};
 use super::socket::Line;
 
 /// How long an answer is waited for once sending has failed.
@@ -28,6 +29,8 @@ pub(crate) struct Attentive {
     unsent: Option<Unsent>,
     /// An answer has come that the client was not shown yet, or looked at for another purpose: it would wait for more.
     held: bool,
+    /// What comes next is the head of an answer.
+    head: bool,
 }
 
 /// Why a request is not sent to its end.
@@ -54,6 +57,32 @@ impl Attentive {
             line,
             unsent: None,
             held: false,
+            head: false,
+        }
+    }
+
+    /// Waits for more; the head of an answer is not shown before all of it is there.
+    fn receive(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        // The time is for all of it.
+        let end = match timeout.after.is_not_happening() {
+            true => None,
+            false => Instant::now().checked_add(*timeout.after),
+        };
+        let mut timeout = timeout;
+        loop {
+            if let Some(end) = end {
+                timeout.after = end.saturating_duration_since(Instant::now()).into();
+            }
+            let more = self.inner.await_input(deadline::until(timeout))?;
+            if !self.head || !more {
+                return Ok(more);
+            }
+            let buffers = self.inner.buffers();
+            if head::arrived(buffers)? == Arrived::All {
+                // What follows `100 Continue` and the like is another head.
+                self.head = status(buffers.input()).is_none();
+                return Ok(true);
+            }
         }
     }
 
@@ -209,6 +238,7 @@ impl Transport for Attentive {
         if self.unsent.is_some() {
             return Ok(());
         }
+        self.head = true;
         let sent = match self.is_refused(timeout) {
             Ok(true) => {
                 self.give_up(Unsent::Answered);
@@ -227,10 +257,13 @@ impl Transport for Attentive {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let timeout = deadline::until(timeout);
         if std::mem::take(&mut self.held) && !self.inner.buffers().input().is_empty() {
-            return Ok(true);
+            let is_part = self.head && head::arrived(self.inner.buffers())? == Arrived::Part;
+            if !is_part {
+                return Ok(true);
+            }
         }
-        let Some(Unsent::Failed(why)) = &mut self.unsent else {
-            let found = self.inner.await_input(timeout);
+        let Some(Unsent::Failed(_)) = &self.unsent else {
+            let found = self.receive(timeout);
             let asked = timeout.reason == Timeout::Await100;
             self.held = asked && status(self.inner.buffers().input()).is_some();
             if let Err(Error::Timeout(Timeout::Await100)) = found {
@@ -242,7 +275,11 @@ impl Transport for Attentive {
         if soon.after.is_not_happening() || *soon.after > ANSWER {
             soon.after = ANSWER.into();
         }
-        match self.inner.await_input(soon) {
+        let received = self.receive(soon);
+        let Some(Unsent::Failed(why)) = &mut self.unsent else {
+            return received;
+        };
+        match received {
             Ok(true) => {
                 *why = None;
                 Ok(true)

@@ -5,6 +5,7 @@ pub(crate) mod connect; // reaching a host
 pub(crate) mod deadline; // answers that have to be there in time
 pub(crate) mod early; // answers to what is not sent yet
 mod failure; // why there is no answer
+pub(crate) mod head; // the first lines of an answer
 pub(crate) mod pace; // transfers that hardly go on
 pub(crate) mod proxy; // the way out
 pub(crate) mod retry; // and when to ask again

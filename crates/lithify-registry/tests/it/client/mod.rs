@@ -6,6 +6,7 @@ mod certificates; // whom to believe
 mod coding; // what is compressed on its way
 mod early; // answers to what is not sent yet
 mod faults; // answers that go wrong
+mod heads; // the first lines of answers
 mod mirrors; // other places
 mod proxies; // other ways
 mod pull; // reading, as it should be

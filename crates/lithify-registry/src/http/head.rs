@@ -1,0 +1,207 @@
+//! The first lines of answers, as servers write them that others put up with.
+//!
+//! Two things stand in the way of the HTTP library, and in nobody else's: values that go on in the next line (`obs-fold`;
+//! RFC 9112, section 5.2, has a client take the break for spaces), and more header lines than it has room for, which
+//! proxies and caches add to. Both are mended before it sees them, in place: a line break becomes two spaces, either
+//! between the parts of a value, or between header lines nobody here asks for, which become one value. The status, and
+//! every header that is asked for, stay as they are.
+
+use ureq::Error;
+use ureq::unversioned::transport::Buffers;
+
+/// The most lines that are left alone; the library has room for 128.
+const LINES: usize = 100;
+/// The longest head that is looked at. The library takes half as much.
+const LONGEST: usize = 128 << 10;
+
+/// Headers somebody asks for: the client, and the library.
+const ASKED_FOR: [&[u8]; 15] = [
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"docker-content-digest",
+    b"link",
+    b"location",
+    b"oci-chunk-min-length",
+    b"oci-filters-applied",
+    b"oci-subject",
+    b"range",
+    b"retry-after",
+    b"transfer-encoding",
+    b"www-authenticate",
+];
+
+/// What has come of an answer's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// Some of it; more is to come.
+    Part,
+    /// All of it, or what is no head.
+    All,
+}
+
+/// Mends the head of an answer, once all of it has arrived.
+pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
+    let input = buffers.input();
+    let start = input.len().min(5);
+    if input[..start] != b"HTTP/"[..start] || input.len() > LONGEST {
+        return Ok(Arrived::All);
+    }
+    let Some(length) = head(input) else {
+        return Ok(Arrived::Part);
+    };
+    let mut mended = input[..length].to_vec();
+    if !mend(&mut mended) {
+        return Ok(Arrived::All);
+    }
+    mended.extend_from_slice(&input[length..]);
+    // There is no other way to what has come than to take it and put it back.
+    buffers.input_consume(mended.len());
+    let room = buffers.input_append_buf();
+    let Some(room) = room.get_mut(..mended.len()) else {
+        return Err(std::io::Error::other("no room for what has come").into());
+    };
+    room.copy_from_slice(&mended);
+    buffers.input_appended(mended.len());
+    Ok(Arrived::All)
+}
+
+/// The bytes up to the empty line, and that.
+fn head(input: &[u8]) -> Option<usize> {
+    let end = input.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
+/// Mends a whole head in place; says whether anything changed.
+pub(crate) fn mend(head: &mut [u8]) -> bool {
+    let mut changed = false;
+    let mut breaks = breaks(head);
+    // The status line goes on in no other one.
+    if let Some((_, values)) = breaks.split_first() {
+        for &at in values {
+            if matches!(head.get(at + 2), Some(b' ' | b'\t')) {
+                head[at..at + 2].fill(b' ');
+                changed = true;
+            }
+        }
+    }
+    breaks.retain(|&at| head[at] == b'\r');
+    if breaks.len() <= LINES {
+        return changed;
+    }
+    for pair in breaks.windows(2) {
+        let [at, next] = [pair[0], pair[1]];
+        // The line before this break, and the one behind it.
+        let before = head[..at].iter().rposition(|&b| b == b'\n');
+        let line = |from: usize, to: usize| name(&head[from..to]);
+        let (first, second) = (line(before.map_or(0, |n| n + 1), at), line(at + 2, next));
+        if let (Some(first), Some(second)) = (first, second)
+            && !is_asked_for(first)
+            && !is_asked_for(second)
+        {
+            head[at..at + 2].fill(b' ');
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Where lines end, but for the empty one.
+fn breaks(head: &[u8]) -> Vec<usize> {
+    let pairs = head.windows(2).enumerate();
+    let all = pairs.filter(|(_, pair)| *pair == b"\r\n");
+    let mut breaks: Vec<_> = all.map(|(at, _)| at).collect();
+    if head.ends_with(b"\r\n\r\n") {
+        breaks.pop();
+    }
+    breaks
+}
+
+/// The name of a header line; the status line has none.
+fn name(line: &[u8]) -> Option<&[u8]> {
+    let end = line.iter().position(|&b| b == b':')?;
+    let name = &line[..end];
+    let is_word = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
+    (!name.is_empty() && name.iter().all(is_word)).then_some(name)
+}
+
+fn is_asked_for(name: &[u8]) -> bool {
+    ASKED_FOR
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mended(head: &str) -> String {
+        let mut bytes = head.as_bytes().to_vec();
+        assert_eq!(super::head(&bytes), Some(bytes.len()));
+        let changed = mend(&mut bytes);
+        assert_eq!(changed, bytes != head.as_bytes());
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn values_go_on_in_the_next_line() {
+        assert_eq!(
+            mended("HTTP/1.1 401 No\r\nA: b\r\n c\r\n\t d\r\nE: f\r\n\r\n"),
+            "HTTP/1.1 401 No\r\nA: b   c  \t d\r\nE: f\r\n\r\n"
+        );
+        for same in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n\r\n",
+            // Nothing a header could go on from.
+            "HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
+        ] {
+            assert_eq!(mended(same), same);
+        }
+    }
+
+    #[test]
+    fn lines_nobody_asks_for_are_put_together() {
+        let lines: Vec<_> = (0..2000).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let (first, rest) = lines.split_at(1000);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{}Content-Length: 5\r\nLocation: /x\r\n{}WWW-Authenticate: Basic\r\n\r\n",
+            first.concat(),
+            rest.concat()
+        );
+        let mended = mended(&head);
+        assert_eq!(mended.len(), head.len());
+        let lines: Vec<_> = mended.split("\r\n").collect();
+        assert_eq!(lines.len(), 1 + 1 + 2 + 1 + 1 + 2);
+        assert_eq!(lines[0], "HTTP/1.1 200 OK");
+        assert_eq!(lines[2..4], ["Content-Length: 5", "Location: /x"]);
+        assert_eq!(lines[5], "WWW-Authenticate: Basic");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_stays(
+            lines in prop::collection::vec(("[A-Za-z-]{1,6}|Location|Content-Length", "[ -~]{0,5}"), 0..300),
+        ) {
+            let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
+            let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", lines.concat());
+            let mended = mended(&head);
+            let asked = |text: &str| {
+                let lines = text.split("\r\n").map(str::to_owned);
+                lines.filter(|l| name(l.as_bytes()).is_some_and(is_asked_for)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(asked(&mended), asked(&head));
+            prop_assert!(head.starts_with("HTTP/1.1 200 OK\r\n"));
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(mut bytes in prop::collection::vec(prop::sample::select(&b"HTTP/1. :\r\n\tax"[..]), 0..400)) {
+            let length = bytes.len();
+            mend(&mut bytes);
+            prop_assert_eq!(bytes.len(), length);
+        }
+    }
+}
