@@ -1,10 +1,18 @@
-//! The parsers of what servers say in headers, for the fuzzer.
+//! The parsers of what servers say and show, for the fuzzer.
 
 use std::time::{Duration, SystemTime};
 
 use crate::blob::ContentRange;
 use crate::document::next_link;
-use crate::http::{head, retry};
+use crate::http::{head, retry, tls};
+
+/// What is against a certificate that `registry.example` shows, if it is `trusted` or nobody is.
+///
+/// # Errors
+/// The words for it.
+pub fn certificate(der: &[u8], trusted: bool) -> Result<(), String> {
+    tls::judge(der, trusted)
+}
 
 /// First byte, last byte and total of a `Content-Range`.
 #[must_use]

@@ -14,7 +14,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 13] = [
+const TARGETS: [&str; 14] = [
     "inflate",
     "decoder",
     "tar",
@@ -28,6 +28,7 @@ const TARGETS: [&str; 13] = [
     "store",
     "challenge",
     "registry_headers",
+    "certificate",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

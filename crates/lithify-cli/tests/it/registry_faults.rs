@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::common::{layer, stderr};
 use lithify_testkit::registry::{Action, Answer, At, Faulty, Framing, Kind, On};
@@ -87,6 +88,47 @@ fn case(what: &str, rules: Vec<(On, Action)>, end: &End) {
     assert!(output.status.success(), "{what}: {}", stderr(&output));
     let motd = run::text(lithify(dir).args(["cat", "--pull", "never", &name, "/motd"]));
     assert_eq!(motd, "hello\n", "{what}");
+}
+
+#[test]
+fn a_registry_that_hardly_sends_is_left_and_gone_on_with() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let layer = layer([TarEntry::file("motd", "hello\n")]);
+    Layout::new().gzip_layer(&layer).write(&dir.join("image"));
+    let faulty = Faulty::start();
+    faulty.add_layout(&dir.join("image"), "team/app", "1");
+    let name = format!("{}/team/app:1", faulty.address());
+    let pause = Duration::from_millis(50);
+    for (on, times, words) in [
+        (
+            manifest(),
+            "answer = 0.3",
+            "its whole answer was not there in time",
+        ),
+        (
+            blob(),
+            "min-rate = 1000, window = 0.3",
+            "less than the 1000 bytes per second",
+        ),
+    ] {
+        std::fs::write(
+            dir.join("registries.toml"),
+            format!("timeouts = {{ {times} }}\n"),
+        )
+        .unwrap();
+        faulty.clear_rules();
+        faulty.rule(on, Action::Drip(1, pause));
+        let output = pull(dir, &name);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+    run::ok(lithify(dir).args(["fsck"]));
+    faulty.clear_rules();
+    std::fs::write(dir.join("registries.toml"), "").unwrap();
+    let output = pull(dir, &name);
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 fn blob() -> On {

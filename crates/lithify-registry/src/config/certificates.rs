@@ -1,9 +1,11 @@
 //! Directories of certificates: `certs.d/HOST[:PORT]` (containers-certs.d(5), docker's documentation of `certs.d`).
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use lithify_escape::Escaped;
 
@@ -83,7 +85,7 @@ fn read(directory: &Path) -> Result<Option<FoundFiles>, ConfigError> {
     for (files, other) in [(&certificates, "key"), (&keys, "cert")] {
         for file in files {
             let missing = file.with_extension(other);
-            if !paths.contains(&missing) {
+            if !paths.contains(&missing) && is_new(file) {
                 log::warn!(
                     "{} is passed over: there is no {} beside it (a certificate of an authority is called *.crt)",
                     Escaped::path(file),
@@ -97,7 +99,7 @@ fn read(directory: &Path) -> Result<Option<FoundFiles>, ConfigError> {
         keys.contains(&key).then_some((certificate, key))
     });
     let clients: Vec<_> = pairs.collect();
-    if clients.len() > 1 {
+    if clients.len() > 1 && is_new(directory) {
         log::warn!(
             "{} has {} certificates for a client; the first by name is used",
             Escaped::path(directory),
@@ -108,4 +110,12 @@ fn read(directory: &Path) -> Result<Option<FoundFiles>, ConfigError> {
         ca: with("crt"),
         clients,
     }))
+}
+
+/// Whether nothing was said of a file yet: directories are looked at for each image and each host it leads to.
+fn is_new(path: &Path) -> bool {
+    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    SAID.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(path.to_owned())
 }

@@ -118,6 +118,23 @@ impl Tls {
     }
 }
 
+/// Judges one certificate, as of 2030, for a host called `registry.example`.
+pub(crate) fn judge(der: &[u8], trusted: bool) -> Result<(), String> {
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+
+    let (der, mut trust) = (CertificateDer::from(der), Trust::default());
+    if trusted && trust.add(&der).is_err() {
+        return Err("it cannot be trusted".to_owned());
+    }
+    let algorithms = provider().signature_verification_algorithms;
+    let verifier = Verifier { trust, algorithms };
+    let name = ServerName::try_from("registry.example").map_err(|e| e.to_string())?;
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_893_456_000));
+    let found = verifier.verify_server_cert(&der, &[], &name, &[], now);
+    found.map(drop).map_err(|e| Words(&e).to_string())
+}
+
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let new = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -25,6 +25,13 @@ pub(crate) enum Refusal {
         "its certificate is valid from {from} on, and it is {now} by the clock here: is the clock right?"
     )]
     NotYet { from: Moment, now: Moment },
+    /// An authority's time is over, or has not come.
+    #[error("the trusted certificate of the authority that signed its certificate {}, and it is {now} by the clock here: put a newer one in its place, unless the clock is wrong", if *.is_over { format!("was valid until {bound}") } else { format!("is valid from {bound} on") })]
+    Authority {
+        bound: Moment,
+        is_over: bool,
+        now: Moment,
+    },
     /// It is somebody else's.
     #[error("its certificate is for {}, not for `{}`: use {}, or have a certificate made for this one", Names(.names), Escaped(.host), if .names.len() == 1 { "that name" } else { "one of these names" })]
     Name { host: String, names: Vec<String> },
@@ -58,6 +65,21 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// What the time of an authority means.
+    pub(super) fn of_authority(error: &webpki::Error, now: UnixTime) -> Self {
+        let now = Moment(now.as_secs());
+        let (bound, is_over) = match error {
+            webpki::Error::CertNotValidYet { not_before, .. } => (not_before.as_secs(), false),
+            webpki::Error::CertExpired { not_after, .. } => (not_after.as_secs(), true),
+            _ => return Self::UnknownIssuer,
+        };
+        Self::Authority {
+            bound: Moment(bound),
+            is_over,
+            now,
+        }
+    }
+
     pub(super) fn of(
         error: &webpki::Error,
         certificate: Option<&Certificate<'_>>,

@@ -1,12 +1,15 @@
 //! Whom to believe.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath,
+};
 
 use super::certificate::{self, Certificate};
 use super::refusal::Refusal;
@@ -19,6 +22,8 @@ use super::refusal::Refusal;
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
+    /// The certificate of each of these.
+    authorities: Vec<CertificateDer<'static>>,
     themselves: HashSet<Vec<u8>>,
 }
 
@@ -28,6 +33,7 @@ impl Trust {
         let anchor = webpki::anchor_from_trusted_cert(der)?.to_owned();
         if Certificate::parse(der).is_none_or(|certificate| certificate.may_sign()) {
             self.anchors.push(anchor);
+            self.authorities.push(der.clone().into_owned());
         }
         self.themselves.insert(der.to_vec());
         Ok(())
@@ -35,6 +41,50 @@ impl Trust {
 
     pub(super) fn is_empty(&self) -> bool {
         self.themselves.is_empty()
+    }
+
+    /// Whether it is the time of an authority, by one of the certificates it has here: the check of chains does not look.
+    fn is_time_of(&self, authority: &TrustAnchor<'_>, now: UnixTime) -> Result<(), webpki::Error> {
+        let mut found = Ok(());
+        for (anchor, der) in self.anchors.iter().zip(&self.authorities) {
+            let is_it = anchor.subject == authority.subject
+                && anchor.subject_public_key_info == authority.subject_public_key_info;
+            if is_it {
+                found = is_time_of(der, now);
+                if found.is_ok() {
+                    break;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether it is the time of a certificate; any time is that of one that is not of version 3.
+fn is_time_of(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), webpki::Error> {
+    let Ok(certificate) = EndEntityCert::try_from(der) else {
+        return Ok(());
+    };
+    // The first thing that is looked at. There is nobody who could have signed it.
+    match certificate.verify_for_usage(&[], &[], &[], now, ForServers, None, None) {
+        Err(
+            error @ (webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. }),
+        ) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What there is against a certificate.
+enum Doubt {
+    /// What is said of it.
+    Itself(webpki::Error),
+    /// The time of the authority that is trusted.
+    Authority(webpki::Error),
+}
+
+impl From<webpki::Error> for Doubt {
+    fn from(error: webpki::Error) -> Self {
+        Self::Itself(error)
     }
 }
 
@@ -74,43 +124,56 @@ impl Verifier {
         der: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), webpki::Error> {
+    ) -> Result<(), Doubt> {
         let trust = &self.trust;
+        let untimely = RefCell::new(None);
+        let timely = |path: &VerifiedPath<'_>| {
+            trust.is_time_of(path.anchor(), now).inspect_err(|error| {
+                untimely.replace(Some(error.clone()));
+            })
+        };
         let chain = |anchors: &[TrustAnchor<'_>], others: &[CertificateDer<'_>]| {
-            let algorithms = self.algorithms.all;
+            let (all, last): (_, &dyn Fn(&VerifiedPath<'_>) -> _) = (self.algorithms.all, &timely);
             shown
-                .verify_for_usage(algorithms, anchors, others, now, ForServers, None, None)
+                .verify_for_usage(all, anchors, others, now, ForServers, None, Some(last))
                 .map(drop)
         };
         let itself = trust.themselves.contains(der.as_ref());
         if !itself && !certificate.is_authority() {
-            return chain(&trust.anchors, others);
+            return chain(&trust.anchors, others).map_err(|error| match untimely.take() {
+                Some(time) if time == error => Doubt::Authority(error),
+                _ => Doubt::Itself(error),
+            });
         }
         // All but who signed it: a chain without anybody to end at.
         match chain(&[], &[]) {
             Ok(()) | Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         if !certificate.is_for_servers() {
-            return Err(webpki::Error::EmptyEkuExtension);
+            return Err(webpki::Error::EmptyEkuExtension.into());
         }
-        match itself || self.is_signed(certificate) {
+        match itself {
             true => Ok(()),
-            false => Err(webpki::Error::UnknownIssuer),
+            false => {
+                let issuer = self.issuer(certificate);
+                let issuer = issuer.ok_or(webpki::Error::UnknownIssuer)?;
+                trust.is_time_of(issuer, now).map_err(Doubt::Authority)
+            }
         }
     }
 
-    /// Whether somebody who is trusted has signed a certificate himself. The check of chains lets no authority's
+    /// Who of those that are trusted has signed a certificate himself. The check of chains lets no authority's
     /// certificate be a server's, though no standard forbids it (RFC 5280, section 6.1, knows no such rule) and OpenSSL and Go
     /// allow it.
-    fn is_signed(&self, certificate: &Certificate<'_>) -> bool {
+    fn issuer(&self, certificate: &Certificate<'_>) -> Option<&TrustAnchor<'static>> {
         // What constrained authorities may sign is for the check of chains to say.
-        let issuers = self.trust.anchors.iter().filter(|anchor| {
+        let mut issuers = self.trust.anchors.iter().filter(|anchor| {
             anchor.subject.as_ref() == certificate.issuer && anchor.name_constraints.is_none()
         });
-        issuers
-            .filter_map(|issuer| certificate::key(issuer.subject_public_key_info.as_ref()))
-            .any(|(kind, key)| {
+        issuers.find(|issuer| {
+            let info = issuer.subject_public_key_info.as_ref();
+            certificate::key(info).is_some_and(|(kind, key)| {
                 self.algorithms.all.iter().any(|algorithm| {
                     algorithm.signature_alg_id().as_ref() == certificate.algorithm
                         && algorithm.public_key_alg_id().as_ref() == kind
@@ -119,6 +182,7 @@ impl Verifier {
                             .is_ok()
                 })
             })
+        })
     }
 }
 
@@ -138,8 +202,11 @@ impl ServerCertVerifier for Verifier {
         let certificate =
             Certificate::parse(der).ok_or_else(|| refused(webpki::Error::BadDer, None))?;
         self.check(&certificate, &shown, der, others, now)
-            .and_then(|()| shown.verify_is_valid_for_subject_name(name))
-            .map_err(|e| refused(e, Some(&certificate)))?;
+            .and_then(|()| Ok(shown.verify_is_valid_for_subject_name(name)?))
+            .map_err(|doubt| match doubt {
+                Doubt::Itself(error) => refused(error, Some(&certificate)),
+                Doubt::Authority(error) => Refusal::of_authority(&error, now).into(),
+            })?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -195,6 +195,37 @@ fn what_is_trusted_by_itself_is_checked_like_any_other() {
 }
 
 #[test]
+fn authorities_have_their_time_too() {
+    if !tools() {
+        return;
+    }
+    let own = Recipe::new("basicConstraints = critical,CA:TRUE\n");
+    let end = Recipe::new(&format!("{LEAF}subjectAltName = {HOST}\n"));
+    for (from, until, words) in [
+        (
+            "20200101000000Z",
+            "20210203040506Z",
+            "was valid until 2021-02-03 04:05 UTC",
+        ),
+        (
+            "20900101000000Z",
+            "20910101000000Z",
+            "is valid from 2090-01-01 00:00 UTC on",
+        ),
+    ] {
+        let authority = Authority::by(&own.clone().dated(from, until));
+        for recipe in [&end, &Recipe::plain(HOST)] {
+            let server = authority.issue_by(recipe);
+            let text = judged(until, &server, &authority.certificate(), false);
+            assert!(
+                text.contains(&format!("authority that signed its certificate {words}")),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_trusted_server_is_no_authority() {
     if !tools() {
         return;
