@@ -54,8 +54,11 @@ impl Failure {
         }
     }
 
-    /// Whether the server does not seem to speak TLS.
+    /// Whether the server does not seem to speak TLS, or nobody leads to where it might.
     pub(crate) fn is_no_tls(&self) -> bool {
+        if let Some(ProxyError::Refused { .. }) = self.proxy() {
+            return true;
+        }
         match (self.tls().map(|tls| &tls.error), &*self.0) {
             (Some(rustls::Error::InvalidMessage(_)), _) => true,
             (Some(_), _) => false,

@@ -47,7 +47,7 @@ const LARGE: u64 = 1 << 20;
 /// not asked again.
 const CONSENT: Duration = Duration::from_secs(1);
 
-/// How long the rest of an answer is read for that is of no great interest.
+/// How long the words of an answer are read for whose status says enough.
 const COURTESY: Duration = Duration::from_secs(10);
 
 /// How a host is connected to.
@@ -148,7 +148,8 @@ impl Response {
     /// Reads what is left of a short body, so that the connection can be used again.
     pub(crate) fn discard(self) {
         const SHORT: u64 = 64 << 10;
-        let _deadline = Deadline::after(self.time.min(COURTESY));
+        // Another connection takes no longer.
+        let _deadline = Deadline::after(self.time.min(Duration::from_secs(1)));
         // What cannot be read is not wanted anyway.
         io::copy(&mut self.body.take(SHORT), &mut io::sink()).ok();
     }

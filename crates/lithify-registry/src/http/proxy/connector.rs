@@ -21,15 +21,17 @@ const MAX_ANSWER: usize = 64 << 10;
 impl Proxy {
     /// An error before anything came through it.
     fn unreachable(self: &Arc<Self>, error: Error) -> Error {
-        // What is wrapped already says more.
-        if matches!(error, Error::Other(_)) {
-            return error;
+        match error {
+            // What is wrapped already says more.
+            Error::Other(_) => error,
+            // Who keeps the time of all of it may be the first to notice.
+            Error::Timeout(_) => self.late(error),
+            error => ProxyError::Unreachable {
+                proxy: Arc::clone(self),
+                source: Box::new(error.into()),
+            }
+            .into(),
         }
-        ProxyError::Unreachable {
-            proxy: Arc::clone(self),
-            source: Box::new(error.into()),
-        }
-        .into()
     }
 
     /// An error of a connection that may be the proxy's or of what is behind it.

@@ -198,6 +198,22 @@ fn squid(status: u16) -> Answer {
 }
 
 #[test]
+fn where_no_tunnel_leads_plain_http_may() {
+    let registry = Faulty::start();
+    add_index(&registry);
+    let proxy = Proxy::start();
+    proxy.map("registry.example:80", &registry.address());
+    proxy.rule(On::any().method("CONNECT"), Action::Answer(squid(403)));
+    let read = |more: &str| {
+        let toml = format!("proxy = \"{}\"\n{NAMED}{more}", proxy.url());
+        open(&client(&toml), "registry.example").manifest(&tag(), LIMIT)
+    };
+    assert!(read("insecure = true").unwrap().is_some());
+    // But only there.
+    assert!(shown(&read("").unwrap_err()).contains("it refuses to lead to"));
+}
+
+#[test]
 fn a_proxy_that_says_nothing_is_named() {
     for (more, words) in [
         ("plain-http = true", "it sent nothing for too long"),
