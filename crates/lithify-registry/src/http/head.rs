@@ -15,7 +15,7 @@ const LINES: usize = 100;
 const LONGEST: usize = 128 << 10;
 
 /// Headers somebody asks for: the client, and the library.
-const ASKED_FOR: [&[u8]; 15] = [
+const ASKED_FOR: [&[u8]; 16] = [
     b"connection",
     b"content-encoding",
     b"content-length",
@@ -31,6 +31,7 @@ const ASKED_FOR: [&[u8]; 15] = [
     b"retry-after",
     b"transfer-encoding",
     b"www-authenticate",
+    b"x-squid-error",
 ];
 
 /// What has come of an answer's head.

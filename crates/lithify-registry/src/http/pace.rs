@@ -37,8 +37,13 @@ pub(crate) struct Pace {
 impl Pace {
     /// That of what is received.
     pub(crate) fn receiving(timeouts: &Timeouts) -> Self {
+        // Without a window there is nothing to measure over.
+        let rate = match timeouts.window.is_zero() {
+            true => 0,
+            false => timeouts.min_rate,
+        };
         Self {
-            rate: timeouts.min_rate,
+            rate,
             window: timeouts.window,
             idle: timeouts.idle,
             is_sending: false,
