@@ -115,7 +115,7 @@ impl Read for Counting {
 }
 
 /// Decodes all layers, top first: see ARCHITECTURE.md, "Place, merge, close the gaps". A layer that the image has several times
-/// is decoded once, where the sink can make use of that.
+/// is decoded once.
 pub(crate) fn decode<S, F>(
     image: &Image,
     sink: &mut S,
@@ -134,11 +134,10 @@ where
     let mut decoded = Vec::with_capacity(count);
     let mut next = None;
     for index in (0..count).rev() {
-        if let Some(known) = kept.get(&twins.lowest(index))
-            && let Some(offset) = sink
+        if let Some(known) = kept.get(&twins.lowest(index)) {
+            let offset = sink
                 .repeat(&known.entries, known.contents.clone())
-                .map_err(|e| exceeded(image, index, None, sink_error(e)))?
-        {
+                .map_err(|e| exceeded(image, index, None, sink_error(e)))?;
             pass_over(image, index, options, &known.summary);
             let layer = (Arc::clone(&known.entries), offset);
             decoded.push((layer, known.summary.clone()));

@@ -113,12 +113,12 @@ impl LayerSink for Spool {
         self.contents.len() as u32
     }
 
-    fn repeat(&mut self, _: &LayerEntries, contents: Range<u32>) -> io::Result<Option<u32>> {
+    fn repeat(&mut self, _: &LayerEntries, contents: Range<u32>) -> io::Result<u32> {
         let first = self.content_count();
         let again = contents.start as usize..contents.end as usize;
         self.contents.extend_from_within(again);
         match u32::try_from(self.contents.len()) {
-            Ok(_) => Ok(Some(first.saturating_sub(contents.start))),
+            Ok(_) => Ok(first.saturating_sub(contents.start)),
             Err(_) => Err(io::Error::other("more than 2^32 files")),
         }
     }

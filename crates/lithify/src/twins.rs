@@ -15,12 +15,8 @@ pub(crate) trait LayerSink: ContentSink {
     fn content_count(&self) -> u32;
 
     /// Takes the data of a layer once more, whose contents have these numbers: the result is what it would be had all of it come
-    /// again. Gives what is to be added to the numbers; `None` if it does have to come again.
-    fn repeat(
-        &mut self,
-        layer: &LayerEntries,
-        contents: Range<u32>,
-    ) -> Result<Option<u32>, Self::Error>;
+    /// again. Gives what is to be added to the numbers.
+    fn repeat(&mut self, layer: &LayerEntries, contents: Range<u32>) -> Result<u32, Self::Error>;
 }
 
 impl LayerSink for Discard {
@@ -28,8 +24,8 @@ impl LayerSink for Discard {
         0
     }
 
-    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<Option<u32>, Self::Error> {
-        Ok(Some(0))
+    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<u32, Self::Error> {
+        Ok(0)
     }
 }
 
@@ -38,9 +34,9 @@ impl LayerSink for DirSink {
         0
     }
 
-    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<Option<u32>, Self::Error> {
+    fn repeat(&mut self, _: &LayerEntries, _: Range<u32>) -> Result<u32, Self::Error> {
         Self::repeat(self);
-        Ok(Some(0))
+        Ok(0)
     }
 }
 

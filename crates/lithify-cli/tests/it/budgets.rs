@@ -304,6 +304,7 @@ fn a_layer_named_again_is_the_same_as_one_read_again() {
     for args in [
         &["-f", "erofs"][..],
         &["-f", "erofs", "--compress", "lz4"],
+        &["-f", "erofs", "--compress", "zstd"],
         &["-f", "squashfs"],
         &["-f", "tar"],
         &["-f", "tar", "--sparse"],
@@ -353,14 +354,16 @@ fn a_layer_named_again_is_the_same_as_one_read_again() {
     ] {
         run::ok(lithify().arg("-q").args(args).args(["--limit", few]));
     }
-    for format in ["erofs", "squashfs", "tar"] {
+    for args in [
+        &["-f", "erofs"][..],
+        &["-f", "erofs", "--compress", "lz4"],
+        &["-f", "squashfs"],
+        &["-f", "tar"],
+    ] {
         let mut command = lithify();
         command.args(["-q", "build", "--no-fsync", &once, "--limit", few]);
-        run::ok(
-            command
-                .args(["-f", format, "-o"])
-                .arg(tmp.path().join("few")),
-        );
+        command.args(args).arg("-o").arg(tmp.path().join("few"));
+        run::ok(&mut command);
     }
     let output = lithify_output(["-q", "verify", &thrice, "--limit", few]);
     assert!(stderr(&output).contains("image_entries"));

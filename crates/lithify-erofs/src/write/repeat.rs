@@ -28,21 +28,19 @@ impl<S: Storage> Writer<S> {
         self.contents.len() as u32
     }
 
-    /// Takes contents once more, as if their data came again in the same order. Gives what is to be added to the old numbers;
-    /// `None` for compressed data, whose places depend on what is around it: it has to come again.
+    /// Takes contents once more, as if their data came again in the same order. Gives what is to be added to the old numbers.
     ///
     /// # Errors
     /// [`WriteError`] when there is no room for it.
-    pub fn repeat(&mut self, contents: Range<u32>) -> Result<Option<u32>, WriteError> {
+    pub fn repeat(&mut self, contents: Range<u32>) -> Result<u32, WriteError> {
         if self.open.is_some() {
             return Err(WriteError::CallOrder {
                 call: "repeat",
                 state: "while a file was open",
             });
         }
-        if self.compression.is_some() {
-            return Ok(None);
-        }
+        // What comes before is placed before, and equal data is compressed to equal blocks wherever it comes.
+        self.finish_compression()?;
         let first = self.content_count();
         let mut end = self.data.block()?;
         for content in contents.clone() {
@@ -60,7 +58,7 @@ impl<S: Storage> Writer<S> {
         let of = contents;
         let offset = first.saturating_sub(of.start);
         self.repeated.push(Repeated { of, first });
-        Ok(Some(offset))
+        Ok(offset)
     }
 
     /// Copies the data of repeated contents that are needed to their places.

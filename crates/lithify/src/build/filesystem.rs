@@ -321,17 +321,13 @@ impl LayerSink for FsWriter {
         }
     }
 
-    fn repeat(
-        &mut self,
-        layer: &LayerEntries,
-        contents: Range<u32>,
-    ) -> Result<Option<u32>, FsError> {
+    fn repeat(&mut self, layer: &LayerEntries, contents: Range<u32>) -> Result<u32, FsError> {
         match self {
             Self::Erofs(writer) => writer.repeat(contents).map_err(FsError::Erofs),
             // Each would be found to be there.
             Self::Squashfs(writer) => {
                 writer.count_repeated(layer.file_count());
-                Ok(Some(0))
+                Ok(0)
             }
         }
     }
