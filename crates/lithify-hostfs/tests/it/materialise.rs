@@ -247,7 +247,7 @@ fn a_mount_point_is_no_target() {
     let (tree, _) = build(&target, &[]);
     let late = target.finish(&tree).map(drop);
     for dir in [&tmpfs, &bind] {
-        mount(&[os("umount"), dir.as_os_str()]);
+        mount(&[os("umount"), os("--lazy"), dir.as_os_str()]);
     }
     for result in [early, late] {
         assert!(
@@ -457,6 +457,7 @@ fn the_disk_being_full_is_an_error() {
     };
     let unmount = || {
         let status = std::process::Command::new("umount")
+            .arg("--lazy")
             .arg(work.path())
             .status();
         assert!(status.unwrap().success());

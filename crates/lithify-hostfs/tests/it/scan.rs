@@ -515,7 +515,7 @@ fn other_filesystems_are_walked_unless_told_otherwise() {
     let mut options = ScanOptions::default();
     options.one_file_system = true;
     let one = scan_with(work.path(), options);
-    run("umount", &[inner.as_os_str()]);
+    run("umount", &[os("--lazy"), inner.as_os_str()]);
     assert_eq!(
         shown(&all.unwrap().0),
         ["/ dir", "/inner dir", "/inner/f file 1"]

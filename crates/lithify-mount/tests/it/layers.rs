@@ -510,7 +510,7 @@ fn squashfs_in_one_file() {
     assert_eq!(listed(&place), []);
     let error = umount(&place.target()).unwrap_err();
     assert!(matches!(error, MountError::Foreign { .. }), "{error}");
-    run(Command::new("umount").arg(place.target()));
+    run(Command::new("umount").arg("--lazy").arg(place.target()));
     place.assert_clean();
 }
 
@@ -679,5 +679,5 @@ fn images_that_lie_on_an_overlay() {
     drop(merged_image);
     place.assert_clean();
     drop(place);
-    run(Command::new("umount").arg(below.target()));
+    run(Command::new("umount").arg("--lazy").arg(below.target()));
 }

@@ -240,7 +240,7 @@ fn only_images_are_unmounted() {
     // An image over it can be taken off again, and leaves it.
     mount(&place.image(), &place.target(), &MountOptions::default()).unwrap();
     umount(&place.target()).unwrap();
-    run(Command::new("umount").arg(place.target()));
+    run(Command::new("umount").arg("--lazy").arg(place.target()));
     // Someone else's overlay.
     for dir in ["l", "u", "w"] {
         fs::create_dir(place.at(dir)).unwrap();
@@ -251,7 +251,7 @@ fn only_images_are_unmounted() {
         .args(["-t", "overlay", "overlay", "-o", &options])
         .arg(place.target()));
     let error = umount(&place.target()).unwrap_err();
-    run(Command::new("umount").arg(place.target()));
+    run(Command::new("umount").arg("--lazy").arg(place.target()));
     assert!(matches!(error, MountError::Foreign { .. }), "{error}");
     place.assert_clean();
 }
@@ -268,7 +268,9 @@ fn a_busy_mount_says_by_whom() {
         .args(["-t", "tmpfs", "none"])
         .arg(place.target().join("dir")));
     let error = umount(&place.target()).unwrap_err();
-    run(Command::new("umount").arg(place.target().join("dir")));
+    run(Command::new("umount")
+        .arg("--lazy")
+        .arg(place.target().join("dir")));
     match error {
         MountError::Busy { users, .. } => {
             assert!(

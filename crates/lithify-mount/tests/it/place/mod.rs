@@ -23,6 +23,9 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+// What tests unmount themselves goes with `--lazy`: a process another test has just started may hold a file there until it
+// runs its own program.
+
 /// A directory; unmounts whatever is left in it when a test fails.
 pub struct Place {
     pub work: tempfile::TempDir,
