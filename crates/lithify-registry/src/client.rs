@@ -163,9 +163,18 @@ impl Client {
             .iter()
             .chain(pinned.iter().filter(|e| !tagged.contains(e)))
             .partition(|e| e.role == Role::Mirror);
+        let own: Vec<_> = primary
+            .iter()
+            .map(|endpoint| endpoint.host.clone())
+            .collect();
         for endpoint in mirrors.into_iter().chain(primary) {
             let (tags, digests) = (tagged.contains(endpoint), pinned.contains(endpoint));
-            endpoints.push(shared.endpoint(endpoint.clone(), tags, digests));
+            let elsewhere = !own.contains(&endpoint.host);
+            let endpoint = shared.endpoint(endpoint.clone(), tags, digests);
+            endpoints.push(Endpoint {
+                elsewhere,
+                ..endpoint
+            });
         }
         Ok(Repository::new(Arc::clone(shared), endpoints))
     }
@@ -227,6 +236,7 @@ impl Shared {
             },
             repository: endpoint.repository.clone(),
             mirror: endpoint.role == Role::Mirror,
+            elsewhere: false,
             tags,
             digests,
             profile: profile(&endpoint),

@@ -623,6 +623,28 @@ fn signatures_under_tags_are_not_left_behind() {
     assert_eq!(shown["referrers_unlisted"].as_array().unwrap().len(), 1);
 }
 
+/// Looking whether something is there saves work, and is not needed for more.
+#[test]
+fn a_registry_that_does_not_say_what_it_has_takes_images() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let store = dir.join("store");
+    let source = sample(dir);
+    for status in [400, 401, 403, 405, 410, 501] {
+        let registry = Faulty::start();
+        let head = On::kind(Kind::Blob).method("HEAD");
+        let refused = lithify_testkit::registry::Answer::status(status);
+        registry.rule(head, Action::Answer(refused));
+        let name = |tag| format!("docker://{}/team/app:{tag}", registry.address());
+        json(&store, &["copy", &source, &name("copied")]);
+        for form in ["erofs", "squashfs"] {
+            json(&store, &["push", "--as", form, &source, &name(form)]);
+        }
+        // An artifact has no tag of its own.
+        assert_eq!(registry.tags("team/app"), ["copied", "erofs"], "{status}");
+    }
+}
+
 /// What an image can do without stands in nobody's way.
 #[test]
 fn a_registry_that_lists_no_referrers_gives_and_takes_the_rest() {

@@ -19,6 +19,7 @@ pub struct Registry {
     repository: String,
     plain_http: bool,
     insecure: bool,
+    stands_in: bool,
     realms: Option<Vec<String>>,
 }
 
@@ -32,8 +33,17 @@ impl Registry {
             repository: repository.to_owned(),
             plain_http: false,
             insecure: false,
+            stands_in: false,
             realms: None,
         }
+    }
+
+    /// Whether this is a mirror on another host than the registry the user named: what was given for that registry
+    /// ([`Credentials::with_credential_for_all`]) is not for it.
+    #[must_use]
+    pub fn stands_in(mut self, stands_in: bool) -> Self {
+        self.stands_in = stands_in;
+        self
     }
 
     /// Whether this connection is plain HTTP; what was learnt over one kind of connection is not used over the other.
@@ -165,7 +175,7 @@ pub struct Authenticator {
     credentials: Credentials,
     clock: Arc<dyn Clock>,
     asked: Mutex<HashMap<Connection, Asked>>,
-    lookups: Locks<(String, String), Option<Arc<Lookup>>>,
+    lookups: Locks<LookupKey, Option<Arc<Lookup>>>,
     tokens: Locks<TokenKey, Slot>,
 }
 
@@ -258,10 +268,14 @@ impl Authenticator {
         if let Some(lookup) = &*slot {
             return Ok(Arc::clone(lookup));
         }
-        let lookup = Arc::new(
-            self.credentials
-                .find(registry.host(), registry.repository())?,
-        );
+        let lookup = Arc::new(match registry.stands_in {
+            true => self
+                .credentials
+                .find_stored(registry.host(), registry.repository()),
+            false => self
+                .credentials
+                .find(registry.host(), registry.repository()),
+        }?);
         match &lookup.found {
             Some(found) => log::info!(
                 "{}/{}: credentials from {}",
@@ -285,8 +299,15 @@ impl Authenticator {
     }
 }
 
-fn lookup_key(registry: &Registry) -> (String, String) {
-    (registry.host.clone(), registry.repository.clone())
+/// Host, repository, and whether it is one that stands in for another.
+type LookupKey = (String, String, bool);
+
+fn lookup_key(registry: &Registry) -> LookupKey {
+    (
+        registry.host.clone(),
+        registry.repository.clone(),
+        registry.stands_in,
+    )
 }
 
 impl Exchange<'_> {

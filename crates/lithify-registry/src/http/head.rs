@@ -6,6 +6,8 @@
 //! between the parts of a value, or between header lines nobody here asks for, which become one value. The status, and
 //! every header that is asked for, stay as they are.
 
+use std::ops::Range;
+
 use ureq::Error;
 use ureq::unversioned::transport::Buffers;
 
@@ -69,10 +71,15 @@ pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
     Ok(Arrived::All)
 }
 
-/// The bytes up to the empty line, and that.
+/// The bytes up to the empty line, and that. Lines may end with a line feed alone (RFC 9112, section 2.2).
 fn head(input: &[u8]) -> Option<usize> {
-    let end = input.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-    Some(end + 4)
+    let feeds = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
+    let mut ends = feeds.filter_map(|(at, _)| match input[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    });
+    ends.next()
 }
 
 /// Mends a whole head in place; says whether anything changed.
@@ -81,40 +88,48 @@ pub(crate) fn mend(head: &mut [u8]) -> bool {
     let mut breaks = breaks(head);
     // The status line goes on in no other one.
     if let Some((_, values)) = breaks.split_first() {
-        for &at in values {
-            if matches!(head.get(at + 2), Some(b' ' | b'\t')) {
-                head[at..at + 2].fill(b' ');
+        for line_break in values {
+            if matches!(head.get(line_break.end), Some(b' ' | b'\t')) {
+                head[line_break.clone()].fill(b' ');
                 changed = true;
             }
         }
     }
-    breaks.retain(|&at| head[at] == b'\r');
+    breaks.retain(|line_break| head[line_break.end - 1] == b'\n');
     if breaks.len() <= LINES {
         return changed;
     }
+    let mut start = 0;
     for pair in breaks.windows(2) {
-        let [at, next] = [pair[0], pair[1]];
-        // The line before this break, and the one behind it.
-        let before = head[..at].iter().rposition(|&b| b == b'\n');
-        let line = |from: usize, to: usize| name(&head[from..to]);
-        let (first, second) = (line(before.map_or(0, |n| n + 1), at), line(at + 2, next));
+        let [this, next] = [&pair[0], &pair[1]];
+        let (first, second) = (
+            name(&head[start..this.start]),
+            name(&head[this.end..next.start]),
+        );
         if let (Some(first), Some(second)) = (first, second)
             && !is_asked_for(first)
             && !is_asked_for(second)
         {
-            head[at..at + 2].fill(b' ');
+            head[this.clone()].fill(b' ');
             changed = true;
+        } else {
+            start = this.end;
         }
     }
     changed
 }
 
-/// Where lines end, but for the empty one.
-fn breaks(head: &[u8]) -> Vec<usize> {
-    let pairs = head.windows(2).enumerate();
-    let all = pairs.filter(|(_, pair)| *pair == b"\r\n");
-    let mut breaks: Vec<_> = all.map(|(at, _)| at).collect();
-    if head.ends_with(b"\r\n\r\n") {
+/// The ends of lines, but for the empty one.
+fn breaks(head: &[u8]) -> Vec<Range<usize>> {
+    let feeds = head.iter().enumerate().filter(|(_, b)| **b == b'\n');
+    let mut breaks: Vec<_> = feeds
+        .map(|(at, _)| {
+            let is_pair = at > 0 && head[at - 1] == b'\r';
+            at - usize::from(is_pair)..at + 1
+        })
+        .collect();
+    let is_empty = |pair: &[Range<usize>]| pair[0].end == pair[1].start;
+    if breaks.len() > 1 && is_empty(&breaks[breaks.len() - 2..]) {
         breaks.pop();
     }
     breaks
@@ -154,9 +169,14 @@ mod tests {
             mended("HTTP/1.1 401 No\r\nA: b\r\n c\r\n\t d\r\nE: f\r\n\r\n"),
             "HTTP/1.1 401 No\r\nA: b   c  \t d\r\nE: f\r\n\r\n"
         );
+        assert_eq!(
+            mended("HTTP/1.1 401 No\nA: b\n c\nE: f\n\n"),
+            "HTTP/1.1 401 No\nA: b  c\nE: f\n\n"
+        );
         for same in [
             "HTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA: b\r\n\r\n",
+            "HTTP/1.1 200 OK\nA: b\r\n\n",
             // Nothing a header could go on from.
             "HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
         ] {

@@ -13,7 +13,8 @@ use crate::session::{Access, Answer, Call, CallBody, To};
 pub use upload::{Content, PushOptions, Pushed};
 
 impl Repository {
-    /// Whether the registry itself, not a mirror, has a blob of that size.
+    /// Whether the registry itself, not a mirror, has a blob of that size, and says so: it is asked to save work, and one
+    /// that refuses to tell may take the blob all the same.
     ///
     /// # Errors
     /// Anything a registry may do wrong.
@@ -34,6 +35,16 @@ impl Repository {
                 Ok(response.content_length().is_none_or(|found| found == size))
             }
             Err(e) if e.is_not_found() => Ok(false),
+            Err(
+                error @ (Error::Unauthorized { .. }
+                | Error::Status {
+                    status: 400..=428 | 430..=499 | 501,
+                    ..
+                }),
+            ) => {
+                log::info!("{error}; taken for absent");
+                Ok(false)
+            }
             Err(e) => Err(e),
         }
     }

@@ -82,21 +82,7 @@ impl Repository {
         content: &dyn Content,
         options: &PushOptions,
     ) -> Result<Pushed, Error> {
-        let there = match self.has_blob(digest, size) {
-            // Whether it is there is asked to save work; a registry that does not say may take it all the same.
-            Err(
-                error @ (Error::Unauthorized { .. }
-                | Error::Status {
-                    status: 400..=428 | 430..=499 | 501,
-                    ..
-                }),
-            ) => {
-                log::info!("{error}; uploading it");
-                false
-            }
-            asked => asked?,
-        };
-        match there {
+        match self.has_blob(digest, size)? {
             true => Ok(Pushed::Existed),
             false => self.upload_blob(digest, size, content, options),
         }

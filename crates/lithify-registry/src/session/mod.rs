@@ -48,6 +48,8 @@ pub(crate) struct Endpoint {
     pub(crate) repository: String,
     /// Whether it stands in for another one.
     pub(crate) mirror: bool,
+    /// Whether it does so on another host.
+    pub(crate) elsewhere: bool,
     /// Whether it is asked for what a tag means.
     pub(crate) tags: bool,
     /// Whether it is asked for content by its digest.

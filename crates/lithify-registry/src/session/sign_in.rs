@@ -48,7 +48,11 @@ impl<'a> Signing<'a> {
         start: &Url,
     ) -> Result<Self, Outcome> {
         let ours = session.base_is(start);
-        let registry = session.endpoint.config.authority(!start.is_https());
+        let registry = session
+            .endpoint
+            .config
+            .authority(!start.is_https())
+            .stands_in(session.endpoint.elsewhere);
         let mut exchange = session
             .shared
             .auth
@@ -136,7 +140,7 @@ impl<'a> Signing<'a> {
         match self.answer(&challenges) {
             Ok(()) => Ok(true),
             Err(Outcome::Failed(error @ Error::Auth(_))) => {
-                log::info!("{error}");
+                log::warn!("{error}");
                 Ok(false)
             }
             Err(outcome) => Err(outcome),

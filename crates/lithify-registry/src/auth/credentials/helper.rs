@@ -371,15 +371,28 @@ fn says_not_found(output: &Output) -> bool {
 fn message(output: &Output, secret: Option<&Secret>) -> String {
     for (bytes, may_be_answer) in [(&output.stdout, true), (&output.stderr, false)] {
         let text = String::from_utf8_lossy(bytes);
-        let shows_secret = secret
-            .is_some_and(|s| !s.expose().is_empty() && text.contains(s.expose()))
-            || (may_be_answer && text.contains('{'));
+        let shows_secret =
+            secret.is_some_and(|s| shows(&text, s)) || (may_be_answer && text.contains('{'));
         if !text.trim().is_empty() && !shows_secret {
             let shown: String = text.trim().chars().take(MAX_MESSAGE).collect();
             return crate::said::Said(&shown).to_string();
         }
     }
     output.status.clone()
+}
+
+/// Whether a text has a secret in it: as it is, as JSON has it, which is how a helper gets it, or a line of it.
+fn shows(text: &str, secret: &Secret) -> bool {
+    const SHORT: usize = 6;
+
+    let secret = secret.expose();
+    let quoted = quote(secret);
+    let has = |part: &str| !part.is_empty() && text.contains(part);
+    let lines = secret.lines().map(str::trim);
+    let mut lines = lines.filter(|line| line.len() >= SHORT);
+    has(secret)
+        || has(quoted.trim_matches('"'))
+        || lines.any(|line| has(line) || has(quote(line).trim_matches('"')))
 }
 
 #[cfg(test)]
@@ -422,6 +435,15 @@ mod tests {
         assert_eq!(said("{\"Secret\":\"other\"}", "locked"), "locked");
         assert_eq!(said("cannot store hunter2", ""), "exit status: 1");
         assert_eq!(said("", "hunter2"), "exit status: 1");
+        let key = Secret::new("{\n \"private_key\": \"SECRET\"\n}");
+        for echoed in [
+            "{\"Secret\":\"{\\n \\\"private_key\\\": \\\"SECRET\\\"\\n}\"}",
+            "\"private_key\": \"SECRET\"",
+            "bad line: \\\"private_key\\\": \\\"SECRET\\\"",
+        ] {
+            let output = output("", echoed);
+            assert_eq!(message(&output, Some(&key)), "exit status: 1", "{echoed}");
+        }
         assert_eq!(said("", ""), "exit status: 1");
         assert_eq!(said("\u{1b}[31mred", ""), "\\x1b[31mred");
         assert_eq!(said(&"x".repeat(1000), "").len(), MAX_MESSAGE);

@@ -234,7 +234,8 @@ impl Credentials {
         self
     }
 
-    /// Uses a credential for every registry that asks, rather than what files say: for those who speak to one.
+    /// Uses a credential for every registry that asks, rather than what files say: for those who speak to one. Mirrors of it on
+    /// other hosts are not sent it.
     #[must_use]
     pub fn with_credential_for_all(mut self, credential: Credential) -> Self {
         self.for_all = Some(credential);
@@ -261,6 +262,27 @@ impl Credentials {
     /// If a file is malformed or too long, the caller's file is missing, or the work is stopped. Having no credentials
     /// is no error, and neither is a helper that fails.
     pub fn find(&self, registry: &str, repository: &str) -> Result<Lookup, CredentialsError> {
+        self.search(registry, repository, self.for_all.as_ref())
+    }
+
+    /// As [`find`](Self::find), without what was given for every registry: for those the user did not name.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_stored(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Lookup, CredentialsError> {
+        self.search(registry, repository, None)
+    }
+
+    fn search(
+        &self,
+        registry: &str,
+        repository: &str,
+        for_all: Option<&Credential>,
+    ) -> Result<Lookup, CredentialsError> {
         let wanted = Key::wanted(registry, repository);
         let mut lookup = Lookup::default();
         if self.anonymous {
@@ -280,7 +302,7 @@ impl Credentials {
                 return Ok(lookup);
             }
         }
-        if let Some(credential) = &self.for_all {
+        if let Some(credential) = for_all {
             lookup.found = Some(Found {
                 credential: credential.clone(),
                 source: Source::Given,

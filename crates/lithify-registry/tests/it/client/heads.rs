@@ -16,7 +16,13 @@ fn many() -> String {
 fn long_heads_and_values_of_several_lines_are_read() {
     let registry = Faulty::start();
     let index = add_index(&registry);
-    for lines in [many(), "X-Note: a\r\n b\r\n\tc\r\n".to_owned()] {
+    let folded = "X-Note: a\r\n b\r\n\tc\r\n".to_owned();
+    for (lines, end) in [
+        (many(), "\r\n"),
+        (folded, "\r\n"),
+        (many(), "\n"),
+        (String::new(), "\n"),
+    ] {
         registry.clear_rules();
         let head = format!(
             "HTTP/1.1 200 OK\r\n{lines}Content-Type:\r\n {INDEX}\r\n{lines}Docker-Content-Digest:\r\n  {}\r\n\
@@ -24,6 +30,8 @@ fn long_heads_and_values_of_several_lines_are_read() {
             digest(&index),
             index.len()
         );
+        // A line may end with the feed alone.
+        let head = head.replace("\r\n", end);
         let answer = [head.as_bytes(), &index].concat();
         registry.rule(On::kind(Kind::Manifest), Action::Raw(answer));
         let found = repository(&registry).manifest(&tag(), LIMIT).unwrap();

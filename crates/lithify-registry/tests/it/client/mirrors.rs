@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use lithify_oci::{Image, Limits, OpenOptions, Reference};
-use lithify_registry::config::ConfigError;
-use lithify_registry::{Client, Error, ManifestName, PushOptions, Repository, RepositoryContent};
-use lithify_testkit::registry::{Action, Answer, At, Faulty, Kind, On};
+use lithify_registry::auth::{Credential, Credentials};
+use lithify_registry::config::{ConfigError, Environment};
+use lithify_registry::{
+    Client, Error, ManifestName, PushOptions, Repository, RepositoryContent, Secret,
+};
+use lithify_testkit::registry::{Action, Answer, At, Demand, Faulty, Kind, On};
 use lithify_testkit::{Layout, Tar, TarEntry, temp_dir};
 
 use super::support::{
-    INDEX, LIMIT, NAME, add_index, client, count, digest, noise, open, options, read_blob, tag,
+    INDEX, LIMIT, NAME, PASSWORD, add_index, client, count, digest, noise, open, options,
+    read_blob, signed_in, tag,
 };
 
 /// The registry, a mirror of it, and a client that knows.
@@ -96,6 +100,45 @@ fn mirrors_that_fail_are_passed_over() {
     drop(mirror);
     let repository = at(&client, &registry);
     assert!(repository.manifest(&tag(), LIMIT).unwrap().is_some());
+}
+
+#[test]
+fn what_is_given_for_the_registry_is_not_for_its_mirrors() {
+    let (registry, mirror) = (Faulty::start(), Faulty::start());
+    let index = add_index(&registry);
+    add_index(&mirror);
+    for guarded in [&registry, &mirror] {
+        guarded.demand(Demand::basic("alice", PASSWORD));
+    }
+    let toml = format!(
+        "[[registry]]\nprefix = \"{}\"\nmirror = [{{ location = \"{}\" }}]",
+        registry.address(),
+        mirror.address()
+    );
+    let hidden = Action::Answer(Answer::error(404, "NAME_UNKNOWN", "unknown"));
+    for _ in 0..2 {
+        let client = Client::new(signed_in(options(&toml), PASSWORD)).unwrap();
+        let found = at(&client, &registry).manifest(&tag(), LIMIT).unwrap();
+        assert_eq!(found.unwrap().bytes, index);
+        let asked = mirror.requests();
+        assert!(!asked.is_empty());
+        assert!(asked.iter().all(|r| r.authorization().is_none()));
+        // Nor where it asks at its root only.
+        mirror.rule(On::kind(Kind::Manifest), hidden.clone());
+    }
+    // What is stored for the mirror is for it.
+    mirror.clear_rules();
+    let mut options = options(&toml);
+    let credential = Credential::Basic {
+        username: "alice".into(),
+        password: Secret::new(PASSWORD),
+    };
+    options.credentials =
+        Credentials::new(Environment::empty()).with_credential(&mirror.address(), credential);
+    let client = Client::new(options).unwrap();
+    let repository = at(&client, &registry);
+    assert!(repository.manifest(&tag(), LIMIT).unwrap().is_some());
+    assert_eq!(repository.host(), mirror.address());
 }
 
 #[test]
