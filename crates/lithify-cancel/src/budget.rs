@@ -22,11 +22,11 @@ struct Shared {
 pub struct BudgetExceeded {
     /// The name of the option that sets the budget.
     pub option: &'static str,
-    /// What it counts, as a plural.
+    /// The things it counts, as a plural.
     pub what: &'static str,
     /// Its value.
     pub limit: u64,
-    /// What all work together asked for: the first value over the limit.
+    /// The amount all work together asked for: the first value over the limit.
     pub found: u64,
 }
 

@@ -645,7 +645,7 @@ fn a_registry_that_does_not_say_what_it_has_takes_images() {
     }
 }
 
-/// What an image can do without stands in nobody's way.
+/// A list of referrers that cannot be had keeps the rest from nothing.
 #[test]
 fn a_registry_that_lists_no_referrers_gives_and_takes_the_rest() {
     let tmp = temp_dir();

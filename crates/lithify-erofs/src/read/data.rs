@@ -116,7 +116,7 @@ impl<R: ReadAt> Image<R> {
         self.mapped(inode, bits, decode_entry(format, &entry), offset)
     }
 
-    /// What an entry of a map, device and block, says about the byte at `offset`.
+    /// Translates an entry of a map, device and block, for the byte at `offset`.
     fn mapped(
         &self,
         inode: &Inode,
@@ -299,7 +299,7 @@ const MAP_PIECE: u64 = 32 << 10;
 pub(crate) struct Extents<'a, R> {
     image: &'a Image<R>,
     inode: Inode,
-    /// Where in the file the next one starts.
+    /// The offset in the file at which the next one starts.
     offset: u64,
     /// A piece of the map, and the number of the chunk it starts with.
     piece: Vec<u8>,

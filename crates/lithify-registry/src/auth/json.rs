@@ -46,11 +46,10 @@ impl Members {
                 },
             });
         }
-        let members: Self = serde_json::from_str(text).map_err(|error| JsonError::Syntax {
+        serde_json::from_str(text).map_err(|error| JsonError::Syntax {
             line: error.line(),
             column: error.column(),
-        })?;
-        Ok(members)
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {

@@ -1,7 +1,7 @@
 //! Credentials for one request, wherever it is sent.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ureq::http::Method;
 
@@ -14,18 +14,25 @@ use crate::http::{Body, Request, Response};
 
 /// What registries asked for at `/v2/`, by their address; nothing where they asked for nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Roots(Mutex<HashMap<String, Arc<[Challenge]>>>);
+pub(crate) struct Roots {
+    challenges: Mutex<HashMap<String, Arc<[Challenge]>>>,
+    /// Addresses and repositories where the answer was refused: it would be again, for everything that is not there.
+    refused: Mutex<HashSet<(String, String)>>,
+}
 
 impl Roots {
     fn get(&self, base: &Url) -> Option<Arc<[Challenge]>> {
-        let roots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        roots.get(&base.to_string()).cloned()
+        lock(&self.challenges).get(&base.to_string()).cloned()
     }
 
     fn insert(&self, base: &Url, challenges: Arc<[Challenge]>) {
-        let mut roots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        roots.insert(base.to_string(), challenges);
+        lock(&self.challenges).insert(base.to_string(), challenges);
     }
+}
+
+/// Values that are whole whatever happened to a thread that had the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one request proves itself with, as far as it was asked to.
@@ -129,6 +136,12 @@ impl<'a> Signing<'a> {
 
     /// Proves who we are to a registry that asks at its root only. Whether there is something new to send.
     fn answer_root(&mut self) -> Result<bool, Outcome> {
+        let refused = &self.session.shared.roots.refused;
+        let repository = self.session.endpoint.repository.clone();
+        let here = (self.start.authority().to_owned(), repository);
+        if lock(refused).contains(&here) {
+            return Ok(false);
+        }
         let credentials = self.exchange.has_credentials();
         if !credentials.map_err(|e| self.session.auth(e))? {
             return Ok(false);
@@ -141,6 +154,7 @@ impl<'a> Signing<'a> {
             Ok(()) => Ok(true),
             Err(Outcome::Failed(error @ Error::Auth(_))) => {
                 log::warn!("{error}");
+                lock(refused).insert(here);
                 Ok(false)
             }
             Err(outcome) => Err(outcome),

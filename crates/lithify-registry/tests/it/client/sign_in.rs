@@ -221,14 +221,18 @@ fn what_is_hidden_from_strangers_is_asked_for_by_name() {
         assert_eq!(repository.manifest(&tag(), LIMIT).unwrap(), None);
     }
     assert_eq!(registry.requests_on(&On::kind(Kind::Base)).len(), 2);
-    let (registry, _tokens, _) = guarded();
+    let (registry, tokens, _) = guarded();
     registry.rule(
         On::kind(Kind::Manifest),
         Action::Answer(Answer::status(404)),
     );
     let client = Client::new(signed_in(options(""), "wrong")).unwrap();
     let repository = open(&client, &registry.address());
-    assert_eq!(repository.manifest(&tag(), LIMIT).unwrap(), None);
+    for _ in 0..3 {
+        assert_eq!(repository.manifest(&tag(), LIMIT).unwrap(), None);
+    }
+    // What is refused once is not asked for with everything that is not there.
+    assert_eq!(tokens.requests().len(), 1);
 }
 
 #[test]
