@@ -9,7 +9,6 @@ mod progress;
 mod signals;
 mod terminal;
 
-use std::error::Error as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -57,18 +56,7 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
         Failure::Library(error) => {
-            let mut message = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                // Some say their cause themselves.
-                let text = error.to_string();
-                if !message.ends_with(&text) {
-                    message.push_str(": ");
-                    message.push_str(&text);
-                }
-                cause = error.source();
-            }
-            terminal::say(&message);
+            terminal::say(&error.report());
             ExitCode::from(if error.is_verification() {
                 VERIFICATION
             } else {

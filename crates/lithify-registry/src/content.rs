@@ -189,8 +189,12 @@ impl Content for RepositoryContent {
         Ok(found.map(|found| found.descriptor))
     }
 
-    fn distrust(&self) -> bool {
-        self.repository.distrust()
+    fn distrust(&self, digest: &Digest) -> bool {
+        self.repository.distrust(digest)
+    }
+
+    fn given_by(&self, digest: &Digest) -> Vec<String> {
+        self.repository.given_by(digest)
     }
 }
 

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use lithify_digest::{Algorithm, Digest};
 use lithify_oci::manifest::{Descriptor, media_type};
 
-use crate::blob::BlobReader;
+use crate::blob::{BlobReader, Givers};
 use crate::client::Shared;
 use crate::document::{Document, Head, Wanted};
 use crate::error::{Error, Operation};
+use crate::http::Failure;
 use crate::session::{Endpoint, Session, To};
 
 /// All forms of manifests that are understood.
@@ -23,6 +25,9 @@ const MANIFESTS: [&str; 4] = [
 
 /// The limit's name in `lithify_oci::Limits`.
 const MANIFEST_BYTES: &str = "manifest_bytes";
+
+/// How many times the time of one answer (`answer`) a list may take that comes in pages.
+const PAGES_TIME: u32 = 10;
 
 /// How a manifest is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +66,8 @@ pub struct Repository {
     endpoints: Arc<[Endpoint]>,
     /// The endpoint that answered last.
     preferred: Arc<AtomicUsize>,
+    /// Which endpoints gave the blobs that were read.
+    givers: Arc<Givers>,
 }
 
 impl Repository {
@@ -69,6 +76,7 @@ impl Repository {
             shared,
             endpoints: endpoints.into(),
             preferred: Arc::default(),
+            givers: Arc::default(),
         }
     }
 
@@ -100,14 +108,34 @@ impl Repository {
         self.preferred.store(endpoint, Ordering::Relaxed);
     }
 
-    /// Turns away from the mirror that answered last, because what it gave was wrong. Whether there is another place.
-    pub fn distrust(&self) -> bool {
-        let next = self.preferred() + 1;
-        let more = next < self.endpoints.len();
-        if more {
-            self.prefer(next);
+    pub(crate) fn givers(&self) -> &Givers {
+        &self.givers
+    }
+
+    /// Has a blob that was not what its digest says asked for anew when it is opened next: as a whole where it came in
+    /// parts, since any of them may be what is wrong; else from the places after the one that gave it. Whether there is
+    /// another way.
+    pub fn distrust(&self, digest: &Digest) -> bool {
+        match self.givers.wrong(digest, self.endpoints.len()) {
+            Some(next) => {
+                if next > self.preferred() {
+                    self.prefer(next);
+                }
+                true
+            }
+            None => false,
         }
-        more
+    }
+
+    /// The hosts that gave a blob when it was read last; none where there is only one that could.
+    #[must_use]
+    pub fn given_by(&self, digest: &Digest) -> Vec<String> {
+        if self.endpoints.len() == 1 {
+            return Vec::new();
+        }
+        let endpoints = self.givers.endpoints(digest);
+        let host = |index: usize| Some(self.endpoints.get(index)?.host.clone());
+        endpoints.into_iter().filter_map(host).collect()
     }
 
     /// The registry's host and the repository's name there.
@@ -244,7 +272,8 @@ impl Repository {
         Ok(tags)
     }
 
-    /// Reads a list that may come in several pages (distribution-spec, "Listing Tags": the `Link` header).
+    /// Reads a list that may come in several pages (distribution-spec, "Listing Tags": the `Link` header). Each page has the
+    /// time of an answer; all of them together have [`PAGES_TIME`] times that.
     pub(crate) fn pages(
         &self,
         path: &str,
@@ -265,7 +294,8 @@ impl Repository {
             headers: &[],
             limit: (MAX_PAGE, "page_bytes"),
         };
-        let mut next = None;
+        let longest = session.endpoint.profile.timeouts.answer * PAGES_TIME;
+        let (mut next, begun) = (None, Instant::now());
         for _ in 0..MAX_PAGES {
             let to = match &next {
                 None => To::Repository(path),
@@ -285,6 +315,9 @@ impl Repository {
                 .map_err(|e| session.location(operation, e))?;
             if to == url {
                 return Err(answer("a next page that is this one"));
+            }
+            if begun.elapsed() > longest {
+                return Err(session.transport(operation, Failure::late(), 1));
             }
             next = Some(to);
         }

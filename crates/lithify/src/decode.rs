@@ -330,11 +330,14 @@ pub(crate) fn layer_error(image: &Image, index: usize, source: lithify_layer::Er
         lithify_layer::Error::Blob(BlobError::Budget(source)) => {
             over_budget(image, index, None, source)
         }
-        source => Error::Layer {
-            index,
-            name: image.layer_name(index),
-            source: Box::new(source),
-        },
+        source => {
+            let error = Error::Layer {
+                index,
+                name: image.layer_name(index),
+                source: Box::new(source),
+            };
+            error.given_by(image.layer_given_by(index))
+        }
     }
 }
 
@@ -363,11 +366,14 @@ pub(crate) fn merge_error(image: &Image, index: usize, source: MergeError) -> Er
 pub(crate) fn native_error(image: &Image, index: usize, source: NativeLayerError) -> Error {
     match source {
         NativeLayerError::Budget(source) => over_budget(image, index, None, source),
-        source => Error::NativeLayer {
-            index,
-            name: image.layer_name(index),
-            source: Box::new(source),
-        },
+        source => {
+            let error = Error::NativeLayer {
+                index,
+                name: image.layer_name(index),
+                source: Box::new(source),
+            };
+            error.given_by(image.layer_given_by(index))
+        }
     }
 }
 

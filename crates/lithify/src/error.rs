@@ -116,6 +116,14 @@ pub enum Error {
         /// The digest of its manifest or index.
         found: Box<lithify_digest::Digest>,
     },
+    /// What hosts sent for a blob is not what its digest says.
+    #[error("what {} sent cannot be used", .hosts.join(" and "))]
+    GivenBy {
+        /// The hosts, each once.
+        hosts: Vec<String>,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// Reading an image file failed.
     #[error("`{}`", Escaped::path(.path))]
     InFile {
@@ -730,6 +738,18 @@ impl Error {
         }
     }
 
+    /// Says which hosts sent what is wrong, where the error does not.
+    pub(crate) fn given_by(self, hosts: Vec<String>) -> Self {
+        let is_told = matches!(self, Self::Registry(_) | Self::GivenBy { .. }) || came_wrong(&self);
+        match hosts.is_empty() || is_told || !self.is_verification() {
+            true => self,
+            false => Self::GivenBy {
+                hosts,
+                source: Box::new(self),
+            },
+        }
+    }
+
     /// Says which file it is about, where the error does not.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         match self {
@@ -785,6 +805,23 @@ impl Error {
         }
     }
 
+    /// The message with those of its causes: what the command prints.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            // Some say their cause themselves.
+            let text = error.to_string();
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        message
+    }
+
     /// Whether bytes were not what a digest, size, checksum or format promised: the command's exit code 3.
     #[must_use]
     pub fn is_verification(&self) -> bool {
@@ -792,7 +829,7 @@ impl Error {
             Self::Open { source, .. } => source.is_verification() || came_wrong(&**source),
             Self::Layer { source, .. } => source.is_verification() || came_wrong(&**source),
             Self::Registry(source) => source.is_verification(),
-            Self::InFile { source, .. } => source.is_verification(),
+            Self::InFile { source, .. } | Self::GivenBy { source, .. } => source.is_verification(),
             Self::Gpt { source, .. } => !matches!(**source, lithify_disk::gpt::GptError::Io { .. }),
             Self::Store(
                 lithify_store::Error::BlobDigest { .. }

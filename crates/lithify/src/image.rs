@@ -299,6 +299,17 @@ impl Image {
         }
     }
 
+    /// The hosts that gave a layer when it was read last, where the image's name does not say.
+    pub(crate) fn layer_given_by(&self, index: usize) -> Vec<String> {
+        let Origin::Oci(image) = &self.origin else {
+            return Vec::new();
+        };
+        match (image.content(), image.layers()[index].digest) {
+            (Some(content), Some(digest)) => content.given_by(&digest),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether its layers can be read a second time.
     pub(crate) fn can_be_read_again(&self) -> bool {
         match &self.origin {

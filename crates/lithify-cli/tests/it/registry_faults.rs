@@ -291,18 +291,17 @@ fn what_does_not_pass_is_an_error_that_says_so() {
     ]);
 }
 
-/// A mirror that lies is turned away from, in the middle of a pull too.
-#[test]
-fn a_mirror_that_lies_is_left() {
-    let tmp = temp_dir();
-    let dir = tmp.path();
-    let tar = layer([TarEntry::file("motd", "hello\n")]);
+/// A registry and a mirror of it that both have an image of one incompressible layer; the image's name.
+fn mirrored(dir: &Path) -> (Faulty, Faulty, String) {
+    let noise: Vec<u8> = (0..50_000_u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    let tar = layer([TarEntry::file("noise", noise)]);
     Layout::new().gzip_layer(&tar).write(&dir.join("image"));
     let (origin, mirror) = (Faulty::start(), Faulty::start());
     for registry in [&origin, &mirror] {
         registry.add_layout(&dir.join("image"), "team/app", "1");
     }
-    mirror.rule(blob(), Action::FlipBit(50));
     std::fs::write(
         dir.join("registries.toml"),
         format!(
@@ -313,8 +312,56 @@ fn a_mirror_that_lies_is_left() {
     )
     .unwrap();
     let name = format!("{}/team/app:1", origin.address());
+    (origin, mirror, name)
+}
+
+/// A mirror that lies is turned away from, in the middle of a pull too.
+#[test]
+fn a_mirror_that_lies_is_left() {
+    // All of a blob, or the beginning of one that its registry ends.
+    for breaks_off in [false, true] {
+        let tmp = temp_dir();
+        let dir = tmp.path();
+        let (origin, mirror, name) = mirrored(dir);
+        mirror.rule(blob(), Action::FlipBit(50));
+        if breaks_off {
+            mirror.rule(blob().ranged(true), Action::Answer(Answer::status(404)));
+            mirror.rule(blob(), Action::Truncate(At::Percent(60)));
+        }
+        let output = pull(dir, &name);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!mirror.requests_on(&blob()).is_empty() && !origin.requests_on(&blob()).is_empty());
+        run::ok(lithify(dir).args(["fsck"]));
+    }
+}
+
+/// Where nobody has the right bytes, those who gave the wrong ones are named.
+#[test]
+fn mirrors_that_lie_are_named() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let (origin, mirror, name) = mirrored(dir);
+    // The layer alone is so long.
+    mirror.rule(blob(), Action::FlipBit(2000));
+    // A build reads each layer once, from the mirror.
+    let output = run::output(
+        lithify(dir)
+            .args(["build", "-f", "erofs", "-o"])
+            .arg(dir.join("x.erofs"))
+            .arg(format!("docker://{name}")),
+    );
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains(&format!("what {} sent", mirror.address())),
+        "{said}"
+    );
+    assert!(!dir.join("x.erofs").exists());
+    // A pull asks the registry too.
+    origin.rule(blob(), Action::FlipBit(2001));
     let output = pull(dir, &name);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert!(!mirror.requests_on(&blob()).is_empty() && !origin.requests_on(&blob()).is_empty());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(&origin.address()), "{said}");
     run::ok(lithify(dir).args(["fsck"]));
 }

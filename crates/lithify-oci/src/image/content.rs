@@ -106,10 +106,17 @@ pub trait Content: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Called when content was not what its digest says: whether it can be had from elsewhere, from where it is
-    /// read next.
-    fn distrust(&self) -> bool {
+    /// Called when a blob was not what its digest says: whether it can be had in another way, in which it is read
+    /// next.
+    fn distrust(&self, digest: &Digest) -> bool {
+        let _ = digest;
         false
+    }
+
+    /// The hosts that gave a blob when it was read last. None where there is one place only, and the image's name says it.
+    fn given_by(&self, digest: &Digest) -> Vec<String> {
+        let _ = digest;
+        Vec::new()
     }
 }
 
@@ -305,7 +312,7 @@ pub(super) fn read_config(
     loop {
         match try_config(content, descriptor, limits) {
             // What one place has wrong another may have right.
-            Err(error) if error.is_verification() && content.distrust() => {}
+            Err(error) if error.is_verification() && content.distrust(&descriptor.digest) => {}
             other => return other,
         }
     }

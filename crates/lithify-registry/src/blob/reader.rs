@@ -45,6 +45,8 @@ pub struct BlobReader {
     tries: u32,
     /// Where that count began.
     counted_from: u64,
+    /// Whether it is noted who gives the bytes that come.
+    is_noted: bool,
     done: bool,
 }
 
@@ -64,8 +66,9 @@ impl BlobReader {
         size: u64,
         offset: u64,
     ) -> Result<Option<Self>, Error> {
+        let first = repository.givers().begin(&digest, offset > 0);
         let mut reader = Self {
-            endpoint: repository.preferred(),
+            endpoint: repository.preferred().max(first),
             repository,
             operation: Operation::Blob(Box::new(digest)),
             digest,
@@ -78,6 +81,7 @@ impl BlobReader {
             whole: false,
             tries: 0,
             counted_from: offset,
+            is_noted: false,
             done: offset >= size && size > 0,
         };
         if reader.done {
@@ -110,6 +114,7 @@ impl BlobReader {
                 Ok((body, skip)) => {
                     self.body = Some(Body(body));
                     self.pace.goes_on();
+                    self.is_noted = false;
                     (self.skip, self.skipped) = (skip, skip);
                     self.repository.prefer(self.endpoint);
                     return Ok(());
@@ -270,6 +275,10 @@ impl BlobReader {
             let failure = match self.pace.read(&mut body.0, &mut buffer[..most]) {
                 Ok(0) => Failure::of_body(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
+                    if !self.is_noted {
+                        self.is_noted = true;
+                        self.repository.givers().gave(&self.digest, self.endpoint);
+                    }
                     self.at += read as u64;
                     return Ok(read);
                 }

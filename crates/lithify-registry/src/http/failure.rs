@@ -98,6 +98,11 @@ impl Failure {
         Self(Box::new(error.into()))
     }
 
+    /// An answer that is somewhere else, and somewhere else again, until its time is over.
+    pub(crate) fn late() -> Self {
+        Self(Box::new(ureq::Error::Timeout(ureq::Timeout::RecvResponse)))
+    }
+
     /// The failure behind an error of a body's reader.
     pub(crate) fn of_body(error: io::Error) -> Self {
         let is_ours = error.get_ref().is_some_and(|e| e.is::<ureq::Error>());

@@ -13,6 +13,11 @@ use crate::http::url::{Url, encode};
 use crate::repository::Repository;
 use crate::session::{Access, Answer, Call, CallBody, OpenBody, Outcome, Session, To};
 
+/// The least progress, in bytes, that makes up for a piece that broke off: the tries are counted anew.
+const PROGRESS: u64 = 64 << 10;
+/// The least part of a piece that does.
+const PROGRESS_PART: u64 = 64;
+
 /// What is uploaded: read from the start, or from where an upload broke off.
 pub trait Content: Sync {
     /// Opens it at `offset`.
@@ -107,7 +112,7 @@ impl Repository {
             content,
             tried: Cell::new(0),
             asked_for: Cell::new(None),
-            furthest: Cell::new(0),
+            counted_from: Cell::new(0),
         };
         let mut location = None;
         for from in &options.mount_from {
@@ -132,8 +137,8 @@ struct Upload<'a> {
     tried: Cell<u32>,
     /// The pause the last of them asked for.
     asked_for: Cell<Option<Duration>>,
-    /// The bytes that arrived in the best of all uploads: only more of them are progress.
-    furthest: Cell<u64>,
+    /// The bytes that had arrived, in the best of all uploads, when the tries were last counted anew.
+    counted_from: Cell<u64>,
 }
 
 /// Some of the content.
@@ -369,8 +374,14 @@ impl Upload<'_> {
                     (at, url) = (there, next);
                 }
             }
-            if at > self.furthest.get() {
-                self.furthest.set(at);
+            // Each try may send a whole piece: one that leaves a few bytes more there is no progress, or a registry could
+            // have it sent for ever.
+            let enough = PROGRESS
+                .min(self.size / PROGRESS_PART)
+                .max(length / PROGRESS_PART)
+                .max(1);
+            if at.saturating_sub(self.counted_from.get()) >= enough {
+                self.counted_from.set(at);
                 self.tried.set(0);
             }
         }

@@ -267,7 +267,7 @@ impl Session<'_> {
     ) -> Result<Answer, Outcome> {
         let start = signing.start();
         let mut url = start.clone();
-        let mut hops = 0;
+        let (mut hops, begun) = (0, Instant::now());
         // Who was sent elsewhere and back again comes from elsewhere (CVE-2024-45336).
         let mut trusted = true;
         loop {
@@ -330,6 +330,11 @@ impl Session<'_> {
                     limit: MAX_REDIRECTS,
                     last: next,
                 }));
+            }
+            // Each hop has its own time to answer: all of them together have no more than one.
+            if call.is_read_only() && begun.elapsed() > self.endpoint.profile.timeouts.answer {
+                let error = self.transport(call.operation, Failure::late(), tries);
+                return Err(Outcome::Passing(error, None));
             }
             log::debug!("redirected to {next}");
             trusted &= next.same_origin(start);

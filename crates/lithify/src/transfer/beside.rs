@@ -108,7 +108,11 @@ impl Content for BesideStore {
         true
     }
 
-    fn distrust(&self) -> bool {
-        self.remote.distrust()
+    fn distrust(&self, digest: &Digest) -> bool {
+        self.remote.distrust(digest)
+    }
+
+    fn given_by(&self, digest: &Digest) -> Vec<String> {
+        self.remote.given_by(digest)
     }
 }

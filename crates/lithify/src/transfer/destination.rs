@@ -13,10 +13,15 @@ pub(crate) trait BlobSource: Send + Sync {
     /// Opens it at `offset`.
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error>;
 
-    /// Called when what was read is not what its digest says: whether it can be had from elsewhere, from where it is
-    /// read next.
+    /// Called when what was read is not what its digest says: whether it can be had in another way, in which it is read
+    /// next.
     fn distrust(&self) -> bool {
         false
+    }
+
+    /// The hosts it was read from last, where the image's name does not say.
+    fn given_by(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

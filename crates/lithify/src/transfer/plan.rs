@@ -409,7 +409,11 @@ impl BlobSource for ContentBlob {
     }
 
     fn distrust(&self) -> bool {
-        self.content.distrust()
+        self.content.distrust(&self.digest)
+    }
+
+    fn given_by(&self) -> Vec<String> {
+        self.content.given_by(&self.digest)
     }
 }
 

@@ -179,8 +179,12 @@ impl Work<'_> {
     fn put(&self, descriptor: &Descriptor, source: &Counted<'_>) -> Result<Placed, Error> {
         loop {
             match self.destination.put_blob(descriptor, source) {
-                Err(error) if error.is_verification() && source.inner.distrust() => {
-                    log::warn!("{error}; asking elsewhere");
+                Err(error) if error.is_verification() => {
+                    let error = error.given_by(source.inner.given_by());
+                    if !source.inner.distrust() {
+                        return Err(error);
+                    }
+                    log::warn!("{}; asking again", error.report());
                 }
                 other => return other,
             }
@@ -212,6 +216,10 @@ impl BlobSource for Counted<'_> {
 
     fn distrust(&self) -> bool {
         self.inner.distrust()
+    }
+
+    fn given_by(&self) -> Vec<String> {
+        self.inner.given_by()
     }
 }
 

@@ -12,7 +12,7 @@ use lithify_testkit::registry::{Action, Answer, At, Demand, Faulty, Kind, On};
 use lithify_testkit::{Layout, Tar, TarEntry, temp_dir};
 
 use super::support::{
-    INDEX, LIMIT, NAME, PASSWORD, add_index, client, count, digest, noise, open, options,
+    INDEX, LIMIT, NAME, PASSWORD, add_index, client, count, digest, noise, open, options, read_all,
     read_blob, signed_in, tag,
 };
 
@@ -171,10 +171,69 @@ fn a_mirror_that_lies_is_turned_away_from() {
     registry.add_blob(NAME, blob.clone());
     mirror.add_blob_as(NAME, &digest(&blob).to_string(), noise(1004)[4..].to_vec());
     let repository = at(&client, &registry);
+    let digest = digest(&blob);
     assert_ne!(read_blob(&repository, &blob).unwrap(), blob);
-    assert!(repository.distrust());
+    assert_eq!(repository.given_by(&digest), [mirror.address()]);
+    assert!(repository.distrust(&digest));
     assert_eq!(read_blob(&repository, &blob).unwrap(), blob);
-    assert!(!repository.distrust());
+    assert_eq!(repository.given_by(&digest), [registry.address()]);
+    assert!(!repository.distrust(&digest));
+}
+
+/// Two blobs that come from a lying mirror at the same time: each is asked for elsewhere.
+#[test]
+fn every_blob_is_turned_away_from_the_mirror_that_gave_it() {
+    let (registry, mirror, client) = mirrored("");
+    let blobs = [noise(1000), noise(2000)];
+    for blob in &blobs {
+        registry.add_blob(NAME, blob.clone());
+        let wrong = vec![0; blob.len()];
+        mirror.add_blob_as(NAME, &digest(blob).to_string(), wrong);
+    }
+    let repository = at(&client, &registry);
+    let mut readers: Vec<_> = blobs
+        .iter()
+        .map(|blob| repository.blob(&digest(blob), blob.len() as u64, 0))
+        .map(|reader| reader.unwrap().unwrap())
+        .collect();
+    for (reader, blob) in readers.drain(..).zip(&blobs) {
+        assert_ne!(&read_all(reader).unwrap(), blob);
+    }
+    for blob in &blobs {
+        assert!(repository.distrust(&digest(blob)));
+        assert_eq!(&read_blob(&repository, blob).unwrap(), blob);
+    }
+}
+
+#[test]
+fn what_a_mirror_begins_wrong_is_asked_for_as_a_whole() {
+    let (registry, mirror, client) = mirrored("");
+    let blob = noise(100_000);
+    registry.add_blob(NAME, blob.clone());
+    mirror.add_blob_as(NAME, &digest(&blob).to_string(), vec![0; 100_000]);
+    mirror.rule(
+        On::kind(Kind::Blob).nth(1),
+        Action::Truncate(At::Percent(40)),
+    );
+    mirror.rule(
+        On::kind(Kind::Blob).after(1),
+        Action::Answer(Answer::status(404)),
+    );
+    let repository = at(&client, &registry);
+    let digest = digest(&blob);
+    assert_ne!(read_blob(&repository, &blob).unwrap(), blob);
+    assert_eq!(
+        repository.given_by(&digest),
+        [mirror.address(), registry.address()]
+    );
+    assert!(repository.distrust(&digest));
+    assert_eq!(read_blob(&repository, &blob).unwrap(), blob);
+    let ranges: Vec<_> = registry
+        .requests_on(&On::kind(Kind::Blob))
+        .iter()
+        .map(|r| r.range().is_some())
+        .collect();
+    assert_eq!(ranges, [true, false]);
 }
 
 #[test]
@@ -292,7 +351,7 @@ fn images_are_opened_and_verified() {
         Ok(image) => assert_eq!(image.layers().len(), 1),
         Err(error) => {
             assert!(error.to_string().contains("digest"), "{error}");
-            assert!(repository.distrust());
+            assert!(repository.distrust(image.config_digest()));
             open().unwrap();
         }
     }

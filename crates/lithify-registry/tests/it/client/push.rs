@@ -107,6 +107,25 @@ fn pieces_that_are_never_taken_end() {
     }
 }
 
+/// What is there of a piece grows by a byte with every try: that is not for ever.
+#[test]
+fn pieces_that_hardly_get_further_end() {
+    let (registry, blob) = (Faulty::start(), blob());
+    let patch = On::kind(Kind::Upload).method("PATCH");
+    for nth in 1..40 {
+        registry.rule(patch.clone().nth(nth), Action::ResetUpload(1));
+        let there = Action::Header("Range".into(), format!("0-{nth}"));
+        let status = On::kind(Kind::Upload).method("GET");
+        registry.rule(status.nth(nth), there);
+    }
+    let error = push(&repository(&registry), &blob, &in_pieces(100_000)).unwrap_err();
+    assert!(
+        matches!(error, Error::Transport { tries: 4, .. }),
+        "{error:?}"
+    );
+    assert_eq!(registry.requests_on(&patch).len(), 4);
+}
+
 #[test]
 fn pieces_go_on_where_they_broke() {
     for action in [

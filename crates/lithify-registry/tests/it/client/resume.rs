@@ -174,9 +174,14 @@ fn parts_of_another_length_than_they_say_are_refused() {
 fn a_wrong_part_under_the_right_headers_is_for_the_digest_to_tell() {
     let (registry, blob) = registry();
     registry.rule(get().nth(1), Action::ResetAt(At::Percent(50)));
-    registry.rule(get().nth(2), Action::ShiftRange(-1));
-    let read = read_blob(&repository(&registry), &blob).unwrap();
+    registry.rule(get().ranged(true), Action::ShiftRange(-1));
+    let repository = repository(&registry);
+    let read = read_blob(&repository, &blob).unwrap();
     assert_ne!(digest(&read), digest(&blob));
+    // Then it is asked for without parts, once.
+    assert!(repository.distrust(&digest(&blob)));
+    assert_eq!(read_blob(&repository, &blob).unwrap(), blob);
+    assert!(!repository.distrust(&digest(&blob)));
 }
 
 #[test]

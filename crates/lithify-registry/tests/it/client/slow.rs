@@ -76,6 +76,41 @@ fn tokens_and_lists_are_there_in_time_or_not_at_all() {
     );
 }
 
+/// Each page comes in time, and there is always another one: a list has the time of ten answers.
+#[test]
+fn lists_without_end_are_given_up() {
+    let registry = Faulty::start();
+    let tags = On::kind(Kind::Tags);
+    for (here, next) in [
+        ("last=a", "last=b"),
+        ("last=b", "last=a"),
+        ("n=1000", "last=a"),
+    ] {
+        let link = format!("</v2/{NAME}/tags/list?{next}>; rel=next");
+        registry.rule(tags.clone().path(here), Action::Header("Link".into(), link));
+    }
+    let client = client("timeouts = { answer = 0.05, idle = 60 }\n");
+    let error = open(&client, &registry.address()).tags().unwrap_err();
+    assert!(
+        matches!(&error, Error::Transport { source, .. } if source.is_timeout()),
+        "{error:?}"
+    );
+    shown(&error);
+}
+
+/// Each redirect comes in time, and all of them together too late.
+#[test]
+fn redirects_have_the_time_of_one_answer() {
+    let registry = Faulty::start();
+    add_index(&registry);
+    let on = On::kind(Kind::Manifest);
+    registry.rule(on.clone(), Action::Hops(307, 8));
+    registry.rule(On::any(), Action::Delay(2 * PAUSE));
+    let repository = open(&client(SHORT), &registry.address());
+    let error = repository.manifest(&tag(), LIMIT).unwrap_err();
+    assert!(is_late(&error), "{error:?}");
+}
+
 #[test]
 fn words_of_a_refusal_are_not_waited_for() {
     let registry = Faulty::start();
