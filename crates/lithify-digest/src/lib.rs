@@ -14,12 +14,21 @@
 //! assert!("sha256:../../etc/passwd".parse::<Digest>().is_err());
 //! # Ok::<(), lithify_digest::ParseError>(())
 //! ```
+//!
+//! Whatever has to be verified is so by the one [`VerifiedReader`] (or its [`Verifier`], where bytes are pushed): size,
+//! digest, and nothing after the end, with one [`Mismatch`] for what is wrong.
 #![forbid(unsafe_code)]
 
 mod algorithm;
 mod digest;
 mod hasher;
+mod hashing; // digests of what goes past
+mod mismatch; // other bytes than promised
+mod verified; // bytes as promised, or an error
 
 pub use algorithm::Algorithm;
 pub use digest::{Digest, ParseError};
 pub use hasher::Hasher;
+pub use hashing::{HashingWriter, digest_of};
+pub use mismatch::Mismatch;
+pub use verified::{VerifiedReader, Verifier};

@@ -34,7 +34,7 @@ mod write; // entries to tar
 
 pub use lithify_cancel::CancelToken;
 
-pub use blob::{BlobError, Compression, Expected, ForeignFormat, Mismatch, ZstdFault};
+pub use blob::{BlobError, Compression, Expected, ForeignFormat, ZstdFault};
 /// What can be wrong with a gzip stream, as the decoder has it.
 pub use lithify_inflate::GzipError;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use std::sync::Arc;
 
-use lithify_digest::{Algorithm, Digest};
+use lithify_digest::{Algorithm, Digest, Mismatch, Verifier};
 use lithify_escape::{Escaped, Printable};
 use lithify_storage::ReadAt;
 
@@ -205,23 +205,13 @@ pub enum Error {
         /// Its name in [`Limits`](crate::Limits).
         option: &'static str,
     },
-    /// Verification failed: not as long as its descriptor says.
-    #[error("{name} has {found} bytes, its descriptor says {expected}")]
-    SizeMismatch {
+    /// A blob whose size or content is not that of its descriptor.
+    #[error("{name} is not what its descriptor says: {source}")]
+    Mismatch {
         /// Which blob.
         name: BlobName,
-        /// By the descriptor.
-        expected: u64,
-        /// Bytes there are; when reading stopped early, the bytes read.
-        found: u64,
-    },
-    /// Verification failed: other content than its name says.
-    #[error("{name} has content with digest {found}")]
-    DigestMismatch {
-        /// Which blob; its digest is the one expected.
-        name: BlobName,
-        /// The digest of what is there.
-        found: Digest,
+        /// The difference.
+        source: Mismatch,
     },
     /// Reading failed.
     #[error("cannot read {name}: {source}")]
@@ -265,8 +255,7 @@ impl Error {
     pub fn is_verification(&self) -> bool {
         matches!(
             self,
-            Self::SizeMismatch { .. }
-                | Self::DigestMismatch { .. }
+            Self::Mismatch { .. }
                 | Self::Content {
                     verification: true,
                     ..
@@ -303,13 +292,9 @@ pub(crate) fn read(blob: Blob, name: BlobName, expected: Expected) -> Result<Vec
         });
     }
     if let Some(expected) = size
-        && blob.len != expected
+        && let Err(source) = Mismatch::of_sizes(expected, blob.len)
     {
-        return Err(Error::SizeMismatch {
-            name,
-            expected,
-            found: blob.len,
-        });
+        return Err(Error::Mismatch { name, source });
     }
     let mut bytes = Vec::new();
     if let Err(source) = blob
@@ -321,31 +306,19 @@ pub(crate) fn read(blob: Blob, name: BlobName, expected: Expected) -> Result<Vec
     }
     // The file may have changed since its length was asked for.
     let found = bytes.len() as u64;
-    match size {
-        Some(expected) if found != expected => {
-            return Err(Error::SizeMismatch {
-                name,
-                expected,
-                found,
-            });
-        }
-        _ if found > limit => {
-            return Err(Error::TooLarge {
-                name,
-                found,
-                limit,
-                option,
-            });
-        }
-        _ => {}
+    if size.is_none() && found > limit {
+        return Err(Error::TooLarge {
+            name,
+            found,
+            limit,
+            option,
+        });
     }
-    if let Some(expected) = digest {
-        let found = Digest::of(expected.algorithm(), &bytes);
-        if found != expected {
-            return Err(Error::DigestMismatch { name, found });
-        }
+    let mut verifier = Verifier::promised(digest, size);
+    match verifier.update(&bytes).and_then(|()| verifier.finish()) {
+        Ok(()) => Ok(bytes),
+        Err(source) => Err(Error::Mismatch { name, source }),
     }
-    Ok(bytes)
 }
 
 /// The digest by which an image config without a descriptor is known.

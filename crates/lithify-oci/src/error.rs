@@ -157,7 +157,7 @@ impl Error {
     pub fn is_verification(&self) -> bool {
         match self {
             Self::Blob(e) | Self::Layout(layout::Error::Blob(e)) => e.is_verification(),
-            Self::Layout(layout::Error::Content { .. })
+            Self::Layout(layout::Error::Mismatch { .. })
             | Self::Manifest {
                 source: manifest::Error::DiffIdConflict { .. },
                 ..

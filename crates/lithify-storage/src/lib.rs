@@ -18,12 +18,16 @@
 mod beneath; // regular files of a directory, and nothing else
 mod cached; // reads kept for a while
 mod checked; // as long as the work goes on
+#[cfg(unix)]
+mod cursor; // positions of one's own
 mod locked; // open files with a lock
 #[cfg(unix)]
 pub mod temporary; // files that appear whole or not at all
 
 pub use beneath::{Beneath, BeneathError, Listed, open_regular, read_regular};
 pub use cached::Cached;
+#[cfg(unix)]
+pub use cursor::FileCursor;
 pub use locked::Locked;
 
 #[cfg(any(unix, windows))]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lithify_digest::Digest;
+use lithify_digest::{Digest, Mismatch};
 use lithify_escape::{Escaped, Printable};
 
 use crate::{DocumentError, EntryId, IndexError, KeyError, RecordError};
@@ -155,31 +155,13 @@ pub enum Error {
         /// The destination.
         path: PathBuf,
     },
-    /// A blob was given more bytes than it has.
-    #[error("more bytes than the {size} of the blob {digest}")]
-    BlobTooLong {
+    /// A blob was given other bytes than its size and digest say. Too few are kept, to go on from; others are gone.
+    #[error("the bytes given for the blob {digest} are not its own: {source}{}", resumed_text(*.resumed))]
+    BlobMismatch {
         /// The blob.
         digest: Box<Digest>,
-        /// Its size in bytes.
-        size: u64,
-    },
-    /// A blob was finished before all its bytes were there. They are kept, to go on from.
-    #[error("only {found} of the {size} bytes of the blob {digest} are there")]
-    BlobTooShort {
-        /// The blob.
-        digest: Box<Digest>,
-        /// Its size in bytes.
-        size: u64,
-        /// How many there are.
-        found: u64,
-    },
-    /// A blob's bytes are others than its digest says. They are gone.
-    #[error("the blob {digest} was given bytes with the digest {found}{}", resumed_text(*.resumed))]
-    BlobDigest {
-        /// The blob.
-        digest: Box<Digest>,
-        /// The digest of the bytes.
-        found: Box<Digest>,
+        /// The difference.
+        source: Mismatch,
         /// How many of them were there before, from an earlier attempt that may be what was wrong: with any, it is worth
         /// beginning again.
         resumed: u64,

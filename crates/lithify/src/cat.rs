@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use lithify_cancel::Checked;
+use lithify_storage::FileCursor;
 use lithify_tree::{
     ContentId, ContentSink, DataSegment, Escaped, InodeKind, LayerEntries, Merge, NodeId, Tree,
 };
@@ -260,24 +261,8 @@ impl OneFile {
     }
 
     fn write_to(self, out: &mut dyn Write, options: &ReadOptions) -> Result<u64, Error> {
-        let mut reader = At {
-            file: &self.file,
-            at: 0,
-        };
+        let mut reader = FileCursor::new(&self.file, 0);
         copy(&mut reader, out, options, Error::Scratch)
-    }
-}
-
-struct At<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, Write};
+use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use lithify_cancel::{Cancelled, Checked};
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_digest::{Algorithm, Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
 use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_oci::LayerKind;
@@ -354,32 +354,26 @@ fn copy_layer(
         source: Box::new(source),
     };
     let blob = base.open_layer(index).map_err(open)?;
+    let wrong = |source| Error::BaseLayer { index, source };
+    let mut reader = Checked::new(blob.into_reader(), &read.cancel);
     if let Some(descriptor) = named {
-        let mut reader = Checked::new(blob.into_reader(), &read.cancel);
         return match writer.put_verified(&descriptor, &mut reader) {
             Ok(()) => Ok(descriptor),
-            Err(lithify_oci::layout::Error::Content { found, .. }) => Err(Error::BaseLayer {
-                index,
-                expected: descriptor.digest.to_string(),
-                found: found.to_string(),
-            }),
+            Err(lithify_oci::layout::Error::Mismatch { source, .. }) => Err(wrong(source)),
             Err(e) => Err(layout(e)),
         };
     }
+    // It gets a name by SHA-256, and has to be what it was called before.
     let expected = layer.digest.unwrap_or(layer.diff_id);
-    let mut reader = Hashed {
-        inner: Box::new(Checked::new(blob.into_reader(), &read.cancel)),
-        hasher: Hasher::new(expected.algorithm()),
-    };
-    let mut descriptor = writer.put_reader(media_type, &mut reader).map_err(layout)?;
-    let found = reader.hasher.finish();
-    if found != expected {
-        return Err(Error::BaseLayer {
-            index,
-            expected: expected.to_string(),
-            found: found.to_string(),
-        });
-    }
+    let mut reader = VerifiedReader::new(reader, Verifier::promised(Some(expected), layer.size));
+    let stored = writer.put_reader(media_type, &mut reader);
+    let mut descriptor = stored.map_err(|e| match e {
+        lithify_oci::layout::Error::Read { path, source } => match Mismatch::in_error(&source) {
+            Some(mismatch) => wrong(mismatch.clone()),
+            None => layout(lithify_oci::layout::Error::Read { path, source }),
+        },
+        e => layout(e),
+    })?;
     descriptor.annotations.clone_from(&layer.annotations);
     Ok(descriptor)
 }
@@ -389,20 +383,6 @@ fn oci_media_type(compression: Option<lithify_oci::manifest::Compression>) -> &'
         Some(lithify_oci::manifest::Compression::Gzip) => media_type::OCI_LAYER_GZIP,
         Some(lithify_oci::manifest::Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
         _ => media_type::OCI_LAYER,
-    }
-}
-
-/// Takes the digest of what is read.
-struct Hashed {
-    inner: Box<dyn Read + Send>,
-    hasher: Hasher,
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
     }
 }
 

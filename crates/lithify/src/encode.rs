@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use flate2::GzBuilder;
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_digest::{Algorithm, Digest, HashingWriter};
 use lithify_oci::manifest::media_type;
 
 /// The compression of a layer's blob.
@@ -31,10 +31,7 @@ impl LayerCompression {
 }
 
 /// Compresses a tar, and takes the digest of what comes in.
-pub(crate) struct Encoder<W: Write> {
-    hasher: Hasher,
-    form: Form<W>,
-}
+pub(crate) struct Encoder<W: Write>(HashingWriter<Form<W>>);
 
 enum Form<W: Write> {
     Plain(W),
@@ -52,39 +49,45 @@ impl<W: Write> Encoder<W> {
             }
             LayerCompression::Zstd => Form::Zstd(zstd::Encoder::new(out, 3)?),
         };
-        Ok(Self {
-            hasher: Hasher::new(Algorithm::Sha256),
-            form,
-        })
+        Ok(Self(HashingWriter::new(form, Algorithm::Sha256)))
     }
 
-    /// The digest of what went in, and where it came out.
+    /// Returns the digest of what went in, and where it came out.
     pub(crate) fn finish(self) -> io::Result<(Digest, W)> {
-        let out = match self.form {
+        let (form, digest, _) = self.0.finish();
+        let out = match form {
             Form::Plain(out) => out,
             Form::Gzip(encoder) => encoder.finish()?,
             Form::Zstd(encoder) => encoder.finish()?,
         };
-        Ok((self.hasher.finish(), out))
+        Ok((digest, out))
     }
 }
 
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = match &mut self.form {
-            Form::Plain(out) => out.write(data)?,
-            Form::Gzip(encoder) => encoder.write(data)?,
-            Form::Zstd(encoder) => encoder.write(data)?,
-        };
-        self.hasher.update(&data[..written]);
-        Ok(written)
+        self.0.write(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.form {
-            Form::Plain(out) => out.flush(),
-            Form::Gzip(encoder) => encoder.flush(),
-            Form::Zstd(encoder) => encoder.flush(),
+        self.0.flush()
+    }
+}
+
+impl<W: Write> Write for Form<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(out) => out.write(data),
+            Self::Gzip(encoder) => encoder.write(data),
+            Self::Zstd(encoder) => encoder.write(data),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
         }
     }
 }

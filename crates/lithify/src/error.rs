@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lithify_digest::Mismatch;
 use lithify_erofs::ReadError;
 use lithify_tree::{Escaped, Printable};
 
@@ -59,19 +60,13 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
-    /// A blob that was being transferred is another one.
-    #[error(
-        "blob {expected} has {found_size} bytes with digest {found}, its descriptor says {expected_size} bytes"
-    )]
-    BlobContent {
-        /// Its digest by the descriptor.
-        expected: Box<lithify_digest::Digest>,
-        /// Its size by the descriptor.
-        expected_size: u64,
-        /// The digest of what was read.
-        found: Box<lithify_digest::Digest>,
-        /// Bytes that were read: no more than one piece after the size by the descriptor.
-        found_size: u64,
+    /// A transferred blob is not what its descriptor says.
+    #[error("blob {digest} is not what its descriptor says: {source}")]
+    BlobMismatch {
+        /// The blob's digest by its descriptor.
+        digest: Box<lithify_digest::Digest>,
+        /// The difference.
+        source: Mismatch,
     },
     /// A file tree where an image with a manifest or configuration is needed.
     #[error("`{name}` is a file tree, not an image: it can be built, but not copied")]
@@ -179,20 +174,14 @@ pub enum Error {
         target: String,
     },
     /// A part of an artifact is not what its manifest says.
-    #[error(
-        "artifact {artifact}: {part} should be {expected} bytes with that digest, found {found} with {found_digest}"
-    )]
+    #[error("artifact {artifact}: its part {part} is not what the manifest says: {source}")]
     ArtifactBlob {
         /// Digest of the artifact's manifest.
         artifact: Box<lithify_digest::Digest>,
         /// Digest of the part.
         part: Box<lithify_digest::Digest>,
-        /// Its size by the manifest.
-        expected: u64,
-        /// Bytes that came; one more than expected means at least so many.
-        found: u64,
-        /// The digest of those.
-        found_digest: Box<lithify_digest::Digest>,
+        /// The difference.
+        source: Mismatch,
     },
     /// A part of an artifact is larger than allowed.
     #[error("artifact {artifact}: {found} bytes, at most {limit} are taken (limit `{option}`)")]
@@ -506,14 +495,12 @@ pub enum Error {
     #[error(transparent)]
     Layout(Box<lithify_oci::layout::Error>),
     /// A layer of the base image is not what its digest says.
-    #[error("layer {index} of the base image has the digest {found}, expected {expected}")]
+    #[error("layer {index} of the base image is not what the image says: {source}")]
     BaseLayer {
         /// Its position, 0 is the bottom.
         index: usize,
-        /// Its digest by the image.
-        expected: String,
-        /// Its digest.
-        found: String,
+        /// The difference.
+        source: Mismatch,
     },
     /// The base image's configuration is no JSON object.
     #[error("the base image's configuration cannot be extended")]
@@ -831,15 +818,11 @@ impl Error {
             Self::Registry(source) => source.is_verification(),
             Self::InFile { source, .. } | Self::GivenBy { source, .. } => source.is_verification(),
             Self::Gpt { source, .. } => !matches!(**source, lithify_disk::gpt::GptError::Io { .. }),
-            Self::Store(
-                lithify_store::Error::BlobDigest { .. }
-                | lithify_store::Error::BlobTooLong { .. }
-                | lithify_store::Error::BlobTooShort { .. },
-            ) => true,
+            Self::Store(lithify_store::Error::BlobMismatch { .. }) => true,
             Self::Layout(source) => {
-                matches!(**source, lithify_oci::layout::Error::Content { .. })
+                matches!(**source, lithify_oci::layout::Error::Mismatch { .. })
             }
-            Self::BlobContent { .. }
+            Self::BlobMismatch { .. }
             | Self::Damaged { .. }
             | Self::ArtifactSize { .. }
             | Self::ArtifactDigest { .. }
@@ -925,8 +908,14 @@ pub(crate) fn erofs_is_verification(error: &ReadError) -> bool {
 }
 
 impl Error {
-    /// What a reader of a blob failed with: the registry's own error, if it was one.
+    /// The error of a blob's reader: that of verification or of a registry, if it was one.
     pub(crate) fn of_reader(digest: &lithify_digest::Digest, error: io::Error) -> Self {
+        if let Some(mismatch) = Mismatch::in_error(&error) {
+            return Self::BlobMismatch {
+                digest: Box::new(*digest),
+                source: mismatch.clone(),
+            };
+        }
         let is_registry = error
             .get_ref()
             .is_some_and(|e| e.is::<lithify_registry::Error>());

@@ -6,3 +6,4 @@
 )]
 
 mod digest;
+mod verified;

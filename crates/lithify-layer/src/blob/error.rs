@@ -2,32 +2,13 @@
 
 use std::io;
 
-use lithify_digest::Digest;
+use lithify_digest::Mismatch;
 use lithify_inflate::GzipError;
 use lithify_tree::Escaped;
 
 use super::ForeignFormat;
 use crate::Compression;
 use crate::limits::LimitExceeded;
-
-/// A digest that is not the one it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mismatch {
-    /// As the image has it.
-    pub expected: Digest,
-    /// As computed.
-    pub found: Digest,
-}
-
-impl Mismatch {
-    /// An error unless `found` is what was expected, if anything was.
-    pub(crate) fn check(expected: Option<Digest>, found: Digest) -> Result<(), Box<Self>> {
-        match expected {
-            Some(expected) if expected != found => Err(Box::new(Self { expected, found })),
-            _ => Ok(()),
-        }
-    }
-}
 
 /// A blob that cannot be read, or is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -36,26 +17,12 @@ pub enum BlobError {
     /// The source failed.
     #[error("cannot read the blob")]
     Read(#[source] io::Error),
-    /// The source ended before the declared size.
-    #[error("the blob has {found} bytes, its descriptor says {expected}")]
-    TooShort {
-        /// Size by the descriptor.
-        expected: u64,
-        /// Bytes there were.
-        found: u64,
-    },
-    /// The source goes on after the declared size. How far was not looked into.
-    #[error("the blob has more than the {expected} bytes its descriptor says")]
-    TooLong {
-        /// Size by the descriptor.
-        expected: u64,
-    },
-    /// The blob is another one.
-    #[error("the blob's digest is {}, its descriptor says {}", .0.found, .0.expected)]
-    Digest(Box<Mismatch>),
-    /// The tar is another one.
-    #[error("the layer's diff_id is {}, the image config says {}", .0.found, .0.expected)]
-    DiffId(Box<Mismatch>),
+    /// The blob is another one than its descriptor says.
+    #[error("the blob is not what its descriptor says: {0}")]
+    Mismatch(Mismatch),
+    /// The tar is another one than the image's configuration says.
+    #[error("the layer is not the one of its diff_id: {0}")]
+    DiffId(Mismatch),
     /// A compression no image specification names.
     #[error("the layer is compressed with {name}: only gzip, zstd and plain tars are layers")]
     UnsupportedCompression {
@@ -160,12 +127,7 @@ impl BlobError {
     #[must_use]
     pub const fn is_verification(&self) -> bool {
         match self {
-            Self::TooShort { .. }
-            | Self::TooLong { .. }
-            | Self::Digest(_)
-            | Self::DiffId(_)
-            | Self::Empty { .. }
-            | Self::Gzip(_) => true,
+            Self::Mismatch(_) | Self::DiffId(_) | Self::Empty { .. } | Self::Gzip(_) => true,
             Self::Zstd { fault, .. } => !matches!(fault, ZstdFault::Dictionary { .. }),
             _ => false,
         }

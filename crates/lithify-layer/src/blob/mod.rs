@@ -24,7 +24,7 @@ mod zstd; // RFC 8878 frames
 
 pub(crate) use buffer::Chunk;
 pub use compression::Compression;
-pub use error::{BlobError, Mismatch, ZstdFault};
+pub use error::{BlobError, ZstdFault};
 pub use foreign::ForeignFormat;
 pub(crate) use pipeline::Pipeline;
 

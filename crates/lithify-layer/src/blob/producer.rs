@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use lithify_cancel::Budget;
+use lithify_digest::{Digest, Mismatch};
 use lithify_inflate::WINDOW_SIZE;
 
 use super::buffer::{Chunk, Pool};
@@ -13,7 +14,7 @@ use super::input::Input;
 use super::lane::Lane;
 use super::source::{self, Source};
 use super::zstd::Unzstd;
-use super::{BlobError, Expected, Mismatch, Verified};
+use super::{BlobError, Expected, Verified};
 use crate::limits::{Limit, LimitExceeded, Limits};
 
 /// Bytes of a chunk of decompressed tar: a multiple of the tar block, so that headers never lie across two chunks.
@@ -155,8 +156,8 @@ impl Producer {
         };
         let diff_id = decoder.lane.finish()?;
         let digest = totals.digest.unwrap_or(diff_id);
-        Mismatch::check(self.expected.digest, digest).map_err(BlobError::Digest)?;
-        Mismatch::check(self.expected.diff_id, diff_id).map_err(BlobError::DiffId)?;
+        compare(self.expected.digest, digest).map_err(BlobError::Mismatch)?;
+        compare(self.expected.diff_id, diff_id).map_err(BlobError::DiffId)?;
         let compression = match decoder.kind {
             Kind::Plain => Compression::None,
             Kind::Gzip(..) => Compression::Gzip,
@@ -186,11 +187,17 @@ impl Producer {
             };
         }
         match self.input.totals().and_then(|totals| totals.digest) {
-            Some(found) => Mismatch::check(self.expected.digest, found)
-                .map_or_else(BlobError::Digest, |()| error),
+            Some(found) => {
+                compare(self.expected.digest, found).map_or_else(BlobError::Mismatch, |()| error)
+            }
             None => error,
         }
     }
+}
+
+/// Compares a digest with the one promised, if one was.
+fn compare(expected: Option<Digest>, found: Digest) -> Result<(), Mismatch> {
+    expected.map_or(Ok(()), |expected| Mismatch::of_digests(&expected, &found))
 }
 
 impl Decoded {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_digest::{Algorithm, Digest, Hasher, Mismatch};
 
 use super::buffer::{Chunk, Pool};
 use super::cancel::Control;
@@ -126,10 +126,8 @@ impl Source {
         if let Some(expected) = self.expected.size
             && self.ended
         {
-            return Err(BlobError::TooShort {
-                expected,
-                found: self.read,
-            });
+            let found = self.read;
+            return Err(BlobError::Mismatch(Mismatch::Size { expected, found }));
         }
         if filled == 0 {
             self.pool.put_back(buffer);
@@ -143,9 +141,9 @@ impl Source {
         self.ended = true;
         match self.read_some(&mut [0])? {
             0 => Ok(()),
-            _ => Err(BlobError::TooLong {
+            _ => Err(BlobError::Mismatch(Mismatch::Trailing {
                 expected: self.read,
-            }),
+            })),
         }
     }
 

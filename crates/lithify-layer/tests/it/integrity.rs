@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use crate::support::{Header, Tar, decode, decode_with, gzip, noise, sha256, zstd};
+use lithify_digest::Mismatch;
 use lithify_layer::{
     BlobError, Error, Expected, LayerReader, Limits, Options, TarFault, Threading,
 };
@@ -78,7 +79,10 @@ fn every_truncation_is_found() {
                 },
             ] {
                 let error = inline(cut.clone(), expected).unwrap_err();
-                let short = matches!(error, Error::Blob(BlobError::TooShort { .. }));
+                let short = matches!(
+                    error,
+                    Error::Blob(BlobError::Mismatch(Mismatch::Size { .. }))
+                );
                 assert!(short || expected.size.is_none(), "{length}: {error:?}");
                 // Which bytes are missing may be unclear, but not that something is.
                 let unrecognised = matches!(error, Error::Blob(BlobError::NotATar { .. }));
@@ -99,7 +103,10 @@ fn every_changed_byte_is_found() {
             changed[at] ^= 1 << (at % 8);
             let error = inline(changed.clone(), all_known(&blob)).unwrap_err();
             assert!(
-                matches!(&error, Error::Blob(BlobError::Digest(_))),
+                matches!(
+                    &error,
+                    Error::Blob(BlobError::Mismatch(Mismatch::Digest { .. }))
+                ),
                 "{at}: {error:?}"
             );
             // By the diff_id alone: an error, or the same tar from other bytes (a gzip header's time, for one).
@@ -148,7 +155,7 @@ fn every_byte_counts_for_the_digests() {
     let longer = [&blob[..], b"garbage"].concat();
     assert!(matches!(
         inline(longer.clone(), all_known(&blob)),
-        Err(Error::Blob(BlobError::TooLong { .. }))
+        Err(Error::Blob(BlobError::Mismatch(Mismatch::Trailing { .. })))
     ));
     let by_diff_id = Expected {
         diff_id: Some(sha256(&blob)),

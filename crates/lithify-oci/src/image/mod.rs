@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lithify_cancel::CancelToken;
-use lithify_digest::Digest;
+use lithify_digest::{Digest, Mismatch};
 
 use crate::archive::Archive;
 use crate::blob::{self, Blob, BlobName, RandomAccess};
@@ -379,15 +379,11 @@ impl Image {
                 blob::Error::Missing { name }.into()
             });
         };
-        match layer.size {
-            Some(expected) if expected != blob.len() => Err(blob::Error::SizeMismatch {
-                name,
-                expected,
-                found: blob.len(),
-            }
-            .into()),
-            _ => Ok(blob),
+        if let Some(expected) = layer.size {
+            Mismatch::of_sizes(expected, blob.len())
+                .map_err(|source| blob::Error::Mismatch { name, source })?;
         }
+        Ok(blob)
     }
 
     /// Opens the blob of a layer for reads by position, without reading it; `None` where only reading from start to end is
@@ -408,15 +404,13 @@ impl Image {
             name: name(),
             source,
         })?;
-        match layer.size {
-            Some(expected) if expected != found => Err(blob::Error::SizeMismatch {
+        if let Some(expected) = layer.size {
+            Mismatch::of_sizes(expected, found).map_err(|source| blob::Error::Mismatch {
                 name: name(),
-                expected,
-                found,
-            }
-            .into()),
-            _ => Ok(Some(source)),
+                source,
+            })?;
         }
+        Ok(Some(source))
     }
 
     /// Checks that every layer can be opened and is as long as the manifest says, so that a build can

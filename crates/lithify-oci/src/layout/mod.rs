@@ -87,15 +87,21 @@ pub enum Error {
     /// `oci-layout` or `index.json` cannot be read.
     #[error(transparent)]
     Blob(#[from] blob::Error),
-    /// A blob that was to be written is not the one its descriptor says.
-    #[error("what should be {} with {} bytes is {found} with {found_size} bytes", .expected.digest, .expected.size)]
-    Content {
-        /// What was expected.
-        expected: Box<manifest::Descriptor>,
-        /// The digest of what came.
-        found: Box<lithify_digest::Digest>,
-        /// Bytes that came; one more than expected means at least so many.
-        found_size: u64,
+    /// A blob that was to be written is not what its descriptor says.
+    #[error("the blob {digest} is not what its descriptor says: {source}")]
+    Mismatch {
+        /// The blob's digest by its descriptor.
+        digest: Box<lithify_digest::Digest>,
+        /// The difference.
+        source: lithify_digest::Mismatch,
+    },
+    /// The bytes that were to be written cannot be read from where they are.
+    #[error("cannot read what goes into the layout `{}`: {source}", Escaped::path(.path))]
+    Read {
+        /// The layout.
+        path: PathBuf,
+        /// The error of the reader.
+        source: io::Error,
     },
     /// A directory of the layout that is to be written into is a symbolic link, or none.
     #[error("cannot write into the layout `{}`: {source}", Escaped::path(.path))]

@@ -648,9 +648,9 @@ fn broken_content_is_a_verification_failure() {
             let error = layout.open("", AMD64).unwrap_err();
             assert!(error.is_verification(), "{which} {change}: {error:?}");
             let expected = if change == "byte" {
-                "has content with digest"
+                "its digest is"
             } else {
-                "its descriptor says"
+                "bytes, expected"
             };
             assert!(error.to_string().contains(expected), "{error}");
         }

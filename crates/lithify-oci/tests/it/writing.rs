@@ -90,7 +90,7 @@ fn a_layout_nothing_came_of_is_gone_unless_it_has_whole_blobs() {
     let (good, bad) = (descriptor(b"good"), descriptor(b"bad"));
     let refused = |writer: &mut Writer| {
         let error = writer.put_verified(&bad, &mut &b"dab"[..]).unwrap_err();
-        assert!(matches!(error, layout::Error::Content { .. }), "{error:?}");
+        assert!(matches!(error, layout::Error::Mismatch { .. }), "{error:?}");
     };
     let mut writer = open(&path).unwrap();
     refused(&mut writer);

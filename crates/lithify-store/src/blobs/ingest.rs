@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use lithify_digest::{Digest, Hasher};
+use lithify_digest::{Digest, Hasher, Mismatch};
 
 use super::{Lease, partial};
 use crate::error::{Context as _, Error};
@@ -125,15 +125,14 @@ impl Ingest {
     /// Adds bytes, in one system call, and takes their digest unless someone else does. Large slices are cheapest.
     ///
     /// # Errors
-    /// [`Error::BlobTooLong`], and nothing is added; [`Error::Full`], or what else the system said, after which the same
+    /// [`Error::BlobMismatch`], and nothing is added; [`Error::Full`], or what else the system said, after which the same
     /// bytes can be tried again.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let end = self.offset.checked_add(bytes.len() as u64);
         let Some(end) = end.filter(|end| *end <= self.size) else {
-            return Err(Error::BlobTooLong {
-                digest: Box::new(self.digest),
-                size: self.size,
-            });
+            return Err(self.wrong(Mismatch::Trailing {
+                expected: self.size,
+            }));
         };
         self.file
             .write_all_at(bytes, self.offset)
@@ -170,7 +169,7 @@ impl Ingest {
     /// If the running digest was taken, the blob is read again for it.
     ///
     /// # Errors
-    /// [`Error::BlobTooShort`], and what is there stays; [`Error::BlobDigest`], and it is removed; [`Error::Full`], or
+    /// [`Error::BlobMismatch`]: too few bytes stay, others are removed; [`Error::Full`], or
     /// what else the system said.
     pub fn finish(mut self) -> Result<(), Error> {
         self.check_length()?;
@@ -206,13 +205,14 @@ impl Ingest {
     }
 
     fn check_length(&self) -> Result<(), Error> {
-        match self.offset == self.size {
-            true => Ok(()),
-            false => Err(Error::BlobTooShort {
-                digest: Box::new(self.digest),
-                size: self.size,
-                found: self.offset,
-            }),
+        Mismatch::of_sizes(self.size, self.offset).map_err(|mismatch| self.wrong(mismatch))
+    }
+
+    fn wrong(&self, source: Mismatch) -> Error {
+        Error::BlobMismatch {
+            digest: Box::new(self.digest),
+            source,
+            resumed: self.resumed,
         }
     }
 
@@ -220,14 +220,12 @@ impl Ingest {
         let found = hasher.finish();
         // What lies behind the end of what was appended is nothing this blob was given.
         let length = self.file.metadata().context("look at", &self.path)?.len();
-        if found != self.digest || length != self.size {
+        let compared = Mismatch::of_digests(&self.digest, &found)
+            .and_then(|()| Mismatch::of_sizes(self.size, length));
+        if let Err(mismatch) = compared {
             self.finished = true;
             fs::remove_file(&self.path).context("remove", &self.path)?;
-            return Err(Error::BlobDigest {
-                digest: Box::new(self.digest),
-                found: Box::new(found),
-                resumed: self.resumed,
-            });
+            return Err(self.wrong(mismatch));
         }
         let store = self.lease.store();
         let path = store.blob_path(&self.digest);

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use lithify_digest::Digest;
+use lithify_digest::{Digest, Mismatch};
 
 use super::ingest::{Begun, Ingest};
 use crate::error::{Context as _, Error};
@@ -192,18 +192,17 @@ impl Lease {
     /// Puts a blob that is in memory: a manifest, an index, a config.
     ///
     /// # Errors
-    /// [`Error::BlobDigest`] when the bytes are not those of the digest, or what the system said.
+    /// [`Error::BlobMismatch`] when the bytes are not those of the digest, or what the system said.
     pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let store = self.store();
         store.writable()?;
-        let found = Digest::of(digest.algorithm(), bytes);
-        if found != *digest {
-            return Err(Error::BlobDigest {
+        Mismatch::of_digests(digest, &Digest::of(digest.algorithm(), bytes)).map_err(|source| {
+            Error::BlobMismatch {
                 digest: Box::new(*digest),
-                found: Box::new(found),
+                source,
                 resumed: 0,
-            });
-        }
+            }
+        })?;
         self.pin(digest)?;
         if self.has(digest, bytes.len() as u64)? {
             return Ok(());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::common::{assert_clean, bytes, names, open};
-use lithify_digest::{Algorithm, Digest};
+use lithify_digest::{Algorithm, Digest, Mismatch};
 use lithify_store::{Access, Begun, Error, GcOptions, Ingest, Kept, Lease, OpenOptions, Store};
 use lithify_testkit::temp_dir;
 
@@ -117,16 +117,24 @@ fn too_few_and_too_many_bytes() {
     ingest.append(&data[..900]).unwrap();
     let long = ingest.append(&data[..101]).unwrap_err();
     assert!(
-        matches!(long, Error::BlobTooLong { size: 1000, .. }),
+        matches!(
+            long,
+            Error::BlobMismatch {
+                source: Mismatch::Trailing { expected: 1000 },
+                ..
+            }
+        ),
         "{long}"
     );
     let short = ingest.finish().unwrap_err();
     assert!(
         matches!(
             short,
-            Error::BlobTooShort {
-                size: 1000,
-                found: 900,
+            Error::BlobMismatch {
+                source: Mismatch::Size {
+                    expected: 1000,
+                    found: 900,
+                },
                 ..
             }
         ),
@@ -155,12 +163,12 @@ fn wrong_bytes_do_not_stay() {
         let mut ingest = begin(&lease, &name, 1000);
         ingest.append(&wrong[resumed..]).unwrap();
         match ingest.finish().unwrap_err() {
-            Error::BlobDigest {
-                digest: expected,
-                found,
+            Error::BlobMismatch {
+                digest: blob,
+                source: Mismatch::Digest { expected, found },
                 resumed: r,
             } => {
-                assert_eq!((*expected, *found), (name, digest(&wrong)));
+                assert_eq!((*blob, *expected, *found), (name, name, digest(&wrong)));
                 assert_eq!(r, resumed as u64);
             }
             other => panic!("{other}"),
@@ -230,7 +238,7 @@ fn the_digest_can_be_taken_elsewhere() {
     let hasher = ingest.take_hasher().unwrap();
     ingest.append(&data).unwrap();
     let wrong = ingest.finish_with(hasher).unwrap_err();
-    assert!(matches!(wrong, Error::BlobDigest { .. }), "{wrong}");
+    assert!(matches!(wrong, Error::BlobMismatch { .. }), "{wrong}");
     // Without one the bytes are read again.
     let mut ingest = begin(&lease, &name, 1000);
     drop(ingest.take_hasher());
@@ -250,7 +258,7 @@ fn small_documents() {
     assert_eq!(read(&lease, &name), b"{}");
     let wrong = lease.put(&name, b"{ }").unwrap_err();
     assert!(
-        matches!(wrong, Error::BlobDigest { resumed: 0, .. }),
+        matches!(wrong, Error::BlobMismatch { resumed: 0, .. }),
         "{wrong}"
     );
     assert_clean(&store);

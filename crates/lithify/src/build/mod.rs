@@ -20,12 +20,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lithify_cancel::Checked;
-use lithify_digest::{Algorithm, Hasher};
+use lithify_digest::{Algorithm, digest_of};
 
 use crate::decode::LayerSummary;
 use crate::depot::{StoreChoice, WRITER_VERSION};
 use crate::description::{Artifact, Description, LeftOut, Stack};
-use crate::retry::read_some;
 use crate::{CancelToken, Error, Image, ReadOptions};
 use filesystem::{Filesystem, Kind, Placement};
 
@@ -329,13 +328,8 @@ fn output_path(output: &Output, format: Format) -> Result<&Path, Error> {
 
 /// SHA-256 of a file from where it stands, as hexadecimal digits, as long as the work goes on.
 pub(crate) fn file_sha256(path: &Path, file: &File, cancel: &CancelToken) -> Result<String, Error> {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; 1 << 20];
-    let mut file = Checked::new(file, cancel);
-    loop {
-        match read_some(&mut file, &mut buffer).map_err(|e| Error::input(path, e))? {
-            0 => return Ok(hasher.finish().hex()),
-            read => hasher.update(&buffer[..read]),
-        }
+    match digest_of(&mut Checked::new(file, cancel), Algorithm::Sha256) {
+        Ok((digest, _)) => Ok(digest.hex()),
+        Err(e) => Err(Error::input(path, e)),
     }
 }

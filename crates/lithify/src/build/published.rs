@@ -10,7 +10,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use lithify_digest::{Digest, Hasher};
+use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
 use lithify_oci::{Content, Located};
 use lithify_tree::Escaped;
@@ -315,8 +315,8 @@ impl Found<'_> {
             name: &name,
             blob_size: Some(part.size),
         });
-        let mut reader = blob.into_reader().take(part.size.saturating_add(1));
-        let mut hasher = Hasher::new(part.digest.algorithm());
+        let verifier = Verifier::new(part.digest, part.size);
+        let mut reader = VerifiedReader::new(blob.into_reader(), verifier);
         let mut buffer = vec![0; BUFFER];
         let mut found = 0;
         loop {
@@ -327,29 +327,26 @@ impl Found<'_> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Error::of_reader(&part.digest, e)),
+                Err(e) => return Err(self.of_reader(part, e)),
             };
             found += count as u64;
-            if found > part.size {
-                break;
-            }
-            hasher.update(&buffer[..count]);
             sink(&buffer[..count])?;
             read.progress.event(Event::Read {
                 index: 0,
                 blob_bytes: found,
             });
         }
-        let found_digest = hasher.finish();
-        if found != part.size || found_digest != part.digest {
-            return Err(Error::ArtifactBlob {
+        Ok(())
+    }
+
+    fn of_reader(&self, part: &Descriptor, error: io::Error) -> Error {
+        match Mismatch::in_error(&error) {
+            Some(mismatch) => Error::ArtifactBlob {
                 artifact: Box::new(self.manifest.digest),
                 part: Box::new(part.digest),
-                expected: part.size,
-                found,
-                found_digest: Box::new(found_digest),
-            });
+                source: mismatch.clone(),
+            },
+            None => Error::of_reader(&part.digest, error),
         }
-        Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use lithify_cancel::Budget;
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_cancel::{Budget, Checked};
+use lithify_digest::{Algorithm, Digest, Hasher, Mismatch, VerifiedReader, Verifier};
 use lithify_inflate::GzipReader;
 use lithify_oci::blob::RandomAccess;
 use lithify_oci::manifest::Compression;
@@ -138,16 +138,11 @@ impl NativeBlob {
         let algorithm = self.diff_id.map_or(Algorithm::Sha256, |d| d.algorithm());
         // The blob of an image without compression is the image: one digest tells both.
         let same = plain && self.digest.is_none_or(|d| d.algorithm() == algorithm);
+        let verifier = Verifier::promised(self.digest.filter(|_| !same), self.size);
+        let checked = Checked::new(self.reader, &read.cancel);
         let mut blob = Blob {
-            inner: self.reader,
-            hasher: self
-                .digest
-                .filter(|_| !same)
-                .map(|d| Hasher::new(d.algorithm())),
-            read: 0,
-            left: self.size,
-            cancel: read.cancel.clone(),
-            fault: None,
+            inner: VerifiedReader::new(checked, verifier),
+            error: None,
         };
         let mut image = Image {
             out,
@@ -171,130 +166,50 @@ impl NativeBlob {
             }
             _ => image.take(&mut blob),
         };
-        // Another blob explains whatever is wrong with its content.
-        if let Err(NativeLayerError::Decompress(_)) = &copied {
-            // What goes wrong here is kept by the blob.
+        // Another blob explains whatever is wrong with its content, and a decoder need not have seen its end.
+        if let Ok(()) | Err(NativeLayerError::Decompress(_)) = &copied {
+            // The error is kept by the blob.
             io::copy(&mut blob, &mut io::sink()).ok();
         }
         if read.cancel.is_cancelled() {
             return Err(Stopped::Cancelled);
         }
         let fail = |e| Err(Stopped::Failed(e));
-        match blob.fault.take() {
-            Some(Fault::Read(e)) => return fail(NativeLayerError::Read(e)),
-            Some(Fault::TooLong) => {
-                return fail(NativeLayerError::Size {
-                    expected: blob.read - 1,
-                    found: blob.read,
-                });
-            }
-            None => {}
-        }
-        if let Err(
-            e @ (NativeLayerError::Limit { .. }
-            | NativeLayerError::Budget(_)
-            | NativeLayerError::Scratch(_)),
-        ) = copied
-        {
-            // The rest was not read.
-            return fail(e);
-        }
-        if let Some(expected) = self.size
-            && blob.read < expected
-        {
-            let found = blob.read;
-            return fail(NativeLayerError::Size { expected, found });
-        }
-        if let (Some(expected), Some(hasher)) = (self.digest, blob.hasher.take()) {
-            let found = hasher.finish();
-            if found != expected {
-                return fail(NativeLayerError::Digest {
-                    expected: Box::new(expected),
-                    found: Box::new(found),
-                });
-            }
+        if let Some(error) = blob.error {
+            return fail(match Mismatch::in_error(&error) {
+                Some(mismatch) => NativeLayerError::Mismatch(mismatch.clone()),
+                None => NativeLayerError::Read(error),
+            });
         }
         copied.map_err(Stopped::Failed)?;
         let found = image.hasher.finish();
-        if let Some(expected) = self.digest.filter(|_| same)
-            && expected != found
-        {
-            return fail(NativeLayerError::Digest {
-                expected: Box::new(expected),
-                found: Box::new(found),
-            });
-        }
-        if let Some(expected) = self.diff_id
-            && expected != found
-        {
-            return fail(NativeLayerError::DiffId {
-                expected: Box::new(expected),
-                found: Box::new(found),
-            });
-        }
+        let compare = |expected: Option<Digest>| match expected {
+            Some(expected) => Mismatch::of_digests(&expected, &found),
+            None => Ok(()),
+        };
+        compare(self.digest.filter(|_| same))
+            .map_err(NativeLayerError::Mismatch)
+            .and_then(|()| compare(self.diff_id).map_err(NativeLayerError::DiffId))
+            .map_err(Stopped::Failed)?;
         Ok((image.written, found))
     }
 }
 
-/// The blob as it is read: hashed, not a byte further than declared.
-struct Blob {
-    inner: Box<dyn Read + Send>,
-    /// For a digest that is not that of the image.
-    hasher: Option<Hasher>,
-    read: u64,
-    left: Option<u64>,
-    cancel: crate::CancelToken,
-    /// What a decoder would only report in its own words.
-    fault: Option<Fault>,
+/// A blob's reader that keeps its error: a decoder would report it in its own words only.
+struct Blob<R> {
+    inner: R,
+    error: Option<io::Error>,
 }
 
-enum Fault {
-    Read(io::Error),
-    TooLong,
-}
-
-impl Read for Blob {
+impl<R: Read> Read for Blob<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() || self.fault.is_some() {
+        if self.error.is_some() {
             return Err(io::ErrorKind::Other.into());
         }
-        let mut one = [0];
-        let at_end = self.left == Some(0);
-        let wanted = match self.left {
-            Some(0) => &mut one[..],
-            Some(left) => {
-                let most = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(buffer.len());
-                &mut buffer[..most]
-            }
-            None => buffer,
-        };
-        let n = loop {
-            match self.inner.read(wanted) {
-                Ok(n) => break n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.fault = Some(Fault::Read(e));
-                    return Err(io::ErrorKind::Other.into());
-                }
-            }
-        };
-        self.read += n as u64;
-        if at_end {
-            if n > 0 {
-                self.fault = Some(Fault::TooLong);
-                return Err(io::ErrorKind::Other.into());
-            }
-            return Ok(0);
-        }
-        if let Some(left) = &mut self.left {
-            *left -= n as u64;
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&wanted[..n]);
-        }
-        Ok(n)
+        read_some(&mut self.inner, buffer).map_err(|error| {
+            self.error = Some(error);
+            io::ErrorKind::Other.into()
+        })
     }
 }
 

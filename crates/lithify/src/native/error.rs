@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lithify_digest::Digest;
+use lithify_digest::Mismatch;
 use lithify_erofs::ReadError;
 
 /// Why a layer that is an EROFS image cannot be used.
@@ -12,30 +12,12 @@ pub enum NativeLayerError {
     /// Its blob cannot be read.
     #[error("cannot read the blob")]
     Read(#[source] io::Error),
-    /// Its blob is not as long as its descriptor says. Of a longer one no more than one byte was read.
-    #[error("the blob has {found} bytes or more, its descriptor says {expected}")]
-    Size {
-        /// By the descriptor.
-        expected: u64,
-        /// Bytes there were.
-        found: u64,
-    },
-    /// Its blob is another one.
-    #[error("the blob's digest is {found}, its descriptor says {expected}")]
-    Digest {
-        /// By the descriptor.
-        expected: Box<Digest>,
-        /// Computed.
-        found: Box<Digest>,
-    },
-    /// Its image is another one.
-    #[error("the image's digest is {found}, the diff_id says {expected}")]
-    DiffId {
-        /// By the image config or the descriptor.
-        expected: Box<Digest>,
-        /// Computed.
-        found: Box<Digest>,
-    },
+    /// Its blob is another one than its descriptor says.
+    #[error("the blob is not what its descriptor says: {0}")]
+    Mismatch(Mismatch),
+    /// The filesystem image in its blob is another one.
+    #[error("the image in the blob is not the one of the diff_id: {0}")]
+    DiffId(Mismatch),
     /// It cannot be decompressed.
     #[error("cannot decompress the blob")]
     Decompress(#[source] io::Error),
@@ -84,11 +66,9 @@ impl NativeLayerError {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         match self {
-            Self::Size { .. }
-            | Self::Digest { .. }
-            | Self::DiffId { .. }
-            | Self::Decompress(_)
-            | Self::Damaged { .. } => true,
+            Self::Mismatch(_) | Self::DiffId(_) | Self::Decompress(_) | Self::Damaged { .. } => {
+                true
+            }
             Self::Erofs(e) => crate::error::erofs_is_verification(e),
             _ => false,
         }

@@ -1,8 +1,8 @@
 //! Blobs that can be read again from anywhere.
 
+use lithify_storage::FileCursor;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
-use std::os::unix::fs::FileExt as _;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use crate::transfer::BlobSource;
@@ -25,23 +25,7 @@ pub(super) struct FileBlob(pub(super) Arc<File>);
 
 impl BlobSource for FileBlob {
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
-        Ok(Box::new(FileReader {
-            file: Arc::clone(&self.0),
-            at: offset,
-        }))
-    }
-}
-
-struct FileReader {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for FileReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
+        Ok(Box::new(FileCursor::new(Arc::clone(&self.0), offset)))
     }
 }
 

@@ -1,10 +1,10 @@
 //! The EROFS layers of an image, ready to be put.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_digest::{Algorithm, Digest, HashingWriter, digest_of};
 use lithify_oci::manifest::{Descriptor, EROFS_ROLE, EROFS_UNCOMPRESSED};
 use lithify_tree::EntryKind;
 
@@ -150,15 +150,10 @@ fn root(publisher: &Publisher<'_>, built: &[BuiltLayer]) -> Result<Option<LayerF
         return Ok(None);
     };
     let file = Arc::new(File::open(&path).map_err(|e| Error::input(&path, e))?);
-    let mut hasher = Hasher::new(Algorithm::Sha256);
     let blob = FileBlob(Arc::clone(&file));
-    let mut reader = blob.open(0)?;
-    let mut bytes = Vec::new();
-    reader
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::input(&path, e))?;
-    hasher.update(&bytes);
-    Ok(Some((file, hasher.finish(), root.size, root.verity)))
+    let (digest, _) =
+        digest_of(&mut blob.open(0)?, Algorithm::Sha256).map_err(|e| Error::input(&path, e))?;
+    Ok(Some((file, digest, root.size, root.verity)))
 }
 
 /// The draft format's bottom layer has no whiteouts: there is nothing to hide (erofs-image-spec 3.6).
@@ -185,11 +180,8 @@ fn compress(
     size: u64,
 ) -> Result<(Descriptor, Arc<File>), Error> {
     let scratch = scratch_file(Some(&publisher.beside)).map_err(Error::Scratch)?;
-    let mut out = Hashing {
-        out: io::BufWriter::with_capacity(1 << 20, &scratch),
-        hasher: Hasher::new(Algorithm::Sha256),
-        written: 0,
-    };
+    let out = io::BufWriter::with_capacity(1 << 20, &scratch);
+    let mut out = HashingWriter::new(out, Algorithm::Sha256);
     let blob = FileBlob(Arc::clone(file));
     let mut reader = blob.open(0)?;
     let mut copy = || -> io::Result<()> {
@@ -212,27 +204,7 @@ fn compress(
     if publisher.read.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let descriptor = Descriptor::new(media_type, out.hasher.clone().finish(), out.written);
-    drop(out);
+    let (_, digest, written) = out.finish();
+    let descriptor = Descriptor::new(media_type, digest, written);
     Ok((descriptor, Arc::new(scratch)))
-}
-
-/// Takes the digest of what is written.
-struct Hashing<W> {
-    out: W,
-    hasher: Hasher,
-    written: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(data)?;
-        self.hasher.update(&data[..n]);
-        self.written += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use lithify_digest::{Digest, Hasher};
+use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
 use lithify_oci::{Limits, Reference};
@@ -183,30 +183,10 @@ fn check(blob: &Descriptor, content: &dyn BlobSource) -> Result<(), Error> {
     let Ok(reader) = content.open(0) else {
         return Ok(());
     };
-    let mut reader = reader.take(blob.size.saturating_add(1));
-    let mut hasher = Hasher::new(blob.digest.algorithm());
-    let mut buffer = vec![0; 1 << 17];
-    let mut found_size = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                found_size += read as u64;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Ok(()),
-        }
-    }
-    let found = hasher.finish();
-    match (found, found_size) == (blob.digest, blob.size) {
-        true => Ok(()),
-        false => Err(Error::BlobContent {
-            expected: Box::new(blob.digest),
-            expected_size: blob.size,
-            found: Box::new(found),
-            found_size,
-        }),
+    let mut reader = VerifiedReader::new(reader, Verifier::new(blob.digest, blob.size));
+    match io::copy(&mut reader, &mut io::sink()) {
+        Err(e) if Mismatch::in_error(&e).is_some() => Err(Error::of_reader(&blob.digest, e)),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -129,7 +129,7 @@ impl Destination for StoreDestination {
             match ingest.finish() {
                 Ok(()) => return Ok(Placed::Copied),
                 // What an earlier attempt left may be what is wrong.
-                Err(e) if resumed && matches!(e, lithify_store::Error::BlobDigest { .. }) => {
+                Err(e) if resumed && matches!(e, lithify_store::Error::BlobMismatch { .. }) => {
                     log::info!("{e}; starting over");
                 }
                 Err(e) => return Err(e.into()),

@@ -2,10 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_digest::{Algorithm, Digest, HashingWriter};
 use lithify_inflate::GzipReader;
 use lithify_layer::{Expected, LayerReader, Options, Threading};
 use lithify_oci::LayerKind;
@@ -13,6 +12,8 @@ use lithify_oci::manifest::{Compression, Descriptor, ImageManifest, media_type};
 
 use super::BlobSource;
 use super::plan::{Bytes, Plan, PlannedBlob};
+use lithify_storage::FileCursor;
+
 use crate::budgets::Budgets;
 use crate::decode::{Discard, layer_error, native_error};
 use crate::encode::{Encoder, LayerCompression};
@@ -96,11 +97,8 @@ fn as_it_is(
         }
         _ => (media_type::EROFS_LAYER, Compression::None),
     };
-    let mut out = Out {
-        file: scratch_file(None).map_err(Error::Scratch)?,
-        hasher: Hasher::new(Algorithm::Sha256),
-        size: 0,
-    };
+    let out = scratch_file(None).map_err(Error::Scratch)?;
+    let mut out = HashingWriter::new(out, Algorithm::Sha256);
     // Of the image itself: what is compressed still is as long as its source says.
     let limit = read.limits.layer.tar_bytes;
     let mut buffer = vec![0; 256 << 10];
@@ -110,7 +108,7 @@ fn as_it_is(
         }
         match blob.read(&mut buffer) {
             Ok(0) => break,
-            Ok(n) if compression == Compression::None && out.size + n as u64 > limit => {
+            Ok(n) if compression == Compression::None && out.written() + n as u64 > limit => {
                 return Err(failed(NativeLayerError::Limit {
                     what: "bytes",
                     limit,
@@ -122,21 +120,19 @@ fn as_it_is(
             Err(e) => return Err(failed(NativeLayerError::Read(e))),
         }
     }
-    let descriptor = Descriptor::new(media_type, out.hasher.finish(), out.size);
+    let (out, digest, size) = out.finish();
+    let descriptor = Descriptor::new(media_type, digest, size);
     // What is sent is what was verified.
-    let file = Arc::new(out.file.try_clone().map_err(Error::Scratch)?);
-    let reader = Box::new(Copy {
-        file: Arc::clone(&file),
-        at: 0,
-    });
+    let file = Arc::new(out.try_clone().map_err(Error::Scratch)?);
+    let reader = Box::new(FileCursor::new(Arc::clone(&file), 0));
     let mut expected = layer.clone();
-    expected.size = Some(out.size);
+    expected.size = Some(size);
     if layer.compression == Some(Compression::Gzip) {
         expected.digest = None;
     }
     let native = NativeBlob::new(reader, Some(file), compression, &expected);
     NativeReader(native).read(&mut Discard, read, budgets, failed, &|never| match never {})?;
-    Ok((descriptor, out.file))
+    Ok((descriptor, out))
 }
 
 /// Reads a layer once: it is verified and compressed on the way. One that is compressed stays as it is.
@@ -166,11 +162,8 @@ fn compress(
         _ if plain => (LayerCompression::None, media_type::OCI_LAYER),
         _ => (LayerCompression::Gzip, media_type::OCI_LAYER_GZIP),
     };
-    let out = Out {
-        file: scratch_file(None).map_err(Error::Scratch)?,
-        hasher: Hasher::new(Algorithm::Sha256),
-        size: 0,
-    };
+    let out = scratch_file(None).map_err(Error::Scratch)?;
+    let out = HashingWriter::new(out, Algorithm::Sha256);
     let encoder = Encoder::new(out, compression).map_err(Error::Scratch)?;
     let encoder = Arc::new(Mutex::new(Some(encoder)));
     let tee = Tee {
@@ -209,36 +202,14 @@ fn compress(
         return Err(Error::Scratch(io::Error::other("the layer was lost")));
     };
     let (_, out) = encoder.finish().map_err(Error::Scratch)?;
-    Ok((
-        Descriptor::new(media_type, out.hasher.finish(), out.size),
-        out.file,
-    ))
-}
-
-/// A file, and the digest of what is written to it.
-struct Out {
-    file: File,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl Write for Out {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(data)?;
-        self.hasher.update(&data[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    let (file, digest, size) = out.finish();
+    Ok((Descriptor::new(media_type, digest, size), file))
 }
 
 /// Gives an encoder all that is read.
 struct Tee {
     inner: Box<dyn Read + Send>,
-    encoder: Arc<Mutex<Option<Encoder<Out>>>>,
+    encoder: Arc<Mutex<Option<Encoder<HashingWriter<File>>>>>,
 }
 
 impl Read for Tee {
@@ -257,36 +228,6 @@ struct Spooled(File);
 
 impl BlobSource for Spooled {
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error> {
-        Ok(Box::new(At {
-            file: &self.0,
-            at: offset,
-        }))
-    }
-}
-
-/// A file read from its start.
-struct Copy {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for Copy {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-struct At<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
+        Ok(Box::new(FileCursor::new(&self.0, offset)))
     }
 }

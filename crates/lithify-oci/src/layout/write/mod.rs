@@ -8,7 +8,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use lithify_cancel::CancelToken;
-use lithify_digest::{Algorithm, Hasher};
+use lithify_digest::{Algorithm, Digest, Hasher, Mismatch, VerifiedReader, Verifier};
 use lithify_storage::temporary::NewFile;
 use serde::Serialize;
 
@@ -16,6 +16,40 @@ use super::member::blob_path;
 use super::{Error, REF_NAME};
 use crate::manifest::{Descriptor, ImageConfig, ImageManifest, media_type};
 use place::{Begin, Place, io_error};
+
+/// The digest a blob is stored under.
+enum Name {
+    /// That of the bytes, computed as they come.
+    Computed(Hasher),
+    /// One that the bytes are compared with by the reader they come from.
+    Verified(Digest),
+}
+
+impl Name {
+    fn computed() -> Self {
+        Self::Computed(Hasher::new(Algorithm::Sha256))
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Computed(hasher) => hasher.algorithm(),
+            Self::Verified(digest) => digest.algorithm(),
+        }
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        if let Self::Computed(hasher) = self {
+            hasher.update(data);
+        }
+    }
+
+    fn finish(self) -> Digest {
+        match self {
+            Self::Computed(hasher) => hasher.finish(),
+            Self::Verified(digest) => digest,
+        }
+    }
+}
 
 /// Writes images into an OCI image layout: blobs, then manifests, then
 /// [`finish`](Self::finish).
@@ -116,27 +150,24 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] once the work is stopped, or when the blob cannot be brought to the disk.
     pub fn has_whole(&self, blob: &Descriptor) -> Result<bool, Error> {
-        let Some((mut file, length)) = self.place.blob(&blob.digest) else {
+        let Some((file, length)) = self.place.blob(&blob.digest) else {
             return Ok(false);
         };
         if length != blob.size {
             return Ok(false);
         }
         let failed = |action| io_error(action, &self.place.path().join(blob_path(&blob.digest)));
-        let mut hasher = Hasher::new(blob.digest.algorithm());
+        let mut reader = VerifiedReader::new(&file, Verifier::new(blob.digest, blob.size));
         let mut buf = vec![0; 1 << 17];
         loop {
             self.place.go_on().map_err(failed("read"))?;
-            match file.read(&mut buf) {
+            match reader.read(&mut buf) {
                 Ok(0) => break,
-                Ok(n) => hasher.update(&buf[..n]),
+                Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // It is written anew.
                 Err(_) => return Ok(false),
             }
-        }
-        if hasher.finish() != blob.digest {
-            return Ok(false);
         }
         if self.durable {
             file.sync_all().map_err(failed("sync"))?;
@@ -149,45 +180,55 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`].
     pub fn put(&mut self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, Error> {
-        self.store(media_type, None, &mut &*bytes)
+        self.store(media_type, Name::computed(), &mut &*bytes)
     }
 
     /// Stores what `reader` yields as a blob, without keeping it in memory.
     ///
     /// # Errors
-    /// [`Error::Io`], also for errors of the reader.
+    /// [`Error::Read`] for errors of the reader, [`Error::Io`] for those of the layout.
     pub fn put_reader(
         &mut self,
         media_type: &str,
         reader: &mut dyn Read,
     ) -> Result<Descriptor, Error> {
-        self.store(media_type, None, reader)
+        self.store(media_type, Name::computed(), reader)
     }
 
     /// Stores what `reader` yields as the blob it must be. Nothing appears under its name unless it is.
     ///
     /// # Errors
-    /// [`Error::Content`] for other bytes, [`Error::Io`], also for errors of the reader.
+    /// [`Error::Mismatch`] for other bytes, [`Error::Read`] for errors of the reader, [`Error::Io`] for those of the layout.
     pub fn put_verified(
         &mut self,
         expected: &Descriptor,
         reader: &mut dyn Read,
     ) -> Result<(), Error> {
-        let mut bounded = reader.take(expected.size.saturating_add(1));
-        self.store(&expected.media_type, Some(expected), &mut bounded)
-            .map(drop)
+        let verifier = Verifier::new(expected.digest, expected.size);
+        let mut verified = VerifiedReader::new(reader, verifier);
+        let name = Name::Verified(expected.digest);
+        match self.store(&expected.media_type, name, &mut verified) {
+            Ok(_) => Ok(()),
+            Err(Error::Read { path, source }) => Err(match Mismatch::in_error(&source) {
+                Some(mismatch) => Error::Mismatch {
+                    digest: Box::new(expected.digest),
+                    source: mismatch.clone(),
+                },
+                None => Error::Read { path, source },
+            }),
+            Err(error) => Err(error),
+        }
     }
 
+    /// Stores what `reader` yields under its digest.
     fn store(
         &mut self,
         media_type: &str,
-        expected: Option<&Descriptor>,
+        mut name: Name,
         reader: &mut dyn Read,
     ) -> Result<Descriptor, Error> {
-        let algorithm = expected.map_or(Algorithm::Sha256, |e| e.digest.algorithm());
-        let blobs = self.place.blobs_of(algorithm)?;
+        let blobs = self.place.blobs_of(name.algorithm())?;
         let new = NewFile::create(blobs.handle()).map_err(io_error("write in", blobs.path()))?;
-        let mut hasher = Hasher::new(algorithm);
         let mut size = 0u64;
         let mut buf = vec![0; 1 << 17];
         loop {
@@ -195,9 +236,12 @@ impl Writer {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(io_error("read what goes to", blobs.path())(e)),
+                Err(source) => {
+                    let path = self.place.path().to_path_buf();
+                    return Err(Error::Read { path, source });
+                }
             };
-            hasher.update(&buf[..n]);
+            name.update(&buf[..n]);
             new.file()
                 .as_ref()
                 .write_all(&buf[..n])
@@ -209,16 +253,7 @@ impl Writer {
                 .sync_all()
                 .map_err(io_error("sync a file of", blobs.path()))?;
         }
-        let digest = hasher.finish();
-        if let Some(expected) = expected
-            && (expected.digest, expected.size) != (digest, size)
-        {
-            return Err(Error::Content {
-                expected: Box::new(expected.clone()),
-                found: Box::new(digest),
-                found_size: size,
-            });
-        }
+        let digest = name.finish();
         let name = digest.hex();
         new.replace(&name)
             .map_err(io_error("write", &blobs.path().join(&name)))?;

@@ -1,12 +1,12 @@
 //! A daemon as a destination.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use lithify_cancel::Checked;
 use lithify_oci::manifest::Descriptor;
 use lithify_registry::daemon::Daemon;
+use lithify_storage::FileCursor;
 use lithify_tree::Escaped;
 
 use super::docker::DockerArchive;
@@ -68,11 +68,7 @@ impl Destination for DaemonDestination {
 
     fn finish(self: Box<Self>, _: &Descriptor) -> Result<(), Error> {
         let length = self.archive.finish()?;
-        let mut reader = Cancellable {
-            file: &self.file,
-            at: 0,
-            cancel: &self.cancel,
-        };
+        let mut reader = Checked::new(FileCursor::new(&*self.file, 0), &self.cancel);
         match self.daemon.load(&mut reader, length) {
             Ok(names) => {
                 log::info!("the daemon has it as {}", Escaped(&names.join(", ")));
@@ -81,23 +77,5 @@ impl Destination for DaemonDestination {
             Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// A file that ends early when the work is stopped.
-struct Cancellable<'a> {
-    file: &'a File,
-    at: u64,
-    cancel: &'a CancelToken,
-}
-
-impl Read for Cancellable<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("stopped"));
-        }
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
     }
 }

@@ -9,16 +9,18 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use lithify_digest::{Algorithm, Digest, Hasher};
+use lithify_cancel::Checked;
+use lithify_digest::{Algorithm, Digest, Mismatch, VerifiedReader, Verifier, digest_of};
 use lithify_layer::{
-    BlobError, Compression, Decoded, DecodedSummary, Expected, ForeignFormat, Mismatch, Options,
-    Threading,
+    BlobError, Compression, Decoded, DecodedSummary, Expected, ForeignFormat, Options, Threading,
 };
 use lithify_oci::blob::BlobName;
 use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
 use serde::Serialize;
 
 use super::member::{BLOCK, END, block_header, header, padded};
+use lithify_storage::FileCursor;
+
 use crate::budgets::Budgets;
 use crate::error::Operation;
 use crate::transfer::plan::Plan;
@@ -195,17 +197,8 @@ impl DockerArchive {
                 }
                 algorithm => self.digest_of(&member, algorithm)?,
             };
-            if found != *expected {
-                let mismatch = Mismatch {
-                    expected: *expected,
-                    found,
-                };
-                return Err(layer_error(
-                    index,
-                    layer,
-                    BlobError::DiffId(Box::new(mismatch)),
-                ));
-            }
+            Mismatch::of_digests(expected, &found)
+                .map_err(|mismatch| layer_error(index, layer, BlobError::DiffId(mismatch)))?;
             layers.push(format!("{}.tar", member.sha256.hex()));
         }
         let entry = Entry {
@@ -278,20 +271,10 @@ impl DockerArchive {
             });
         }
         let mut bytes = Vec::new();
-        let read = content
-            .open(0)?
-            .take(blob.size + 1)
+        let verifier = Verifier::new(blob.digest, blob.size);
+        VerifiedReader::new(content.open(0)?, verifier)
             .read_to_end(&mut bytes)
             .map_err(|e| self.unreadable(blob, e))?;
-        let found = Digest::of(blob.digest.algorithm(), &bytes);
-        if (read as u64, found) != (blob.size, blob.digest) {
-            return Err(Error::BlobContent {
-                expected: Box::new(blob.digest),
-                expected_size: blob.size,
-                found: Box::new(found),
-                found_size: read as u64,
-            });
-        }
         Ok(bytes)
     }
 
@@ -338,22 +321,12 @@ impl DockerArchive {
 
     /// The digest of a layer's tar by another algorithm than that of its name.
     fn digest_of(&self, member: &Member, algorithm: Algorithm) -> Result<Digest, Error> {
-        let mut hasher = Hasher::new(algorithm);
-        let mut buffer = vec![0; PIECE];
-        let (mut at, end) = (member.start, member.start + member.size);
-        while at < end {
-            if self.read.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let count = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-            let piece = &mut buffer[..count];
-            self.file
-                .read_exact_at(piece, at)
-                .map_err(|e| self.failed(e))?;
-            hasher.update(piece);
-            at += count as u64;
+        let place = FileCursor::new(&*self.file, member.start).take(member.size);
+        match digest_of(&mut Checked::new(place, &self.read.cancel), algorithm) {
+            Ok((digest, _)) => Ok(digest),
+            Err(_) if self.read.cancel.is_cancelled() => Err(Error::Cancelled),
+            Err(e) => Err(self.failed(e)),
         }
-        Ok(hasher.finish())
     }
 
     /// Writes a layer's tar at `at`.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lithify_digest::{Digest, Hasher};
+use lithify_digest::{Digest, VerifiedReader, Verifier};
 use lithify_oci::Reference;
 use lithify_oci::layout::{CONTAINERD_NAME, REF_NAME};
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index};
@@ -121,7 +121,8 @@ impl OciArchiveDestination {
 
     fn put(&self, part: &Descriptor, reader: &mut dyn Read) -> Result<(), Error> {
         let start = self.place(&mut self.state(), part)?;
-        let mut hasher = Hasher::new(part.digest.algorithm());
+        // The next member starts where it ends: no byte beyond that is written.
+        let mut reader = VerifiedReader::new(reader, Verifier::new(part.digest, part.size));
         let mut size = 0;
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -132,24 +133,8 @@ impl OciArchiveDestination {
                 Err(_) if self.cancel.is_cancelled() => return Err(Error::Cancelled),
                 Err(e) => return Err(Error::of_reader(&part.digest, e)),
             };
-            let bytes = &buffer[..read];
-            hasher.update(bytes);
-            let at = size;
+            self.write(&buffer[..read], start + size)?;
             size += read as u64;
-            if size > part.size {
-                // The next member starts here.
-                break;
-            }
-            self.write(bytes, start + at)?;
-        }
-        let found = hasher.finish();
-        if (size, found) != (part.size, part.digest) {
-            return Err(Error::BlobContent {
-                expected: Box::new(part.digest),
-                expected_size: part.size,
-                found: Box::new(found),
-                found_size: size,
-            });
         }
         self.state().done.insert(part.digest);
         Ok(())
