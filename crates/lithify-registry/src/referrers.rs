@@ -28,7 +28,8 @@ enum Listed {
 /// What is under the tag for referrers.
 enum Tagged {
     Nothing,
-    List(Index),
+    /// The list, and the text it was read from, which may say more.
+    List(Index, Vec<u8>),
     /// The manifest the tag is made of: some registries take it for its digest.
     Subject,
 }
@@ -55,7 +56,7 @@ impl Repository {
                     self.name()
                 );
                 let mut found = match self.referrers_by_tag(digest)? {
-                    Tagged::List(index) => index.manifests,
+                    Tagged::List(index, _) => index.manifests,
                     // An API that may be there, and does not say, is not made up for by a tag that is not there.
                     _ if !why.is_no_such_api() => return Err(why),
                     Tagged::Nothing | Tagged::Subject => Vec::new(),
@@ -144,7 +145,7 @@ impl Repository {
             .map_err(|_| answer("no image index under the tag for referrers"))?;
         match index.manifests.len() > MAX_REFERRERS {
             true => Err(answer("more than 10000 referrers")),
-            false => Ok(Tagged::List(index)),
+            false => Ok(Tagged::List(index, manifest.bytes.to_vec())),
         }
     }
 
@@ -159,9 +160,9 @@ impl Repository {
     /// [`Error::Answer`] when the tag is no list, or the entry is lost each time; and anything a registry may do wrong.
     pub fn list_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<(), Error> {
         for attempt in 0..=TRIES {
-            let mut list = match self.referrers_by_tag(subject)? {
-                Tagged::List(list) => list,
-                Tagged::Nothing => Index::new(Vec::new()),
+            let (list, text) = match self.referrers_by_tag(subject)? {
+                Tagged::List(list, text) => (list, text),
+                Tagged::Nothing => (Index::new(Vec::new()), b"{}".to_vec()),
                 Tagged::Subject => {
                     return Err(Error::Answer {
                         host: self.origin().endpoint.host.clone(),
@@ -176,11 +177,8 @@ impl Repository {
             if attempt == TRIES {
                 break;
             }
-            list.media_type = Some(media_type::OCI_INDEX.to_owned());
-            list.manifests.push(referrer.clone());
-            let operation = Operation::Referrers(Box::new(*subject));
-            let bytes = serde_json::to_vec(&list).map_err(|e| Error::Source {
-                operation,
+            let bytes = with_entry(&text, referrer).map_err(|e| Error::Source {
+                operation: Operation::Referrers(Box::new(*subject)),
                 source: e.into(),
             })?;
             let digest = Digest::of(lithify_digest::Algorithm::Sha256, &bytes);
@@ -206,6 +204,23 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Writes the list in `text` with one more entry. Everything else in it stays, also members that are not known here: they
+/// are another's.
+fn with_entry(text: &[u8], referrer: &Descriptor) -> Result<Vec<u8>, serde_json::Error> {
+    let mut list: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text)?;
+    list.entry("schemaVersion").or_insert_with(|| 2.into());
+    list.insert("mediaType".to_owned(), media_type::OCI_INDEX.into());
+    let entry = serde_json::to_value(referrer)?;
+    match list.get_mut("manifests") {
+        Some(serde_json::Value::Array(entries)) => entries.push(entry),
+        // A list of none may say so with `null`.
+        _ => {
+            list.insert("manifests".to_owned(), vec![entry].into());
+        }
+    }
+    serde_json::to_vec(&list)
 }
 
 fn is_type(descriptor: &Descriptor, wanted: &str) -> bool {

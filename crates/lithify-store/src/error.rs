@@ -46,7 +46,7 @@ pub enum Error {
         known: u64,
     },
     /// The file that says what version the store has cannot be believed.
-    #[error("the store `{path}` does not say which version it has: run fsck with repair", path = Escaped::path(.path))]
+    #[error("the store `{path}` does not say which version it has: run `lithify fsck`, which repairs it", path = Escaped::path(.path))]
     Version {
         /// The store.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum Error {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A record is damaged, and going on would need it.
-    #[error("the record `{path}` is damaged: run fsck, with repair to set it aside", path = Escaped::path(.path))]
+    #[error("the record `{path}` is damaged: run `lithify fsck`, which sets it aside", path = Escaped::path(.path))]
     Record {
         /// The record.
         path: PathBuf,
@@ -178,7 +178,7 @@ pub enum Error {
         size: u64,
     },
     /// A manifest or index in use is damaged, and going on would need it.
-    #[error("the manifest {digest} is damaged: run fsck, with repair to set it aside")]
+    #[error("the manifest {digest} is damaged: run `lithify fsck`, which sets it aside")]
     Manifest {
         /// The blob.
         digest: Box<Digest>,
@@ -186,7 +186,7 @@ pub enum Error {
         source: DocumentError,
     },
     /// The list of images cannot be used.
-    #[error("the list of images `{path}` is no good: run fsck, with repair to make a new one", path = Escaped::path(.path))]
+    #[error("the list of images `{path}` is no good: run `lithify fsck`, which makes a new one", path = Escaped::path(.path))]
     Index {
         /// The file.
         path: PathBuf,

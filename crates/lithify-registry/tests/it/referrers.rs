@@ -366,6 +366,45 @@ fn a_tag_that_is_no_list_is_not_replaced() {
 }
 
 #[test]
+fn what_others_say_in_the_list_stays() {
+    let registry = Faulty::start();
+    registry.set_referrers(false);
+    let repository = repository(&registry.address());
+    let image = subject(&repository);
+    let tag = image.digest.to_string().replace(':', "-");
+    let (first, first_bytes) = artifact(&image, OTHER, "1");
+    let (second, second_bytes) = artifact(&image, TYPE, "2");
+    for (descriptor, bytes) in [(&first, &first_bytes), (&second, &second_bytes)] {
+        let name = ManifestName::Digest(descriptor.digest);
+        repository.put_manifest(&name, descriptor, bytes).unwrap();
+    }
+    let list = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_INDEX,
+        "artifactType": "application/vnd.example.list",
+        "org.example": { "deep": [1, null, "x"] },
+        "annotations": { "org.example.a": "b" },
+        "manifests": [{
+            "mediaType": media_type::OCI_MANIFEST,
+            "digest": first.digest.to_string(),
+            "size": first.size,
+            "artifactType": OTHER,
+            "org.example.seen": { "at": 17 },
+        }],
+    });
+    let text = serde_json::to_vec(&list).unwrap();
+    registry.add_manifest("a/b", Some(&tag), media_type::OCI_INDEX, text);
+    repository.list_referrer(&image.digest, &second).unwrap();
+
+    let (_, bytes) = registry.manifest("a/b", &tag).unwrap();
+    let mut found: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let entries = found["manifests"].as_array_mut().unwrap();
+    let added = entries.pop().unwrap();
+    assert_eq!(added["digest"], second.digest.to_string());
+    assert_eq!(found, list);
+}
+
+#[test]
 fn a_lost_race_is_run_again() {
     let registry = Faulty::start();
     registry.set_referrers(false);
