@@ -133,8 +133,11 @@ impl Client {
         let own = cancel.clone();
         let stopped_with = given.on_cancel(move || own.cancel());
         let proxies = match config.proxy() {
-            Some(proxy) => Proxies::configured(proxy, config.no_proxy()).ok_or(Error::Proxy)?,
-            None => Proxies::of_environment(),
+            Some(proxy) => {
+                let direct = config.no_proxy().unwrap_or_default();
+                Proxies::configured(proxy, direct).ok_or(Error::Proxy)?
+            }
+            None => Proxies::of_environment(config.no_proxy()),
         };
         Ok(Self(Arc::new(Shared {
             config,

@@ -101,11 +101,35 @@ fn password(text: &str) -> Result<Secret, Failure> {
 }
 
 /// A registry as its documentation may spell it, as an address, by its host and what is behind that.
-fn registry_name(given: &str) -> &str {
-    let name = given
-        .strip_prefix("https://")
-        .or_else(|| given.strip_prefix("http://"));
-    name.map_or(given, |name| name.trim_end_matches('/'))
+fn registry_name(given: &str) -> Result<&str, Failure> {
+    let refused = |why: &str| {
+        let expected = "expected HOST[:PORT] or HOST[:PORT]/NAMESPACE";
+        Failure::Usage(format!("the registry has {why}, {expected}"))
+    };
+    // What is given is not shown: it may have a password in it.
+    let name = match given.split_once("://") {
+        None => given,
+        Some((scheme, name))
+            if ["https", "http"]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(scheme)) =>
+        {
+            name.trim_end_matches('/')
+        }
+        Some(_) => return Err(refused("a scheme that is neither https nor http")),
+    };
+    if name.contains('@') {
+        return Err(refused(
+            "an `@`: a user name is given by --username, a password by --password-stdin",
+        ));
+    }
+    match name.find(|c: char| "?#\\".contains(c) || c.is_whitespace() || c.is_control()) {
+        Some(_) => Err(refused(
+            "a character no registry's name has (`?`, `#`, `\\` or a blank)",
+        )),
+        None if name.is_empty() || name.starts_with('/') => Err(refused("no host")),
+        None => Ok(name),
+    }
 }
 
 /// Asks for a line on the terminal.
@@ -148,6 +172,7 @@ fn ask_password() -> Result<Secret, Failure> {
 }
 
 pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
+    let name = registry_name(&args.registry)?;
     let environment = Environment::of_process();
     // Who cannot store it need not be asked for it.
     let login = Login::new(&environment, args.authfile.as_deref())
@@ -170,7 +195,6 @@ pub(crate) fn login(args: &LoginArgs, quiet: bool) -> Result<(), Failure> {
     let renderer = Renderer::new(quiet);
     options.on_pause = Some(Arc::new(move |pause| renderer.pause(pause)));
     let at_work = crate::signals::at_work();
-    let name = registry_name(&args.registry);
     let host = name.split('/').next().unwrap_or(name);
     Client::new(options)
         .and_then(|client| client.check_login(host))
@@ -189,7 +213,7 @@ pub(crate) fn logout(args: &LogoutArgs, quiet: bool) -> Result<(), Failure> {
     let login = Login::new(&environment, args.authfile.as_deref())
         .map_err(stored)?
         .until(&crate::signals::token());
-    let name = registry_name(&args.registry);
+    let name = registry_name(&args.registry)?;
     let at_work = crate::signals::at_work();
     let removed = login.remove(name).map_err(stored)?;
     drop(at_work);

@@ -407,7 +407,7 @@ fn signing_in_with_a_key_of_several_lines_at_an_address() {
         with_input(&mut command, password)
     };
     let plain = registry.address();
-    let address = format!("https://{plain}/");
+    let address = format!("HTTPS://{plain}/");
     for (registry, end) in [(&address, "\n"), (&address, ""), (&plain, "\r\n")] {
         let output = login(registry, &format!("{key}{end}"));
         let said = stderr(&output);
@@ -428,6 +428,28 @@ fn signing_in_with_a_key_of_several_lines_at_an_address() {
     }
     let output = login(&plain, &"x".repeat((64 << 10) + 1));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_no_registry_s_name_is_refused_and_not_shown() {
+    let place = Place::new();
+    for name in [
+        "ftp://registry.example",
+        "me:hunter2@registry.example",
+        "https://me:hunter2@registry.example/",
+        "ftp://me:hunter2@registry.example",
+        "registry.example?hunter2",
+        "registry.example#hunter2",
+        "https://",
+        "a b",
+    ] {
+        for command in [&["login", "-u", "me", name][..], &["logout", name]] {
+            let said = place.fails(command, 2);
+            assert!(said.contains("the registry has "), "{name}: {said}");
+            assert!(said.contains("expected HOST[:PORT]"), "{name}: {said}");
+            assert!(!said.contains("hunter2"), "{name}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Of a member that is given twice the last one counts, and objects given twice are put together, as Go's clients read
 //! them: these files and answers have one author each, and everyone who reads them reads the same.
 //!
+//! A member is found by its name in any case where none has exactly that name, as Go finds fields.
+//!
 //! Files with secrets are read in two steps, because serde's own messages quote the offending value: first an object
 //! is cut into members, then each member is asked for the type it should have. No error made here holds a value.
 
@@ -58,10 +60,20 @@ impl Members {
 
     /// The values of a member, in order; `null` says nothing.
     fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a RawValue> {
-        let values = self.0.iter().filter(move |(known, _)| known == name);
+        let name = self.spelled(name);
+        let values = self.0.iter();
+        let values = values.filter(move |(known, _)| Some(known.as_str()) == name);
         values
             .map(|(_, value)| &**value)
             .filter(|value| value.get() != "null")
+    }
+
+    /// A name as it is spelled here: exactly, or else as the last member that differs in case only.
+    fn spelled<'a>(&'a self, name: &str) -> Option<&'a str> {
+        let names = || self.0.iter().map(|(known, _)| known.as_str());
+        names()
+            .find(|known| *known == name)
+            .or_else(|| names().rev().find(|known| known.eq_ignore_ascii_case(name)))
     }
 
     pub(crate) fn string(&self, name: &str) -> Result<Option<String>, JsonError> {
@@ -75,6 +87,12 @@ impl Members {
             together.0.extend(Self::parse(value.get())?.0);
         }
         Ok(together)
+    }
+
+    /// Puts a member in the place of the one that counts, however its name is spelled.
+    pub(crate) fn set_field(&mut self, name: &str, value: Box<RawValue>) {
+        let name = self.spelled(name).unwrap_or(name).to_owned();
+        self.set(&name, value);
     }
 
     /// Puts a member in its old place, or at the end, instead of all of that name.
@@ -167,6 +185,22 @@ mod tests {
         members.set("a", RawValue::from_string("3".to_owned()).unwrap());
         members.set("o", RawValue::from_string("{}".to_owned()).unwrap());
         assert_eq!(members.print(0), "{\n\t\"a\": 3,\n\t\"o\": {}\n}");
+    }
+
+    #[test]
+    fn names_count_in_any_case() {
+        let text = r#"{"Token":"1","TOKEN":"2","Auths":{"a":"x"},"user":"3","User":"4"}"#;
+        let mut members = Members::parse(text).unwrap();
+        assert_eq!(members.string("token").unwrap().as_deref(), Some("2"));
+        assert_eq!(members.string("user").unwrap().as_deref(), Some("3"));
+        assert_eq!(members.object("auths").unwrap().0.len(), 1);
+        members.set_field("auths", RawValue::from_string("{}".to_owned()).unwrap());
+        assert!(members.print(0).contains("\"Auths\": {}"));
+        assert!(!members.print(0).contains("\"auths\""));
+        // Keys of a map are what they are.
+        let mut hosts = Members::parse(r#"{"H.example":1}"#).unwrap();
+        hosts.set("h.example", RawValue::from_string("2".to_owned()).unwrap());
+        assert_eq!(hosts.0.len(), 2);
     }
 
     #[test]

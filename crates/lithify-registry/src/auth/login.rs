@@ -440,7 +440,7 @@ impl Document {
         };
         let auths = RawValue::from_string(self.auths.print(1))
             .map_err(|error| failed(io::Error::other(error)))?;
-        self.top.set("auths", auths);
+        self.top.set_field("auths", auths);
         let write = || -> io::Result<()> {
             // Made with mode 0600.
             let mut file = tempfile::Builder::new()

@@ -48,6 +48,7 @@ pub use token::{
 };
 
 pub(crate) use credentials::canonical_host;
+pub(crate) use json::quote;
 pub(crate) use token::is_loopback_authority;
 
 /// Longest token or secret in bytes.

@@ -43,6 +43,14 @@ pub enum ConfigError {
         /// What was expected and found.
         message: String,
     },
+    /// A time in which nothing can happen.
+    #[error("{}: `{key}` in `timeouts` is 0, expected seconds, such as 60 or 0.5; leave it out for the usual", Escaped::path(.path))]
+    NoTime {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
     /// Neither `host[:port][/path]` nor `*.host[:port]`.
     #[error("{}: {field} = \"{}\": expected {expected}", Escaped::path(.path), Escaped(.value))]
     Name {

@@ -22,8 +22,7 @@ const A_LOCATION: &str = "host[:port][/path] (a host without a dot needs a port)
 pub(super) struct File {
     pub(super) retries: Option<u32>,
     pub(super) proxy: Option<String>,
-    #[serde(default)]
-    pub(super) no_proxy: Vec<String>,
+    pub(super) no_proxy: Option<Vec<String>>,
     #[serde(default)]
     pub(super) timeouts: TimeoutsTable,
     pub(super) max_connections: Option<u32>,
@@ -152,6 +151,19 @@ impl Files {
 }
 
 impl TimeoutsTable {
+    /// The key of a time in which nothing can happen.
+    fn none(&self) -> Option<&'static str> {
+        let times = [
+            ("connect", self.connect),
+            ("idle", self.idle),
+            ("answer", self.answer),
+            ("window", self.window),
+        ];
+        let is_none = |time: Option<Seconds>| time.is_some_and(|seconds| seconds.0.is_zero());
+        let mut found = times.into_iter().filter(|(_, time)| is_none(*time));
+        found.next().map(|(key, _)| key)
+    }
+
     /// These where they are said, those of `otherwise` where not.
     pub(super) fn over(self, otherwise: Timeouts) -> Timeouts {
         let or = |said: Option<Seconds>, otherwise| said.map_or(otherwise, |seconds| seconds.0);
@@ -189,6 +201,14 @@ impl File {
         }
         if file.registry.iter().any(|r| r.mirror.len() > MAX_MIRRORS) {
             return Err(too_many("mirrors", MAX_MIRRORS));
+        }
+        let tables = file.registry.iter().map(|registry| &registry.timeouts);
+        let mut tables = std::iter::once(&file.timeouts).chain(tables);
+        if let Some(key) = tables.find_map(TimeoutsTable::none) {
+            return Err(ConfigError::NoTime {
+                path: path.to_owned(),
+                key,
+            });
         }
         Ok(file)
     }

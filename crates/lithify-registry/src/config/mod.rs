@@ -76,7 +76,7 @@ pub struct Config {
     registries: Vec<Entry>,
     retries: u32,
     proxy: Option<Secret>,
-    no_proxy: Vec<String>,
+    no_proxy: Option<Vec<String>>,
     timeouts: Timeouts,
     max_connections: Option<u32>,
     insecure: Option<bool>,
@@ -109,7 +109,7 @@ impl Config {
             registries: Vec::new(),
             retries: DEFAULT_RETRIES,
             proxy: None,
-            no_proxy: Vec::new(),
+            no_proxy: None,
             timeouts: Timeouts::default(),
             max_connections: None,
             insecure: None,
@@ -210,10 +210,11 @@ impl Config {
         self.proxy.as_ref()
     }
 
-    /// Hosts and domains that are asked without that proxy.
+    /// Hosts and domains that are asked without a proxy, in place of what the environment says; `None` if the file
+    /// says nothing of it.
     #[must_use]
-    pub fn no_proxy(&self) -> &[String] {
-        &self.no_proxy
+    pub fn no_proxy(&self) -> Option<&[String]> {
+        self.no_proxy.as_deref()
     }
 
     /// Where to read an image from, in the order to try: mirrors, then the place itself.

@@ -92,6 +92,26 @@ impl Failure {
         }
     }
 
+    /// Whether it is an answer that did not come, or is none, as opposed to something on this side.
+    pub(crate) fn is_answer(&self) -> bool {
+        match &*self.0 {
+            ureq::Error::Protocol(_)
+            | ureq::Error::LargeResponseHeader(..)
+            | ureq::Error::Timeout(_)
+            | ureq::Error::ConnectionFailed => true,
+            ureq::Error::Io(e) => matches!(
+                e.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::InvalidData
+            ),
+            _ => false,
+        }
+    }
+
     /// A server's yes to what it was not sent.
     pub(crate) fn unsent() -> Self {
         let error = io::Error::other("it stopped reading before it had everything");

@@ -55,6 +55,9 @@ pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
     let Some(length) = head(input) else {
         return Ok(Arrived::Part);
     };
+    if has_blank_name(&input[..length]) {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, BlankName).into());
+    }
     let mut mended = input[..length].to_vec();
     if !mend(&mut mended) {
         return Ok(Arrived::All);
@@ -69,6 +72,21 @@ pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
     room.copy_from_slice(&mended);
     buffers.input_appended(mended.len());
     Ok(Arrived::All)
+}
+
+/// A header whose name is none.
+#[derive(Debug, thiserror::Error)]
+#[error("its answer has a header with a blank between name and colon")]
+struct BlankName;
+
+/// Whether a name and its colon have a blank between them, which some take for a part of the name and others do not
+/// (RFC 9112, section 5.1): Go refuses it as well.
+fn has_blank_name(head: &[u8]) -> bool {
+    let lines = head.split(|b| *b == b'\n').skip(1);
+    lines
+        .filter(|line| !matches!(line.first(), None | Some(b' ' | b'\t')))
+        .filter_map(|line| line.split_at_checked(line.iter().position(|b| *b == b':')?))
+        .any(|(name, _)| matches!(name.last(), Some(b' ' | b'\t')))
 }
 
 /// The bytes up to the empty line, and that. Lines may end with a line feed alone (RFC 9112, section 2.2).
@@ -181,6 +199,17 @@ mod tests {
             "HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
         ] {
             assert_eq!(mended(same), same);
+        }
+    }
+
+    #[test]
+    fn blanks_before_the_colon_are_found() {
+        for (head, expected) in [
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\nC: d\nA\t: b\n\n", true),
+            ("HTTP/1.1 200 O : K\r\nA: b : c\r\n d : e\r\n\r\n", false),
+        ] {
+            assert_eq!(has_blank_name(head.as_bytes()), expected, "{head}");
         }
     }
 

@@ -211,7 +211,10 @@ impl Http {
         request: Request<'_>,
     ) -> Result<Result<Response, Failure>, TlsError> {
         let url = request.url;
-        let proxy = self.proxies.to(url);
+        let proxy = match self.proxies.to(url) {
+            Ok(proxy) => proxy,
+            Err(error) => return Ok(Err(ureq::Error::from(error).into())),
+        };
         let agent = self.agent(profile, url.is_https(), proxy)?;
         let is_large = matches!(request.body, Body::Reader(_, length) if length >= LARGE);
         let ask = is_large && !lock(&self.unasked).contains(url.authority());
@@ -224,7 +227,14 @@ impl Http {
             Some(proxy) if !url.is_https() => proxy.passed_on(answer, url.authority()),
             _ => Ok(answer),
         });
-        Ok(answer.map_err(Failure::from))
+        let answer = answer.map_err(Failure::from);
+        Ok(match proxy {
+            // Of what is encrypted a proxy sees nothing: that is not its answer.
+            Some(proxy) if !url.is_https() => {
+                answer.map_err(|failure| proxy.broken(url.authority(), failure))
+            }
+            _ => answer,
+        })
     }
 
     fn agent(

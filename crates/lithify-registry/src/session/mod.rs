@@ -242,17 +242,11 @@ impl Session<'_> {
                 401 | 403 | 404 => match signing.again(answer)? {
                     None => {}
                     Some(refused) => {
-                        return Err(self.refused(
-                            call,
-                            refused.response,
-                            signing.is_signed(),
-                            tries,
-                        ));
+                        return Err(self.refused(call, refused.response, &signing, tries));
                     }
                 },
                 _ => {
-                    let signed = signing.is_signed();
-                    return Err(self.refused(call, answer.response, signed, tries));
+                    return Err(self.refused(call, answer.response, &signing, tries));
                 }
             }
         }
@@ -425,12 +419,19 @@ impl Session<'_> {
     }
 
     /// The error an answer means.
-    fn refused(&self, call: &Call<'_>, response: Response, signed: bool, tries: u32) -> Outcome {
+    fn refused(
+        &self,
+        call: &Call<'_>,
+        response: Response,
+        signing: &Signing<'_>,
+        tries: u32,
+    ) -> Outcome {
+        let signed = signing.is_signed();
         let status = response.status;
         let asked_for = response
             .header("retry-after")
             .and_then(|value| retry_after(value, SystemTime::now()));
-        let message = message(&response.read_leniently(MAX_MESSAGE));
+        let message = message(&response.read_leniently(MAX_MESSAGE), signing.sent());
         let (host, operation) = (self.endpoint.host.clone(), call.operation.clone());
         if status == 401 && !signed {
             return Outcome::Failed(Error::Unauthorized {

@@ -89,6 +89,12 @@ impl<'a> Signing<'a> {
         self.authorization.is_some()
     }
 
+    /// All that is sent to anybody to prove who we are.
+    pub(super) fn sent(&self) -> impl Iterator<Item = &Secret> {
+        let elsewhere = self.elsewhere.as_ref().map(|(_, token)| token);
+        self.authorization.iter().chain(elsewhere)
+    }
+
     /// What is sent to an address; a `trusted` one was reached without leaving the registry.
     pub(super) fn authorization(&self, url: &Url, trusted: bool) -> Option<&Secret> {
         match &self.elsewhere {

@@ -141,6 +141,9 @@ fn mistakes_name_file_and_line() {
     for bad in [
         "retries = -1",
         "retries = \"x\"",
+        "timeouts = { idle = 0 }",
+        "timeouts = { connect = 0.0 }",
+        "[[registry]]\nprefix = \"r.example\"\ntimeouts = { answer = 0 }",
         "timeouts = { idle = -1 }",
         "timeouts = { idle = -0.5 }",
         "timeouts = { idle = nan }",

@@ -39,6 +39,18 @@ pub(crate) enum ProxyError {
         to: String,
         status: u16,
     },
+    /// What comes through it is no answer, which may be its own fault.
+    #[error("{proxy}, asked for {}: {source}", Escaped(.to))]
+    Broken {
+        proxy: Arc<Proxy>,
+        to: String,
+        source: Box<Failure>,
+    },
+    /// Its address is none.
+    #[error(
+        "the proxy in {origin} is no address such as http://proxy.example:3128 (http, https, socks4, socks4a, socks5 or socks5h, a port up to 65535); in a user name or password, write %XX for what is no letter or digit"
+    )]
+    Address { origin: &'static str },
     /// It answers in another language.
     #[error("{proxy}: what it answers is no HTTP: is that a proxy, and its address right?")]
     NoProxy { proxy: Arc<Proxy> },
@@ -61,6 +73,20 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Why there is no answer to a request for a whole URL, as far as the proxy may be to blame.
+    pub(crate) fn broken(self: &Arc<Self>, to: &str, failure: Failure) -> Failure {
+        match self.is_http() && failure.is_answer() {
+            true => Failure::from(ureq::Error::from(ProxyError::Broken {
+                proxy: Arc::clone(self),
+                to: to.to_owned(),
+                source: Box::new(failure),
+            })),
+            false => failure,
+        }
+    }
+}
+
 impl ProxyError {
     /// What a status it answers with means.
     pub(super) fn of_status(proxy: &Arc<Proxy>, to: &str, status: u16) -> Self {
@@ -75,16 +101,19 @@ impl ProxyError {
     /// Whether trying again may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => source.is_passing(),
+            Self::Unreachable { source, .. } | Self::Broken { source, .. } => source.is_passing(),
             Self::Late { .. } | Self::Gateway { .. } => true,
-            Self::SignIn { .. } | Self::Refused { .. } | Self::NoProxy { .. } => false,
+            Self::SignIn { .. }
+            | Self::Refused { .. }
+            | Self::NoProxy { .. }
+            | Self::Address { .. } => false,
         }
     }
 
     /// Whether it is that nothing came for too long.
     pub(crate) fn is_timeout(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => source.is_timeout(),
+            Self::Unreachable { source, .. } | Self::Broken { source, .. } => source.is_timeout(),
             Self::Late { .. } => true,
             _ => false,
         }

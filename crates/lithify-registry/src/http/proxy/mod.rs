@@ -33,7 +33,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Reads `[http|https|socks4|socks4a|socks5|socks5h://][user:password@]host[:port]`.
     fn parse(text: &str, origin: &'static str) -> Option<Self> {
-        let parsed = Parsed::new(text.trim()).ok()?;
+        let text = text.trim();
+        if !is_address(text) {
+            return None;
+        }
+        let parsed = Parsed::new(text).ok()?;
         if parsed.host().is_empty() {
             return None;
         }
@@ -74,6 +78,22 @@ impl Proxy {
     }
 }
 
+/// Whether an address can be taken apart in one way only: what ends it (`/`, `?`, `#`) in a password would have the user
+/// name taken for the host, and a port that is none be taken for the usual one.
+fn is_address(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let port = match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => port,
+        _ => "",
+    };
+    !path.contains('@') && (port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
 /// Its address, without who signs in to it, and where it was named.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,22 +103,28 @@ impl fmt::Display for Proxy {
     }
 }
 
+/// A proxy, or where one is named that has no address.
+type Named = Result<Arc<Proxy>, &'static str>;
+
 /// The proxies there are, and what is asked without them.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies {
-    http: Option<Arc<Proxy>>,
-    https: Option<Arc<Proxy>>,
+    http: Option<Named>,
+    https: Option<Named>,
     bypass: Bypass,
 }
 
 impl Proxies {
     /// Those of the environment, by the rules of Go's `httpproxy`, which docker, podman and containerd follow; and `ALL_PROXY`,
     /// as curl knows it.
-    pub(crate) fn of_environment() -> Self {
-        Self::of(|name| std::env::var(name).ok())
+    ///
+    /// `direct` is instead of `NO_PROXY`. A variable that is no address is an error of what would be asked through it:
+    /// who set it does not want to be connected without.
+    pub(crate) fn of_environment(direct: Option<&[String]>) -> Self {
+        Self::of(|name| std::env::var(name).ok(), direct)
     }
 
-    fn of(get: impl Fn(&str) -> Option<String>) -> Self {
+    fn of(get: impl Fn(&str) -> Option<String>, direct: Option<&[String]>) -> Self {
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
         // As CGI knows no difference between a variable and a header `Proxy:` of a request (CVE-2016-5385).
         let is_cgi = set("REQUEST_METHOD").is_some();
@@ -116,20 +142,20 @@ impl Proxies {
                 }
                 set(name).map(|text| (name, text))
             })?;
-            let proxy = Proxy::parse(&text, variable(name)).map(Arc::new);
-            if proxy.is_none() {
-                log::warn!(
-                    "the proxy in ${name} is no URL such as http://proxy.example:3128 and is not used; in a user name or \
-                     password, write %XX for what is no letter or digit"
-                );
-            }
-            proxy
+            let origin = variable(name);
+            Some(Proxy::parse(&text, origin).map(Arc::new).ok_or(origin))
         };
-        let direct = set("NO_PROXY").or_else(|| set("no_proxy"));
+        let bypass = match direct {
+            Some(entries) => Bypass::of(entries.iter().flat_map(|entry| entry.split(','))),
+            None => {
+                let entries = set("NO_PROXY").or_else(|| set("no_proxy"));
+                Bypass::of(entries.unwrap_or_default().split(','))
+            }
+        };
         Self {
             http: first(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
             https: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
-            bypass: Bypass::of(direct.unwrap_or_default().split(',')),
+            bypass,
         }
     }
 
@@ -137,20 +163,26 @@ impl Proxies {
     pub(crate) fn configured(url: &Secret, direct: &[String]) -> Option<Self> {
         let proxy = Arc::new(Proxy::parse(url.expose(), "`proxy` in registries.toml")?);
         Some(Self {
-            http: Some(Arc::clone(&proxy)),
-            https: Some(proxy),
+            http: Some(Ok(Arc::clone(&proxy))),
+            https: Some(Ok(proxy)),
             bypass: Bypass::of(direct.iter().flat_map(|entry| entry.split(','))),
         })
     }
 
     /// The one that leads to a URL. This machine is never asked through one.
-    pub(crate) fn to(&self, url: &Url) -> Option<&Arc<Proxy>> {
-        let proxy = match url.is_https() {
-            true => self.https.as_ref()?,
-            false => self.http.as_ref()?,
+    pub(crate) fn to(&self, url: &Url) -> Result<Option<&Arc<Proxy>>, ProxyError> {
+        let named = match url.is_https() {
+            true => self.https.as_ref(),
+            false => self.http.as_ref(),
         };
-        let direct = is_loopback(url.host()) || self.bypass.has(url.host(), url.port());
-        (!direct).then_some(proxy)
+        let is_direct = || is_loopback(url.host()) || self.bypass.has(url.host(), url.port());
+        match named {
+            Some(named) if !is_direct() => match named {
+                Ok(proxy) => Ok(Some(proxy)),
+                Err(origin) => Err(ProxyError::Address { origin }),
+            },
+            _ => Ok(None),
+        }
     }
 }
 
@@ -172,12 +204,16 @@ mod tests {
 
     /// What leads to a URL, with these variables.
     fn found(variables: &[(&str, &str)], url: &str) -> String {
-        let proxies = Proxies::of(|name| {
+        let get = |name: &str| {
             let found = variables.iter().find(|(n, _)| *n == name);
             found.map(|(_, value)| (*value).to_owned())
-        });
+        };
+        let proxies = Proxies::of(get, None);
         let url = Url::parse(url).unwrap();
-        proxies.to(&url).map_or("none".into(), ToString::to_string)
+        match proxies.to(&url) {
+            Ok(proxy) => proxy.map_or("none".into(), ToString::to_string),
+            Err(error) => error.to_string(),
+        }
     }
 
     #[test]
@@ -215,11 +251,59 @@ mod tests {
             found(&cases, "https://r.example/"),
             "the proxy http://a.example:1 ($https_proxy)"
         );
-        for nonsense in ["ftp://p.example", "http://", "http://p ex:80", "a b"] {
-            assert_eq!(
-                found(&[("HTTP_PROXY", nonsense)], "http://r.example/"),
-                "none"
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_errors_of_their_variable() {
+        for nonsense in [
+            "ftp://p.example",
+            "http://",
+            "http://p ex:80",
+            "a b",
+            "http://p.example:65536",
+            "p.example:0",
+            "http://me:hunter2#x@p.example:80",
+            "http://me:80/hunter2@p.example:80",
+            "http://me:80?hunter2@p.example",
+        ] {
+            let set = [("HTTP_PROXY", nonsense)];
+            let text = found(&set, "http://r.example/");
+            assert!(
+                text.starts_with("the proxy in $HTTP_PROXY is no address"),
+                "{text}"
             );
+            assert!(!text.contains("hunter2"), "{text}");
+            // What does not go through it is not its business.
+            assert_eq!(found(&set, "https://r.example/"), "none");
+            assert_eq!(found(&set, "http://localhost/"), "none");
+            let without = [set[0], ("NO_PROXY", "r.example")];
+            assert_eq!(found(&without, "http://r.example/"), "none");
+        }
+        let usual = [("HTTP_PROXY", "http://p.example:3128/")];
+        assert!(found(&usual, "http://r.example/").starts_with("the proxy http://p.example:3128 "));
+    }
+
+    #[test]
+    fn a_list_of_the_configuration_is_instead_of_the_environment_s() {
+        let get = |name: &str| match name {
+            "NO_PROXY" => Some("a.example".to_owned()),
+            "HTTP_PROXY" => Some("p.example".to_owned()),
+            _ => None,
+        };
+        for (list, expected) in [
+            (None, [false, true]),
+            (Some(&["b.example".to_owned()][..]), [true, false]),
+            (Some(&[][..]), [true, true]),
+        ] {
+            let proxies = Proxies::of(get, list);
+            for (host, proxied) in ["a.example", "b.example"].into_iter().zip(expected) {
+                let url = Url::parse(&format!("http://{host}/")).unwrap();
+                assert_eq!(
+                    proxies.to(&url).unwrap().is_some(),
+                    proxied,
+                    "{host} {list:?}"
+                );
+            }
         }
     }
 

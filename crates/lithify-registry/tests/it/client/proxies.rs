@@ -192,6 +192,39 @@ fn a_proxy_that_does_not_lead_on_is_named() {
     );
 }
 
+#[test]
+fn broken_answers_to_plain_requests_name_the_proxy() {
+    for (action, words) in [
+        (
+            Action::Raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec()),
+            "its answer is no HTTP",
+        ),
+        (
+            Action::Raw(b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n".to_vec()),
+            "a blank between name and colon",
+        ),
+        (Action::Close, ""),
+        (Action::Reset, ""),
+    ] {
+        let proxy = Proxy::start();
+        proxy.rule(On::any(), action);
+        let toml = format!("proxy = \"{}\"\n{NAMED}plain-http = true", proxy.url());
+        let error = open(&client(&toml), "registry.example")
+            .manifest(&tag(), LIMIT)
+            .unwrap_err();
+        let text = shown(&error);
+        let named = format!(
+            "the proxy {} (`proxy` in registries.toml), asked for registry.example",
+            proxy.url()
+        );
+        assert!(text.contains(&named) && text.contains(words), "{text}");
+        assert!(
+            matches!(error, Error::Transport { tries: 4, .. }),
+            "{error:?}"
+        );
+    }
+}
+
 /// What Squid answers when it speaks for itself.
 fn squid(status: u16) -> Answer {
     Answer::status(status).header("X-Squid-Error", "ERR_ACCESS_DENIED 0")
