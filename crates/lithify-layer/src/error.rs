@@ -1,6 +1,9 @@
 //! Why a layer cannot be read.
 
-use crate::{BlobError, TarError, TarFault};
+use lithify_tar::{Located, TarError, TarFault};
+use lithify_tree::{Escaped, PathError, WhiteoutError};
+
+use crate::BlobError;
 
 /// Why a layer cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,9 @@ pub enum Error {
     /// The tar in it.
     #[error(transparent)]
     Tar(Box<TarError>),
+    /// A member of the tar that cannot be an entry of a layer.
+    #[error(transparent)]
+    Entry(Box<EntryError>),
     /// The reader was asked for more after it had failed.
     #[error("this layer could not be read, as an earlier error said")]
     Failed,
@@ -27,7 +33,7 @@ impl Error {
                 error.fault,
                 TarFault::Checksum { .. } | TarFault::Truncated { .. }
             ),
-            Self::Failed => false,
+            Self::Entry(_) | Self::Failed => false,
         }
     }
 }
@@ -36,6 +42,43 @@ impl From<TarError> for Error {
     fn from(error: TarError) -> Self {
         Self::Tar(Box::new(error))
     }
+}
+
+impl From<EntryError> for Error {
+    fn from(error: EntryError) -> Self {
+        Self::Entry(Box::new(error))
+    }
+}
+
+/// A member of a tar that cannot be an entry of a layer, and where it is.
+pub type EntryError = Located<EntryFault>;
+
+/// Why a member of a tar cannot be an entry of a layer.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntryFault {
+    /// The name cannot be a path in an image.
+    #[error(transparent)]
+    Path(PathError),
+    /// A hard link's target cannot be a path in an image.
+    #[error("hard link target: {0}")]
+    HardLinkTarget(PathError),
+    /// The image root as something else than a directory (CVE-2021-29136).
+    #[error("the root can only be a directory, not a {kind}")]
+    RootNotDirectory {
+        /// The kind of entry.
+        kind: &'static str,
+    },
+    /// A whiteout that names nothing.
+    #[error(transparent)]
+    Whiteout(#[from] WhiteoutError),
+    /// A name that is a whiteout, an opaque marker or AUFS' own in a layer, in a tar that is no layer
+    /// ([`Names::Plain`](crate::Names::Plain)).
+    #[error(
+        "the name begins with `{}`, which makes it a whiteout in a layer: this tar is a root filesystem, with nothing below it to remove, and no image can hold such a file; rename it or leave it out",
+        Escaped(lithify_tree::WHITEOUT_PREFIX)
+    )]
+    ReservedName,
 }
 
 /// Why a file's data could not be copied.

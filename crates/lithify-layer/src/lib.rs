@@ -1,10 +1,10 @@
-//! Container layers: blobs decoded into verified entries, and entries written back as tars.
+//! Container layers: blobs decoded into verified entries.
 //!
 //! A layer is the most hostile thing an image has: a compressed archive of names, links and device nodes made by
 //! anyone. [`LayerReader`] takes one apart in one pass, in bounded memory and without touching a filesystem. It
 //! checks what the image says of the blob (digest, size, diff_id) while the bytes go by, accepts what every honest tool
 //! writes, and refuses whatever two tar readers would understand differently, because then an image is not the one
-//! that was scanned or signed. [`TarFault`] has each case.
+//! that was scanned or signed. [`TarFault`] and [`EntryFault`] have each case.
 //!
 //! | | accepted | refused |
 //! |---|---|---|
@@ -20,7 +20,7 @@
 //! filesystem image or another archive in place of a tar is named in the error ([`ForeignFormat`]). Global PAX records apply as POSIX says, though Go's reader
 //! ignores them; those that no archive can mean (a name for every entry) are refused.
 //!
-//! [`TarWriter`] is the way back: the same entries always become the same bytes.
+//! The tar itself is [`lithify_tar`]'s, whose `TarWriter` is the way back.
 #![forbid(unsafe_code)]
 
 mod blob; // digest, size, compression
@@ -29,19 +29,17 @@ mod error; // what can go wrong
 mod limits; // what a layer may ask for
 mod options; // how it is read
 mod reader; // blob to entries
-mod tar; // the tar format
-mod write; // entries to tar
 
 pub use lithify_cancel::CancelToken;
 
 pub use blob::{BlobError, Compression, Expected, ForeignFormat, ZstdFault};
 /// What can be wrong with a gzip stream, as the decoder has it.
 pub use lithify_inflate::GzipError;
+/// What can be wrong with the tar, as the parser has it.
+pub use lithify_tar::{SparseFault, TarError, TarFault};
 
 pub use decoded::{Decoded, DecodedSummary};
-pub use error::{CopyError, Error};
+pub use error::{CopyError, EntryError, EntryFault, Error};
 pub use limits::{Limit, LimitExceeded, Limits};
 pub use options::{Names, Options, Threading};
 pub use reader::{LayerReader, Summary};
-pub use tar::{SparseFault, TarError, TarFault};
-pub use write::{Holes, TarWriter, WriteError};

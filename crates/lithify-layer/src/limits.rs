@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lithify_tar::Bound;
+
 /// Upper bounds on what one layer may make its reader do.
 ///
 /// Every number in a layer is written by whoever made the image, so each has a bound. The defaults let every
@@ -48,53 +50,42 @@ impl Default for Limits {
     }
 }
 
-/// One of the [`Limits`].
+impl Limits {
+    /// Those of the tar.
+    pub(crate) fn tar(&self) -> lithify_tar::Limits {
+        let mut tar = lithify_tar::Limits::default();
+        tar.entries = self.entries;
+        tar.path_bytes = self.path_bytes;
+        tar.metadata_bytes = self.metadata_bytes;
+        tar.xattr_bytes = self.xattr_bytes;
+        tar.file_bytes = self.file_bytes;
+        tar.sparse_segments = self.sparse_segments;
+        tar.drop_xattrs = self.drop_xattrs;
+        tar
+    }
+}
+
+/// One of the [`Limits`] of a blob; [`lithify_tar::Limit`] has those of the tar in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
     /// [`Limits::tar_bytes`].
     TarBytes,
-    /// [`Limits::entries`].
-    Entries,
-    /// [`Limits::path_bytes`].
-    PathBytes,
-    /// [`Limits::metadata_bytes`].
-    MetadataBytes,
-    /// [`Limits::xattr_bytes`].
-    XattrBytes,
-    /// [`Limits::file_bytes`].
-    FileBytes,
-    /// [`Limits::sparse_segments`].
-    SparseSegments,
     /// [`Limits::zstd_window_log`].
     ZstdWindow,
 }
 
-impl Limit {
-    /// The name of the field of [`Limits`] that raises it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
+impl Bound for Limit {
+    fn name(self) -> &'static str {
         match self {
             Self::TarBytes => "tar_bytes",
-            Self::Entries => "entries",
-            Self::PathBytes => "path_bytes",
-            Self::MetadataBytes => "metadata_bytes",
-            Self::XattrBytes => "xattr_bytes",
-            Self::FileBytes => "file_bytes",
-            Self::SparseSegments => "sparse_segments",
             Self::ZstdWindow => "zstd_window_log",
         }
     }
 
-    const fn subject(self) -> &'static str {
+    fn subject(self) -> &'static str {
         match self {
             Self::TarBytes => "bytes of decompressed tar",
-            Self::Entries => "entries",
-            Self::PathBytes => "bytes of path",
-            Self::MetadataBytes => "bytes of extended headers",
-            Self::XattrBytes => "bytes of extended attributes",
-            Self::FileBytes => "bytes of file size",
-            Self::SparseSegments => "segments of a sparse file",
             Self::ZstdWindow => "bytes of zstd window",
         }
     }
@@ -106,54 +97,5 @@ impl fmt::Display for Limit {
     }
 }
 
-/// A layer asked for more than its [`Limits`] allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitExceeded {
-    /// Which limit.
-    pub limit: Limit,
-    /// Its value, in the unit of what was found.
-    pub max: u64,
-    /// What the layer asked for; the first value over the limit where the whole was never read.
-    pub found: u64,
-}
-
-impl LimitExceeded {
-    /// An error when `found` is over `max`.
-    pub(crate) const fn check(limit: Limit, max: u64, found: u64) -> Result<(), Self> {
-        if found > max {
-            Err(Self { limit, max, found })
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl fmt::Display for LimitExceeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} are over the limit of {}; raise `{}` if the image is trusted",
-            self.found,
-            self.limit.subject(),
-            self.max,
-            self.limit.name()
-        )
-    }
-}
-
-impl std::error::Error for LimitExceeded {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_message_names_the_limit_and_what_to_raise() {
-        let error = LimitExceeded::check(Limit::Entries, 2, 3).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "3 entries are over the limit of 2; raise `entries` if the image is trusted"
-        );
-        assert_eq!(LimitExceeded::check(Limit::Entries, 3, 3), Ok(()));
-    }
-}
+/// A blob asked for more than its [`Limits`] allow.
+pub type LimitExceeded = lithify_tar::LimitExceeded<Limit>;

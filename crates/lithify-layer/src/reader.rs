@@ -3,14 +3,14 @@
 use std::io::Read;
 
 use lithify_digest::Digest;
+use lithify_tar::{Detail, Event, MemberKind, Parser, TarFault};
 use lithify_tree::{
     ContentId, ContentSink, Convention, DataSegment, Entry, EntryKind, Metadata, TreePath,
 };
 
 use crate::blob::{Chunk, Pipeline};
 use crate::error::CopyError;
-use crate::tar::{Event, MemberKind, Parser};
-use crate::{Compression, Error, Expected, Names, Options, TarError, TarFault};
+use crate::{Compression, EntryFault, Error, Expected, Names, Options};
 
 /// Reads a layer: verifies its blob, decompresses it, and gives out its entries and their data.
 ///
@@ -20,7 +20,8 @@ use crate::{Compression, Error, Expected, Names, Options, TarError, TarFault};
 /// Dropping the reader stops it and its threads.
 ///
 /// ```
-/// use lithify_layer::{Expected, LayerReader, Options, TarWriter};
+/// use lithify_layer::{Expected, LayerReader, Options};
+/// use lithify_tar::TarWriter;
 /// use lithify_tree::{Entry, EntryKind, Metadata, TreePath};
 ///
 /// let mut tar = TarWriter::new(Vec::new());
@@ -119,7 +120,7 @@ impl LayerReader {
         Ok(Self {
             chunk: None,
             at: 0,
-            parser: Parser::new(limits),
+            parser: Parser::new(limits.tar(), Detail::Everything),
             file: None,
             state: State::Reading,
             expected,
@@ -153,7 +154,7 @@ impl LayerReader {
                     Ok(None) => {}
                     Err(fault) => {
                         let error = self.parser.error(fault);
-                        return Err(self.tar_error(error));
+                        return Err(self.tar_error(error.into()));
                     }
                 },
                 Ok(Event::NeedInput) => {
@@ -165,7 +166,7 @@ impl LayerReader {
                     }
                 }
                 Ok(Event::End) => self.state = State::Ended,
-                Err(error) => return Err(self.tar_error(error)),
+                Err(error) => return Err(self.tar_error(error.into())),
             }
         }
     }
@@ -281,7 +282,7 @@ impl LayerReader {
     }
 
     /// Prefers the news that this is another blob to the news that its tar is wrong.
-    fn tar_error(&mut self, error: TarError) -> Error {
+    fn tar_error(&mut self, error: Error) -> Error {
         self.state = State::Failed;
         let Expected {
             digest,
@@ -290,27 +291,28 @@ impl LayerReader {
             ..
         } = self.expected;
         let verifiable = digest.is_some() || diff_id.is_some();
-        if matches!(error.fault, TarFault::Limit(_)) || !verifiable || size.is_none() {
+        let limit = matches!(&error, Error::Tar(e) if matches!(e.fault, TarFault::Limit(_)));
+        if limit || !verifiable || size.is_none() {
             self.chunk = None;
-            return error.into();
+            return error;
         }
         loop {
             match self.next_chunk() {
                 Ok(true) => {}
                 Err(better) if better.is_verification() => return better,
-                Ok(false) | Err(_) => return error.into(),
+                Ok(false) | Err(_) => return error,
             }
         }
     }
 
     /// Makes the present member an entry; `None` if it is none.
-    fn entry(&mut self) -> Result<Option<Entry>, TarFault> {
+    fn entry(&mut self) -> Result<Option<Entry>, EntryFault> {
         let data = self.parser.data_left();
         let member = self.parser.member();
         self.file = None;
-        let path = TreePath::clean(&member.path).map_err(TarFault::Path)?;
+        let path = TreePath::clean(&member.path).map_err(EntryFault::Path)?;
         if self.names == Names::Plain && path.has_reserved_name() {
-            return Err(TarFault::ReservedName);
+            return Err(EntryFault::ReservedName);
         }
         let path = match Convention::of(path)? {
             Convention::Ordinary(path) => path,
@@ -321,7 +323,7 @@ impl LayerReader {
             Convention::AufsFile(_) | Convention::AufsLeftover => return Ok(None),
         };
         if path.is_root() && member.kind != MemberKind::Directory {
-            return Err(TarFault::RootNotDirectory {
+            return Err(EntryFault::RootNotDirectory {
                 kind: member.kind.name(),
             });
         }
@@ -344,7 +346,7 @@ impl LayerReader {
             },
             MemberKind::HardLink => {
                 let target =
-                    TreePath::clean(&member.link_target).map_err(TarFault::HardLinkTarget)?;
+                    TreePath::clean(&member.link_target).map_err(EntryFault::HardLinkTarget)?;
                 EntryKind::HardLink { target }
             }
             MemberKind::CharDevice => EntryKind::CharDevice(member.device),

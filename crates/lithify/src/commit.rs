@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use lithify_cancel::{Cancelled, Checked};
 use lithify_digest::{Algorithm, Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
-use lithify_layer::{Holes, TarWriter, WriteError};
 use lithify_oci::LayerKind;
 use lithify_oci::layout::{REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
 use lithify_oci::source::{ParseError, Selector, Source};
 use lithify_storage::{Beneath, BeneathError};
+use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -295,14 +295,14 @@ impl Layer {
 struct Data<'a, W: Write>(&'a mut TarWriter<W>, &'a CancelToken);
 
 impl<W: Write> ContentSink for Data<'_, W> {
-    type Error = lithify_layer::WriteError;
+    type Error = lithify_tar::WriteError;
 
     fn begin(&mut self, _: u64, _: Option<&[DataSegment]>) -> Result<(), Self::Error> {
         Ok(())
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), Self::Error> {
-        let stopped = |cancelled: Cancelled| lithify_layer::WriteError::Write(cancelled.into());
+        let stopped = |cancelled: Cancelled| lithify_tar::WriteError::Write(cancelled.into());
         self.1.check().map_err(stopped)?;
         self.0.data(data)
     }

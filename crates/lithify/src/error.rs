@@ -566,7 +566,7 @@ pub enum Error {
     },
     /// The tar cannot be written.
     #[error(transparent)]
-    Tar(lithify_layer::WriteError),
+    Tar(lithify_tar::WriteError),
     /// A file whose holes, written as zeros, make a tar too large.
     #[error(
         "`{path}` has holes of {holes} bytes, which a tar holds as zeros, at most {limit} of them: {hint}"
@@ -772,9 +772,9 @@ impl Error {
     }
 
     /// What happened while a tar was written; `hint` says what to do about holes.
-    pub(crate) fn tar(error: lithify_layer::WriteError, hint: &'static str) -> Self {
+    pub(crate) fn tar(error: lithify_tar::WriteError, hint: &'static str) -> Self {
         match error {
-            lithify_layer::WriteError::Holes { path, holes, limit } => Self::TarHoles {
+            lithify_tar::WriteError::Holes { path, holes, limit } => Self::TarHoles {
                 path,
                 holes,
                 limit,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lithify_hostfs::{
     CopyError, OverlayAttributes, UpperError, UpperOptions, UpperScanner, UpperSummary,
 };
-use lithify_layer::{TarWriter, WriteError};
+use lithify_tar::{TarWriter, WriteError};
 use lithify_testkit::{
     Allow, Field, Layout, Mount, Snapshot, Tar, TarEntry, require, run, temp_dir,
 };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{BlobError, ForeignFormat};
-use crate::tar::header::{self, BLOCK};
+use lithify_tar::BLOCK;
 
 /// How a layer is compressed.
 ///
@@ -57,7 +57,7 @@ pub(crate) fn sniff(start: &[u8], hint: Option<Compression>) -> Result<Compressi
         None => Ok(()),
     };
     if let Some(block) = start.first_chunk::<BLOCK>()
-        && (header::looks_like_header(block) || header::is_zero(block))
+        && (lithify_tar::looks_like_header(block) || lithify_tar::is_zero(block))
     {
         // An end of an archive, and many a filesystem, begin with zeros.
         foreign()?;
@@ -85,7 +85,7 @@ pub(crate) fn check_inner(start: &[u8]) -> Result<(), BlobError> {
     }
     if start
         .first_chunk::<BLOCK>()
-        .is_some_and(header::looks_like_header)
+        .is_some_and(lithify_tar::looks_like_header)
     {
         return Ok(());
     }

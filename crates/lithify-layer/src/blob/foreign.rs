@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::tar::header::{self, BLOCK};
+use lithify_tar::BLOCK;
 
 /// A format, other than a tar's, that a layer's first bytes show.
 ///
@@ -61,8 +61,8 @@ impl ForeignFormat {
     #[must_use]
     pub fn of(start: &[u8]) -> Option<Self> {
         if let Some(block) = start.first_chunk::<BLOCK>()
-            && !header::is_zero(block)
-            && header::looks_like_header(block)
+            && !lithify_tar::is_zero(block)
+            && lithify_tar::looks_like_header(block)
         {
             return None;
         }
@@ -107,9 +107,9 @@ mod tests {
     fn a_tar_header_makes_it_a_tar() {
         let mut start = with(1024, b"\xe2\xe1\xf5\xe0");
         start[..4].copy_from_slice(b"name");
-        let block: [u8; BLOCK] = start[..BLOCK].try_into().unwrap();
-        let sum = format!("{:06o}\0 ", header::checksum(&block));
-        start[148..156].copy_from_slice(sum.as_bytes());
+        start[148..156].fill(b' ');
+        let sum: u32 = start[..BLOCK].iter().map(|&b| u32::from(b)).sum();
+        start[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         assert_eq!(ForeignFormat::of(&start), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Sparse files: old GNU, PAX 0.0, 0.1 and 1.0. microsandbox lost the first kind and took the map of the last for data.
 
 use crate::support::{BLOCK, Bytes, Header, Tar, expand, fault, fault_within, only, read};
-use lithify_layer::{Limit, LimitExceeded, Limits, SparseFault, TarFault};
+use lithify_layer::{Limits, SparseFault, TarFault};
+use lithify_tar::{Limit, LimitExceeded};
 use lithify_tree::{DataSegment, Entry, EntryKind};
 
 const OFFSETS: usize = 386;

@@ -2,10 +2,13 @@
 
 use std::io::Cursor;
 
-use crate::support::{BLOCK, Header, Tar, decode, fault, fault_within, only, paths, read};
-use lithify_layer::{
-    BlobError, Error, Expected, LayerReader, Limit, LimitExceeded, Limits, Names, Options, TarFault,
+use crate::support::{
+    BLOCK, Header, Tar, decode, entry_fault, fault, fault_within, only, paths, read,
 };
+use lithify_layer::{
+    BlobError, EntryFault, Error, Expected, LayerReader, Limits, Names, Options, TarFault,
+};
+use lithify_tar::{Limit, LimitExceeded};
 use lithify_tree::{Device, EntryKind, PathError, Timestamp};
 
 fn kind_of(header: Header) -> EntryKind {
@@ -167,8 +170,8 @@ fn names_are_cleaned_or_refused() {
         assert_eq!(paths(&Tar::new().file(name, b"").end()), [path]);
     }
     assert!(matches!(
-        fault(&Tar::new().file("a/../../b", b"").end()),
-        TarFault::Path(PathError::ParentComponent { .. })
+        entry_fault(&Tar::new().file("a/../../b", b"").end()),
+        EntryFault::Path(PathError::ParentComponent { .. })
     ));
     let long = "n".repeat(256);
     let tar = Tar::new()
@@ -176,11 +179,14 @@ fn names_are_cleaned_or_refused() {
         .file("n", b"")
         .end();
     assert!(matches!(
-        fault(&tar),
-        TarFault::Path(PathError::ComponentTooLong { length: 256, .. })
+        entry_fault(&tar),
+        EntryFault::Path(PathError::ComponentTooLong { length: 256, .. })
     ));
     let tar = Tar::new().pax(&[("path", b"a\0b")]).file("n", b"").end();
-    assert!(matches!(fault(&tar), TarFault::Path(PathError::Nul { .. })));
+    assert!(matches!(
+        entry_fault(&tar),
+        EntryFault::Path(PathError::Nul { .. })
+    ));
     let tar = Tar::new()
         .pax(&[("path", "p/".repeat(2049).as_bytes())])
         .file("n", b"")
@@ -271,7 +277,7 @@ fn the_root_can_only_be_a_directory() {
             let tar = Tar::new()
                 .raw(Header::new(typeflag, name).link(b"x"), b"")
                 .end();
-            assert_eq!(fault(&tar), TarFault::RootNotDirectory { kind });
+            assert_eq!(entry_fault(&tar), EntryFault::RootNotDirectory { kind });
         }
     }
 }
@@ -547,6 +553,13 @@ fn ends_of_archives() {
     assert_eq!(paths(&tar.clone().blocks(&[0; BLOCK]).0), ["a"]);
     assert_eq!(paths(&tar.clone().end()), ["a"]);
     assert_eq!(paths(&[tar.clone().end(), vec![0; 8192]].concat()), ["a"]);
+    // What follows one zero block are zeros, however many.
+    for zeros in [1, 100, BLOCK - 1] {
+        let tar = [tar.clone().0, vec![0; BLOCK + zeros]].concat();
+        assert_eq!(paths(&tar), ["a"], "{zeros}");
+        let glued = [&tar[..], b"x"].concat();
+        assert_eq!(fault(&glued), TarFault::StrayZeroBlock, "{zeros}");
+    }
     assert_eq!(paths(&[0; 2 * BLOCK]), [""; 0]);
     assert_eq!(paths(b""), [""; 0]);
     assert_eq!(
@@ -669,10 +682,10 @@ fn reserved_names_are_errors_where_they_mean_nothing() {
         };
         let mut layer = LayerReader::new(Cursor::new(tar), Expected::nothing(), plain).unwrap();
         layer.next_entry().unwrap().unwrap();
-        let Error::Tar(error) = layer.next_entry().unwrap_err() else {
+        let Error::Entry(error) = layer.next_entry().unwrap_err() else {
             panic!("{name}");
         };
-        assert_eq!(error.fault, TarFault::ReservedName);
+        assert_eq!(error.fault, EntryFault::ReservedName);
         assert_eq!(error.path.as_deref(), Some(name.as_bytes()));
     }
 }
@@ -1093,8 +1106,8 @@ fn whiteouts_of_nothing_are_refused() {
     for name in [".wh.", ".wh..", ".wh...", "d/.wh.."] {
         assert!(
             matches!(
-                fault(&Tar::new().file(name, b"").end()),
-                TarFault::Whiteout(_)
+                entry_fault(&Tar::new().file(name, b"").end()),
+                EntryFault::Whiteout(_)
             ),
             "{name}"
         );
@@ -1113,8 +1126,8 @@ fn links_have_targets() {
         .raw(Header::new(b'1', b"l").link(b"../up"), b"")
         .end();
     assert!(matches!(
-        fault(&tar),
-        TarFault::HardLinkTarget(PathError::ParentComponent { .. })
+        entry_fault(&tar),
+        EntryFault::HardLinkTarget(PathError::ParentComponent { .. })
     ));
     let tar = Tar::new()
         .pax(&[("linkpath", b"a\0b")])

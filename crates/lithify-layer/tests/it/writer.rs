@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::oracles::{self, members};
 use crate::support::{Bytes, read};
-use lithify_layer::{Holes, TarWriter, WriteError};
+use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{DataSegment, Device, Entry, EntryKind, Metadata, Timestamp, TreePath, Xattrs};
 use proptest::prelude::*;
 

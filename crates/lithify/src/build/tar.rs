@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lithify_cancel::Budget;
 use lithify_digest::{Algorithm, Hasher};
-use lithify_layer::{Holes, TarWriter, WriteError};
+use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, TreePath};
 
 use super::{BuildOptions, Built, Format, Output, artifact, verity};

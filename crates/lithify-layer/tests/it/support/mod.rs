@@ -9,7 +9,9 @@ use std::ops::Deref;
 use std::process::{Command, Stdio};
 
 use lithify_digest::{Algorithm, Digest};
-use lithify_layer::{Error, Expected, LayerReader, Limits, Options, Summary, TarFault, Threading};
+use lithify_layer::{
+    EntryFault, Error, Expected, LayerReader, Limits, Options, Summary, TarFault, Threading,
+};
 use lithify_tree::{DataSegment, Entry, EntryKind};
 
 pub(crate) const BLOCK: usize = 512;
@@ -211,6 +213,14 @@ pub(crate) fn fault_within(tar: &[u8], limits: Limits) -> TarFault {
     match decode(tar, Expected::nothing(), limits) {
         Err(Error::Tar(error)) => error.fault,
         other => panic!("no fault of the tar: {other:?}"),
+    }
+}
+
+/// Why a member of a tar is no entry of a layer.
+pub(crate) fn entry_fault(tar: &[u8]) -> EntryFault {
+    match decode(tar, Expected::nothing(), Limits::default()) {
+        Err(Error::Entry(error)) => error.fault,
+        other => panic!("no fault of an entry: {other:?}"),
     }
 }
 

@@ -2,23 +2,23 @@
 
 use std::io;
 
-use lithify_layer::{TarWriter, WriteError};
+use lithify_tar::{Block, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, Metadata, TreePath};
 
 /// Bytes of a tar's block.
-pub(super) const BLOCK: u64 = 512;
-/// What ends a tar.
-pub(super) const END: u64 = 2 * BLOCK;
+pub(super) const BLOCK: u64 = lithify_tar::BLOCK as u64;
+/// Bytes of what ends a tar.
+pub(super) const END: u64 = lithify_tar::END_MARK as u64;
 
-/// The largest size in octal digits.
-const OCTAL_MAX: u64 = 0o77_777_777_777;
+/// The mode of files.
+const FILE_MODE: u16 = 0o644;
 
 /// All headers of a file of that size, or of a directory.
 pub(super) fn header(name: &str, size: Option<u64>) -> io::Result<Vec<u8>> {
     let path = TreePath::clean(name.as_bytes()).map_err(io::Error::other)?;
     let (mode, kind) = match size {
         Some(size) => (
-            0o644,
+            FILE_MODE,
             EntryKind::File {
                 size,
                 segments: None,
@@ -46,28 +46,15 @@ pub(super) fn header(name: &str, size: Option<u64>) -> io::Result<Vec<u8>> {
 }
 
 /// The header of a file with a short name as one block, whatever its size: what is written before the size is known.
-pub(super) fn block_header(name: &str, size: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = header(name, Some(size.min(OCTAL_MAX)))?;
-    if size > OCTAL_MAX {
-        // GNU's form of large numbers, which everyone reads: bit 7 of the first byte, then the number, high byte first.
-        bytes[124..136].fill(0);
-        bytes[124] = 0x80;
-        bytes[128..136].copy_from_slice(&size.to_be_bytes());
-        bytes[257..265].copy_from_slice(b"ustar  \0");
-        bytes[148..156].fill(b' ');
-        let sum: u32 = bytes.iter().map(|&b| u32::from(b)).sum();
-        bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    }
-    match bytes.len() as u64 {
-        BLOCK => Ok(bytes),
-        _ => Err(io::Error::other("the name does not fit into one block")),
-    }
+pub(super) fn block_header(name: &str, size: u64) -> io::Result<Block> {
+    let path = TreePath::clean(name.as_bytes()).map_err(io::Error::other)?;
+    lithify_tar::file_header(&path, FILE_MODE, size)
+        .ok_or_else(|| io::Error::other("the name does not fit into one block"))
 }
 
 /// Bytes a file's data takes.
 pub(super) fn padded(size: u64) -> io::Result<u64> {
-    size.checked_next_multiple_of(BLOCK)
-        .ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+    lithify_tar::padded(size).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
 }
 
 #[cfg(test)]
@@ -77,6 +64,9 @@ mod tests {
     use lithify_oci::{Limits, archive::Archive};
 
     use super::*;
+
+    /// The largest size in octal digits.
+    const OCTAL_MAX: u64 = 0o77_777_777_777;
 
     #[test]
     fn files_over_8_gib_have_one_block_too() {

@@ -4,18 +4,45 @@
 //! and it keeps nothing but extended headers. File data is not its business: it says how much there is, and its
 //! caller takes the bytes where they lie.
 
-use super::error::{SparseFault, TarError, TarFault};
-use super::header::{self, BLOCK, BadHeader, Block, Header};
-use super::kind::{self, Extension, MemberKind, Typed};
-use super::member::{Globals, Member, NOT_REGULAR, Sources, out_of_range};
-use super::pax::Records;
-use super::sparse::{MapText, SparseMap};
-use crate::limits::{Limit, LimitExceeded, Limits};
+mod extension; // extended headers
+mod sparse; // how sparse files begin
+
 use std::collections::BTreeMap;
 
-/// What a step of the parser came to.
+use crate::error::{Located, TarError, TarFault};
+use crate::header::{self, BLOCK, BadHeader, Block, Header};
+use crate::limits::{Limit, LimitExceeded, Limits};
+use crate::member::{Globals, Member, NOT_REGULAR, Sources, out_of_range};
+use crate::sparse::{MapText, SparseMap};
+use crate::typeflag::{self, MemberKind, Typed};
+
+use extension::{Body, Pending};
+
+/// The part of what headers say that is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it: members with owner, mode, times and attributes, the maps of sparse files.
+    #[default]
+    Everything,
+    /// Names, kinds, sizes and where data lies, in one piece: sparse files are errors. The rest of a [`Member`] stays empty.
+    Placement,
+}
+
+/// What the parser goes on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Demand {
+    /// As many bytes decide its next step; fewer at once will do.
+    Bytes(u64),
+    /// As many bytes mean nothing to it: the data of a member, padding. Whoever can seek
+    /// [skips](Parser::skip) them.
+    Skippable(u64),
+    /// No more bytes: the end of the archive was read.
+    Nothing,
+}
+
+/// A step of the parser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
     /// The input is used up.
     NeedInput,
     /// A member begins: [`Parser::member`] has it, [`Parser::data_left`] bytes of data follow.
@@ -63,28 +90,11 @@ enum State {
     End,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
-    Extension(Extension),
-    Global,
-}
-
-/// Headers read before the member they describe.
-#[derive(Debug, Default)]
-struct Pending {
-    /// Their data, in bytes.
-    bytes: u64,
-    records: Option<Records>,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-    /// The last of them, if any.
-    last: Option<Extension>,
-}
-
-/// The parser.
+/// The parser: takes blocks, gives members. See the [crate's documentation](crate#reading).
 #[derive(Debug)]
-pub(crate) struct Parser {
+pub struct Parser {
     limits: Limits,
+    detail: Detail,
     state: State,
     /// Bytes taken so far.
     offset: u64,
@@ -114,9 +124,12 @@ const DROPPED_MAX: usize = 64;
 const OTHERS: &[u8] = b"(other names)";
 
 impl Parser {
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// Starts in front of a tar's first block.
+    #[must_use]
+    pub fn new(limits: Limits, detail: Detail) -> Self {
         Self {
             limits,
+            detail,
             state: State::Header,
             offset: 0,
             header_offset: 0,
@@ -133,18 +146,19 @@ impl Parser {
         }
     }
 
-    /// Attributes that were left out, by name.
-    pub(crate) fn take_dropped(&mut self) -> BTreeMap<Vec<u8>, u64> {
+    /// Gives out how many attributes were left out, by name ([`Limits::drop_xattrs`]); those of many names are one.
+    pub fn take_dropped(&mut self) -> BTreeMap<Vec<u8>, u64> {
         std::mem::take(&mut self.dropped)
     }
 
     /// The member last announced.
-    pub(crate) fn member(&mut self) -> &mut Member {
+    pub fn member(&mut self) -> &mut Member {
         &mut self.member
     }
 
     /// An error about a byte behind the end of the archive, `beyond` bytes behind what was taken.
-    pub(crate) fn data_after_end(&self, beyond: u64) -> TarError {
+    #[must_use]
+    pub fn data_after_end(&self, beyond: u64) -> TarError {
         let at = self.offset + beyond;
         TarError {
             entry: self.entries,
@@ -155,12 +169,66 @@ impl Parser {
     }
 
     /// Members so far, ignored ones included.
-    pub(crate) fn entries(&self) -> u64 {
+    #[must_use]
+    pub fn entries(&self) -> u64 {
         self.entries
     }
 
+    /// Bytes taken so far: right behind a member's headers, the position of its data.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What comes next.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        match &self.state {
+            State::Header | State::GnuMap { .. } | State::SecondZero => {
+                Demand::Bytes((BLOCK - self.filled) as u64)
+            }
+            State::Body { left, .. } | State::TextMap { left, .. } if *left > 0 => {
+                Demand::Bytes(*left)
+            }
+            // A body without bytes, or a map that is cut: the next step is due without any.
+            State::Body { .. } | State::TextMap { .. } => Demand::Bytes(0),
+            State::MapPadding { left, .. } => Demand::Bytes(*left),
+            State::Skip { left, .. } => Demand::Skippable(*left),
+            State::Data { left, padding } => Demand::Skippable(left + padding),
+            State::End => Demand::Nothing,
+        }
+    }
+
+    /// Notes that the caller passed over `count` bytes unread, at most as many as [`Demand::Skippable`] says.
+    pub fn skip(&mut self, mut count: u64) {
+        while count > 0 {
+            let now = match &mut self.state {
+                State::Data { left, .. } => {
+                    let now = count.min(*left);
+                    self.take_data(now);
+                    now
+                }
+                State::Skip { left, .. } => {
+                    let now = count.min(*left);
+                    *left -= now;
+                    self.offset += now;
+                    if *left == 0 {
+                        self.state = State::Header;
+                    }
+                    now
+                }
+                _ => {
+                    debug_assert!(false, "bytes that mean something were skipped");
+                    return;
+                }
+            };
+            count -= now;
+        }
+    }
+
     /// Data bytes of the present member not yet taken.
-    pub(crate) fn data_left(&self) -> u64 {
+    #[must_use]
+    pub fn data_left(&self) -> u64 {
         match self.state {
             State::Data { left, .. } => left,
             _ => 0,
@@ -168,7 +236,7 @@ impl Parser {
     }
 
     /// Notes that the caller took `count` data bytes, at most [`Self::data_left`].
-    pub(crate) fn take_data(&mut self, count: u64) {
+    pub fn take_data(&mut self, count: u64) {
         if let State::Data { left, padding } = &mut self.state {
             debug_assert!(count <= *left);
             *left = left.saturating_sub(count);
@@ -180,8 +248,11 @@ impl Parser {
         }
     }
 
-    /// Goes on to the next member, past what is left of the present one.
-    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Event, TarError> {
+    /// Goes on to the next member, past what is left of the present one. What was used of `input` is cut from it.
+    ///
+    /// # Errors
+    /// [`TarError`]; the parser is of no use after it.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Event, TarError> {
         loop {
             match &mut self.state {
                 State::Header | State::GnuMap { .. } | State::SecondZero => {
@@ -256,12 +327,16 @@ impl Parser {
     /// Says that there is no more input: the tar is complete, or this is an error.
     ///
     /// An archive that ends between two members without its zero blocks is complete, as to Go and (with a warning)
-    /// to GNU tar; one that ends anywhere else was cut.
-    pub(crate) fn finish(&mut self) -> Result<(), TarError> {
+    /// to GNU tar; one that ends anywhere else was cut. Behind one zero block, a part of a second is as good as none.
+    ///
+    /// # Errors
+    /// [`TarFault::Truncated`], [`TarFault::DanglingExtension`].
+    pub fn finish(&mut self) -> Result<(), TarError> {
         let cut = |what, missing| TarFault::Truncated { what, missing };
         let fault = match &self.state {
-            State::Header | State::SecondZero if self.filled > 0 => {
-                cut("a header", (BLOCK - self.filled) as u64)
+            State::Header if self.filled > 0 => cut("a header", (BLOCK - self.filled) as u64),
+            State::SecondZero if self.partial[..self.filled].iter().any(|&b| b != 0) => {
+                TarFault::StrayZeroBlock
             }
             State::Header => match self.pending.last {
                 Some(last) => TarFault::DanglingExtension { what: last.name() },
@@ -281,11 +356,12 @@ impl Parser {
         Err(self.error(fault))
     }
 
-    /// An error about what is being read.
-    pub(crate) fn error(&self, fault: TarFault) -> TarError {
+    /// A fault in what is being read, with its place.
+    #[must_use]
+    pub fn error<F>(&self, fault: F) -> Located<F> {
         let path = self.named.then(|| self.member.path.clone());
         let entry = self.entries - u64::from(self.named);
-        TarError {
+        Located {
             entry,
             offset: self.header_offset,
             path,
@@ -343,7 +419,7 @@ impl Parser {
             BadHeader::Magic(magic) => TarFault::Magic { magic },
             BadHeader::StarPrefix => TarFault::StarPrefix,
         })?;
-        match kind::classify(&header)? {
+        match typeflag::classify(&header)? {
             Typed::Extension(extension) => self
                 .begin_extension(header.numbers()?.size()?, extension)
                 .map(|()| None),
@@ -352,47 +428,6 @@ impl Parser {
             Typed::Member(kind) => self.begin_member(&header, kind, false),
             Typed::GnuSparse => self.begin_member(&header, MemberKind::File, true),
         }
-    }
-
-    fn begin_extension(&mut self, size: u64, extension: Extension) -> Result<(), TarFault> {
-        let twice = match extension {
-            Extension::Pax => self.pending.records.is_some(),
-            Extension::LongName => self.pending.long_name.is_some(),
-            Extension::LongLink => self.pending.long_link.is_some(),
-        };
-        if twice {
-            return Err(TarFault::DuplicateExtension {
-                what: extension.name(),
-            });
-        }
-        // Only the member itself takes a PAX size: these headers have their own (GHSA-3pv8-6f4r-ffg2).
-        self.pending.bytes = self.pending.bytes.saturating_add(size);
-        LimitExceeded::check(
-            Limit::MetadataBytes,
-            self.limits.metadata_bytes,
-            self.pending.bytes,
-        )?;
-        self.pending.last = Some(extension);
-        self.begin_body(Body::Extension(extension), size);
-        Ok(())
-    }
-
-    fn begin_global(&mut self, size: u64) -> Result<(), TarFault> {
-        if let Some(last) = self.pending.last {
-            return Err(TarFault::DanglingExtension { what: last.name() });
-        }
-        LimitExceeded::check(Limit::MetadataBytes, self.limits.metadata_bytes, size)?;
-        self.begin_body(Body::Global, size);
-        Ok(())
-    }
-
-    fn begin_body(&mut self, of: Body, size: u64) {
-        self.body.clear();
-        self.state = State::Body {
-            of,
-            left: size,
-            padding: padding(size),
-        };
     }
 
     fn ignore(&mut self, size: u64) -> Result<(), TarFault> {
@@ -415,29 +450,6 @@ impl Parser {
         LimitExceeded::check(Limit::Entries, self.limits.entries, self.entries + 1)
     }
 
-    fn end_of_body(&mut self, of: Body) -> Result<(), TarFault> {
-        match of {
-            Body::Extension(Extension::Pax) => {
-                self.pending.records = Some(Records::parse(&self.body, &self.limits)?);
-                std::mem::swap(&mut self.body, &mut self.pax);
-            }
-            Body::Extension(Extension::LongName) => {
-                self.pending.long_name = Some(long_name(&self.body, Extension::LongName)?);
-            }
-            Body::Extension(Extension::LongLink) => {
-                self.pending.long_link = Some(long_name(&self.body, Extension::LongLink)?);
-            }
-            Body::Global => {
-                let records = Records::parse(&self.body, &self.limits)?;
-                if let Some(fault) = records.global_fault(&self.body) {
-                    return Err(fault);
-                }
-                self.globals.set(&records);
-            }
-        }
-        Ok(())
-    }
-
     fn begin_member(
         &mut self,
         header: &Header<'_>,
@@ -455,6 +467,7 @@ impl Parser {
             long_link: pending.long_link.as_deref(),
             globals: &self.globals,
             limits: &self.limits,
+            detail: self.detail,
             sparse: gnu_sparse || records.sparse.present,
         };
         self.member.offset = self.header_offset;
@@ -462,6 +475,9 @@ impl Parser {
         self.named = true;
         self.entries += 1;
         path?;
+        if sources.sparse && self.detail == Detail::Placement {
+            return Err(TarFault::SparsePlacement);
+        }
         let size = self.member.read(&sources, kind)?;
         for name in std::mem::take(&mut self.member.dropped) {
             let known = self.dropped.len() < DROPPED_MAX || self.dropped.contains_key(&name);
@@ -496,119 +512,6 @@ impl Parser {
         };
         Event::Member
     }
-
-    fn begin_gnu_sparse(
-        &mut self,
-        header: &Header<'_>,
-        archived: u64,
-    ) -> Result<Option<Event>, TarFault> {
-        let size = header.gnu_real_size().unsigned()?;
-        self.set_size(size)?;
-        let (entries, more) = header.gnu_sparse_map();
-        let mut map = SparseMap::default();
-        for entry in entries {
-            map.push_fields(entry, size, &self.limits)?;
-        }
-        if more {
-            self.state = State::GnuMap { map, archived };
-            return Ok(None);
-        }
-        self.begin_sparse(map, archived, None).map(Some)
-    }
-
-    fn begin_pax_sparse(
-        &mut self,
-        records: Records,
-        archived: u64,
-    ) -> Result<Option<Event>, TarFault> {
-        let sparse = records.sparse;
-        let missing = |missing| SparseFault::Incomplete { missing };
-        let size = sparse
-            .size
-            .ok_or(missing("GNU.sparse.size or GNU.sparse.realsize"))?;
-        if i64::try_from(size).is_err() {
-            return Err(out_of_range("GNU.sparse.size", size));
-        }
-        self.set_size(size)?;
-        match (sparse.major, sparse.minor) {
-            (Some(1), Some(0)) => {
-                if sparse.map.is_some() {
-                    return Err(SparseFault::Map.into());
-                }
-                self.state = State::TextMap {
-                    text: MapText::default(),
-                    left: archived,
-                    segments: sparse.segments,
-                };
-                Ok(None)
-            }
-            (None, None) | (Some(0), Some(0 | 1)) => {
-                let numbers = match sparse.map {
-                    Some(numbers) => numbers,
-                    None if sparse.segments == Some(0) => Vec::new(),
-                    None => return Err(missing("GNU.sparse.map").into()),
-                };
-                let mut map = SparseMap::default();
-                let (entries, unpaired) = numbers.as_chunks::<2>();
-                if !unpaired.is_empty() {
-                    return Err(SparseFault::Map.into());
-                }
-                for &[offset, length] in entries {
-                    map.push(offset, length, size, &self.limits)?;
-                }
-                self.begin_sparse(map, archived, sparse.segments).map(Some)
-            }
-            (Some(major), Some(minor)) => Err(SparseFault::Version { major, minor }.into()),
-            (None, Some(_)) => Err(missing("GNU.sparse.major").into()),
-            (Some(_), None) => Err(missing("GNU.sparse.minor").into()),
-        }
-    }
-
-    fn begin_sparse(
-        &mut self,
-        map: SparseMap,
-        archived: u64,
-        count: Option<u64>,
-    ) -> Result<Event, TarFault> {
-        self.member.segments = map.finish(self.member.size, archived, count)?;
-        Ok(self.begin_data(archived))
-    }
-
-    /// Whether the map is complete; if not, more input is needed.
-    fn text_map(&mut self, input: &mut &[u8]) -> Result<bool, TarFault> {
-        let State::TextMap {
-            text,
-            left,
-            segments,
-        } = &mut self.state
-        else {
-            return Ok(true);
-        };
-        let all = *input;
-        let within = &all[..to_usize(*left).min(all.len())];
-        let (read, complete) = text.read(within, self.member.size, &self.limits)?;
-        *input = &all[read..];
-        *left -= read as u64;
-        self.offset += read as u64;
-        if !complete {
-            return if *left == 0 {
-                Err(SparseFault::Map.into())
-            } else {
-                Ok(false)
-            };
-        }
-        let padding = text.padding();
-        let archived = left.checked_sub(padding).ok_or(SparseFault::Map)?;
-        let (text, segments) = (std::mem::take(text), *segments);
-        self.member.segments = text
-            .into_map()
-            .finish(self.member.size, archived, segments)?;
-        self.state = State::MapPadding {
-            left: padding,
-            archived,
-        };
-        Ok(true)
-    }
 }
 
 fn take<'a>(input: &mut &'a [u8], most: u64) -> &'a [u8] {
@@ -623,15 +526,4 @@ fn to_usize(value: u64) -> usize {
 
 fn padding(size: u64) -> u64 {
     (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
-}
-
-/// A GNU long name up to its NUL, after which only more NULs may stand.
-fn long_name(body: &[u8], extension: Extension) -> Result<Vec<u8>, TarFault> {
-    let end = body.iter().position(|&b| b == 0).unwrap_or(body.len());
-    if body[end..].iter().any(|&b| b != 0) {
-        return Err(TarFault::LongNameNul {
-            what: extension.name(),
-        });
-    }
-    Ok(body[..end].to_vec())
 }

@@ -2,8 +2,8 @@
 
 use lithify_tree::DataSegment;
 
-use super::error::{SparseFault, TarFault};
-use super::header::{BLOCK, Field};
+use crate::error::{SparseFault, TarFault};
+use crate::header::{BLOCK, Field};
 use crate::limits::{Limit, LimitExceeded, Limits};
 
 /// A map being collected.

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use lithify_tree::Timestamp;
 
-use super::error::{SparseFault, TarFault};
-use super::number;
+use crate::error::{SparseFault, TarFault};
 use crate::limits::{Limit, LimitExceeded, Limits};
+use crate::number;
+use crate::parser::Detail;
 
 /// A key's value: an empty one takes back what global records said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,19 +69,25 @@ pub(crate) struct SparseRecords {
 }
 
 impl Records {
-    /// Reads all records. The last of several with one key counts, as in every reader known.
-    pub(crate) fn parse(body: &[u8], limits: &Limits) -> Result<Self, TarFault> {
+    /// Reads all records. The last of several with one key counts (see the [crate's documentation](crate#repeated-keys)).
+    pub(crate) fn parse(body: &[u8], limits: &Limits, detail: Detail) -> Result<Self, TarFault> {
         let mut records = Self::default();
         let mut at = 0;
         while at < body.len() {
             let record = split(body, at)?;
             at = record.end;
-            records.take(body, &record, limits)?;
+            records.take(body, &record, limits, detail)?;
         }
         Ok(records)
     }
 
-    fn take(&mut self, body: &[u8], record: &Record, limits: &Limits) -> Result<(), TarFault> {
+    fn take(
+        &mut self,
+        body: &[u8],
+        record: &Record,
+        limits: &Limits,
+        detail: Detail,
+    ) -> Result<(), TarFault> {
         let key = &body[record.key.clone()];
         let value = &body[record.value.clone()];
         let bad = |expected| TarFault::PaxValue {
@@ -107,6 +114,7 @@ impl Records {
                     Value::Set(number()?)
                 }
             }
+            b"uid" | b"gid" | b"mtime" if detail == Detail::Placement => {}
             b"uid" => {
                 self.uid = if value.is_empty() {
                     Value::Deleted
@@ -323,7 +331,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &[u8]) -> Result<Records, TarFault> {
-        Records::parse(body, &Limits::default())
+        Records::parse(body, &Limits::default(), Detail::Everything)
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use lithify_tree::{DataSegment, Device, Timestamp, Xattrs};
 
-use super::error::{SparseFault, TarFault};
-use super::header::{self, Format, Header, Numbers};
-use super::kind::MemberKind;
-use super::pax::{Records, Value};
-use super::xattr;
+use crate::error::{SparseFault, TarFault};
+use crate::header::{self, Format, Header, Numbers};
 use crate::limits::{Limit, LimitExceeded, Limits};
+use crate::parser::Detail;
+use crate::pax::{Records, Value};
+use crate::typeflag::MemberKind;
+use crate::xattr;
 
 /// Sparse records on something that has no data.
 pub(crate) const NOT_REGULAR: SparseFault = SparseFault::Incomplete {
@@ -15,25 +16,37 @@ pub(crate) const NOT_REGULAR: SparseFault = SparseFault::Incomplete {
 };
 
 /// A member's header with everything that extended headers said about it.
+///
+/// Names are as written: they may be absolute, lead upwards, or hold NULs.
 #[derive(Debug, Default)]
-pub(crate) struct Member {
-    /// Where its own header block is.
-    pub(crate) offset: u64,
-    pub(crate) path: Vec<u8>,
-    pub(crate) link_target: Vec<u8>,
-    pub(crate) kind: MemberKind,
+#[non_exhaustive]
+pub struct Member {
+    /// Position of its own header block, in bytes.
+    pub offset: u64,
+    /// The name as written, never empty.
+    pub path: Vec<u8>,
+    /// The target of a link as written, neither empty nor with a NUL; empty for all else.
+    pub link_target: Vec<u8>,
+    /// The kind.
+    pub kind: MemberKind,
     /// Permission bits only.
-    pub(crate) mode: u16,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: Timestamp,
-    pub(crate) xattrs: Xattrs,
-    /// Names of attributes that were left out.
+    pub mode: u16,
+    /// The owner.
+    pub uid: u32,
+    /// The owning group.
+    pub gid: u32,
+    /// The time of the last change.
+    pub mtime: Timestamp,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+    /// Names of attributes that were left out ([`Limits::drop_xattrs`]).
     pub(crate) dropped: Vec<Vec<u8>>,
-    pub(crate) device: Device,
-    /// Apparent size.
-    pub(crate) size: u64,
-    pub(crate) segments: Option<Vec<DataSegment>>,
+    /// The number of a device.
+    pub device: Device,
+    /// Apparent size in bytes.
+    pub size: u64,
+    /// Parts of a sparse file that are in the archive; `None` for a file without holes.
+    pub segments: Option<Vec<DataSegment>>,
 }
 
 /// Global records in force.
@@ -71,6 +84,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) long_link: Option<&'a [u8]>,
     pub(crate) globals: &'a Globals,
     pub(crate) limits: &'a Limits,
+    pub(crate) detail: Detail,
     /// Whether it is a sparse file, of any form.
     pub(crate) sparse: bool,
 }
@@ -111,8 +125,11 @@ impl Member {
     /// Reads everything else but the apparent size and the segments. Gives the size of its data in the archive.
     pub(crate) fn read(&mut self, from: &Sources<'_>, kind: MemberKind) -> Result<u64, TarFault> {
         let numbers = from.header.numbers()?;
-        self.read_metadata(from, &numbers)?;
-        (self.xattrs, self.dropped) = xattr::collect(from.pax, &from.records.xattrs, from.limits)?;
+        if from.detail == Detail::Everything {
+            self.read_metadata(from, &numbers)?;
+            (self.xattrs, self.dropped) =
+                xattr::collect(from.pax, &from.records.xattrs, from.limits)?;
+        }
         self.device = Device::default();
         self.link_target.clear();
         self.segments = None;

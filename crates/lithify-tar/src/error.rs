@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use lithify_tree::{Escaped, PathError, WhiteoutError, XattrError};
+use lithify_tree::{Escaped, XattrError};
 
 use crate::LimitExceeded;
 
-/// A tar that cannot be read, or that readers would not agree on, and where.
+/// A fault and where in the tar it is.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("tar entry {entry}{} (byte {offset}): {fault}", Named(.path))]
-pub struct TarError {
+pub struct Located<F> {
     /// How many entries came before this one, skipped ones included.
     pub entry: u64,
     /// Where in the decompressed tar: the entry's own header where that was read, else the block at fault.
@@ -17,8 +17,11 @@ pub struct TarError {
     /// The entry's name as written, where it was known; `None` when the fault lies in the header before.
     pub path: Option<Vec<u8>>,
     /// What is wrong.
-    pub fault: TarFault,
+    pub fault: F,
 }
+
+/// A tar that cannot be read, or that readers would not agree on, and where.
+pub type TarError = Located<TarFault>;
 
 struct Named<'a>(&'a Option<Vec<u8>>);
 
@@ -74,7 +77,7 @@ pub enum TarFault {
         max: u64,
     },
     /// A kind of entry that has no meaning in an image.
-    #[error("type `{}` ({meaning}) is not supported in a layer", Escaped(&[*.typeflag]))]
+    #[error("type `{}` ({meaning}) is not supported", Escaped(&[*.typeflag]))]
     UnsupportedType {
         /// The type flag.
         typeflag: u8,
@@ -116,21 +119,6 @@ pub enum TarFault {
         /// The target.
         target: Vec<u8>,
     },
-    /// The name cannot be a path in an image.
-    #[error(transparent)]
-    Path(PathError),
-    /// A hard link's target cannot be a path in an image.
-    #[error("hard link target: {0}")]
-    HardLinkTarget(PathError),
-    /// The image root as something else than a directory (CVE-2021-29136).
-    #[error("the root can only be a directory, not a {kind}")]
-    RootNotDirectory {
-        /// The kind of entry.
-        kind: &'static str,
-    },
-    /// A whiteout that names nothing.
-    #[error(transparent)]
-    Whiteout(#[from] WhiteoutError),
     /// An extended attribute that cannot exist.
     #[error("{0}; leave such attributes out with --drop-xattrs")]
     Xattr(XattrError),
@@ -152,13 +140,6 @@ pub enum TarFault {
         /// Where in the decompressed tar.
         at: u64,
     },
-    /// A name that is a whiteout, an opaque marker or AUFS' own in a layer, in a tar that is no layer
-    /// ([`Names::Plain`](crate::Names::Plain)).
-    #[error(
-        "the name begins with `{}`, which makes it a whiteout in a layer: this tar is a root filesystem, with nothing below it to remove, and no image can hold such a file; rename it or leave it out",
-        Escaped(lithify_tree::WHITEOUT_PREFIX)
-    )]
-    ReservedName,
     /// The tar ends too early.
     #[error("the tar ends within {what}: {missing} more bytes were expected")]
     Truncated {
@@ -215,6 +196,9 @@ pub enum TarFault {
         /// The key.
         key: Vec<u8>,
     },
+    /// A sparse file where members have to lie in one piece ([`Detail::Placement`](crate::Detail::Placement)).
+    #[error("a sparse file, which does not lie in one piece: pack the archive without `--sparse`")]
+    SparsePlacement,
     /// A sparse file whose map is wrong.
     #[error("sparse file: {0}")]
     Sparse(#[from] SparseFault),

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use lithify_tree::{NAME_MAX, Xattrs};
 
-use super::error::TarFault;
-use super::pax::XattrRecord;
+use crate::error::TarFault;
 use crate::limits::{Limit, LimitExceeded, Limits};
+use crate::pax::XattrRecord;
 
 /// What the keyword of an attribute begins with in the form everyone reads.
 const SCHILY: &[u8] = b"SCHILY.xattr.";
@@ -160,7 +160,8 @@ fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tar::pax::{self, Records};
+    use crate::parser::Detail;
+    use crate::pax::{self, Records};
 
     #[test]
     fn base64_as_rfc_4648_and_libarchive_have_it() {
@@ -205,7 +206,7 @@ mod tests {
         for (key, value) in records {
             pax::push(&mut body, key, value);
         }
-        let records = Records::parse(&body, limits)?;
+        let records = Records::parse(&body, limits, Detail::Everything)?;
         collect(&body, &records.xattrs, limits).map(|(xattrs, dropped)| {
             assert!(limits.drop_xattrs || dropped.is_empty());
             xattrs
@@ -230,7 +231,7 @@ mod tests {
         ] {
             pax::push(&mut body, &[SCHILY, key].concat(), value);
         }
-        let records = Records::parse(&body, &limits).unwrap();
+        let records = Records::parse(&body, &limits, Detail::Everything).unwrap();
         let (xattrs, dropped) = collect(&body, &records.xattrs, &limits).unwrap();
         assert_eq!(
             xattrs.iter().collect::<Vec<_>>(),

@@ -10,42 +10,64 @@
 //! 156 typeflag[1]  157 linkname[100]
 //! ```
 
-use super::error::TarFault;
-use super::number;
+use crate::error::TarFault;
+use crate::number;
 
 /// The unit of a tar, in bytes.
-pub(crate) const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 
 /// One block.
-pub(crate) type Block = [u8; BLOCK];
+pub type Block = [u8; BLOCK];
 
+/// Bytes of the two zero blocks that end a tar.
+pub const END_MARK: usize = 2 * BLOCK;
+
+// The fields of all headers. Each begins where the one before it ends.
 const NAME: usize = 0;
-const MODE: usize = 100;
-const UID: usize = 108;
-const GID: usize = 116;
-const SIZE: usize = 124;
-const MTIME: usize = 136;
-const CHECKSUM: usize = 148;
-const TYPEFLAG: usize = 156;
-const LINKNAME: usize = 157;
-const MAGIC: usize = 257;
-const DEVMAJOR: usize = 329;
-const DEVMINOR: usize = 337;
-const PREFIX: usize = 345;
-const PREFIX_END: usize = 500;
-const STAR_PREFIX_END: usize = 476;
-const STAR_TRAILER: usize = 508;
-const GNU_SPARSE: usize = 386;
-const GNU_SPARSE_EXTENDED: usize = 482;
-const GNU_REALSIZE: usize = 483;
-const GNU_CONTINUATION_EXTENDED: usize = 504;
+const MODE: usize = NAME + 100;
+const UID: usize = MODE + 8;
+const GID: usize = UID + 8;
+const SIZE: usize = GID + 8;
+const MTIME: usize = SIZE + 12;
+const CHECKSUM: usize = MTIME + 12;
+const TYPEFLAG: usize = CHECKSUM + 8;
+const LINKNAME: usize = TYPEFLAG + 1;
+// Behind the link name, `ustar` and what came after it.
+const MAGIC: usize = LINKNAME + 100;
+const UNAME: usize = MAGIC + MAGIC_LEN;
+const GNAME: usize = UNAME + 32;
+const DEVMAJOR: usize = GNAME + 32;
+const DEVMINOR: usize = DEVMAJOR + 8;
+const PREFIX: usize = DEVMINOR + 8;
+const PREFIX_END: usize = PREFIX + 155;
+// star: a shorter prefix, two times behind it, its own mark at the very end.
+const STAR_PREFIX_END: usize = PREFIX + 131;
+const STAR_TRAILER: usize = BLOCK - STAR_MARK.len();
+// GNU: two times, an offset, long names and a pad where POSIX has the prefix, then a sparse map.
+const GNU_SPARSE: usize = PREFIX + 12 + 12 + 12 + 4 + 1;
+const GNU_SPARSE_EXTENDED: usize = GNU_SPARSE + GNU_SPARSE_ENTRIES * GNU_SPARSE_ENTRY;
+const GNU_REALSIZE: usize = GNU_SPARSE_EXTENDED + 1;
+const GNU_REALSIZE_END: usize = GNU_REALSIZE + GNU_SPARSE_NUMBER;
+// A continuation block of a GNU sparse map: entries, then whether another one follows.
+const GNU_CONTINUATION_EXTENDED: usize = GNU_CONTINUATION_ENTRIES * GNU_SPARSE_ENTRY;
 
+/// Length of magic and version.
+const MAGIC_LEN: usize = 8;
+/// What star writes at the end of its headers.
+const STAR_MARK: &[u8; 4] = b"tar\0";
 /// Length of an offset or a length in an old GNU sparse map.
 const GNU_SPARSE_NUMBER: usize = 12;
+/// Length of an entry of such a map.
+const GNU_SPARSE_ENTRY: usize = 2 * GNU_SPARSE_NUMBER;
 /// Entries of a sparse map in the header.
 const GNU_SPARSE_ENTRIES: usize = 4;
 /// Entries of a sparse map in a continuation block.
 const GNU_CONTINUATION_ENTRIES: usize = 21;
+
+const _: () = assert!(MAGIC == 257 && PREFIX == 345 && PREFIX_END == 500);
+const _: () = assert!(STAR_PREFIX_END + 12 + 12 == PREFIX_END && STAR_TRAILER == 508);
+const _: () = assert!(GNU_SPARSE == 386 && GNU_REALSIZE_END <= BLOCK);
+const _: () = assert!(GNU_CONTINUATION_EXTENDED == 504);
 
 /// Which tar a header block belongs to, by its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +98,14 @@ pub(crate) enum BadHeader {
 impl<'a> Header<'a> {
     pub(crate) fn parse(block: &'a Block) -> Result<Self, BadHeader> {
         check_sum(block)?;
-        let magic: [u8; 8] = array(block, MAGIC);
+        let magic: [u8; MAGIC_LEN] = array(block, MAGIC);
         let format = match &magic {
             [0, 0, 0, 0, 0, 0, 0, 0] => Format::V7,
             b"ustar  \0" => Format::Gnu,
             [b'u', b's', b't', b'a', b'r', 0, _, _] => Format::Posix,
             _ => return Err(BadHeader::Magic(magic)),
         };
-        let star = format == Format::Posix && &block[STAR_TRAILER..] == b"tar\0";
+        let star = format == Format::Posix && &block[STAR_TRAILER..] == STAR_MARK;
         if star && block[STAR_PREFIX_END - 1] != 0 {
             return Err(BadHeader::StarPrefix);
         }
@@ -136,10 +158,7 @@ impl<'a> Header<'a> {
 
     /// The apparent size of an old GNU sparse file.
     pub(crate) fn gnu_real_size(&self) -> Field<'a> {
-        Field(
-            "realsize",
-            &self.block[GNU_REALSIZE..GNU_REALSIZE + GNU_SPARSE_NUMBER],
-        )
+        Field("realsize", &self.block[GNU_REALSIZE..GNU_REALSIZE_END])
     }
 
     /// The sparse map's entries in this header, and whether continuation blocks follow.
@@ -195,8 +214,8 @@ fn sparse_entries(
     start: usize,
     count: usize,
 ) -> impl Iterator<Item = (Field<'_>, Field<'_>)> {
-    block[start..start + count * 2 * GNU_SPARSE_NUMBER]
-        .chunks_exact(2 * GNU_SPARSE_NUMBER)
+    block[start..start + count * GNU_SPARSE_ENTRY]
+        .chunks_exact(GNU_SPARSE_ENTRY)
         .map(|entry| entry.split_at(GNU_SPARSE_NUMBER))
         .take_while(|(offset, _)| offset[0] != 0)
         .map(|(offset, length)| {
@@ -225,13 +244,30 @@ impl Field<'_> {
 }
 
 /// Whether a block has the right checksum, which hardly anything but a tar header has.
-pub(crate) fn looks_like_header(block: &Block) -> bool {
+#[must_use]
+pub fn looks_like_header(block: &Block) -> bool {
     check_sum(block).is_ok()
 }
 
-pub(crate) fn is_zero(block: &Block) -> bool {
+/// Whether a block is zeros only, as the end of a tar is.
+#[must_use]
+pub fn is_zero(block: &Block) -> bool {
     // A header starts with a name, so the first byte decides almost always.
     block[0] == 0 && block.iter().all(|&b| b == 0)
+}
+
+/// Whether bytes from the start of a file have the mark of all tars but those of v7, whatever else is wrong with them.
+#[must_use]
+pub fn has_magic(start: &[u8]) -> bool {
+    start
+        .get(MAGIC..)
+        .is_some_and(|from| from.starts_with(b"ustar"))
+}
+
+/// Bytes that the data of a member takes, its last block filled up; `None` past 64 bits.
+#[must_use]
+pub const fn padded(size: u64) -> Option<u64> {
+    size.checked_next_multiple_of(BLOCK as u64)
 }
 
 /// The sum of all bytes, those of the checksum field taken as spaces (POSIX `ustar`, "chksum").
@@ -319,16 +355,33 @@ impl Fields<'_> {
         put_octal(&mut block[MTIME..CHECKSUM], self.mtime);
         block[TYPEFLAG] = self.typeflag;
         block[LINKNAME..LINKNAME + self.link_name.len()].copy_from_slice(self.link_name);
-        block[MAGIC..MAGIC + 8].copy_from_slice(b"ustar\x0000");
+        block[MAGIC..UNAME].copy_from_slice(b"ustar\x0000");
         put_octal(&mut block[DEVMAJOR..DEVMINOR], u64::from(self.device.0));
         put_octal(&mut block[DEVMINOR..PREFIX], u64::from(self.device.1));
         block[PREFIX..PREFIX + self.prefix.len()].copy_from_slice(self.prefix);
-        let sum = checksum(&block);
-        // Six digits, NUL, space: the one field written differently, as every tar since v7 does.
-        put_octal(&mut block[CHECKSUM..CHECKSUM + 7], sum);
-        block[CHECKSUM + 7] = b' ';
+        seal(&mut block);
         block
     }
+
+    /// A GNU header block with a size of any number of digits in base 256, which every reader takes.
+    pub(crate) fn encode_base_256(&self, size: u64) -> Block {
+        let mut block = Self { size: 0, ..*self }.encode();
+        let field = &mut block[SIZE..MTIME];
+        field.fill(0);
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&size.to_be_bytes());
+        block[MAGIC..UNAME].copy_from_slice(b"ustar  \0");
+        seal(&mut block);
+        block
+    }
+}
+
+/// Writes the checksum: six digits, NUL, space, the one field written differently, as every tar since v7 does.
+fn seal(block: &mut Block) {
+    let sum = checksum(block);
+    let (space, digits) = (TYPEFLAG - 1, CHECKSUM..TYPEFLAG - 1);
+    put_octal(&mut block[digits], sum);
+    block[space] = b' ';
 }
 
 /// Digits to the last byte but one, which is NUL.
@@ -390,7 +443,7 @@ mod tests {
             (unsigned - 255, false),
             (0, false),
         ] {
-            put_octal(&mut block[CHECKSUM..CHECKSUM + 7], sum);
+            put_octal(&mut block[CHECKSUM..TYPEFLAG - 1], sum);
             assert_eq!(looks_like_header(&block), right, "{sum}");
         }
     }
@@ -399,9 +452,8 @@ mod tests {
     fn the_prefix_is_read_by_the_magic_only() {
         let mut block = fields().encode();
         let with_magic = |block: &mut Block, magic: &[u8; 8]| {
-            block[MAGIC..MAGIC + 8].copy_from_slice(magic);
-            let sum = checksum(block);
-            put_octal(&mut block[CHECKSUM..CHECKSUM + 7], sum);
+            block[MAGIC..UNAME].copy_from_slice(magic);
+            seal(block);
         };
         for (magic, prefix) in [
             (b"ustar\x0000", &b"some/where"[..]),

@@ -1,7 +1,7 @@
 //! Type flags and what they stand for.
 
-use super::error::TarFault;
-use super::header::{Format, Header};
+use crate::error::TarFault;
+use crate::header::{Format, Header};
 
 /// What a header announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +20,28 @@ pub(crate) enum Typed {
 
 /// A kind of archive member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum MemberKind {
+pub enum MemberKind {
+    /// A regular file, contiguous and sparse ones included.
     #[default]
     File,
+    /// Another name of an earlier member.
     HardLink,
+    /// A symbolic link.
     Symlink,
+    /// A character device.
     CharDevice,
+    /// A block device.
     BlockDevice,
+    /// A directory.
     Directory,
+    /// A named pipe.
     Fifo,
 }
 
 impl MemberKind {
-    pub(crate) const fn name(self) -> &'static str {
+    /// The name messages use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::HardLink => "hard link",

@@ -13,10 +13,10 @@ use lithify_tree::{
     WHITEOUT_PREFIX,
 };
 
-use crate::tar::header::{
-    BLOCK, Fields, LINK_NAME_LEN, NAME_LEN, OCTAL_8_MAX, OCTAL_12_MAX, PREFIX_LEN,
+use crate::header::{
+    BLOCK, Block, END_MARK, Fields, LINK_NAME_LEN, NAME_LEN, OCTAL_8_MAX, OCTAL_12_MAX, PREFIX_LEN,
 };
-use crate::tar::{pax, xattr};
+use crate::{pax, xattr};
 
 use holes::Filler;
 pub use holes::Holes;
@@ -114,7 +114,7 @@ pub struct TarWriter<W: Write> {
     filler: Option<Filler>,
 }
 
-const ZEROS: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+const ZEROS: [u8; END_MARK] = [0; END_MARK];
 
 impl<W: Write> TarWriter<W> {
     /// Starts a tar.
@@ -487,6 +487,32 @@ fn octal_or_record(records: &mut Vec<u8>, key: &[u8], value: u64, max: u64) -> u
     }
     pax::push(records, key, value.to_string().as_bytes());
     0
+}
+
+/// The header of a file of root, of no time, as one block whatever its size: so that it can be written before the size is
+/// known, and once more when it is. `None` for a path that does not fit into a header.
+///
+/// Sizes of 8 GiB and more are in base 256, under GNU's magic.
+#[must_use]
+pub fn file_header(path: &TreePath, mode: u16, size: u64) -> Option<Block> {
+    let (prefix, name) = split_name(path.as_bytes())?;
+    let fields = Fields {
+        prefix,
+        name,
+        link_name: b"",
+        mode: mode & 0o7777,
+        uid: 0,
+        gid: 0,
+        device: (0, 0),
+        size: size.min(OCTAL_12_MAX),
+        mtime: 0,
+        typeflag: b'0',
+    };
+    match size {
+        0..=OCTAL_12_MAX => Some(fields.encode()),
+        // GNU has no prefix.
+        _ => prefix.is_empty().then(|| fields.encode_base_256(size)),
+    }
 }
 
 /// Prefix and name of a `ustar` header, if the path can be split so.
