@@ -92,7 +92,8 @@ pub enum TarFault {
         /// The format, by its magic.
         format: &'static str,
     },
-    /// A link, directory, device or pipe with data, by a PAX record; or a file whose name makes it a directory, with data.
+    /// A link, directory, device or pipe with data, by a PAX record; or a file whose name makes it a directory, or a volume
+    /// label, with data.
     /// Some readers skip that many bytes, some read headers there.
     ///
     /// The size field of the header alone is accepted on what has no data, and means nothing: Go, Python and GNU tar, when it

@@ -37,20 +37,21 @@
 //! | `0`, NUL; `7` | file; contiguous file, read as a file | all; POSIX, GNU |
 //! | `1` `2` `5` | hard link, symbolic link, directory | all |
 //! | `3` `4` `6` | character device, block device, pipe | POSIX, GNU |
-//! | `x`, `X` (Solaris) | PAX records about the next member | POSIX, GNU |
+//! | `x` | PAX records about the next member | POSIX, GNU |
 //! | `g` | PAX records about all members that follow | POSIX, GNU |
 //! | `L` `K` | GNU long name, long link target of the next member | POSIX, GNU |
 //! | `S` | GNU sparse file | GNU |
-//! | `V` | volume label, read over | all |
-//! | others | refused by name: each is a file to one reader and nothing to another | |
+//! | `V` | volume label, without data, read over | all |
+//! | others | refused by name: each is a file to one reader and something else, or nothing, to another | |
 //!
 //! A PAX record is `LENGTH KEY=VALUE\n`; the length is decimal and counts the whole record, itself included.
 //!
 //! # Repeated keys
 //!
-//! Of several PAX records with one key in one header **the last counts**: so read Go, GNU tar, Python and libarchive, so no two of them
-//! see different members, and refusing it would guard nothing. An empty value takes back what a global header said and leaves
-//! the header's own field (POSIX). Two PAX headers, or two long names, before one member are refused: there readers differ.
+//! Of several PAX records with one key in one header **the last counts**: so read GNU tar 1.34, bsdtar 3.6.2, Python 3.11 and umoci
+//! 0.4.7 (Go), so no two of them see different members, and refusing it would guard nothing. An empty value takes back what a
+//! global header said and leaves the header's own field (POSIX). Two PAX headers, or two long names, before one member are
+//! refused: there readers differ.
 //!
 //! # Reading
 //!

@@ -74,7 +74,7 @@ impl Extension {
 
 /// What a header's type flag stands for in its format.
 ///
-/// Volume labels carry nothing of the image and are ignored, as GNU tar does when extracting. Everything else
+/// Volume labels carry nothing of the image and are ignored, as GNU tar does when extracting, as long as they have no data. Everything else
 /// that some tar once wrote is refused by name: each would be a file to one reader and nothing to another.
 pub(crate) fn classify(header: &Header<'_>) -> Result<Typed, TarFault> {
     let typeflag = header.typeflag();
@@ -91,8 +91,7 @@ pub(crate) fn classify(header: &Header<'_>) -> Result<Typed, TarFault> {
         b'K' => Typed::Extension(Extension::LongLink),
         b'S' => Typed::GnuSparse,
         b'V' => Typed::Ignored,
-        // Solaris calls its own, which has the same form, `X`.
-        b'x' | b'X' => Typed::Extension(Extension::Pax),
+        b'x' => Typed::Extension(Extension::Pax),
         b'g' => Typed::Global,
         _ => {
             return Err(TarFault::UnsupportedType {
@@ -125,6 +124,7 @@ fn meaning(typeflag: u8) -> &'static str {
         b'M' => "continuation of a multi-volume archive",
         b'D' => "directory of a GNU incremental backup",
         b'N' => "old GNU long names",
+        b'X' => "Solaris extended header, a member to Go's readers",
         b'A' => "Solaris access control list",
         b'E' => "Solaris extended attribute file",
         b'I' => "star inode metadata",

@@ -490,6 +490,7 @@ fn types_no_layer_has_are_refused_by_name() {
         (b'D', "incremental"),
         (b'N', "old GNU"),
         (b'A', "Solaris"),
+        (b'X', "Solaris extended header"),
         (b'Q', "vendor"),
         (b'8', "reserved"),
         (0xff, "reserved"),
@@ -538,6 +539,12 @@ fn volume_labels_are_skipped() {
     assert_eq!(paths(&tar.clone().end()), ["a"]);
     let (_, summary) = decode(&tar.end(), Expected::nothing(), Limits::default()).unwrap();
     assert_eq!(summary.entries, 2);
+    // A file with these bytes, to Go's readers.
+    let tar = Tar::new()
+        .member(Header::gnu(b'V', b"bin/sh"), b"data")
+        .end();
+    let kind = "volume label";
+    assert_eq!(fault(&tar), TarFault::SizeWithoutData { kind, size: 4 });
     let tar = Tar::new()
         .global(&[("GNU.volume.label", b"x")])
         .file("a", b"")
@@ -1204,7 +1211,9 @@ fn announced_sizes_allocate_nothing() {
         let tar = Tar::new().raw(header, &[0; 100]).0;
         assert!(matches!(
             fault_within(&tar, limits),
-            TarFault::Truncated { .. } | TarFault::NumberRange { .. }
+            TarFault::Truncated { .. }
+                | TarFault::NumberRange { .. }
+                | TarFault::SizeWithoutData { .. }
         ));
     }
 }

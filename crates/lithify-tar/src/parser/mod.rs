@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::error::{Located, TarError, TarFault};
 use crate::header::{self, BLOCK, BadHeader, Block, Header};
 use crate::limits::{Limit, LimitExceeded, Limits};
-use crate::member::{Globals, Member, NOT_REGULAR, Sources, out_of_range};
+use crate::member::{Globals, Member, NOT_REGULAR, Sources};
 use crate::sparse::{MapText, SparseMap};
 use crate::typeflag::{self, MemberKind, Typed};
 
@@ -60,9 +60,8 @@ enum State {
         left: u64,
         padding: u64,
     },
-    /// Bytes that mean nothing: padding, ignored members.
-    Skip {
-        what: &'static str,
+    /// Bytes that fill up a block.
+    Padding {
         left: u64,
     },
     /// Continuation blocks of an old GNU sparse map.
@@ -193,7 +192,7 @@ impl Parser {
             // A body without bytes, or a map that is cut: the next step is due without any.
             State::Body { .. } | State::TextMap { .. } => Demand::Bytes(0),
             State::MapPadding { left, .. } => Demand::Bytes(*left),
-            State::Skip { left, .. } => Demand::Skippable(*left),
+            State::Padding { left } => Demand::Skippable(*left),
             State::Data { left, padding } => Demand::Skippable(left + padding),
             State::End => Demand::Nothing,
         }
@@ -208,7 +207,7 @@ impl Parser {
                     self.take_data(now);
                     now
                 }
-                State::Skip { left, .. } => {
+                State::Padding { left } => {
                     let now = count.min(*left);
                     *left -= now;
                     self.offset += now;
@@ -303,7 +302,7 @@ impl Parser {
                     let archived = *archived;
                     return Ok(self.begin_data(archived));
                 }
-                State::Skip { left, .. } => {
+                State::Padding { left } => {
                     let piece = take(input, *left);
                     *left -= piece.len() as u64;
                     self.offset += piece.len() as u64;
@@ -347,7 +346,7 @@ impl Parser {
             },
             State::SecondZero | State::End => return Ok(()),
             State::Body { left, padding, .. } => cut("an extended header", left + padding),
-            State::Skip { what, left } => cut(what, *left),
+            State::Padding { left } => cut("padding", *left),
             State::GnuMap { .. } => cut("a sparse map", (BLOCK - self.filled) as u64),
             State::TextMap { left, .. } => cut("a sparse map", *left),
             State::MapPadding { left, archived } => cut("a sparse map", left + archived),
@@ -373,10 +372,7 @@ impl Parser {
         self.state = if padding == 0 {
             State::Header
         } else {
-            State::Skip {
-                what: "padding",
-                left: padding,
-            }
+            State::Padding { left: padding }
         };
     }
 
@@ -436,14 +432,14 @@ impl Parser {
         }
         self.count()?;
         self.entries += 1;
-        let left = size
-            .checked_add(padding(size))
-            .ok_or_else(|| out_of_range("size", size))?;
-        self.state = State::Skip {
-            what: "a volume label",
-            left,
-        };
-        Ok(())
+        // To Go's readers this is a member of that name, with that data.
+        match size {
+            0 => Ok(()),
+            size => Err(TarFault::SizeWithoutData {
+                kind: "volume label",
+                size,
+            }),
+        }
     }
 
     fn count(&self) -> Result<(), LimitExceeded> {
