@@ -80,6 +80,7 @@ fn tokens_and_lists_are_there_in_time_or_not_at_all() {
 #[test]
 fn lists_without_end_are_given_up() {
     let registry = Faulty::start();
+    add_index(&registry);
     let tags = On::kind(Kind::Tags);
     for (here, next) in [
         ("last=a", "last=b"),
