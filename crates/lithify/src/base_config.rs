@@ -3,6 +3,7 @@
 use lithify_oci::platform::Platform;
 use serde_json::{Map, Value};
 
+use crate::error::CommitError;
 use crate::{Error, ReadOptions};
 
 /// Fields that say nothing if they are empty. Go's programs read `null` as absent, but an empty time is an error to
@@ -45,8 +46,8 @@ fn stated(own: &Platform, wanted: &Platform) -> Platform {
 }
 
 fn parse(raw: &[u8]) -> Result<Map<String, Value>, Error> {
-    let config: Option<Map<String, Value>> =
-        serde_json::from_slice(raw).map_err(|source| Error::BaseConfig { source })?;
+    let config: Option<Map<String, Value>> = serde_json::from_slice(raw)
+        .map_err(|source| Error::from(CommitError::BaseConfig { source }))?;
     let mut config = config.unwrap_or_default();
     config.retain(|_, value| !value.is_null());
     config.retain(|key, value| !(TEXTS.contains(&key.as_str()) && value == ""));

@@ -15,6 +15,7 @@ use lithify_tree::{
 use crate::budgets::Budgets;
 use crate::build::xattrs;
 use crate::decode::{Discard, merge_error, open, read_layer};
+use crate::error::{ArtifactError, OpenError, OutputError};
 use crate::lazy::Stack;
 use crate::output::scratch_file;
 use crate::retry::read_some;
@@ -63,7 +64,7 @@ impl Subject {
                 let tree = image.tree()?;
                 let (node, _) = find_file(&tree, path)?;
                 let mut spooled = OneFile::new()?;
-                image.copy_content(&tree.path(node), &mut spooled, Error::Scratch)?;
+                image.copy_content(&tree.path(node), &mut spooled, Error::scratch)?;
                 spooled.write_to(out, options)
             }
             Self::Layers(layers) => {
@@ -78,14 +79,14 @@ impl Subject {
 /// What went wrong reading a file of a layer.
 fn unreadable(image: &Image, path: &[u8], error: io::Error) -> Error {
     match error.downcast::<lithify_erofs::ReadError>() {
-        Ok(damage) => Error::ReadErofs(damage),
-        Err(source) => Error::Open {
+        Ok(damage) => Error::from(ArtifactError::ReadErofs(damage)),
+        Err(source) => Error::from(OpenError::Open {
             name: image.name().to_owned(),
             source: Box::new(lithify_oci::Error::Blob(lithify_oci::blob::Error::Io {
                 name: lithify_oci::blob::BlobName::Path(Escaped(path).to_string()),
                 source,
             })),
-        },
+        }),
     }
 }
 
@@ -94,10 +95,10 @@ pub(crate) fn find_file(tree: &Tree, path: &[u8]) -> Result<(NodeId, Option<Cont
     let shown = || Escaped(path).to_string();
     let node = tree
         .resolve(path)
-        .ok_or_else(|| Error::NotInImage { path: shown() })?;
+        .ok_or_else(|| Error::from(ArtifactError::NotInImage { path: shown() }))?;
     match tree.node_inode(node).kind {
         InodeKind::File { content, .. } => Ok((node, content)),
-        _ => Err(Error::NotAFile { path: shown() }),
+        _ => Err(Error::from(ArtifactError::NotAFile { path: shown() })),
     }
 }
 
@@ -172,7 +173,7 @@ fn cat_decoded(
         &mut pick,
         options,
         &budgets,
-        &Error::Scratch,
+        &Error::scratch,
     )?;
     pick.file.write_to(out, options)
 }
@@ -184,11 +185,11 @@ fn cat_once(
     out: &mut dyn Write,
     options: &ReadOptions,
 ) -> Result<u64, Error> {
-    let mut spool = crate::spool::Spool::new(scratch_file(None).map_err(Error::Scratch)?);
+    let mut spool = crate::spool::Spool::new(scratch_file(None).map_err(Error::scratch)?);
     let budgets = Budgets::of_data(options);
-    let decoded = crate::decode::decode(image, &mut spool, options, &budgets, Error::Scratch)?;
+    let decoded = crate::decode::decode(image, &mut spool, options, &budgets, Error::scratch)?;
     let (tree, _) = decoded.merge(image, options)?;
-    let spooled = spool.finish().map_err(Error::Scratch)?;
+    let spooled = spool.finish().map_err(Error::scratch)?;
     let (node, content) = find_file(&tree, path)?;
     let (Some(content), InodeKind::File { size, .. }) = (content, tree.node_inode(node).kind)
     else {
@@ -197,14 +198,14 @@ fn cat_once(
     let content = spooled.content(content);
     let mut file = OneFile::new()?;
     file.begin(size, content.segments.as_deref())
-        .map_err(Error::Scratch)?;
+        .map_err(Error::scratch)?;
     // The spool has the data without the holes.
     let mut reader = Checked::new(spooled.reader(content), &options.cancel);
     let mut buffer = vec![0; BUFFER];
     loop {
-        match read_some(&mut reader, &mut buffer).map_err(Error::Scratch)? {
+        match read_some(&mut reader, &mut buffer).map_err(Error::scratch)? {
             0 => break,
-            n => file.write(&buffer[..n]).map_err(Error::Scratch)?,
+            n => file.write(&buffer[..n]).map_err(Error::scratch)?,
         }
     }
     file.write_to(out, options)
@@ -212,7 +213,7 @@ fn cat_once(
 
 fn full(error: TooMany) -> Error {
     match error {
-        TooMany => Error::Scratch(io::ErrorKind::FileTooLarge.into()),
+        TooMany => Error::scratch(io::ErrorKind::FileTooLarge.into()),
     }
 }
 
@@ -254,7 +255,7 @@ struct OneFile {
 impl OneFile {
     fn new() -> Result<Self, Error> {
         Ok(Self {
-            file: scratch_file(None).map_err(Error::Scratch)?,
+            file: scratch_file(None).map_err(Error::scratch)?,
             size: 0,
             segments: Vec::new(),
         })
@@ -262,7 +263,7 @@ impl OneFile {
 
     fn write_to(self, out: &mut dyn Write, options: &ReadOptions) -> Result<u64, Error> {
         let mut reader = FileCursor::new(&self.file, 0);
-        copy(&mut reader, out, options, Error::Scratch)
+        copy(&mut reader, out, options, Error::scratch)
     }
 }
 
@@ -345,12 +346,12 @@ fn copy(
     let mut copied = 0;
     loop {
         if options.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(copied),
             Ok(n) => {
-                out.write_all(&buffer[..n]).map_err(Error::Sink)?;
+                out.write_all(&buffer[..n]).map_err(OutputError::Sink)?;
                 copied += n as u64;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -22,6 +22,7 @@ use crate::base_config;
 use crate::decode::warn_of_changes;
 use crate::description::RecordedDescription;
 use crate::encode::{Encoder, LayerCompression};
+use crate::error::{CommitError, LayerError, OutputError};
 use crate::name::shown;
 use crate::output::scratch_file;
 use crate::read_back::read_back;
@@ -104,16 +105,18 @@ fn commit_to(
     options: &CommitOptions,
     read: &ReadOptions,
 ) -> Result<CommitReport, Error> {
-    let refused = || Error::CommitDestination {
-        name: shown(destination),
+    let refused = || {
+        Error::from(CommitError::CommitDestination {
+            name: shown(destination),
+        })
     };
     let (path, selector) = match Source::parse(destination) {
         Ok(Source::Oci { path, selector }) => (path, selector),
         Ok(_) => return Err(refused()),
         Err(ParseError::Path { .. }) => {
-            return Err(Error::CommitPath {
+            return Err(Error::from(CommitError::CommitPath {
                 name: shown(destination),
-            });
+            }));
         }
         Err(other) => return Err(other.into()),
     };
@@ -130,13 +133,14 @@ fn commit_to(
             own = Image::open(destination, read)?;
             Some(&own)
         }
-        None => return Err(Error::NoBase { path }),
+        None => return Err(Error::from(CommitError::NoBase { path })),
     };
     let base = base.and_then(Image::oci).ok_or_else(refused)?;
 
-    let scratch = scratch_file(Some(&path)).map_err(Error::Scratch)?;
-    let layer = Layer::make(upper_of(upper)?, &scratch, options, read)?;
-    let layout = |source| Error::Layout(Box::new(source));
+    let scratched = Error::scratch_beside(&path);
+    let scratch = scratch_file(Some(&path)).map_err(scratched)?;
+    let layer = Layer::make(upper_of(upper)?, &scratch, scratched, options, read)?;
+    let layout = |source| Error::from(CommitError::Layout(Box::new(source)));
     let mut writer = Writer::open(&path, &read.cancel)
         .map_err(layout)?
         .durable(options.durable);
@@ -146,7 +150,7 @@ fn commit_to(
         layers.push(copy_layer(base, index, &mut writer, read)?);
     }
     let mut blob = Checked::new(&scratch, &read.cancel);
-    (&scratch).rewind().map_err(Error::Scratch)?;
+    (&scratch).rewind().map_err(scratched)?;
     let descriptor = writer
         .put_reader(layer.media_type, &mut blob)
         .map_err(layout)?;
@@ -160,7 +164,7 @@ fn commit_to(
     if let Some(annotations) = base.annotations() {
         manifest.annotations.clone_from(annotations);
     }
-    let manifest = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
+    let manifest = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
     read_back(&manifest, &config_bytes, count, read)?;
     let mut entry = writer
         .put(media_type::OCI_MANIFEST, &manifest)
@@ -224,6 +228,7 @@ impl Layer {
     fn make(
         (upper, is_inside): (PathBuf, bool),
         scratch: &File,
+        scratched: impl Fn(io::Error) -> Error + Copy,
         options: &CommitOptions,
         read: &ReadOptions,
     ) -> Result<Self, Error> {
@@ -247,8 +252,8 @@ impl Layer {
         let mut scanner = UpperScanner::open(&upper, scan)?;
         let out = Checked::new(io::BufWriter::with_capacity(1 << 20, scratch), &read.cancel);
         let failed = |e: WriteError| match e {
-            WriteError::Write(_) if read.cancel.is_cancelled() => Error::Cancelled,
-            WriteError::Write(e) => Error::Scratch(e),
+            WriteError::Write(_) if read.cancel.is_cancelled() => Error::cancelled(),
+            WriteError::Write(e) => scratched(e),
             e => Error::tar(
                 e,
                 "remove or shorten the file in the overlay, or raise the limit tar_bytes",
@@ -258,11 +263,11 @@ impl Layer {
         let holes = Holes::Zeros {
             bytes_max: read.limits.layer.tar_bytes,
         };
-        let encoder = Encoder::new(out, options.compression).map_err(Error::Scratch)?;
+        let encoder = Encoder::new(out, options.compression).map_err(scratched)?;
         let mut tar = TarWriter::new(encoder).holes(holes);
         while let Some(entry) = scanner.next_entry()? {
             if read.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
+                return Err(Error::cancelled());
             }
             tar.append(&entry).map_err(failed)?;
             if matches!(entry.kind, EntryKind::File { .. }) {
@@ -270,19 +275,15 @@ impl Layer {
                     .copy_into(&mut Data(&mut tar, &read.cancel))
                     .map_err(|e| match e {
                         lithify_hostfs::CopyError::Sink(e) => failed(e),
-                        lithify_hostfs::CopyError::Scan(e) => Error::Scan(e),
-                        _ => Error::Cancelled,
+                        lithify_hostfs::CopyError::Scan(e) => Error::from(LayerError::Scan(e)),
+                        _ => Error::cancelled(),
                     })?;
             }
         }
         let summary = scanner.finish()?;
         warn_of_changes(&crate::name::shown_path(&upper), summary.recorded.as_ref());
-        let (diff_id, mut out) = tar
-            .finish()
-            .map_err(failed)?
-            .finish()
-            .map_err(Error::Scratch)?;
-        out.flush().map_err(Error::Scratch)?;
+        let (diff_id, mut out) = tar.finish().map_err(failed)?.finish().map_err(scratched)?;
+        out.flush().map_err(scratched)?;
         Ok(Self {
             media_type: options.compression.media_type(),
             diff_id,
@@ -335,7 +336,7 @@ fn copy_layer(
         // What this version does not know stays what it is.
         Some(_) => layer.media_type.as_deref().unwrap_or(media_type::OCI_LAYER),
     };
-    let layout = |e| Error::Layout(Box::new(e));
+    let layout = |e| Error::from(CommitError::Layout(Box::new(e)));
     let named = match (layer.digest, layer.size) {
         (Some(digest), Some(size)) if digest.algorithm() == Algorithm::Sha256 => {
             let mut descriptor = Descriptor::new(media_type, digest, size);
@@ -349,12 +350,9 @@ fn copy_layer(
     {
         return Ok(descriptor.clone());
     }
-    let open = |source| Error::Open {
-        name: format!("layer {index} of the base image"),
-        source: Box::new(source),
-    };
+    let open = |source| Error::opening(format!("layer {index} of the base image"), source);
     let blob = base.open_layer(index).map_err(open)?;
-    let wrong = |source| Error::BaseLayer { index, source };
+    let wrong = |source| Error::from(CommitError::BaseLayer { index, source });
     let mut reader = Checked::new(blob.into_reader(), &read.cancel);
     if let Some(descriptor) = named {
         return match writer.put_verified(&descriptor, &mut reader) {
@@ -430,5 +428,5 @@ fn config(
         }
         _ => {}
     }
-    serde_json::to_vec(&config).map_err(|source| Error::BaseConfig { source })
+    Ok(serde_json::to_vec(&config).map_err(OutputError::Json)?)
 }

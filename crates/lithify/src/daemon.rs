@@ -5,6 +5,7 @@ use lithify_oci::source::DaemonImage;
 use lithify_registry::daemon::{Daemon, DaemonError};
 use lithify_tree::Escaped;
 
+use crate::error::OpenError;
 use crate::{Error, ReadOptions};
 
 /// Has a daemon save an image into a file without a name, and opens it there.
@@ -27,14 +28,12 @@ pub(crate) fn open(
     let archive = Archive::from_reader_until(saved, &open.limits, &options.cancel);
     let archive = archive.map_err(|error| {
         if options.cancel.is_cancelled() {
-            return Error::Cancelled;
+            return Error::cancelled();
         }
         failed(name, error)
     })?;
-    lithify_oci::Image::from_docker_archive(&archive, None, open).map_err(|source| Error::Open {
-        name: name.to_owned(),
-        source: Box::new(source),
-    })
+    lithify_oci::Image::from_docker_archive(&archive, None, open)
+        .map_err(|source| Error::opening(name, source))
 }
 
 /// The daemon's error, if it was one.
@@ -42,17 +41,17 @@ fn failed(name: &str, error: lithify_oci::archive::Error) -> Error {
     let source = match error {
         lithify_oci::archive::Error::Read { source } => source,
         source => {
-            return Error::DaemonArchive {
+            return Error::from(OpenError::DaemonArchive {
                 name: name.to_owned(),
                 source: Box::new(source),
-            };
+            });
         }
     };
     match source.downcast::<DaemonError>() {
         Ok(error) => error.into(),
-        Err(source) => Error::DaemonArchive {
+        Err(source) => Error::from(OpenError::DaemonArchive {
             name: name.to_owned(),
             source: Box::new(lithify_oci::archive::Error::Read { source }),
-        },
+        }),
     }
 }

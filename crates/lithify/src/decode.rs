@@ -16,6 +16,7 @@ use lithify_tree::{
 
 use crate::budgets::Budgets;
 use crate::build::xattrs::Dropped;
+use crate::error::LayerError;
 use crate::image::LayerInput;
 use crate::native::{NativeLayerError, NativeReader};
 use crate::twins::{LayerSink, Twins};
@@ -186,10 +187,7 @@ fn pass_over(image: &Image, index: usize, options: &ReadOptions, summary: &Layer
 
 /// Says at which layer and entry the output became too large, if that is the error.
 fn exceeded(image: &Image, index: usize, path: Option<&TreePath>, error: Error) -> Error {
-    match error {
-        Error::OutputBudget { source, .. } => over_budget(image, index, path, source),
-        error => error,
-    }
+    error.over_output(|source| over_budget(image, index, path, source))
 }
 
 /// All layers together ask for too much at this one.
@@ -199,12 +197,12 @@ fn over_budget(
     path: Option<&TreePath>,
     source: BudgetExceeded,
 ) -> Error {
-    Error::Budget {
+    Error::from(LayerError::Budget {
         index,
         name: image.layer_name(index),
         path: path.cloned(),
         source,
-    }
+    })
 }
 
 /// Reads one layer to its end: data to the sink, everything else to the result.
@@ -257,7 +255,7 @@ where
     let failed = |source| layer_error(image, index, source);
     while let Some(entry) = reader.next_entry().map_err(|e| e.into_error(failed))? {
         if options.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         let path = Some(&entry.path);
         budgets
@@ -282,7 +280,7 @@ where
         }
         entries
             .push(&entry, content)
-            .map_err(|source| Error::LayerFull { index, source })?;
+            .map_err(|source| Error::from(LayerError::LayerFull { index, source }))?;
         budgets
             .kept(&entries, &mut memory)
             .map_err(|e| over_budget(image, index, path, e))?;
@@ -331,11 +329,11 @@ pub(crate) fn layer_error(image: &Image, index: usize, source: lithify_layer::Er
             over_budget(image, index, None, source)
         }
         source => {
-            let error = Error::Layer {
+            let error = Error::from(LayerError::Layer {
                 index,
                 name: image.layer_name(index),
                 source: Box::new(source),
-            };
+            });
             error.given_by(image.layer_given_by(index))
         }
     }
@@ -354,11 +352,11 @@ pub(crate) fn merge_error(image: &Image, index: usize, source: MergeError) -> Er
             let path = TreePath::clean(&path).ok();
             over_budget(image, index, path.as_ref(), source)
         }
-        source => Error::Merge {
+        source => Error::from(LayerError::Merge {
             index,
             name: image.layer_name(index),
             source,
-        },
+        }),
     }
 }
 
@@ -367,11 +365,11 @@ pub(crate) fn native_error(image: &Image, index: usize, source: NativeLayerError
     match source {
         NativeLayerError::Budget(source) => over_budget(image, index, None, source),
         source => {
-            let error = Error::NativeLayer {
+            let error = Error::from(LayerError::NativeLayer {
                 index,
                 name: image.layer_name(index),
                 source: Box::new(source),
-            };
+            });
             error.given_by(image.layer_given_by(index))
         }
     }
@@ -417,11 +415,11 @@ pub(crate) fn open(
                 tar_budget: budgets.tar_bytes.clone(),
             };
             let reader = LayerReader::new(Box::new(blob), expected, decode).map_err(|source| {
-                Error::Layer {
+                Error::from(LayerError::Layer {
                     index,
                     name,
                     source: Box::new(source),
-                }
+                })
             })?;
             Reader::Stream(Stream::Blob(Box::new(reader)))
         }
@@ -453,9 +451,9 @@ enum Copied<E> {
 impl ReadError {
     fn into_error(self, failed: impl Fn(lithify_layer::Error) -> Error) -> Error {
         match self {
-            Self::Layer(lithify_layer::Error::Blob(BlobError::Cancelled)) => Error::Cancelled,
+            Self::Layer(lithify_layer::Error::Blob(BlobError::Cancelled)) => Error::cancelled(),
             Self::Layer(e) => failed(e),
-            Self::Scan(e) => Error::Scan(e),
+            Self::Scan(e) => Error::from(LayerError::Scan(e)),
         }
     }
 }

@@ -12,6 +12,7 @@ use lithify_store::{Access, Entry, Input, InputKind, Key, KeyLock, OpenOptions, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::{BuildError, OpenError};
 use crate::output_dir::ScratchDirectory;
 use crate::{CancelToken, Error};
 
@@ -54,7 +55,7 @@ impl StoreChoice {
                     .or_else(|| set("HOME").map(|home| home.join(".local/share")));
                 match data {
                     Some(data) => Ok(Some((data.join("lithify"), false))),
-                    None => Err(Error::NoStoreDirectory),
+                    None => Err(Error::from(OpenError::NoStoreDirectory)),
                 }
             }
         }
@@ -73,7 +74,9 @@ impl StoreChoice {
     /// # Errors
     /// As [`open`](Self::open); [`Error::Cancelled`].
     pub fn open_until(&self, options: OpenOptions, cancel: &CancelToken) -> Result<Store, Error> {
-        let (path, _) = self.directory()?.ok_or(Error::NoStoreDirectory)?;
+        let (path, _) = self
+            .directory()?
+            .ok_or(Error::from(OpenError::NoStoreDirectory))?;
         let options = options.recheck_after(recheck_after());
         Ok(Store::open_until(path, options, cancel)?)
     }
@@ -118,7 +121,8 @@ impl Depot {
         cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let found = match choice.directory() {
-            Ok(None) | Err(Error::NoStoreDirectory) => None,
+            Ok(None) => None,
+            Err(e) if e.is_no_place_for_a_store() => None,
             Err(e) => return Err(e),
             Ok(Some((path, asked_for))) => {
                 let options = OpenOptions::new()
@@ -226,9 +230,11 @@ pub(crate) fn to_facts(value: &impl Serialize) -> lithify_store::Facts {
 /// What is kept with an entry, as it was.
 pub(crate) fn from_facts<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
     let value = serde_json::Value::Object(entry.facts().clone().into_iter().collect());
-    serde_json::from_value(value).map_err(|source| Error::Facts {
-        entry: entry.id().to_string(),
-        source,
+    serde_json::from_value(value).map_err(|source| {
+        Error::from(BuildError::Facts {
+            entry: entry.id().to_string(),
+            source,
+        })
     })
 }
 

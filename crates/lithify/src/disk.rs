@@ -12,6 +12,7 @@ use lithify_disk::vmdk::{Descriptor, PathRule};
 use lithify_storage::Beneath;
 
 use crate::Error;
+use crate::error::ArtifactError;
 
 /// Longest VMDK descriptor read, in bytes; the parser's own limit is lower.
 const DESCRIPTOR_MAX: u64 = 64 << 20;
@@ -135,11 +136,12 @@ pub(crate) struct OpenedDisk {
 /// Opens what a VMDK descriptor lists: files below its directory, the whole of each.
 pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
     let text = read_descriptor(path, file)?;
-    let descriptor =
-        Descriptor::parse(&text, PathRule::Below).map_err(|source| Error::VmdkText {
+    let descriptor = Descriptor::parse(&text, PathRule::Below).map_err(|source| {
+        Error::from(ArtifactError::VmdkText {
             path: path.to_path_buf(),
             source: Box::new(source),
-        })?;
+        })
+    })?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -153,9 +155,11 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
             files.insert(name.to_owned(), Arc::new(file));
             Ok(size)
         })
-        .map_err(|source| Error::VmdkFiles {
-            path: path.to_path_buf(),
-            source: Box::new(source),
+        .map_err(|source| {
+            Error::from(ArtifactError::VmdkFiles {
+                path: path.to_path_buf(),
+                source: Box::new(source),
+            })
         })?;
     let places: Vec<Place> = descriptor
         .runs()
@@ -178,9 +182,11 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
 
 /// Opens the images in the partitions of a disk.
 pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
-    let table = Table::read(file).map_err(|source| Error::Gpt {
-        path: path.to_path_buf(),
-        source: Box::new(source),
+    let table = Table::read(file).map_err(|source| {
+        Error::from(ArtifactError::Gpt {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        })
     })?;
     let shared = Arc::new(file.try_clone().map_err(|e| Error::input(path, e))?);
     let places: Vec<Place> = table
@@ -194,8 +200,10 @@ pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
         })
         .collect();
     let mut images = places.iter().map(|place| Extents::new([place]));
-    let first = images.next().ok_or_else(|| Error::EmptyDisk {
-        path: path.to_path_buf(),
+    let first = images.next().ok_or_else(|| {
+        Error::from(ArtifactError::EmptyDisk {
+            path: path.to_path_buf(),
+        })
     })?;
     let devices = Some(images.collect());
     Ok(OpenedDisk {

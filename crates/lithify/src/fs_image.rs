@@ -11,6 +11,7 @@ use lithify_tree::{
 
 use crate::build::filesystem::Kind;
 use crate::disk::Extents;
+use crate::error::{ArtifactError, LayerError};
 use crate::name::shown_path;
 use crate::native::{SparseRead, copy_data};
 use crate::{CancelToken, Error};
@@ -138,13 +139,10 @@ impl FsImage {
     pub(crate) fn tree(&self) -> Result<Tree, Error> {
         let mut layer = LayerEntries::new();
         self.for_each_entry(|entry| {
-            layer
-                .push(&entry, None)
-                .map_err(|source| Error::LayerFull { index: 0, source })
+            Ok(layer.push(&entry, None).map_err(LayerError::TooManyNames)?)
         })?;
         let mut merge = Merge::new().until(&self.cancel);
-        merge.apply(layer).map_err(|source| Error::Merge {
-            index: 0,
+        merge.apply(layer).map_err(|source| LayerError::Tree {
             name: shown_path(&self.path),
             source,
         })?;
@@ -199,7 +197,7 @@ impl FsImage {
             let is_file = matches!(entry.kind, EntryKind::File { .. });
             layer
                 .push(&entry, is_file.then_some(ContentId(contents)))
-                .map_err(|source| Error::LayerFull { index, source })?;
+                .map_err(|source| Error::from(LayerError::LayerFull { index, source }))?;
             contents += u32::from(is_file);
             Ok(())
         })?;
@@ -236,8 +234,10 @@ impl FsImage {
         sink: &mut S,
         sink_error: impl Fn(S::Error) -> Error + Copy,
     ) -> Result<ContentId, Error> {
-        let missing = || Error::NotInImage {
-            path: lithify_tree::Escaped(path).to_string(),
+        let missing = || {
+            Error::from(ArtifactError::NotInImage {
+                path: lithify_tree::Escaped(path).to_string(),
+            })
         };
         let reader: Box<dyn SparseRead + '_>;
         let (size, segments): (u64, Option<Vec<DataSegment>>);

@@ -14,6 +14,7 @@ use lithify_oci::source::{Selector, Source, TarInput};
 use crate::description::{
     Description, LayerDescription, PlatformDescription, ReferrerDescription, Referrers,
 };
+use crate::error::OpenError;
 use crate::name::{shown, store_name};
 use crate::native::{NativeBlob, Sniffed, sniff};
 use crate::{CancelToken, Error, PullPolicy, ReadOptions};
@@ -83,9 +84,11 @@ impl Image {
     fn open_any(given: &OsStr, options: &ReadOptions) -> Result<Self, Error> {
         let source = Source::parse(given)?;
         let name = shown(given);
-        let unsupported = |hint| Error::UnsupportedSource {
-            name: name.clone(),
-            hint,
+        let unsupported = |hint| {
+            Error::from(OpenError::UnsupportedSource {
+                name: name.clone(),
+                hint,
+            })
         };
         let origin = match &source {
             Source::Oci { .. } | Source::OciArchive { .. } | Source::DockerArchive { .. } => {
@@ -94,10 +97,8 @@ impl Image {
                     .preferring(options.layers)
                     .until(&options.cancel);
                 open.platform.clone_from(&options.platform);
-                let image = lithify_oci::open(&source, &open).map_err(|e| Error::Open {
-                    name: name.clone(),
-                    source: Box::new(e),
-                })?;
+                let image = lithify_oci::open(&source, &open)
+                    .map_err(|e| Error::opening(name.clone(), e))?;
                 Origin::of(image)
             }
             Source::Rootfs(path) => {
@@ -166,10 +167,7 @@ impl Image {
         let limits = &options.limits.image;
         let name = &shown(given);
         let located = crate::transfer::locate(name, &source, options)?;
-        let failed = |source| Error::Open {
-            name: name.to_owned(),
-            source: Box::new(source),
-        };
+        let failed = |source| Error::opening(name, source);
         let native = |platform: &lithify_oci::Platform| {
             platform.os_features().iter().any(|f| f == EROFS_FEATURE)
         };
@@ -223,10 +221,7 @@ impl Image {
         open.platform.clone_from(&options.platform);
         let (content, root, names) = (located.content, located.root, located.names);
         let image = lithify_oci::Image::from_content(content, root, names, &open);
-        let image = image.map_err(|e| Error::Open {
-            name: name.clone(),
-            source: Box::new(e),
-        })?;
+        let image = image.map_err(|e| Error::opening(name.clone(), e))?;
         Ok(Self {
             given: given.to_owned(),
             name,
@@ -342,10 +337,9 @@ impl Image {
         Ok(match &self.origin {
             Origin::Oci(image) => {
                 let layer = &image.layers()[index];
-                let blob = image.open_layer(index).map_err(|e| Error::Open {
-                    name: self.name.clone(),
-                    source: Box::new(e),
-                })?;
+                let blob = image
+                    .open_layer(index)
+                    .map_err(|e| Error::opening(self.name.clone(), e))?;
                 let at = blob.random_access();
                 let Sniffed { reader, erofs } = sniff(blob.into_reader());
                 if let Some(compression) = erofs {
@@ -449,10 +443,7 @@ impl Image {
                 unlisted.push(error.to_string());
                 Ok(None)
             }
-            Err(error) => Err(Error::Open {
-                name: self.name.clone(),
-                source: Box::new(error.into()),
-            }),
+            Err(error) => Err(Error::opening(self.name.clone(), error)),
         }
     }
 

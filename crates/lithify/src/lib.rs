@@ -79,7 +79,10 @@ pub use description::{
     PlatformDescription, RecordedDescription, ReferrerDescription, Referrers, Stack, Verity,
 };
 pub use encode::LayerCompression;
-pub use error::{Error, Operation};
+pub use error::{
+    ArtifactError, BuildError, Cause, CommitError, Error, ErrorKind, LayerError, MountError,
+    OpenError, Operation, OutputError, PublishError, TransferError,
+};
 pub use image::Image;
 pub use json::{write_json, write_json_pretty};
 pub use listing::{ListedEntry, Listing};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::build::xattrs;
 use crate::decode::LayerSummary;
+use crate::error::ArtifactError;
 use crate::name::{bytes_of, hex, spelled};
 
 /// The names and metadata of an image or artifact.
@@ -93,8 +94,10 @@ impl Listing {
     /// # Errors
     /// [`Error::NotInImage`].
     pub fn find(&self, path: &[u8]) -> Result<NodeId, Error> {
-        self.tree.resolve(path).ok_or_else(|| Error::NotInImage {
-            path: Escaped(path).to_string(),
+        self.tree.resolve(path).ok_or_else(|| {
+            Error::from(ArtifactError::NotInImage {
+                path: Escaped(path).to_string(),
+            })
         })
     }
 
@@ -113,8 +116,10 @@ impl Listing {
             name => {
                 let found = self.tree.resolve(parent);
                 let found = found.and_then(|parent| self.tree.child(parent, name));
-                found.ok_or_else(|| Error::NotInImage {
-                    path: Escaped(path).to_string(),
+                found.ok_or_else(|| {
+                    Error::from(ArtifactError::NotInImage {
+                        path: Escaped(path).to_string(),
+                    })
                 })
             }
         }

@@ -15,6 +15,7 @@ use crate::build::write_flat;
 use crate::build::xattrs::reading;
 use crate::depot::Depot;
 use crate::disk::Place;
+use crate::error::MountError;
 use crate::fs_image::{FsImage, Opened};
 use crate::output::PendingFile;
 use crate::{BuildOptions, Error, Format, Image, ReadOptions, StoreChoice, Subject};
@@ -120,7 +121,10 @@ fn mount_flat(
     };
     write_flat(image, &filesystem, &pending, &place, read)?;
     if mount.writable.is_some() {
-        let file = pending.file().try_clone().map_err(Error::Scratch)?;
+        let file = pending
+            .file()
+            .try_clone()
+            .map_err(Error::scratch_beside(&place))?;
         refuse_marks(&FsImage::open(&place, file, Kind::Erofs, &read.cancel)?)?;
     }
     Ok(lithify_mount::mount_file(pending.file(), directory, mount)?)
@@ -130,9 +134,11 @@ fn mount_flat(
 /// own: another filesystem than the image's would be shown (docs/semantics.md, "Writable mounts").
 fn refuse_marks(image: &FsImage) -> Result<(), Error> {
     image.for_each_entry(|entry| {
-        let marked = |mark: String| Error::OverlayMark {
-            path: Escaped(entry.path.as_bytes()).to_string(),
-            mark,
+        let marked = |mark: String| {
+            Error::from(MountError::OverlayMark {
+                path: Escaped(entry.path.as_bytes()).to_string(),
+                mark,
+            })
         };
         if matches!(&entry.kind, EntryKind::CharDevice(device) if *device == Device::default()) {
             return Err(marked("is a character device 0:0".to_owned()));
@@ -182,7 +188,7 @@ fn mount_layers(
     let Layered { layers, merged } =
         match layered::make(image, depot, &layer_options, &options, read) {
             // What an overlay cannot hold, a flat image can.
-            Err(Error::Overlay { .. } | Error::NoLayers) => {
+            Err(e) if e.is_no_overlay() => {
                 return mount_flat(image, directory, mount, drop_xattrs, read);
             }
             made => made?,

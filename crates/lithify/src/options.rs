@@ -193,7 +193,7 @@ impl ReadOptions {
     /// Why something failed: because the work was stopped, if it was.
     pub(crate) fn reason(&self, error: impl Into<Error>) -> Error {
         match self.cancel.is_cancelled() {
-            true => Error::Cancelled,
+            true => Error::cancelled(),
             false => error.into(),
         }
     }

@@ -15,7 +15,7 @@ use lithify_storage::temporary::{NewFile, remove_left};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::retry_on_intr;
 
-use crate::error::{Error, Operation};
+use crate::error::{Error, Operation, OutputError};
 use crate::flush::Flusher;
 
 /// A file under construction.
@@ -44,9 +44,9 @@ impl PendingFile {
         if let Ok(existing) = fs::symlink_metadata(destination)
             && !existing.is_file()
         {
-            return Err(Error::OutputExists {
+            return Err(Error::from(OutputError::OutputExists {
                 path: destination.to_path_buf(),
-            });
+            }));
         }
         let create = |e| fail(Operation::Create, e);
         let directory = directory_of(destination);

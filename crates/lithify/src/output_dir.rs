@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::Error;
 use crate::artifact_dir::{OwnOutput, ReplaceError};
-use crate::error::Operation;
+use crate::error::{Operation, OutputError};
 use crate::output::directory_of;
 use lithify_storage::temporary::{claim, is_claimed, remove_left, temporary_name};
 
@@ -236,10 +236,10 @@ impl PendingDirectory {
 }
 
 fn not_replaced(path: &Path, source: ReplaceError) -> Error {
-    Error::NotReplaced {
+    Error::from(OutputError::NotReplaced {
         path: path.to_path_buf(),
         source: Box::new(source),
-    }
+    })
 }
 
 /// Has two directories change names; `false` where the filesystem cannot.
@@ -286,6 +286,7 @@ fn remove_old(own: &OwnOutput, old: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Cause;
     use crate::output::tests::age;
     use rustix::fs::{FileType, Mode, mknodat};
 
@@ -339,8 +340,15 @@ mod tests {
     }
 
     fn refusal(out: &Path) -> String {
-        match PendingDirectory::create(out).map(drop) {
-            Err(Error::NotReplaced { source, .. }) => source.to_string(),
+        not_replaced(PendingDirectory::create(out).map(drop))
+            .1
+            .to_string()
+    }
+
+    /// The path that is not replaced, and why.
+    fn not_replaced<T>(result: Result<T, Error>) -> (PathBuf, ReplaceError) {
+        match result.map(drop).unwrap_err().into_cause() {
+            Cause::Output(OutputError::NotReplaced { path, source }) => (path, *source),
             other => panic!("{other:?}"),
         }
     }
@@ -479,8 +487,7 @@ mod tests {
         let pending = PendingDirectory::create(&out).unwrap();
         fill(pending.path());
         fs::write(out.join("mine"), "mine").unwrap();
-        let error = pending.commit(false).unwrap_err();
-        assert!(matches!(error, Error::NotReplaced { .. }), "{error:?}");
+        not_replaced(pending.commit(false));
         assert_eq!(fs::read(out.join("mine")).unwrap(), b"mine");
         assert!(out.join("layers/a.erofs").exists());
     }
@@ -540,10 +547,7 @@ mod tests {
         drop(alive);
         // What is not provably an output is named before anything is built.
         fs::write(waiting.join("mine"), "mine").unwrap();
-        let Err(Error::NotReplaced { path, source }) = PendingDirectory::create(&out).map(drop)
-        else {
-            panic!("it is taken for an output");
-        };
+        let (path, source) = not_replaced(PendingDirectory::create(&out));
         assert_eq!(path, waiting);
         assert!(source.to_string().contains("does not name `mine`"));
         assert!(waiting.join("layers/a.erofs").exists() && out.join(DESCRIPTION).exists());
@@ -565,10 +569,8 @@ mod tests {
                 }
                 _ => mknodat(CWD, &waiting, FileType::Fifo, Mode::RUSR, 0).unwrap(),
             }
-            let refused = PendingDirectory::create(&out).map(drop);
-            let is_named =
-                matches!(&refused, Err(Error::NotReplaced { path, .. }) if *path == waiting);
-            assert!(is_named, "{foreign}: {refused:?}");
+            let (named, _) = not_replaced(PendingDirectory::create(&out));
+            assert_eq!(named, waiting, "{foreign}");
             assert!(
                 fs::symlink_metadata(&waiting).is_ok() && !out.exists(),
                 "{foreign}"

@@ -4,6 +4,7 @@ use lithify_digest::{Algorithm, Digest};
 use lithify_oci::blob::BlobName;
 use lithify_oci::manifest::{self, ImageManifest, media_type};
 
+use crate::error::OpenError;
 use crate::{Error, ReadOptions};
 
 /// Checks that a manifest and a config, as they are about to be written, are an image of so many layers.
@@ -13,12 +14,14 @@ pub(crate) fn read_back(
     layers: usize,
     read: &ReadOptions,
 ) -> Result<(), Error> {
-    let failed = |source| Error::Open {
-        name: "the image to be written".to_owned(),
-        source: Box::new(lithify_oci::Error::Manifest {
-            name: BlobName::Manifest(Box::new(Digest::of(Algorithm::Sha256, manifest))),
-            source,
-        }),
+    let failed = |source| {
+        Error::from(OpenError::Open {
+            name: "the image to be written".to_owned(),
+            source: Box::new(lithify_oci::Error::Manifest {
+                name: BlobName::Manifest(Box::new(Digest::of(Algorithm::Sha256, manifest))),
+                source,
+            }),
+        })
     };
     let manifest =
         ImageManifest::parse(manifest, Some(media_type::OCI_MANIFEST)).map_err(failed)?;

@@ -106,7 +106,7 @@ impl Registries {
         let repository = self.repository(reference, cancel)?;
         RepositoryContent::locate(&repository, reference, limits).map_err(|error| {
             match cancel.is_cancelled() {
-                true => Error::Cancelled,
+                true => Error::cancelled(),
                 false => error.into(),
             }
         })

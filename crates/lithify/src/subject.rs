@@ -20,6 +20,7 @@ use crate::build::verity::{SIDECAR_MAX, sidecar_path};
 use crate::build::xattrs;
 use crate::decode::{Discard, decode};
 use crate::disk::Place;
+use crate::error::ArtifactError;
 use crate::fs_image::{FsImage, Opened};
 use crate::lazy::Stack;
 use crate::name::shown_path;
@@ -89,9 +90,9 @@ impl Subject {
             PathKind::Unreadable(why) if path.symlink_metadata().is_ok() => {
                 Err(Error::input(path, why.into()))
             }
-            PathKind::Text | PathKind::Other => Err(Error::UnknownArtifact {
+            PathKind::Text | PathKind::Other => Err(Error::from(ArtifactError::UnknownArtifact {
                 path: path.to_path_buf(),
-            }),
+            })),
             // A path that needs a transport is refused with it.
             _ => Ok(Self::Image(Image::open(name, options)?)),
         }
@@ -304,8 +305,10 @@ impl ImageFile {
     /// [`Error::NotInImage`]; [`Error::ReadErofs`] or [`Error::ReadSquashfs`] for damage and for what is no regular
     /// file.
     pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        let missing = || Error::NotInImage {
-            path: Escaped(path).to_string(),
+        let missing = || {
+            Error::from(ArtifactError::NotInImage {
+                path: Escaped(path).to_string(),
+            })
         };
         Ok(match &self.image.opened {
             Opened::Erofs(image) => {
@@ -371,11 +374,11 @@ impl FsImage {
 pub(crate) fn damaged<P: ToString>(path: &Path, problems: &[P], more: u64) -> Result<(), Error> {
     match problems.first() {
         None => Ok(()),
-        Some(first) => Err(Error::Damaged {
+        Some(first) => Err(Error::from(ArtifactError::Damaged {
             path: path.to_path_buf(),
             first: first.to_string(),
             more: problems.len() as u64 - 1 + more,
-        }),
+        })),
     }
 }
 
@@ -391,9 +394,11 @@ pub(crate) fn verify_tree(
         threads: options.threads(),
     };
     let image = Checked::new(file, &options.cancel);
-    lithify_verity::verify(&image, sidecar.hash_offset, &verify).map_err(|e| Error::Verity {
-        path: path.to_path_buf(),
-        source: Box::new(e),
+    lithify_verity::verify(&image, sidecar.hash_offset, &verify).map_err(|e| {
+        Error::from(ArtifactError::Verity {
+            path: path.to_path_buf(),
+            source: Box::new(e),
+        })
     })?;
     Ok(())
 }
@@ -404,9 +409,11 @@ fn read_sidecar(image: &Path) -> Result<Option<lithify_verity::Sidecar>, Error> 
     match read_regular(&path, SIDECAR_MAX) {
         Ok(bytes) => lithify_verity::Sidecar::parse(&bytes)
             .map(Some)
-            .map_err(|source| Error::Sidecar {
-                path,
-                source: Box::new(source),
+            .map_err(|source| {
+                Error::from(ArtifactError::Sidecar {
+                    path,
+                    source: Box::new(source),
+                })
             }),
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(Error::input(&path, e.into())),

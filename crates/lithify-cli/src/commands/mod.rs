@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify::{Limits, Platform, ReadOptions};
+use lithify::{ArtifactError, Cause, ErrorKind, Limits, OutputError, Platform, ReadOptions};
 
 use crate::args::{Cli, Command, ImageArgs, LimitArgs, ReadArgs, RegistryArgs};
 use crate::progress::Renderer;
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     /// An argument is wrong.
     Usage(String),
     /// The library says why.
-    Library(Box<lithify::Error>),
+    Library(lithify::Error),
     /// Something around the library.
     Other(String),
     /// What was checked is not as it should be; what exactly was printed.
@@ -41,24 +41,19 @@ pub(crate) enum Failure {
 
 impl From<lithify::Error> for Failure {
     fn from(error: lithify::Error) -> Self {
-        match error {
-            lithify::Error::Name(e) => Self::Usage(e.to_string()),
-            // What was asked for does not exist.
-            e @ (lithify::Error::Compression { .. }
-            | lithify::Error::BlockSize { .. }
-            | lithify::Error::Alignment { .. }
-            | lithify::Error::CommitPath { .. }
-            | lithify::Error::PublishDestination { .. }
-            | lithify::Error::OnePlatform { .. }
-            | lithify::Error::TransferDestination { .. }
-            | lithify::Error::BareDestination { .. }
-            | lithify::Error::UnusedOption { .. }) => Self::Usage(e.to_string()),
-            // Standard output is all that is written to and may be a pipe.
-            lithify::Error::Sink(source) => source.into(),
-            lithify::Error::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
-                Self::ClosedPipe
+        // Standard output is all that is written to and may be a pipe.
+        match error.cause() {
+            Cause::Output(OutputError::Sink(source)) => return Self::of_stdout(source),
+            Cause::Output(OutputError::Output { source, .. })
+                if source.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                return Self::ClosedPipe;
             }
-            error => Self::Library(Box::new(error)),
+            _ => {}
+        }
+        match error.kind() {
+            ErrorKind::Usage => Self::Usage(error.to_string()),
+            _ => Self::Library(error),
         }
     }
 }
@@ -66,6 +61,12 @@ impl From<lithify::Error> for Failure {
 impl From<io::Error> for Failure {
     /// Errors of standard output: everything else is wrapped by the library.
     fn from(error: io::Error) -> Self {
+        Self::of_stdout(&error)
+    }
+}
+
+impl Failure {
+    fn of_stdout(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
             _ => Self::Other(format!("cannot write to standard output: {error}")),
@@ -154,7 +155,13 @@ fn with_path<T>(
     let given = given.as_encoded_bytes();
     let path = lithify::unescape(given);
     match find(&path) {
-        Err(missing @ lithify::Error::NotInImage { .. }) if path != given => {
+        Err(missing)
+            if path != given
+                && matches!(
+                    missing.cause(),
+                    Cause::Artifact(ArtifactError::NotInImage { .. })
+                ) =>
+        {
             find(given).map_err(|_| missing)
         }
         found => found,

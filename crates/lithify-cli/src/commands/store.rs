@@ -23,10 +23,12 @@ fn open(choice: &StoreChoice, options: OpenOptions) -> Result<Store, Failure> {
 fn open_existing(choice: &StoreChoice, options: OpenOptions) -> Result<Opened, Failure> {
     match choice.open_until(options, &crate::signals::token()) {
         Ok(store) => Ok(Opened::Store(store)),
-        Err(lithify::Error::Store(lithify::store::Error::NoStore { path })) => {
-            Ok(Opened::Nothing(path))
-        }
-        Err(e) => Err(e.into()),
+        Err(e) => match e.cause() {
+            lithify::Cause::Store(lithify::store::Error::NoStore { path }) => {
+                Ok(Opened::Nothing(path.clone()))
+            }
+            _ => Err(e.into()),
+        },
     }
 }
 

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::cat::find_file;
 use crate::description::{Description, Stack, Verity};
 use crate::disk::Extents;
+use crate::error::{ArtifactError, LayerError};
 use crate::fs_image::FsImage;
 use crate::name::shown_path;
 use crate::output_dir::DESCRIPTION;
@@ -78,16 +79,20 @@ impl LayersDirectory {
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         let directory = Beneath::open(directory).map_err(|e| Error::input(directory, e))?;
         let path = directory.path().join(DESCRIPTION);
-        let unknown = || Error::UnknownArtifact {
-            path: directory.path().to_path_buf(),
+        let unknown = || {
+            Error::from(ArtifactError::UnknownArtifact {
+                path: directory.path().to_path_buf(),
+            })
         };
         let json = match directory.read(DESCRIPTION, DESCRIPTION_MAX) {
             Err(e) if e.is_not_found() => return Err(unknown()),
             read => read.map_err(|e| Error::input(&path, e.into()))?,
         };
-        let not_json = |source| Error::DescriptionJson {
-            path: path.clone(),
-            source,
+        let not_json = |source| {
+            Error::from(ArtifactError::DescriptionJson {
+                path: path.clone(),
+                source,
+            })
         };
         let written: Written = serde_json::from_slice(&json).map_err(not_json)?;
         let description = serde_json::from_slice(&json).map_err(not_json)?;
@@ -149,10 +154,12 @@ impl LayersDirectory {
         let mut merge = Merge::new().until(cancel);
         let mut apply = |index, image: &FsImage, describes_root| {
             let entries = image.layer_entries(index, describes_root)?;
-            merge.apply(entries).map_err(|source| Error::Merge {
-                index,
-                name: shown_path(&image.path),
-                source,
+            merge.apply(entries).map_err(|source| {
+                Error::from(LayerError::Merge {
+                    index,
+                    name: shown_path(&image.path),
+                    source,
+                })
             })
         };
         if let Some(name) = &self.stack.fsmeta {
@@ -180,10 +187,12 @@ impl LayersDirectory {
         for (index, name) in self.stack.overlay.iter().rev().enumerate() {
             let (path, file) = self.open_file(name)?;
             let entries = open_image(&path, file, cancel)?.layer_entries(index, true)?;
-            let failed = |source| Error::Merge {
-                index,
-                name: shown_path(&path),
-                source,
+            let failed = |source| {
+                Error::from(LayerError::Merge {
+                    index,
+                    name: shown_path(&path),
+                    source,
+                })
             };
             let first = firsts.last().copied().unwrap_or(0);
             merge.apply_ref(&entries, first).map_err(failed)?;
@@ -198,8 +207,10 @@ impl LayersDirectory {
             return Ok(());
         };
         let owner = firsts.partition_point(|&first| first <= number) - 1;
-        let missing = || Error::NotInImage {
-            path: Escaped(path).to_string(),
+        let missing = || {
+            Error::from(ArtifactError::NotInImage {
+                path: Escaped(path).to_string(),
+            })
         };
         let name = self.stack.overlay.iter().rev().nth(owner);
         let (image_path, file) = self.open_file(name.ok_or_else(missing)?)?;
@@ -207,7 +218,7 @@ impl LayersDirectory {
         let own = image
             .content_path(number - firsts[owner])?
             .ok_or_else(missing)?;
-        image.copy_content(&own, sink, Error::Scratch).map(drop)
+        image.copy_content(&own, sink, Error::scratch).map(drop)
     }
 }
 
@@ -219,9 +230,9 @@ fn check_path(description: &Path, name: &str) -> Result<(), Error> {
     let plain = path.components().collect::<PathBuf>().as_os_str() == name;
     match inside && plain && !name.is_empty() {
         true => Ok(()),
-        false => Err(Error::DescriptionPath {
+        false => Err(Error::from(ArtifactError::DescriptionPath {
             path: description.to_path_buf(),
             name: name.to_owned(),
-        }),
+        })),
     }
 }

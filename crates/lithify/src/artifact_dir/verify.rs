@@ -13,6 +13,7 @@ use super::own::{Names, OwnOutput};
 use super::{DescribedFile, LayersDirectory};
 use crate::build::filesystem::Kind;
 use crate::build::verity;
+use crate::error::ArtifactError;
 use crate::fs_image::Opened;
 use crate::output_dir::DESCRIPTION;
 use crate::subject::{damaged, open_image, verify_tree};
@@ -110,10 +111,10 @@ pub enum DescriptionProblem {
 
 impl LayersDirectory {
     fn problem(&self, problem: DescriptionProblem) -> Error {
-        Error::DescriptionStack {
+        Error::from(ArtifactError::DescriptionStack {
             path: self.path().join(DESCRIPTION),
             source: problem,
-        }
+        })
     }
 
     /// Checks that the description covers every file there is with a digest, that the stack has the image's layers in their
@@ -129,7 +130,7 @@ impl LayersDirectory {
         };
         for described in &self.files {
             if options.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
+                return Err(Error::cancelled());
             }
             report.bytes += described.size;
             report.entries += self.verify_file(described, &files, options)?;
@@ -224,19 +225,19 @@ impl LayersDirectory {
         let (path, file) = self.open_file(&described.path)?;
         let found = file.metadata().map_err(|e| Error::input(&path, e))?.len();
         if found != described.size {
-            return Err(Error::ArtifactSize {
+            return Err(Error::from(ArtifactError::ArtifactSize {
                 path,
                 expected: described.size,
                 found,
-            });
+            }));
         }
         let found = crate::build::file_sha256(&path, &file, &options.cancel)?;
         if described.sha256.as_ref() != Some(&found) {
-            return Err(Error::ArtifactDigest {
+            return Err(Error::from(ArtifactError::ArtifactDigest {
                 path,
                 expected: described.sha256.clone().unwrap_or_default(),
                 found,
-            });
+            }));
         }
         if described.format == "vmdk" {
             return self.verify_vmdk(&described.path, files).map(|()| 0);
@@ -289,9 +290,11 @@ impl LayersDirectory {
             }
             Err(e) => return Err(Error::input(&place, e.into())),
         };
-        let found = Sidecar::parse(&bytes).map_err(|source| Error::Sidecar {
-            path: place,
-            source: Box::new(source),
+        let found = Sidecar::parse(&bytes).map_err(|source| {
+            Error::from(ArtifactError::Sidecar {
+                path: place,
+                source: Box::new(source),
+            })
         })?;
         if found != expected {
             return Err(self.problem(DescriptionProblem::Sidecar { name }));
@@ -303,11 +306,12 @@ impl LayersDirectory {
         let path = self.path().join(name);
         let text = self.directory.read(name, DISK_TEXT_MAX);
         let text = text.map_err(|e| Error::input(&path, e.into()))?;
-        let descriptor =
-            Descriptor::parse(&text, PathRule::Below).map_err(|source| Error::VmdkText {
+        let descriptor = Descriptor::parse(&text, PathRule::Below).map_err(|source| {
+            Error::from(ArtifactError::VmdkText {
                 path: path.clone(),
                 source: Box::new(source),
-            })?;
+            })
+        })?;
         let extents = descriptor.extents.iter().map(|e| e.path.as_str());
         for extent in extents {
             if !files.contains_key(extent) {
@@ -317,9 +321,11 @@ impl LayersDirectory {
         }
         descriptor
             .check(|name| self.directory.file(name)?.metadata().map(|m| m.len()))
-            .map_err(|source| Error::VmdkFiles {
-                path,
-                source: Box::new(source),
+            .map_err(|source| {
+                Error::from(ArtifactError::VmdkFiles {
+                    path,
+                    source: Box::new(source),
+                })
             })
     }
 }

@@ -7,6 +7,7 @@ use lithify_tree::Escaped;
 
 use super::filesystem::Kind;
 use crate::Error;
+use crate::error::BuildError;
 
 /// A compression algorithm of filesystem images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +87,12 @@ impl Compression {
     pub(crate) fn squashfs(self) -> Result<lithify_squashfs::Compression, Error> {
         self.to_string()
             .parse()
-            .map_err(
-                |e: lithify_squashfs::UnknownCompression| Error::Compression {
+            .map_err(|e: lithify_squashfs::UnknownCompression| {
+                Error::from(BuildError::Compression {
                     compression: self.to_string(),
                     expected: e.to_string(),
-                },
-            )
+                })
+            })
     }
 
     /// The same for EROFS.
@@ -103,10 +104,10 @@ impl Compression {
             },
             _ => {
                 self.check(Kind::Erofs)?;
-                return Err(Error::Compression {
+                return Err(Error::from(BuildError::Compression {
                     compression: self.to_string(),
                     expected: "EROFS images take none, lz4 and zstd".to_owned(),
-                });
+                }));
             }
         };
         Ok(lithify_erofs::Compression::new(method))
@@ -115,10 +116,10 @@ impl Compression {
     /// Whether a filesystem can hold data compressed so.
     pub(crate) fn check(self, kind: Kind) -> Result<(), Error> {
         let refused = |expected: String| {
-            Err(Error::Compression {
+            Err(Error::from(BuildError::Compression {
                 compression: self.to_string(),
                 expected,
-            })
+            }))
         };
         if kind == Kind::Erofs
             && matches!(

@@ -19,7 +19,7 @@ use super::{
 use crate::budgets::Budgets;
 use crate::depot::Depot;
 use crate::description::{Artifact, LeftOut, LeftOutReason};
-use crate::error::Operation;
+use crate::error::{BuildError, Operation};
 use crate::name::shown_path;
 use crate::{Error, Event, Format, Image, Output, ReadOptions};
 use lithify_storage::temporary::remove_left;
@@ -57,11 +57,11 @@ pub(super) fn build(
             None => {
                 let place = place(path, layer);
                 if !layer.shared && differs(&place, layer, read)? {
-                    return Err(Error::CacheConflict {
+                    return Err(Error::from(BuildError::CacheConflict {
                         index,
                         name: image.layer_name(index),
                         path: place,
-                    });
+                    }));
                 }
                 verity::check_beside(&place)?;
                 taken.push((layer, place));

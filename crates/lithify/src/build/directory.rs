@@ -22,13 +22,7 @@ pub(super) fn build(
     materialise.cancel = read.cancel.clone();
     let target = DirTarget::create(path, materialise)?;
     let budgets = Budgets::of_data(read);
-    let decoded = decode(
-        image,
-        &mut target.sink(),
-        read,
-        &budgets,
-        Error::Materialise,
-    )?;
+    let decoded = decode(image, &mut target.sink(), read, &budgets, Error::from)?;
     let (tree, summaries) = decoded.merge(image, read)?;
     read.progress.event(Event::Finishing);
     let report = target.finish(&tree)?;

@@ -17,7 +17,7 @@ use super::fsmeta::Merged;
 use super::layers::{BuiltLayer, IMAGE};
 use super::{artifact, file_sha256};
 use crate::description::Artifact;
-use crate::error::Operation;
+use crate::error::{BuildError, Operation};
 use crate::output::PendingFile;
 use crate::{CancelToken, Error, Format};
 
@@ -120,7 +120,7 @@ impl Parts<'_> {
     }
 
     fn alignment(&self, bytes: u64) -> Result<Alignment, Error> {
-        Alignment::new(bytes).ok_or(Error::Alignment { found: bytes })
+        Alignment::new(bytes).ok_or(Error::from(BuildError::Alignment { found: bytes }))
     }
 
     /// The merged image, then the layers' images without what may be appended to them: as the merged image's device
@@ -131,11 +131,11 @@ impl Parts<'_> {
             let expected = u64::from(mapped) * lithify_erofs::BLOCK_SIZE as u64;
             let found = disk.part_offset(number + 1);
             if found != expected {
-                return Err(Error::DiskMismatch {
+                return Err(Error::from(BuildError::DiskMismatch {
                     layer: number,
                     expected,
                     found,
-                });
+                }));
             }
         }
         Ok(disk)

@@ -12,7 +12,7 @@ use super::compression::{Compression, CompressionAlgorithm};
 use super::xattrs::{Dropped, drop_unsupported};
 use super::{BuildOptions, artifact_options};
 use crate::budgets::Budgets;
-use crate::error::Operation;
+use crate::error::{BuildError, Operation};
 use crate::output::scratch_file;
 use crate::twins::LayerSink;
 use crate::{CancelToken, Error, ReadOptions};
@@ -84,7 +84,7 @@ impl Filesystem {
                 Kind::Squashfs => (true, 4096..=1 << 20),
             };
             if !compressed || !size.is_power_of_two() || !range.contains(&size) {
-                return Err(Error::BlockSize { found: size });
+                return Err(Error::from(BuildError::BlockSize { found: size }));
             }
         }
         Ok(Self {
@@ -159,18 +159,18 @@ impl FsError {
                 e @ (lithify_erofs::WriteError::XattrName { .. }
                 | lithify_erofs::WriteError::XattrValue { .. }
                 | lithify_erofs::WriteError::XattrCount { .. }),
-            ) => Error::UnsupportedXattr {
+            ) => Error::from(BuildError::UnsupportedXattr {
                 attribute: Box::new(e),
-            },
+            }),
             Self::Erofs(lithify_erofs::WriteError::Budget(e))
             | Self::Squashfs(lithify_squashfs::WriteError::Budget(e)) => Error::output_budget(e),
-            Self::Erofs(e) => Error::WriteErofs(Box::new(e)),
+            Self::Erofs(e) => Error::from(BuildError::WriteErofs(Box::new(e))),
             Self::Squashfs(e @ lithify_squashfs::WriteError::XattrName { .. }) => {
-                Error::UnsupportedXattr {
+                Error::from(BuildError::UnsupportedXattr {
                     attribute: Box::new(e),
-                }
+                })
             }
-            Self::Squashfs(e) => Error::WriteSquashfs(Box::new(e)),
+            Self::Squashfs(e) => Error::from(BuildError::WriteSquashfs(Box::new(e))),
         }
     }
 }

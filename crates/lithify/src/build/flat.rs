@@ -59,7 +59,7 @@ pub(crate) fn write(
     let decoded = decode(image, &mut writer, read, &budgets, |e| e.at(beside))?;
     let (mut tree, summaries) = decoded.merge(image, read)?;
     if read.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
+        return Err(Error::cancelled());
     }
     read.progress.event(Event::Finishing);
     let mut seed = Vec::new();

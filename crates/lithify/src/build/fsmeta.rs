@@ -13,6 +13,7 @@ use super::{BuildOptions, verity};
 use crate::budgets::Budgets;
 use crate::depot::{self, Depot};
 use crate::description::Verity;
+use crate::error::BuildError;
 use crate::{Error, ReadOptions};
 
 /// What is kept about a merged image besides its bytes.
@@ -58,7 +59,7 @@ pub(crate) fn build(
     budgets: &Budgets,
 ) -> Result<Merged, Error> {
     let top = layers.last().map(|l| l.id.chain_id);
-    let top = top.ok_or(Error::NoLayers)?;
+    let top = top.ok_or(BuildError::NoLayers)?;
     let mut named = layer_options.named();
     named.insert("alignment".to_owned(), options.alignment.to_string());
     // Layers used as they are have other images than the same ones converted, as where nothing said what they were before
@@ -76,7 +77,7 @@ pub(crate) fn build(
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }
-    let lock = locks.pop().ok_or(Error::Cancelled)?;
+    let lock = locks.pop().ok_or(Error::cancelled())?;
     let mut images = Vec::with_capacity(layers.len());
     for layer in layers {
         let (_, file) = depot::open_file(&layer.entry, IMAGE)?;

@@ -16,7 +16,7 @@ use crate::budgets::Budgets;
 use crate::decode::LayerSummary;
 use crate::depot::Depot;
 use crate::description::{Artifact, Description, Stack, Verity};
-use crate::error::Operation;
+use crate::error::{BuildError, Cause, LayerError, Operation};
 use crate::fs_image::FsImage;
 use crate::name::shown_path;
 use crate::output::PendingFile;
@@ -53,7 +53,7 @@ pub(crate) fn make(
     let budgets = Budgets::new(read);
     let layers = layers::build(image, depot, layer_options, read, &budgets)?;
     if read.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
+        return Err(Error::cancelled());
     }
     read.progress.event(Event::Finishing);
     // Blocks of compressed data cannot be referred to.
@@ -65,7 +65,7 @@ pub(crate) fn make(
             match fsmeta::build(&layers, depot, layer_options, options, read, &budgets) {
                 Ok(merged) => Some(merged),
                 // Images made elsewhere may be such that others cannot refer to their data.
-                Err(Error::Fsmeta(e)) if cannot_be_referred_to(&e, &layers) => None,
+                Err(e) if cannot_be_referred_to(&e, &layers) => None,
                 Err(e) => return Err(e),
             }
         }
@@ -77,8 +77,11 @@ pub(crate) fn make(
 }
 
 /// Whether there is no merged image because of a layer that is used as it is.
-fn cannot_be_referred_to(error: &FsmetaError, layers: &[BuiltLayer]) -> bool {
-    match error {
+fn cannot_be_referred_to(error: &Error, layers: &[BuiltLayer]) -> bool {
+    let Cause::Build(BuildError::Fsmeta(error)) = error.cause() else {
+        return false;
+    };
+    match &**error {
         FsmetaError::NotAligned { layer, .. }
         | FsmetaError::Compressed { layer, .. }
         | FsmetaError::BlockSize { layer, .. } => layers.get(*layer).is_some_and(|l| l.id.as_is),
@@ -387,10 +390,12 @@ fn write_root_image(
     path: &Path,
     read: &ReadOptions,
 ) -> Result<u64, Error> {
-    let overlay = |source| Error::Overlay {
-        index: 0,
-        name: "the root directory".to_owned(),
-        source,
+    let overlay = |source| {
+        Error::from(LayerError::Overlay {
+            index: 0,
+            name: "the root directory".to_owned(),
+            source,
+        })
     };
     // It is the topmost layer of an overlay: an opaque root as the image means it would hide all others.
     if let Some(escaped) = lithify_tree::overlay::escape(&metadata.xattrs).map_err(overlay)? {
@@ -404,10 +409,9 @@ fn write_root_image(
     };
     entries
         .push(&root, None)
-        .map_err(|source| Error::LayerFull { index: 0, source })?;
+        .map_err(LayerError::TooManyNames)?;
     let mut merge = Merge::new();
-    merge.apply(entries).map_err(|source| Error::Merge {
-        index: 0,
+    merge.apply(entries).map_err(|source| LayerError::Tree {
         name: "the root directory".to_owned(),
         source,
     })?;

@@ -25,6 +25,7 @@ use lithify_digest::{Algorithm, digest_of};
 use crate::decode::LayerSummary;
 use crate::depot::{StoreChoice, WRITER_VERSION};
 use crate::description::{Artifact, Description, LeftOut, Stack};
+use crate::error::{BuildError, OutputError};
 use crate::{CancelToken, Error, Image, ReadOptions};
 use filesystem::{Filesystem, Kind, Placement};
 
@@ -193,15 +194,15 @@ impl BuildOptions {
             ),
         ];
         if let Some((option, _)) = unused.into_iter().find(|(_, unused)| *unused) {
-            return Err(Error::UnusedOption {
+            return Err(Error::from(BuildError::UnusedOption {
                 option,
                 format: self.format.name(),
-            });
+            }));
         }
         if !self.alignment.is_power_of_two() || !(4096..=1 << 30).contains(&self.alignment) {
-            return Err(Error::Alignment {
+            return Err(Error::from(BuildError::Alignment {
                 found: self.alignment,
-            });
+            }));
         }
         Ok(())
     }
@@ -319,10 +320,10 @@ fn artifact_options<const N: usize>(
 fn output_path(output: &Output, format: Format) -> Result<&Path, Error> {
     match output {
         Output::Path(path) => Ok(path),
-        Output::Stdout => Err(Error::Destination {
+        Output::Stdout => Err(Error::from(OutputError::Destination {
             format: format.name(),
             destination: "standard output; name a file with -o",
-        }),
+        })),
     }
 }
 

@@ -19,7 +19,7 @@ use lithify_verity::Sidecar;
 use super::filesystem::{Filesystem, Kind, Placement};
 use super::{BuildOptions, BuildResult, artifact, output_path, verity};
 use crate::description::ArtifactSource;
-use crate::error::Operation;
+use crate::error::{ArtifactError, BuildError, Operation};
 use crate::fs_image::FsImage;
 use crate::name::shown_path;
 use crate::output::PendingFile;
@@ -95,11 +95,11 @@ pub(super) fn take(
     let target = options.target_name();
     if options.artifacts == Artifacts::Require {
         let manifest = image.oci().and_then(|oci| oci.manifest_digest());
-        return Err(Error::NoArtifact {
+        return Err(Error::from(BuildError::NoArtifact {
             name: image.name().to_owned(),
             manifest: manifest.map_or_else(|| "no manifest".to_owned(), Digest::to_string),
             target,
-        });
+        }));
     }
     log::info!("{}: nobody published a {target}; making it", image.name());
     Ok(None)
@@ -129,10 +129,7 @@ fn find<'a>(
     else {
         return Ok(None);
     };
-    let failed = |e: lithify_oci::blob::Error| Error::Open {
-        name: image.name().to_owned(),
-        source: Box::new(e.into()),
-    };
+    let failed = |e: lithify_oci::blob::Error| Error::opening(image.name(), e);
     let artifact_type = published::media_type(kind);
     let listed = match content.referrers(subject, Some(artifact_type)) {
         // An artifact saves work; where nobody says what there is, it is done.
@@ -264,12 +261,12 @@ impl Found<'_> {
     fn check_size(&self, part: &Descriptor, limit: u64, option: &'static str) -> Result<(), Error> {
         match part.size <= limit {
             true => Ok(()),
-            false => Err(Error::ArtifactTooLarge {
+            false => Err(Error::from(BuildError::ArtifactTooLarge {
                 artifact: Box::new(self.manifest.digest),
                 found: part.size,
                 limit,
                 option,
-            }),
+            })),
         }
     }
 
@@ -286,9 +283,11 @@ impl Found<'_> {
             bytes.extend_from_slice(data);
             Ok(())
         })?;
-        Sidecar::parse(&bytes).map_err(|source| Error::Sidecar {
-            path: verity::sidecar_path(path),
-            source: Box::new(source),
+        Sidecar::parse(&bytes).map_err(|source| {
+            Error::from(ArtifactError::Sidecar {
+                path: verity::sidecar_path(path),
+                source: Box::new(source),
+            })
         })
     }
 
@@ -299,10 +298,7 @@ impl Found<'_> {
         read: &ReadOptions,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let failed = |e: lithify_oci::blob::Error| Error::Open {
-            name: self.image.name().to_owned(),
-            source: Box::new(e.into()),
-        };
+        let failed = |e: lithify_oci::blob::Error| Error::opening(self.image.name(), e);
         let missing = || {
             let name = lithify_oci::blob::BlobName::Layer(Box::new(part.digest));
             failed(lithify_oci::blob::Error::Missing { name })
@@ -321,7 +317,7 @@ impl Found<'_> {
         let mut found = 0;
         loop {
             if read.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
+                return Err(Error::cancelled());
             }
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,
@@ -341,11 +337,11 @@ impl Found<'_> {
 
     fn of_reader(&self, part: &Descriptor, error: io::Error) -> Error {
         match Mismatch::in_error(&error) {
-            Some(mismatch) => Error::ArtifactBlob {
+            Some(mismatch) => Error::from(BuildError::ArtifactBlob {
                 artifact: Box::new(self.manifest.digest),
                 part: Box::new(part.digest),
                 source: mismatch.clone(),
-            },
+            }),
             None => Error::of_reader(&part.digest, error),
         }
     }

@@ -11,7 +11,7 @@ use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, T
 use super::{BuildOptions, Built, Format, Output, artifact, verity};
 use crate::budgets::{Budgets, stored};
 use crate::decode::decode;
-use crate::error::Operation;
+use crate::error::{BuildError, Operation};
 use crate::name::shown_path;
 use crate::output::{PendingFile, scratch_file};
 use crate::retry::read_some;
@@ -32,11 +32,15 @@ pub(super) fn build(
         }
         Output::Stdout => (None, None),
     };
-    let mut spool = Spool::new(scratch_file(path).map_err(Error::Scratch)?);
+    let scratched = |e| match path {
+        Some(path) => Error::scratch_beside(path)(e),
+        None => Error::scratch(e),
+    };
+    let mut spool = Spool::new(scratch_file(path).map_err(scratched)?);
     let budgets = Budgets::of_data(read);
-    let decoded = decode(image, &mut spool, read, &budgets, Error::Scratch)?;
+    let decoded = decode(image, &mut spool, read, &budgets, scratched)?;
     let (tree, summaries) = decoded.merge(image, read)?;
-    let spooled = spool.finish().map_err(Error::Scratch)?;
+    let spooled = spool.finish().map_err(scratched)?;
     read.progress.event(Event::Finishing);
     let shown = path.unwrap_or(Path::new("standard output"));
     let emission = Emission {
@@ -134,7 +138,7 @@ fn emit(
         cancel,
     };
     let failed = |e: WriteError| match e {
-        WriteError::Write(_) if cancel.is_cancelled() => Error::Cancelled,
+        WriteError::Write(_) if cancel.is_cancelled() => Error::cancelled(),
         WriteError::Write(e) => Error::output(Operation::Write, path, e),
         e => Error::tar(
             e,
@@ -148,7 +152,7 @@ fn emit(
     let mut sockets = 0;
     for node in tree.walk() {
         if cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         let id = tree.inode_id(node);
         let inode = tree.inode(id);
@@ -196,17 +200,16 @@ fn emit(
             })
             .map_err(failed)?;
         // Zeros are written with the data.
-        emission
-            .output
-            .take(HEADER_LEN + zeros)
-            .map_err(|source| Error::OutputBudget {
+        emission.output.take(HEADER_LEN + zeros).map_err(|source| {
+            Error::from(BuildError::OutputBudget {
                 path: Some(path),
                 source,
-            })?;
+            })
+        })?;
         if let Some(content) = content {
             let mut data = spooled.reader(content);
             loop {
-                let read = read_some(&mut data, &mut buffer).map_err(Error::Scratch)?;
+                let read = read_some(&mut data, &mut buffer).map_err(Error::scratch)?;
                 if read == 0 {
                     break;
                 }
@@ -230,7 +233,7 @@ fn emit(
 
 /// The path of a node as a tar can hold it: a path through symbolic links may exceed what one name may be.
 fn tree_path(tree: &Tree, node: NodeId) -> Result<TreePath, Error> {
-    TreePath::clean(&tree.path(node)).map_err(Error::TarPath)
+    TreePath::clean(&tree.path(node)).map_err(Error::tar_path)
 }
 
 fn kind(inode: &Inode<'_>, segments: Option<&[lithify_tree::DataSegment]>) -> EntryKind {

@@ -9,7 +9,7 @@ use lithify_storage::{Beneath, BeneathError};
 use lithify_verity::{Sidecar, VerityOptions, VerityReport};
 
 use crate::description::Artifact;
-use crate::error::Operation;
+use crate::error::{ArtifactError, BuildError, Operation, OutputError};
 use crate::output::{PendingFile, directory_of};
 use crate::{Error, ReadOptions, ReplaceError};
 use lithify_storage::temporary::{claim, temporary_name};
@@ -36,7 +36,7 @@ pub(crate) fn append(
         lithify_verity::WriteError::Io { source, .. } => {
             Error::output(Operation::Write, path, source)
         }
-        e => Error::WriteVerity(Box::new(e)),
+        e => Error::from(BuildError::WriteVerity(Box::new(e))),
     })
 }
 
@@ -66,9 +66,11 @@ pub(crate) fn sidecar(
 /// it away, since a root hash of another image is worse than none.
 pub(crate) fn check_beside(image: &Path) -> Result<(), Error> {
     let path = sidecar_path(image);
-    let refused = |source| Error::NotReplaced {
-        path: path.clone(),
-        source: Box::new(source),
+    let refused = |source| {
+        Error::from(OutputError::NotReplaced {
+            path: path.clone(),
+            source: Box::new(source),
+        })
     };
     let Some(name) = path.file_name() else {
         return Ok(());
@@ -199,8 +201,10 @@ pub(crate) fn describe(artifact: &mut Artifact, sidecar: &Sidecar, size: u64) {
 
 /// The sidecar for a tree that was described.
 pub(crate) fn from_facts(facts: &crate::description::Verity) -> Result<Sidecar, Error> {
-    let root = facts.root_hash.parse().map_err(|_| Error::RootHash {
-        found: facts.root_hash.clone(),
+    let root = facts.root_hash.parse().map_err(|_| {
+        Error::from(ArtifactError::RootHash {
+            found: facts.root_hash.clone(),
+        })
     })?;
     Ok(Sidecar {
         root,
@@ -330,8 +334,9 @@ mod tests {
                 check_beside(&at(name)).unwrap_err(),
                 commit_with(&at(name), None, false, || image.commit(false)).unwrap_err(),
             ] {
-                let Error::NotReplaced { path, source } = error else {
-                    panic!("{name}: {error:?}");
+                let cause = error.into_cause();
+                let crate::Cause::Output(OutputError::NotReplaced { path, source }) = cause else {
+                    panic!("{name}: {cause:?}");
                 };
                 assert_eq!(path, at(&format!("{name}.dmverity")));
                 assert!(matches!(*source, ReplaceError::NotRootHash), "{source:?}");

@@ -11,6 +11,7 @@ use lithify_tree::Escaped;
 
 use super::lookup::Node;
 use super::{LayerName, Stack};
+use crate::error::LayerError;
 use crate::{Error, NativeLayerError};
 
 /// What has been met of a stack's images.
@@ -94,10 +95,10 @@ impl<'a, R: ReadAt> Guard<'a, R> {
 
     fn failed(&self, layer: usize, source: NativeLayerError) -> Error {
         let LayerName { index, name } = self.stack.names[layer].clone();
-        Error::NativeLayer {
+        Error::from(LayerError::NativeLayer {
             index,
             name,
             source: Box::new(source),
-        }
+        })
     }
 }

@@ -18,6 +18,7 @@ use lithify_oci::{LayerKind, blob::RandomAccess};
 use lithify_tree::Escaped;
 
 use crate::budgets::Budgets;
+use crate::error::ArtifactError;
 use crate::{CancelToken, Error, Image, Listing, ReadOptions};
 use lookup::Node;
 
@@ -56,10 +57,9 @@ impl Stack<Checked<RandomAccess>> {
             if layer.kind != LayerKind::Erofs {
                 continue;
             }
-            let opened = oci.open_layer_at(index).map_err(|source| Error::Open {
-                name: image.name().to_owned(),
-                source: Box::new(source),
-            })?;
+            let opened = oci
+                .open_layer_at(index)
+                .map_err(|source| Error::opening(image.name(), source))?;
             let Some(source) = opened else {
                 return Ok(None);
             };
@@ -111,16 +111,16 @@ impl<R: ReadAt> Stack<R> {
                 self.layers[layer].overlay_entry(lithify_tree::TreePath::root(), &inode)?;
                 Ok(self.layers[layer].reader(&inode))
             }
-            Some(_) => Err(Error::NotAFile {
+            Some(_) => Err(Error::from(ArtifactError::NotAFile {
                 path: Escaped(path).to_string(),
-            }),
+            })),
             None => Err(missing(path)),
         }
     }
 }
 
 fn missing(path: &[u8]) -> Error {
-    Error::NotInImage {
+    Error::from(ArtifactError::NotInImage {
         path: Escaped(path).to_string(),
-    }
+    })
 }

@@ -12,6 +12,7 @@ use super::lookup::Node;
 use super::{LayerName, Stack};
 use crate::Error;
 use crate::budgets::Budgets;
+use crate::error::LayerError;
 
 /// Names that were looked at.
 pub(super) struct Part<'a, R> {
@@ -136,7 +137,7 @@ impl<'a, R: ReadAt> Part<'a, R> {
         let Some((layer, inode)) = node.shown() else {
             return Ok(());
         };
-        let path = TreePath::clean(path).map_err(Error::TarPath)?;
+        let path = TreePath::clean(path).map_err(Error::tar_path)?;
         if inode.nlink() > 1 && matches!(node, Node::Other(..)) {
             if let Some(target) = self.first_names.get(&(layer, inode.nid())) {
                 let kind = EntryKind::HardLink {
@@ -157,16 +158,18 @@ impl<'a, R: ReadAt> Part<'a, R> {
 
     fn push(&mut self, layer: usize, entry: &Entry) -> Result<(), Error> {
         let LayerName { index, name } = &self.stack.names[layer];
-        let exceeded = |source| Error::Budget {
-            index: *index,
-            name: name.clone(),
-            path: Some(entry.path.clone()),
-            source,
+        let exceeded = |source| {
+            Error::from(LayerError::Budget {
+                index: *index,
+                name: name.clone(),
+                path: Some(entry.path.clone()),
+                source,
+            })
         };
         self.budgets.entry(entry).map_err(exceeded)?;
         self.entries
             .push(entry, None)
-            .map_err(|source| Error::LayerFull { index: 0, source })?;
+            .map_err(LayerError::TooManyNames)?;
         self.budgets
             .kept(&self.entries, &mut self.memory)
             .map_err(exceeded)
@@ -181,11 +184,11 @@ impl<'a, R: ReadAt> Part<'a, R> {
 }
 
 fn merge_failed(source: MergeError) -> Error {
-    Error::Merge {
-        index: 0,
+    LayerError::Tree {
         name: "the part looked at".to_owned(),
         source,
     }
+    .into()
 }
 
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {

@@ -117,7 +117,7 @@ impl NativeBlob {
         let (size, diff_id) = self
             .copy(file.as_deref(), read, &counted)
             .map_err(|e| match e {
-                Stopped::Cancelled => Error::Cancelled,
+                Stopped::Cancelled => Error::cancelled(),
                 Stopped::Failed(e) => failed(e),
             })?;
         Ok(Verified {

@@ -86,23 +86,10 @@ impl NativeReader {
         };
         for item in entries {
             if read.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
+                return Err(Error::cancelled());
             }
             let (entry, inode) = item.map_err(|e| failed(e.into()))?;
-            let over = |source| match failed(NativeLayerError::Budget(source)) {
-                Error::Budget {
-                    index,
-                    name,
-                    source,
-                    ..
-                } => Error::Budget {
-                    index,
-                    name,
-                    path: Some(entry.path.clone()),
-                    source,
-                },
-                error => error,
-            };
+            let over = |source| failed(NativeLayerError::Budget(source)).at_entry(&entry.path);
             budgets.entry(&entry).map_err(over)?;
             summary.entries += 1;
             if summary.entries > limits.entries {
@@ -137,10 +124,7 @@ impl NativeReader {
                     },
                     sink_error,
                 )
-                .map_err(|error| match error {
-                    Error::OutputBudget { source, .. } => over(source),
-                    error => error,
-                })?;
+                .map_err(|error| error.over_output(over))?;
                 content = Some(id);
             }
             layer.push(&entry, content).map_err(|e| failed(e.into()))?;

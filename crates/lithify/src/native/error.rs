@@ -5,6 +5,8 @@ use std::io;
 use lithify_digest::Mismatch;
 use lithify_erofs::ReadError;
 
+use crate::ErrorKind;
+
 /// Why a layer that is an EROFS image cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,7 +71,7 @@ impl NativeLayerError {
             Self::Mismatch(_) | Self::DiffId(_) | Self::Decompress(_) | Self::Damaged { .. } => {
                 true
             }
-            Self::Erofs(e) => crate::error::erofs_is_verification(e),
+            Self::Erofs(e) => ErrorKind::of_erofs(e) == ErrorKind::Verification,
             _ => false,
         }
     }

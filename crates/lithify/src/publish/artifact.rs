@@ -13,6 +13,7 @@ use super::{Publisher, described_bytes};
 use crate::build::filesystem::{Filesystem, Kind, Placement};
 use crate::build::{file_sha256, verity, write_flat};
 use crate::description::Verity;
+use crate::error::{ArtifactError, OutputError};
 use crate::output::PendingFile;
 use crate::{BuildOptions, CancelToken, Error, Format, Image};
 
@@ -140,7 +141,7 @@ fn put(
         subject.digest,
         subject.size,
     ));
-    let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
+    let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
     let mut descriptor = described_bytes(oci::OCI_MANIFEST, &bytes);
     descriptor.artifact_type = Some(artifact_type.to_owned());
     publisher.destination.put_manifest(&descriptor, &bytes)?;
@@ -162,5 +163,5 @@ fn sha256(
     let hex = file_sha256(path, file, cancel)?;
     format!("sha256:{hex}")
         .parse()
-        .map_err(|_| Error::RootHash { found: hex })
+        .map_err(|_| Error::from(ArtifactError::RootHash { found: hex }))
 }

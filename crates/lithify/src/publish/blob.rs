@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
+use crate::error::{OpenError, TransferError};
 use crate::transfer::BlobSource;
 use crate::{Error, Image};
 
@@ -37,17 +38,17 @@ pub(super) struct LayerBlob<'a> {
 
 impl BlobSource for LayerBlob<'_> {
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
-        let failed = |source| Error::Open {
-            name: self.image.name().to_owned(),
-            source: Box::new(source),
-        };
+        let failed = |source| Error::opening(self.image.name(), source);
         let Some(oci) = self.image.oci() else {
-            return Err(Error::NoLayers);
+            let name = self.image.name().to_owned();
+            return Err(TransferError::NotTransferable { name }.into());
         };
         let layer = oci.open_layer(self.index).map_err(failed)?;
-        let rest = layer.skip(offset).map_err(|source| Error::Input {
-            path: self.image.layer_name(self.index).into(),
-            source,
+        let rest = layer.skip(offset).map_err(|source| {
+            Error::from(OpenError::Input {
+                path: self.image.layer_name(self.index).into(),
+                source,
+            })
         })?;
         Ok(rest.into_reader())
     }

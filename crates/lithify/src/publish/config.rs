@@ -5,6 +5,7 @@ use lithify_oci::platform::EROFS_FEATURE;
 use serde_json::{Map, Value, json};
 
 use crate::Error;
+use crate::error::OutputError;
 
 /// The configuration with other diff_ids, and `erofs` among the features. Everything else stays as it is, what lithify
 /// does not know too. With `has_root` there is a layer more than before, which the history says.
@@ -35,7 +36,7 @@ pub(super) fn rewrite(
         history.push(entry);
         config.insert("history".to_owned(), Value::Array(history));
     }
-    serde_json::to_vec(&config).map_err(|source| Error::BaseConfig { source })
+    Ok(serde_json::to_vec(&config).map_err(OutputError::Json)?)
 }
 
 #[cfg(test)]

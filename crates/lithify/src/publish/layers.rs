@@ -16,6 +16,7 @@ use crate::build::layered;
 use crate::build::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use crate::depot::{self, Depot};
 use crate::description::Verity;
+use crate::error::PublishError;
 use crate::output::scratch_file;
 use crate::output_dir::ScratchDirectory;
 use crate::retry::read_some;
@@ -163,10 +164,10 @@ fn refuse_whiteouts(image: &Image, bottom: &BuiltLayer) -> Result<(), Error> {
     for entry in opened.overlay_entries(false) {
         let (entry, _) = entry?;
         if matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque) {
-            return Err(Error::PublishWhiteouts {
+            return Err(Error::from(PublishError::PublishWhiteouts {
                 name: image.layer_name(0),
                 path: lithify_tree::Escaped(entry.path.as_bytes()).to_string(),
-            });
+            }));
         }
     }
     Ok(())
@@ -179,7 +180,8 @@ fn compress(
     file: &Arc<File>,
     size: u64,
 ) -> Result<(Descriptor, Arc<File>), Error> {
-    let scratch = scratch_file(Some(&publisher.beside)).map_err(Error::Scratch)?;
+    let scratched = Error::scratch_beside(&publisher.beside);
+    let scratch = scratch_file(Some(&publisher.beside)).map_err(scratched)?;
     let out = io::BufWriter::with_capacity(1 << 20, &scratch);
     let mut out = HashingWriter::new(out, Algorithm::Sha256);
     let blob = FileBlob(Arc::clone(file));
@@ -200,9 +202,9 @@ fn compress(
         }
         encoder.finish()?.flush()
     };
-    copy().map_err(Error::Scratch)?;
+    copy().map_err(scratched)?;
     if publisher.read.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
+        return Err(Error::cancelled());
     }
     let (_, digest, written) = out.finish();
     let descriptor = Descriptor::new(media_type, digest, written);

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 use crate::base_config;
 use crate::build::filesystem::Kind;
+use crate::error::{OutputError, PublishError};
 use crate::name::shown;
 use crate::read_back::read_back;
 use crate::transfer::{self, BlobSource, CopyOptions, Destination};
@@ -155,9 +156,9 @@ pub fn publish(
         Source::Oci { path, .. } => path.join("index.json"),
         // Neither has a place for what is not a tar.
         Source::DockerArchive { .. } | Source::DockerDaemon(_) => {
-            return Err(Error::PublishDestination {
+            return Err(Error::from(PublishError::PublishDestination {
                 name: shown(destination),
-            });
+            }));
         }
         _ => std::env::temp_dir().join("image"),
     };
@@ -208,7 +209,7 @@ impl Publisher<'_> {
     /// Puts the images and their EROFS forms, and the index of all.
     fn index(&self, images: &[Image], report: &mut PublishReport) -> Result<Descriptor, Error> {
         if images.is_empty() {
-            return Err(Error::NoLayers);
+            return Err(PublishError::NoImages.into());
         }
         let mut entries = Vec::new();
         for image in images {
@@ -237,13 +238,13 @@ impl Publisher<'_> {
             }
         }
         match entries.len() {
-            0 => Err(Error::PublishSource {
+            0 => Err(Error::from(PublishError::PublishSource {
                 name: images
                     .first()
                     .map(|i| i.name().to_owned())
                     .unwrap_or_default(),
                 reason: "only Linux mounts EROFS layers, and it is for another system",
-            }),
+            })),
             // A client asks for the tag and gets the manifest: nothing is left to choose, for which many look for tars.
             1 => Ok(entries.remove(0)),
             _ => self.document(media_type::OCI_INDEX, &Index::new(entries)),
@@ -262,10 +263,7 @@ impl Publisher<'_> {
         else {
             return Ok(None);
         };
-        let opened = |source| Error::Open {
-            name: image.name().to_owned(),
-            source: Box::new(source),
-        };
+        let opened = |source| Error::opening(image.name(), source);
         let manifest = ImageManifest::parse(raw, Some(media_type)).map_err(|source| {
             opened(lithify_oci::Error::Manifest {
                 name: lithify_oci::blob::BlobName::Manifest(Box::new(*digest)),
@@ -305,7 +303,7 @@ impl Publisher<'_> {
         if let Some(annotations) = oci.annotations() {
             manifest.annotations.clone_from(annotations);
         }
-        let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::BaseConfig { source })?;
+        let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
         read_back(&bytes, &written, diff_ids.len(), self.read)?;
         let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
         let platform = base_config::platform(oci, self.read);
@@ -336,21 +334,21 @@ impl Publisher<'_> {
         report: &mut PublishReport,
     ) -> Result<Descriptor, Error> {
         let [image] = images else {
-            return Err(Error::PublishSource {
+            return Err(Error::from(PublishError::PublishSource {
                 name: images
                     .first()
                     .map(|i| i.name().to_owned())
                     .unwrap_or_default(),
                 reason: "an artifact is of one platform's image",
-            });
+            }));
         };
         let platform = source(image)?.platform();
         let subject = self
             .original(image, report)?
-            .ok_or_else(|| Error::PublishSource {
+            .ok_or_else(|| Error::from(PublishError::PublishSource {
                 name: image.name().to_owned(),
                 reason: "it has no manifest an artifact could refer to; copy it into a layout first",
-            })?;
+            }))?;
         let artifact = artifact::flat(self, image, &subject, kind)?;
         report.manifests.push(described(
             artifact::media_type(kind),
@@ -364,7 +362,7 @@ impl Publisher<'_> {
     /// Puts a blob, unless it is there.
     fn put(&self, descriptor: &Descriptor, blob: &dyn BlobSource) -> Result<(), Error> {
         if self.read.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         match self.destination.has_blob(descriptor)? {
             true => Ok(()),
@@ -374,7 +372,7 @@ impl Publisher<'_> {
 
     /// Puts a manifest or index.
     fn document(&self, media_type: &str, document: &impl Serialize) -> Result<Descriptor, Error> {
-        let bytes = serde_json::to_vec(document).map_err(|source| Error::BaseConfig { source })?;
+        let bytes = serde_json::to_vec(document).map_err(OutputError::Json)?;
         let descriptor = described_bytes(media_type, &bytes);
         self.destination.put_manifest(&descriptor, &bytes)?;
         Ok(descriptor)
@@ -383,9 +381,11 @@ impl Publisher<'_> {
 
 /// The image with its manifest and configuration, which those of files do not have.
 fn source(image: &Image) -> Result<&lithify_oci::Image, Error> {
-    image.oci().ok_or_else(|| Error::PublishSource {
-        name: image.name().to_owned(),
-        reason: "it has no configuration",
+    image.oci().ok_or_else(|| {
+        Error::from(PublishError::PublishSource {
+            name: image.name().to_owned(),
+            reason: "it has no configuration",
+        })
     })
 }
 

@@ -15,6 +15,7 @@ use super::registry::RegistryDestination;
 use super::run::{TransferCounts, Transferred, run};
 use super::store::StoreDestination;
 use super::{Destination, LayoutDestination};
+use crate::error::{OpenError, TransferError};
 use crate::name::shown;
 use crate::{Error, Image, PullPolicy, ReadOptions};
 
@@ -110,7 +111,7 @@ fn copy_to(
     let referrers = plan.referrers();
     let (digest, media_type) = match plan.root() {
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
-        None => return Err(Error::NoLayers),
+        None => return Err(TransferError::NoManifest.into()),
     };
     let target = Source::parse_destination(destination)?;
     let registries = [&parsed, &target].into_iter().filter_map(|s| match s {
@@ -145,18 +146,13 @@ pub(crate) fn locate(name: &str, source: &Source, read: &ReadOptions) -> Result<
             };
             super::pull::locate_all(reference, &read)
         }
-        Source::Rootfs(_) | Source::Tar(_) => Err(Error::NotTransferable {
+        Source::Rootfs(_) | Source::Tar(_) => Err(Error::from(TransferError::NotTransferable {
             name: name.to_owned(),
-        }),
+        })),
         // It is saved as one.
-        Source::DockerDaemon(_) => Err(Error::Open {
-            name: name.to_owned(),
-            source: Box::new(lithify_oci::Error::NoManifest),
-        }),
-        other => lithify_oci::locate_until(other, limits, &read.cancel).map_err(|e| Error::Open {
-            name: name.to_owned(),
-            source: Box::new(e),
-        }),
+        Source::DockerDaemon(_) => Err(Error::opening(name, lithify_oci::Error::NoManifest)),
+        other => lithify_oci::locate_until(other, limits, &read.cancel)
+            .map_err(|e| Error::opening(name, e)),
     }
 }
 
@@ -168,7 +164,7 @@ pub(crate) fn destination(
     read: &ReadOptions,
 ) -> Result<Box<dyn Destination>, Error> {
     let name = &shown(given);
-    let refused = || Error::TransferDestination { name: name.clone() };
+    let refused = || Error::from(TransferError::TransferDestination { name: name.clone() });
     let tag = |selector: Option<Selector>| match selector {
         Some(Selector::Name(name)) => Ok(Some(name)),
         None => Ok(None),
@@ -202,7 +198,9 @@ pub(crate) fn destination(
             read.cancel.clone(),
         )?),
         Source::DockerArchive { .. } | Source::DockerDaemon(_) if options.all_platforms => {
-            return Err(Error::OnePlatform { name: name.clone() });
+            return Err(Error::from(TransferError::OnePlatform {
+                name: name.clone(),
+            }));
         }
         Source::DockerArchive { path, selector } => {
             let tags = match tag(selector)? {
@@ -224,7 +222,11 @@ pub(crate) fn destination(
             Box::new(DaemonDestination::connect(name, tags, read)?)
         }
         // It may have been meant for a file, or for a registry.
-        Source::Name(_) => return Err(Error::BareDestination { name: name.clone() }),
+        Source::Name(_) => {
+            return Err(Error::from(TransferError::BareDestination {
+                name: name.clone(),
+            }));
+        }
         Source::Store(reference) => Box::new(
             StoreDestination::new(
                 &open_store(&read.store, &read.cancel)?,
@@ -267,13 +269,13 @@ pub fn tag(
         Source::Name(reference) | Source::Store(reference) | Source::Docker(reference) => {
             Ok(name_in_store(&reference))
         }
-        _ => Err(Error::NotInStore { name: shown(name) }),
+        _ => Err(Error::from(OpenError::NotInStore { name: shown(name) })),
     };
     let (source, new) = (in_store(source.as_ref())?, in_store(new.as_ref())?);
     let store = open_store(&read.store, &read.cancel)?;
     let found = store.find(&source)?;
     if found.is_empty() {
-        return Err(Error::NotInStore { name: source });
+        return Err(Error::from(OpenError::NotInStore { name: source }));
     }
     for tagged in found {
         store.tag(&new, &tagged.descriptor, tagged.index.as_ref())?;

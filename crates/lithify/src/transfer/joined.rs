@@ -10,6 +10,7 @@ use lithify_oci::{Content, Limits, Located};
 use lithify_store::{Lease, Tagged};
 
 use crate::Error;
+use crate::error::OutputError;
 
 /// The index over what has a name in the store: that from which all of it was chosen, if nothing it lists is missing, else
 /// one of what is there, the same whenever the same is there.
@@ -24,7 +25,7 @@ pub(super) fn index_of(lease: Lease, found: &[Tagged], limits: &Limits) -> Resul
         descriptor
     });
     let index = Index::new(manifests.collect());
-    let bytes = serde_json::to_vec(&index).map_err(|e| Error::Scratch(e.into()))?;
+    let bytes = serde_json::to_vec(&index).map_err(OutputError::Json)?;
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let root = Descriptor::new(media_type::OCI_INDEX, digest, bytes.len() as u64);
     let content = Joined {

@@ -11,6 +11,7 @@ use lithify_oci::{Content, Limits};
 
 use super::plan::{Plan, SignatureTag};
 use super::{BlobSource, Destination, Placed, signatures};
+use crate::error::CommitError;
 use crate::name::shown_path;
 use crate::{CancelToken, Error};
 
@@ -54,7 +55,7 @@ impl LayoutDestination {
 }
 
 fn failed(error: lithify_oci::layout::Error) -> Error {
-    Error::Layout(Box::new(error))
+    Error::from(CommitError::Layout(Box::new(error)))
 }
 
 impl Destination for LayoutDestination {
@@ -63,10 +64,7 @@ impl Destination for LayoutDestination {
             return Ok(());
         }
         let name = shown_path(&self.path);
-        let layout = Directory::open(&self.path).map_err(|e| Error::Open {
-            name: name.clone(),
-            source: Box::new(e.into()),
-        })?;
+        let layout = Directory::open(&self.path).map_err(|e| Error::opening(name.clone(), e))?;
         let content: Arc<dyn Content> = Arc::new(layout);
         self.signed = signatures::already_there(plan, |tag| {
             signatures::in_content(&name, &content, tag, &self.limits)

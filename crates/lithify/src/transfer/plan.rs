@@ -10,6 +10,7 @@ use lithify_oci::manifest::{Descriptor, Document, ImageManifest, LayerMediaType}
 use lithify_oci::{Content, Limits, Located};
 
 use super::{BlobSource, Destination};
+use crate::error::TransferError;
 use crate::{Error, Image, ReadOptions};
 
 /// How far what refers to an image is followed: a signature of a list of parts of an artifact is three.
@@ -53,8 +54,10 @@ impl Plan {
         to: &dyn Destination,
         read: &ReadOptions,
     ) -> Result<Self, Error> {
-        let not_an_image = || Error::NotTransferable {
-            name: image.name().to_owned(),
+        let not_an_image = || {
+            Error::from(TransferError::NotTransferable {
+                name: image.name().to_owned(),
+            })
         };
         let oci = image.oci().ok_or_else(not_an_image)?;
         let (Some(content), Some(digest), Some(raw)) =
@@ -153,10 +156,7 @@ impl<'a> Builder<'a> {
     }
 
     fn failed(&self, error: impl Into<lithify_oci::Error>) -> Error {
-        Error::Open {
-            name: self.name.to_owned(),
-            source: Box::new(error.into()),
-        }
+        Error::opening(self.name, error)
     }
 
     fn visit(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), Error> {
@@ -395,10 +395,7 @@ struct ContentBlob {
 
 impl BlobSource for ContentBlob {
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
-        let failed = |e: blob::Error| Error::Open {
-            name: self.name.clone(),
-            source: Box::new(e.into()),
-        };
+        let failed = |e: blob::Error| Error::opening(self.name.clone(), e);
         let name = || BlobName::Layer(Box::new(self.digest));
         let blob = self
             .content

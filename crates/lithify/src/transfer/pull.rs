@@ -16,6 +16,7 @@ use super::beside::BesideStore;
 use super::plan::Plan;
 use super::run::{TransferCounts, Transferred, run};
 use super::store::StoreDestination;
+use crate::error::OpenError;
 use crate::name::shown;
 use crate::{CancelToken, Error, Image, ReadOptions, StoreChoice};
 
@@ -123,10 +124,10 @@ pub fn pull(
 ) -> Result<PullReport, Error> {
     let name = name.as_ref();
     let (Source::Docker(reference) | Source::Name(reference)) = Source::parse(name)? else {
-        return Err(Error::UnsupportedSource {
+        return Err(Error::from(OpenError::UnsupportedSource {
             name: shown(name),
             hint: "images of registries are pulled; `lithify copy` brings others into the store",
-        });
+        }));
     };
     let store = open_store(&read.store, &read.cancel)?;
     pull_into(&store, &reference, options, read).map_err(|e| read.reason(e))
@@ -223,10 +224,7 @@ fn pull_into(
 
 fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option<Vec<u8>>, Error> {
     let bytes = located.read_manifest(&located.root, &read.limits.image);
-    bytes.map_err(|e| Error::Open {
-        name: name.to_owned(),
-        source: Box::new(e.into()),
-    })
+    bytes.map_err(|e| Error::opening(name, e))
 }
 
 /// An index lists platforms; whether it has the right one is found when it is opened.
@@ -241,21 +239,21 @@ fn not_in_store(store: &Store, name: String, all: bool, read: &ReadOptions) -> E
     let there = store.find(&name).unwrap_or_default();
     let platforms = there.iter().map(|t| t.descriptor.platform.as_ref());
     let Some(platforms) = platforms.collect::<Option<Vec<&Platform>>>() else {
-        return Error::NotInStore { name };
+        return Error::from(OpenError::NotInStore { name });
     };
     // One for the platform that is there has lost parts.
     if platforms.is_empty() || !all && platforms.iter().any(|p| wanted.rank(p).is_some()) {
-        return Error::NotInStore { name };
+        return Error::from(OpenError::NotInStore { name });
     }
     let wanted = match all {
         true => "all platforms".to_owned(),
         false => wanted.to_string(),
     };
-    Error::NotInStoreFor {
+    Error::from(OpenError::NotInStoreFor {
         there: platforms.iter().map(ToString::to_string).collect(),
         name,
         wanted,
-    }
+    })
 }
 
 /// What the store has of that name for a platform, or for all. What lost parts is not there.
@@ -336,13 +334,14 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     };
     let asked_for = match read.store.directory() {
         Ok(Some((_, asked_for))) => asked_for,
-        Ok(None) | Err(Error::NoStoreDirectory) => false,
+        Ok(None) => false,
+        Err(e) if e.is_no_place_for_a_store() => false,
         Err(e) => return Err(e),
     };
     let existing = match open(false) {
         Ok(store) => Some(store),
         // One that is not there yet is made below.
-        Err(Error::NoStoreDirectory | Error::Store(lithify_store::Error::NoStore { .. })) => None,
+        Err(e) if e.is_no_place_for_a_store() || e.is_no_store() => None,
         // A default nobody asked for is no reason to fail.
         Err(e) if asked_for => return Err(e),
         Err(_) => None,
@@ -358,7 +357,7 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     if read.pull == PullPolicy::Never {
         return Err(match &existing {
             Some(store) => not_in_store(store, name, false, read),
-            None => Error::NotInStore { name },
+            None => Error::from(OpenError::NotInStore { name }),
         });
     }
     if read.store == StoreChoice::None {
@@ -405,7 +404,7 @@ pub(super) fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Lo
         }
     }
     if read.pull == PullPolicy::Never {
-        return Err(Error::NotInStore { name });
+        return Err(Error::from(OpenError::NotInStore { name }));
     }
     read.registries
         .locate(reference, &read.limits.image, &read.cancel)

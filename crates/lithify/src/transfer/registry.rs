@@ -14,6 +14,7 @@ use super::plan::{Plan, SignatureTag};
 use super::signatures::{self, There};
 use super::{BlobSource, Destination, Placed};
 use crate::Error;
+use crate::error::TransferError;
 
 /// A repository, and the tag an image gets there.
 #[derive(Debug)]
@@ -155,10 +156,10 @@ impl Destination for RegistryDestination {
         if let Some(wanted) = self.reference.digest() {
             return match *wanted == root.digest {
                 true => Ok(()),
-                false => Err(Error::OtherDigest {
+                false => Err(Error::from(TransferError::OtherDigest {
                     name: self.reference.to_string(),
                     found: Box::new(root.digest),
-                }),
+                })),
             };
         }
         let documents = self.documents.into_inner();

@@ -10,6 +10,7 @@ use lithify_oci::manifest::Descriptor;
 
 use super::plan::{Plan, PlannedBlob};
 use super::{BlobSource, Destination, Placed};
+use crate::error::TransferError;
 use crate::{CancelToken, Error, Event, Progress, ReadOptions};
 
 /// Bytes between two reports.
@@ -73,7 +74,7 @@ pub(crate) fn run(
         }
     });
     if read.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
+        return Err(Error::cancelled());
     }
     if let Some(error) = work
         .error
@@ -84,13 +85,13 @@ pub(crate) fn run(
     }
     for (descriptor, bytes) in &plan.documents {
         if read.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         destination.put_manifest(descriptor, bytes)?;
     }
     for tag in &plan.tags {
         if read.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         let mut documents = plan.documents.iter();
         let document = documents.find(|(d, _)| d.digest == tag.manifest);
@@ -99,7 +100,7 @@ pub(crate) fn run(
         }
     }
     let Some(root) = plan.root().cloned() else {
-        return Err(Error::NoLayers);
+        return Err(TransferError::NoManifest.into());
     };
     let mut unlisted = plan.unlisted;
     unlisted.extend(destination.unlisted());

@@ -12,6 +12,7 @@ use lithify_oci::{Content, Limits, Located};
 
 use super::plan::Plan;
 use crate::Error;
+use crate::error::TransferError;
 
 /// What has a tag at a destination.
 pub(super) struct There {
@@ -45,11 +46,11 @@ pub(super) fn already_there(
             (Some(_), None) => false,
         };
         if !is_kept {
-            return Err(Error::SignaturesThere {
+            return Err(Error::from(TransferError::SignaturesThere {
                 tag: tag.tag.clone(),
                 there: Box::new(digest),
                 ours: Box::new(tag.manifest),
-            });
+            }));
         }
     }
     Ok(same)
@@ -71,10 +72,7 @@ pub(super) fn in_content(
     tag: &str,
     limits: &Limits,
 ) -> Result<Option<There>, Error> {
-    let failed = |e: lithify_oci::blob::Error| Error::Open {
-        name: name.to_owned(),
-        source: Box::new(e.into()),
-    };
+    let failed = |e: lithify_oci::blob::Error| Error::opening(name, e);
     let Some(descriptor) = content.tagged(tag).map_err(failed)? else {
         return Ok(None);
     };

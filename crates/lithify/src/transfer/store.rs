@@ -118,7 +118,7 @@ impl Destination for StoreDestination {
             let mut ingest = match begun {
                 Ok(Begun::Complete) => return Ok(Placed::Existed),
                 Ok(Begun::Partial(ingest)) => ingest,
-                Err(lithify_store::Error::AbandonedBlob { .. }) => return Err(Error::Cancelled),
+                Err(lithify_store::Error::AbandonedBlob { .. }) => return Err(Error::cancelled()),
                 Err(e) => return Err(e.into()),
             };
             let resumed = ingest.resumed() > 0;

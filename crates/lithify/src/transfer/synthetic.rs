@@ -17,6 +17,7 @@ use lithify_storage::FileCursor;
 use crate::budgets::Budgets;
 use crate::decode::{Discard, layer_error, native_error};
 use crate::encode::{Encoder, LayerCompression};
+use crate::error::OutputError;
 use crate::native::{NativeBlob, NativeLayerError, NativeReader};
 use crate::output::scratch_file;
 use crate::read_back::read_back;
@@ -60,7 +61,7 @@ pub(super) fn plan(
         source: Box::new(Bytes(config.into())),
     });
     let manifest = ImageManifest::new(config_descriptor, layers);
-    let bytes = serde_json::to_vec(&manifest).map_err(|e| Error::Scratch(e.into()))?;
+    let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
     read_back(&bytes, config, oci.layers().len(), read)?;
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let mut root = Descriptor::new(media_type::OCI_MANIFEST, digest, bytes.len() as u64);
@@ -83,10 +84,9 @@ fn as_it_is(
     budgets: &Budgets,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
-    let opened = oci.open_layer(index).map_err(|source| Error::Open {
-        name: image.name().to_owned(),
-        source: Box::new(source),
-    })?;
+    let opened = oci
+        .open_layer(index)
+        .map_err(|source| Error::opening(image.name(), source))?;
     let failed = |source| native_error(image, index, source);
     let mut blob = opened.into_reader();
     let (media_type, compression) = match layer.compression {
@@ -97,14 +97,14 @@ fn as_it_is(
         }
         _ => (media_type::EROFS_LAYER, Compression::None),
     };
-    let out = scratch_file(None).map_err(Error::Scratch)?;
+    let out = scratch_file(None).map_err(Error::scratch)?;
     let mut out = HashingWriter::new(out, Algorithm::Sha256);
     // Of the image itself: what is compressed still is as long as its source says.
     let limit = read.limits.layer.tar_bytes;
     let mut buffer = vec![0; 256 << 10];
     loop {
         if read.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         match blob.read(&mut buffer) {
             Ok(0) => break,
@@ -115,7 +115,7 @@ fn as_it_is(
                     option: "tar_bytes",
                 }));
             }
-            Ok(n) => out.write_all(&buffer[..n]).map_err(Error::Scratch)?,
+            Ok(n) => out.write_all(&buffer[..n]).map_err(Error::scratch)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(failed(NativeLayerError::Read(e))),
         }
@@ -123,7 +123,7 @@ fn as_it_is(
     let (out, digest, size) = out.finish();
     let descriptor = Descriptor::new(media_type, digest, size);
     // What is sent is what was verified.
-    let file = Arc::new(out.try_clone().map_err(Error::Scratch)?);
+    let file = Arc::new(out.try_clone().map_err(Error::scratch)?);
     let reader = Box::new(FileCursor::new(Arc::clone(&file), 0));
     let mut expected = layer.clone();
     expected.size = Some(size);
@@ -145,16 +145,16 @@ fn compress(
     budgets: &Budgets,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
-    let opened = oci.open_layer(index).map_err(|source| Error::Open {
-        name: image.name().to_owned(),
-        source: Box::new(source),
-    })?;
+    let opened = oci
+        .open_layer(index)
+        .map_err(|source| Error::opening(image.name(), source))?;
     let mut blob = opened.into_reader();
     let mut magic = Vec::new();
+    let digest = layer.digest.unwrap_or(layer.diff_id);
     (&mut blob)
         .take(4)
         .read_to_end(&mut magic)
-        .map_err(Error::Scratch)?;
+        .map_err(|e| Error::of_reader(&digest, e))?;
     // RFC 1952 and RFC 8878.
     let (compression, media_type) = match magic.as_slice() {
         [0x1f, 0x8b, ..] => (LayerCompression::None, media_type::OCI_LAYER_GZIP),
@@ -162,15 +162,24 @@ fn compress(
         _ if plain => (LayerCompression::None, media_type::OCI_LAYER),
         _ => (LayerCompression::Gzip, media_type::OCI_LAYER_GZIP),
     };
-    let out = scratch_file(None).map_err(Error::Scratch)?;
+    let out = scratch_file(None).map_err(Error::scratch)?;
     let out = HashingWriter::new(out, Algorithm::Sha256);
-    let encoder = Encoder::new(out, compression).map_err(Error::Scratch)?;
-    let encoder = Arc::new(Mutex::new(Some(encoder)));
+    let side = Arc::new(Mutex::new(Side {
+        encoder: Encoder::new(out, compression).map_err(Error::scratch)?,
+        error: None,
+    }));
     let tee = Tee {
         inner: Box::new(io::Cursor::new(magic).chain(blob)),
-        encoder: Arc::clone(&encoder),
+        side: Arc::clone(&side),
     };
-    let failed = |source| layer_error(image, index, source);
+    // Of writing the copy, the reader only knows that it may not go on.
+    let failed = |source| {
+        let mut side = side.lock().unwrap_or_else(PoisonError::into_inner);
+        match side.error.take() {
+            Some(error) => Error::scratch(error),
+            None => layer_error(image, index, source),
+        }
+    };
     let expected = Expected {
         digest: layer.digest,
         size: layer.size,
@@ -194,30 +203,34 @@ fn compress(
         }
     }
     reader.finish().map_err(failed)?;
-    let encoder = encoder
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    let Some(encoder) = encoder else {
-        return Err(Error::Scratch(io::Error::other("the layer was lost")));
-    };
-    let (_, out) = encoder.finish().map_err(Error::Scratch)?;
+    // The reader, and with it the other owner, ended with its result.
+    let side = Arc::into_inner(side).and_then(|side| side.into_inner().ok());
+    let side = side.ok_or_else(|| Error::scratch(io::Error::other("the copy is still in use")))?;
+    let (_, out) = side.encoder.finish().map_err(Error::scratch)?;
     let (file, digest, size) = out.finish();
     Ok((Descriptor::new(media_type, digest, size), file))
+}
+
+/// The copy of a layer that is written while it is read.
+struct Side {
+    encoder: Encoder<HashingWriter<File>>,
+    /// Why it could not be written.
+    error: Option<io::Error>,
 }
 
 /// Gives an encoder all that is read.
 struct Tee {
     inner: Box<dyn Read + Send>,
-    encoder: Arc<Mutex<Option<Encoder<HashingWriter<File>>>>>,
+    side: Arc<Mutex<Side>>,
 }
 
 impl Read for Tee {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(encoder) = encoder.as_mut() {
-            encoder.write_all(&buffer[..read])?;
+        let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = side.encoder.write_all(&buffer[..read]) {
+            side.error = Some(error);
+            return Err(io::Error::other("the copy cannot be written"));
         }
         Ok(read)
     }

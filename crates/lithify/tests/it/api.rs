@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lithify::{
-    BuildOptions, CancelToken, Error, Event, Format, Image, Output, Progress, ReadOptions, Subject,
-    TreeKind,
+    ArtifactError, BuildOptions, CancelToken, Cause, ErrorKind, Event, Format, Image, LayerError,
+    Output, Progress, ReadOptions, Subject, TreeKind,
 };
 use lithify_testkit::{Layout, Tar, TarEntry, temp_dir};
 
@@ -127,7 +127,7 @@ fn a_cancelled_build_stops_and_leaves_nothing() {
             &options,
         );
         assert!(
-            matches!(result, Err(Error::Cancelled)),
+            matches!(&result, Err(e) if e.is_cancelled()),
             "{format:?} at {at}: {result:?}"
         );
         let left: Vec<_> = std::fs::read_dir(tmp.path())
@@ -164,9 +164,11 @@ fn what_was_built_can_be_listed_and_read() {
         panic!("an EROFS image")
     };
     assert_eq!(file.read(b"/f250").unwrap(), vec![250; 20_000]);
+    let missing = file.read(b"/missing").unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
     assert!(matches!(
-        file.read(b"/missing"),
-        Err(Error::NotInImage { .. })
+        missing.cause(),
+        Cause::Artifact(ArtifactError::NotInImage { .. })
     ));
 }
 
@@ -185,6 +187,12 @@ fn an_error_names_the_layer_and_says_whether_it_is_about_verification() {
     )
     .unwrap();
     let error = subject.verify(&options).unwrap_err();
-    assert!(matches!(error, Error::Merge { index: 1, .. }), "{error}");
+    assert!(
+        matches!(
+            error.cause(),
+            Cause::Layer(LayerError::Merge { index: 1, .. })
+        ),
+        "{error}"
+    );
     assert!(!error.is_verification());
 }

@@ -10,6 +10,7 @@ use lithify_tree::{ContentId, InodeKind, LayerEntries, LayerReport, Merge, Tree}
 use super::{BuiltLayer, IMAGE};
 use crate::build::filesystem::{FsWriter, Kind};
 use crate::decode::merge_error;
+use crate::error::{ArtifactError, LayerError};
 use crate::fs_image::FsImage;
 use crate::{CancelToken, Error, Image, ReadOptions};
 
@@ -137,7 +138,7 @@ impl<'a> Turns<'a> {
         let mut state = self.lock();
         loop {
             if state.failed || self.read.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
+                return Err(Error::cancelled());
             }
             if ready(&mut state)? {
                 return Ok(state);
@@ -212,10 +213,12 @@ impl<'a> Turns<'a> {
         beside: &Path,
     ) -> Result<Tree, Error> {
         let index = applied.index;
-        let overlay_failed = |source| Error::Overlay {
-            index,
-            name: self.image.layer_name(index),
-            source,
+        let overlay_failed = |source| {
+            Error::from(LayerError::Overlay {
+                index,
+                name: self.image.layer_name(index),
+                source,
+            })
         };
         let Some(changes) = applied.changes else {
             return overlay::alone_until(entries, &self.read.cancel).map_err(overlay_failed);
@@ -247,8 +250,10 @@ impl<'a> Turns<'a> {
         let own = content - state.first_contents[owner];
         drop(state);
         let contents = self.contents_of(owner)?;
-        let path = contents.path(own).ok_or_else(|| Error::NotInImage {
-            path: format!("content {own} of layer {owner}"),
+        let path = contents.path(own).ok_or_else(|| {
+            Error::from(ArtifactError::NotInImage {
+                path: format!("content {own} of layer {owner}"),
+            })
         })?;
         let image = open(&contents.layer, self.kind, &self.read.cancel)?;
         image.copy_content(path, writer, |e| e.at(beside))
@@ -261,7 +266,7 @@ impl<'a> Turns<'a> {
             return Ok(Arc::clone(known));
         }
         let (built, tree) = match &state.layers[layer] {
-            Slot::Open => return Err(Error::Cancelled),
+            Slot::Open => return Err(Error::cancelled()),
             Slot::New(built, tree) => (built.clone(), Some(Arc::clone(tree))),
             Slot::Found(built) => (built.clone(), None),
         };

@@ -20,7 +20,7 @@ use crate::build::xattrs;
 use crate::decode::{Reader, native_error, open, read_layer};
 use crate::depot::{self, Depot};
 use crate::description::Verity;
-use crate::error::Operation;
+use crate::error::{LayerError, Operation};
 use crate::flush::Flusher;
 use crate::{Error, Event, Image, ReadOptions};
 
@@ -106,7 +106,7 @@ impl Work<'_> {
                 let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
                 // Those that were waiting say only that they were told to stop.
                 match &*first {
-                    Some(known) if !matches!(known, Error::Cancelled) => {}
+                    Some(known) if !known.is_cancelled() => {}
                     _ => *first = Some(error),
                 }
                 drop(first);
@@ -151,7 +151,7 @@ impl Work<'_> {
         };
         let made = self.write(index, &file, &beside);
         let made = made.and_then(|made| match read.cancel.is_cancelled() {
-            true => Err(Error::Cancelled),
+            true => Err(Error::cancelled()),
             false => Ok(made),
         });
         match (flusher, &made) {
@@ -188,7 +188,10 @@ impl Work<'_> {
         let native = match open(self.image, index, self.read, self.budgets)? {
             Reader::Native(native) => native,
             // Only layers that are EROFS images have such an id.
-            Reader::Stream(_) => return Err(Error::NoLayers),
+            Reader::Stream(_) => {
+                let name = self.image.layer_name(index);
+                return Err(LayerError::NotNative { index, name }.into());
+            }
         };
         let pending = self.depot.store().begin()?;
         let file = Arc::new(pending.create(IMAGE)?);

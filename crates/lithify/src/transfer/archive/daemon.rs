@@ -34,7 +34,7 @@ impl DaemonDestination {
     ) -> Result<Self, Error> {
         let daemon =
             Daemon::connect_until(&read.daemon, &read.cancel).map_err(|e| read.reason(e))?;
-        let file = Arc::new(scratch_file(None).map_err(Error::Scratch)?);
+        let file = Arc::new(scratch_file(None).map_err(Error::scratch)?);
         Ok(Self {
             archive: DockerArchive::new(Arc::clone(&file), None, name, tags, read),
             file,
@@ -74,7 +74,7 @@ impl Destination for DaemonDestination {
                 log::info!("the daemon has it as {}", Escaped(&names.join(", ")));
                 Ok(())
             }
-            Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),
+            Err(_) if self.cancel.is_cancelled() => Err(Error::cancelled()),
             Err(error) => Err(error.into()),
         }
     }

@@ -22,7 +22,7 @@ use super::member::{BLOCK, END, block_header, header, padded};
 use lithify_storage::FileCursor;
 
 use crate::budgets::Budgets;
-use crate::error::Operation;
+use crate::error::{LayerError, OpenError, Operation, TransferError};
 use crate::transfer::plan::Plan;
 use crate::transfer::{BlobSource, Placed};
 use crate::{Error, ReadOptions};
@@ -166,22 +166,24 @@ impl DockerArchive {
             .config
             .take()
             .ok_or_else(|| self.refused("it has no config"))?;
-        let parsed = ImageConfig::parse(&config).map_err(|source| Error::Open {
-            name: self.name.clone(),
-            source: Box::new(lithify_oci::Error::Manifest {
-                name: BlobName::Config(Box::new(manifest.config.digest)),
-                source,
-            }),
-        })?;
-        manifest
-            .check_config(&parsed)
-            .map_err(|source| Error::Open {
+        let parsed = ImageConfig::parse(&config).map_err(|source| {
+            Error::from(OpenError::Open {
                 name: self.name.clone(),
                 source: Box::new(lithify_oci::Error::Manifest {
                     name: BlobName::Config(Box::new(manifest.config.digest)),
                     source,
                 }),
-            })?;
+            })
+        })?;
+        manifest.check_config(&parsed).map_err(|source| {
+            Error::from(OpenError::Open {
+                name: self.name.clone(),
+                source: Box::new(lithify_oci::Error::Manifest {
+                    name: BlobName::Config(Box::new(manifest.config.digest)),
+                    source,
+                }),
+            })
+        })?;
         let mut layers = Vec::new();
         for (index, (layer, expected)) in manifest.layers.iter().zip(&parsed.diff_ids).enumerate() {
             let member = *state
@@ -225,16 +227,16 @@ impl DockerArchive {
     }
 
     fn refused(&self, reason: &'static str) -> Error {
-        Error::NotArchivable {
+        Error::from(TransferError::NotArchivable {
             name: self.name.clone(),
             reason,
-        }
+        })
     }
 
     fn failed(&self, source: io::Error) -> Error {
         match &self.path {
             Some(path) => Error::output(Operation::Write, path, source),
-            None => Error::Scratch(source),
+            None => Error::scratch(source),
         }
     }
 
@@ -257,7 +259,7 @@ impl DockerArchive {
     fn read_config(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Vec<u8>, Error> {
         let limit = self.read.limits.image.config_bytes;
         if blob.size > limit {
-            return Err(Error::Open {
+            return Err(Error::from(OpenError::Open {
                 name: self.name.clone(),
                 source: Box::new(
                     lithify_oci::blob::Error::TooLarge {
@@ -268,7 +270,7 @@ impl DockerArchive {
                     }
                     .into(),
                 ),
-            });
+            }));
         }
         let mut bytes = Vec::new();
         let verifier = Verifier::new(blob.digest, blob.size);
@@ -280,7 +282,7 @@ impl DockerArchive {
 
     fn unreadable(&self, blob: &Descriptor, error: io::Error) -> Error {
         match self.read.cancel.is_cancelled() {
-            true => Error::Cancelled,
+            true => Error::cancelled(),
             false => Error::of_reader(&blob.digest, error),
         }
     }
@@ -324,7 +326,7 @@ impl DockerArchive {
         let place = FileCursor::new(&*self.file, member.start).take(member.size);
         match digest_of(&mut Checked::new(place, &self.read.cancel), algorithm) {
             Ok((digest, _)) => Ok(digest),
-            Err(_) if self.read.cancel.is_cancelled() => Err(Error::Cancelled),
+            Err(_) if self.read.cancel.is_cancelled() => Err(Error::cancelled()),
             Err(e) => Err(self.failed(e)),
         }
     }
@@ -363,7 +365,7 @@ impl DockerArchive {
         thread::scope(|scope| {
             scope.spawn(move || feed(&mut *source, &pieces));
             let failed = |error| match error {
-                BlobError::Cancelled => Error::Cancelled,
+                BlobError::Cancelled => Error::cancelled(),
                 BlobError::Read(e) => self.unreadable(blob, e),
                 BlobError::Foreign {
                     format: ForeignFormat::Erofs,
@@ -377,7 +379,7 @@ impl DockerArchive {
                 self.write(bytes, end)?;
                 end += bytes.len() as u64;
             }
-            decoded.summary().ok_or(Error::Cancelled)
+            decoded.summary().ok_or(Error::cancelled())
         })
     }
 }
@@ -385,17 +387,17 @@ impl DockerArchive {
 fn layer_error(index: usize, layer: &Descriptor, error: BlobError) -> Error {
     let name = layer.digest.to_string();
     match error {
-        BlobError::Budget(source) => Error::Budget {
+        BlobError::Budget(source) => Error::from(LayerError::Budget {
             index,
             name,
             path: None,
             source,
-        },
-        error => Error::Layer {
+        }),
+        error => Error::from(LayerError::Layer {
             index,
             name,
             source: Box::new(error.into()),
-        },
+        }),
     }
 }
 

@@ -130,7 +130,7 @@ impl OciArchiveDestination {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) if self.cancel.is_cancelled() => return Err(Error::Cancelled),
+                Err(_) if self.cancel.is_cancelled() => return Err(Error::cancelled()),
                 Err(e) => return Err(Error::of_reader(&part.digest, e)),
             };
             self.write(&buffer[..read], start + size)?;

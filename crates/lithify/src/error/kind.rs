@@ -1,0 +1,107 @@
+//! Kinds of errors, by what can be done about them.
+
+use std::error::Error as StdError;
+use std::io;
+
+/// The kind of an [`Error`](crate::Error): what can be done about it. The command's exit codes follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request makes no sense: a name, an option or a combination of them. Another request may.
+    Usage,
+    /// What was named is not there.
+    NotFound,
+    /// Bytes are not what a digest, size, checksum or format promised.
+    Verification,
+    /// More is asked for than the limits allow.
+    Limit,
+    /// What is asked for makes sense, and is not possible with this input, format or version.
+    Unsupported,
+    /// What is in the way is left as it is.
+    Exists,
+    /// The system refuses a read, a write or another call.
+    Io,
+    /// A registry or a daemon does not give or take what it should.
+    Registry,
+    /// The work was stopped on request.
+    Cancelled,
+}
+
+impl ErrorKind {
+    /// Returns the kind of another library's error by its causes: what a registry or the system said; `otherwise` if
+    /// neither said anything.
+    pub(super) fn of_causes(error: &(dyn StdError + 'static), otherwise: Self) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<lithify_registry::Error>() {
+                return Self::of_registry(error);
+            }
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return match lithify_registry::source_of(error) {
+                    Some(error) => Self::of_registry(error),
+                    None => Self::of_io(error),
+                };
+            }
+            cause = error.source();
+        }
+        otherwise
+    }
+
+    /// Returns the kind of what the system said.
+    pub(super) fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::AlreadyExists => Self::Exists,
+            _ => Self::Io,
+        }
+    }
+
+    /// Returns the kind of a registry's error.
+    pub(super) fn of_registry(error: &lithify_registry::Error) -> Self {
+        match error {
+            e if e.is_verification() => Self::Verification,
+            e if e.is_not_found() => Self::NotFound,
+            lithify_registry::Error::TooLarge { .. } => Self::Limit,
+            lithify_registry::Error::Cancelled => Self::Cancelled,
+            _ => Self::Registry,
+        }
+    }
+
+    /// Returns the kind of an EROFS image's error: damage, or else something that is out of reach or not read.
+    pub(crate) fn of_erofs(error: &lithify_erofs::ReadError) -> Self {
+        use lithify_erofs::ReadError;
+        match error {
+            ReadError::Io { .. } | ReadError::Length { .. } => Self::Io,
+            ReadError::Features { .. }
+            | ReadError::DirectoryBlocks { .. }
+            | ReadError::ExtraDevice { .. }
+            | ReadError::Compressed { .. }
+            | ReadError::NoExtent { .. }
+            | ReadError::DeviceCount { .. }
+            | ReadError::OverlayXattr { .. }
+            | ReadError::XattrPrefix { .. } => Self::Unsupported,
+            _ => Self::Verification,
+        }
+    }
+
+    /// Returns the kind of a squashfs image's error.
+    pub(super) fn of_squashfs(error: &lithify_squashfs::ReadError) -> Self {
+        use lithify_squashfs::ReadError;
+        match error {
+            ReadError::Io { .. } | ReadError::Length { .. } => Self::Io,
+            ReadError::UnknownCompressor { .. } => Self::Unsupported,
+            _ => Self::Verification,
+        }
+    }
+
+    /// Returns the kind of the store's error.
+    pub(super) fn of_store(error: &lithify_store::Error) -> Self {
+        use lithify_store::Error;
+        match error {
+            Error::BlobMismatch { .. } => Self::Verification,
+            Error::NoStore { .. } => Self::NotFound,
+            Error::Cancelled => Self::Cancelled,
+            error => Self::of_causes(error, Self::Io),
+        }
+    }
+}
