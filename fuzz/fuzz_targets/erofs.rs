@@ -33,10 +33,17 @@ fuzz_target!(|data: &[u8]| {
     {
         check(&image);
     }
-    let layer = LayerImage { image: &image, describes_root: true, tag: [b'0'; 64] };
+    let layer = LayerImage {
+        image: &image,
+        describes_root: true,
+        tag: [b'0'; 64],
+    };
     if let Ok((merged, _)) = write_fsmeta(&[layer], Vec::new(), &FsmetaOptions::default()) {
         let merged = Image::open_with_devices(merged, vec![bytes.clone()]).expect("just made");
-        assert!(!sound(&image) || sound(&merged), "a sound layer, and a merged image that is not");
+        assert!(
+            !sound(&image) || sound(&merged),
+            "a sound layer, and a merged image that is not"
+        );
     }
 });
 
@@ -54,7 +61,10 @@ fn check<R: ReadAt>(image: &Image<R>) {
         let (entry, inode) = match entry {
             Ok(found) => found,
             Err(e) => {
-                assert!(!sound || is_limit(&e), "verify found nothing, reading did: {e}");
+                assert!(
+                    !sound || is_limit(&e),
+                    "verify found nothing, reading did: {e}"
+                );
                 break;
             }
         };
@@ -79,7 +89,10 @@ fn check<R: ReadAt>(image: &Image<R>) {
         for offset in [0, inode.size().saturating_sub(READ_MAX as u64)] {
             match image.read(&inode, offset, &mut buffer) {
                 Ok(n) => assert_eq!(n as u64, (inode.size() - offset).min(READ_MAX as u64)),
-                Err(e) => assert!(!sound || is_limit(&e), "verify found nothing, reading did: {e}"),
+                Err(e) => assert!(
+                    !sound || is_limit(&e),
+                    "verify found nothing, reading did: {e}"
+                ),
             }
         }
     }

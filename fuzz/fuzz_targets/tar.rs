@@ -1,4 +1,5 @@
-//! The tar parser against the `tar` crate: what lithify accepts, both read the same from.
+//! The tar parser against the `tar` crate: what lithify accepts, both read the same from. And streamed against sought, as layers and
+//! archives are read.
 //!
 //! Checksums are made right first, or no change would get past them.
 #![no_main]
@@ -7,6 +8,7 @@ use std::io::{Cursor, Read};
 
 use libfuzzer_sys::fuzz_target;
 use lithify_layer::{Expected, LayerReader, Limits, Options, Threading};
+use lithify_tar::{Demand, Detail, Event, Parser, TarFault};
 use lithify_tree::{EntryKind, TreePath};
 
 const BLOCK: usize = 512;
@@ -26,6 +28,7 @@ fuzz_target!(|input: &[u8]| {
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
     }
+    placed(&tar);
     let Some(ours) = ours(&tar) else { return };
     if !comparable(&tar) {
         return;
@@ -34,6 +37,57 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(ours, theirs);
     }
 });
+
+/// Compares both ways of reading where members lie.
+fn placed(tar: &[u8]) {
+    let mut streamed = Vec::new();
+    let mut parser = Parser::new(lithify_tar::Limits::default(), Detail::Placement);
+    let mut input = tar;
+    let verdict = loop {
+        match parser.next(&mut input) {
+            Ok(Event::Member) => streamed.push(place(&mut parser)),
+            Ok(Event::NeedInput) => break parser.finish(),
+            Ok(_) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    let mut sought = Vec::new();
+    let mut parser = Parser::new(lithify_tar::Limits::default(), Detail::Placement);
+    let mut at = 0;
+    let again = loop {
+        let left = tar.len() - at;
+        match parser.demand() {
+            Demand::Nothing => break Ok(()),
+            Demand::Skippable(count) if left > 0 => {
+                let count = count.min(left as u64);
+                parser.skip(count);
+                at += count as usize;
+            }
+            Demand::Bytes(count) if count == 0 || left > 0 => {
+                let count = count.min(left as u64) as usize;
+                let mut input = &tar[at..at + count];
+                match parser.next(&mut input) {
+                    Ok(Event::Member) => sought.push(place(&mut parser)),
+                    Ok(_) => {}
+                    Err(error) => break Err(error),
+                }
+                at += count - input.len();
+            }
+            _ => break parser.finish(),
+        }
+    };
+    assert_eq!((verdict, &streamed), (again.clone(), &sought));
+    for (_, offset, size) in &sought {
+        let end = offset.checked_add(*size);
+        let cut = matches!(&again, Err(e) if matches!(e.fault, TarFault::Truncated { .. }));
+        assert!(cut || end.is_some_and(|end| end <= tar.len() as u64));
+    }
+}
+
+fn place(parser: &mut Parser) -> (Vec<u8>, u64, u64) {
+    let (offset, size) = (parser.offset(), parser.data_left());
+    (parser.member().path.clone(), offset, size)
+}
 
 /// `None` for what is refused, and for layers with whiteouts, which the other knows nothing of.
 fn ours(tar: &[u8]) -> Option<Vec<Member>> {

@@ -31,7 +31,7 @@ pub struct Limits {
     pub archive_entries: usize,
     /// Bytes of all names and link targets of one archive. 32 MiB.
     pub archive_names: usize,
-    /// Bytes of one tar extension header (PAX records, GNU long name). 1 MiB.
+    /// Bytes of PAX records and GNU long names before one member of an archive. 1 MiB.
     pub archive_header_bytes: u64,
     /// Bytes of a compressed or unseekable archive once spooled to the unlinked temporary file
     /// (see [`Archive::open`](crate::archive::Archive::open)). 64 GiB.

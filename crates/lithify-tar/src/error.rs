@@ -156,7 +156,7 @@ pub enum TarFault {
         what: &'static str,
     },
     /// Two extended headers of one kind before one entry: some readers take the first, some the last.
-    #[error("a second {what} before the same entry")]
+    #[error("{what} and another one stand before the same entry")]
     DuplicateExtension {
         /// The extended header.
         what: &'static str,

@@ -57,7 +57,7 @@ An image over a limit is refused with an error that names it:
   index_entries       entries of one index
   index_depth         indexes within indexes
   archive_entries     entries in one archive
-  archive_header_bytes  bytes of one extended header of an archive
+  archive_header_bytes  bytes of extended headers before one member of an archive
   spool_bytes         bytes of a compressed archive, decompressed";
 
 /// What holds for every command.

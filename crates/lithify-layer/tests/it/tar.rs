@@ -801,6 +801,26 @@ fn pax_records_override_the_header() {
     ));
 }
 
+/// The rule of archives, too: there a repeated record was refused.
+#[test]
+fn the_last_of_repeated_keys_counts() {
+    let records: &[(&str, &[u8])] = &[
+        ("path", b"first"),
+        ("size", b"1024"),
+        ("path", b"second"),
+        ("size", b"2"),
+    ];
+    let tar = Tar::new()
+        .pax(records)
+        .file("name", b"12")
+        .file("next", b"");
+    assert_eq!(paths(&tar.end()), ["second", "next"]);
+    let links: &[(&str, &[u8])] = &[("linkpath", b"first"), ("linkpath", b"second")];
+    let link = Tar::new().pax(links).raw(Header::new(b'2', b"l"), b"");
+    let target = b"second".to_vec();
+    assert_eq!(only(&link.end()).0.kind, EntryKind::Symlink { target });
+}
+
 /// astral-tokio-tar refused these; POSIX lets an empty value take a record back.
 #[test]
 fn empty_pax_values_leave_the_header_as_it_is() {

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use lithify_escape::Escaped;
+use lithify_tar::TarError;
+
 use super::{MAX_LINKS, MAX_NAME};
 
 /// Why an archive cannot be read. Names are printed escaped.
@@ -68,21 +71,36 @@ pub enum Error {
         /// Bytes of the archive.
         len: u64,
     },
-    /// Something other than zeros behind the end mark: nothing to some readers, further entries to others.
-    #[error(
-        "data follows the end of the archive at byte {offset}: only zeros may, as some readers ignore the rest and others read on"
-    )]
-    DataAfterEnd {
-        /// Where the first such byte is, once decompressed.
-        offset: u64,
-    },
-    /// A header that breaks the format or contradicts another.
-    #[error("header at byte {offset}: {problem}")]
-    Header {
+    /// A tar that cannot be read, or that readers would not agree on; the rules are those of layers.
+    #[error("cannot be read: {0}")]
+    Tar(Box<TarError>),
+    /// A name with `..` or a NUL byte.
+    #[error("has the name `{}` at byte {offset}, with a `..` component or a NUL byte", Escaped(.name))]
+    Name {
         /// Where the header starts.
         offset: u64,
-        /// What is wrong.
-        problem: HeaderProblem,
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// A name or link target longer than Linux allows for paths.
+    #[error("has a name of {found} bytes at byte {offset}, at most {MAX_NAME} are allowed")]
+    NameTooLong {
+        /// Where the header starts.
+        offset: u64,
+        /// Its length.
+        found: u64,
+    },
+    /// Longer extended headers before one member than allowed.
+    #[error(
+        "has {found} bytes of extended headers for one member at byte {offset}, at most {limit} are allowed (limit `archive_header_bytes`)"
+    )]
+    ExtensionTooLarge {
+        /// Where the last of them starts.
+        offset: u64,
+        /// Bytes of them together.
+        found: u64,
+        /// The limit.
+        limit: u64,
     },
     /// Links that lead back to themselves or on for too long.
     #[error("`{}` leads through more than {MAX_LINKS} links", .name.escape_ascii())]
@@ -120,76 +138,8 @@ pub enum Error {
     },
 }
 
-/// What is wrong with a tar header.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HeaderProblem {
-    /// The sum of the header's bytes is not the one it says.
-    #[error("checksum is {found}, expected {expected}")]
-    Checksum {
-        /// Computed.
-        expected: u64,
-        /// In the header.
-        found: u64,
-    },
-    /// A numeric field with other characters than octal digits, or out of range.
-    #[error("field `{field}` is not a number in range")]
-    Number {
-        /// The field.
-        field: &'static str,
-    },
-    /// A member type that cannot be skipped over with certainty.
-    #[error("member type `{}` is not supported", .kind.escape_ascii())]
-    Kind {
-        /// The type byte.
-        kind: u8,
-    },
-    /// A sparse member: what it holds is not stored in one piece.
-    #[error("sparse members are not supported here: pack the archive without `--sparse`")]
-    Sparse,
-    /// A link, directory or device with content, by a PAX record. A size in the header alone means nothing there.
-    #[error("member type `{}` cannot have content, but its PAX size is {size}", .kind.escape_ascii())]
-    HasContent {
-        /// The type byte.
-        kind: u8,
-        /// The size given.
-        size: u64,
-    },
-    /// PAX records that break their format.
-    #[error("malformed PAX records")]
-    Pax,
-    /// Something said twice about one member, or by a global header.
-    #[error("`{what}` is given in a place or number that readers take differently")]
-    Conflict {
-        /// What is given.
-        what: &'static str,
-    },
-    /// An extension header longer than allowed.
-    #[error(
-        "extension of {size} bytes, at most {limit} are allowed (limit `archive_header_bytes`)"
-    )]
-    ExtensionTooLarge {
-        /// Its size.
-        size: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// An extension header that no member follows.
-    #[error("an extension header is followed by no member")]
-    Dangling,
-    /// One block of zeroes within the archive; readers differ in whether it ends there.
-    #[error("a single block of zeroes within the archive")]
-    LoneZeroBlock,
-    /// A name or link target longer than Linux allows for paths.
-    #[error("a name of {found} bytes, at most {MAX_NAME} are allowed")]
-    NameTooLong {
-        /// Its length.
-        found: usize,
-    },
-    /// A name with `..` or a NUL byte.
-    #[error("name `{}` has a `..` component or a NUL byte", .name.escape_ascii())]
-    Name {
-        /// The name.
-        name: Vec<u8>,
-    },
+impl From<TarError> for Error {
+    fn from(error: TarError) -> Self {
+        Self::Tar(Box::new(error))
+    }
 }

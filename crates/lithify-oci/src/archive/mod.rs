@@ -4,9 +4,9 @@
 //! unpacked here: the headers are walked once, and blobs are then read from where
 //! they lie in the archive.
 //!
-//! - Formats: ustar, pax and GNU (long names, base-256 sizes) and the plain v7 header. A sparse member, an
-//!   unknown member type or any inconsistency between headers is an error, since readers that differ about
-//!   where a member ends see different archives (CVE-2025-62518).
+//! - The tar is read by the parser that reads layers, and what is refused in one is refused in the other ([`TarFault`]): readers
+//!   that differ about where a member ends see different archives (CVE-2025-62518). Sparse members are refused too, as they
+//!   do not lie in one piece. Owners, times and attributes are not looked at.
 //! - Names lose leading `/` and `./`; `..` in a name is an error.
 //! - Of two entries with one name the last wins, as if the archive had been unpacked; a hard link
 //!   made before that keeps the earlier content.
@@ -15,7 +15,7 @@
 //!   [`MAX_LINKS`] in a row, never out of it.
 //! - An archive that stops within a member is truncated. One that stops behind a member, without the end mark, has ended:
 //!   old writers, and tools that join archives, leave the mark out, and Go's readers do not ask for it. That is no attack:
-//!   all readers see the same members, and what an image lacks is missed by its digest.
+//!   all readers see the same members, and what an image lacks is missed by its digest. A file of no bytes is truncated.
 //!
 //! # The one temporary file
 //!
@@ -26,8 +26,6 @@
 
 mod entries;
 mod error;
-mod header;
-mod pax;
 mod read_at;
 mod spool;
 mod walk;
@@ -42,7 +40,9 @@ use lithify_cancel::{CancelToken, Checked};
 use crate::Limits;
 use crate::blob::Blob;
 
-pub use error::{Error, HeaderProblem};
+pub use error::Error;
+/// What can be wrong with the tar, as the parser has it.
+pub use lithify_tar::{SparseFault, TarError, TarFault};
 
 use entries::{Entries, Found};
 pub(crate) use read_at::Extent;

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_cancel::{CancelToken, Checked, Interruptible};
+use lithify_tar::{BLOCK, is_zero, looks_like_header};
 
 use super::Error;
-use super::header::{BLOCK, Header};
 use super::read_at::{ReadAt, fill};
 use crate::Limits;
 
@@ -84,7 +84,7 @@ fn fill_from(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 fn is_tar(head: &[u8; BLOCK]) -> bool {
-    *head == [0; BLOCK] || Header::new(head).is_ok()
+    is_zero(head) || looks_like_header(head)
 }
 
 /// `whole` tells whether `head` is all there; a shorter file can still be compressed.

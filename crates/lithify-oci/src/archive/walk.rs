@@ -1,27 +1,21 @@
-//! The one pass over the headers.
+//! The one pass over the headers: the parser of [`lithify_tar`], with seeks over what it does not ask for.
+//!
+//! What is no tar, and what readers would take differently, the parser refuses, by the same rules as in layers. What is added here is
+//! of archives: names stay within them, members lie in one piece, a file of no bytes is none, and the limits have names of their own.
+
+use lithify_tar::{
+    BLOCK, Demand, Detail, Event, Limit, LimitExceeded, MemberKind, Parser, TarError, TarFault,
+};
 
 use super::entries::{Entries, Entry, clean};
-use super::header::{BLOCK, Header, until_nul};
-use super::pax::Pax;
 use super::read_at::{Extent, ReadAt, fill};
-use super::{Error, HeaderProblem, MAX_NAME};
+use super::{Error, MAX_NAME};
 use crate::Limits;
 
-/// What extension headers said of the member that must follow.
-#[derive(Default)]
-struct Pending {
-    pax: Option<Pax>,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-}
+/// Bytes of a header.
+const HEADER: u64 = BLOCK as u64;
 
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.pax.is_none() && self.long_name.is_none() && self.long_link.is_none()
-    }
-}
-
-/// Zeros read at once.
+/// Bytes read at once, of extended headers and of zeros.
 const PIECE: usize = 64 << 10;
 
 /// What is done about what follows the end of an archive.
@@ -40,144 +34,124 @@ pub(super) fn walk(data: &dyn ReadAt, limits: &Limits, tail: Tail) -> Result<Ent
         source,
     };
     let len = data.len().map_err(io)?;
+    match len {
+        // What somebody only began to write. A layer of no bytes is one without entries.
+        0 => return Err(truncated("the first header", 0, len)),
+        1..HEADER => return Err(Error::NotTar),
+        _ => {}
+    }
+    let refused = |error| refused(error, limits, len);
+    let mut parser = Parser::new(of_tar(limits), Detail::Placement);
     let mut entries = Entries::default();
-    let mut pending = Pending::default();
-    let mut members = 0;
     let mut name_bytes = 0;
+    let mut buffer = vec![0; PIECE];
     let mut at = 0u64;
     loop {
-        let problem = |problem| Error::Header {
-            offset: at,
-            problem,
-        };
-        let truncated = |what| Error::Truncated {
-            what,
-            offset: at,
-            len,
-        };
-        let mut block = [0; BLOCK];
-        if at == len && members > 0 && pending.is_empty() {
-            return Ok(entries);
-        }
-        if !fill(data, &mut block, at).map_err(io)? {
-            return Err(if at == 0 && len > 0 {
-                Error::NotTar
-            } else {
-                truncated("the end mark or a header")
-            });
-        }
-        let next = at + BLOCK as u64;
-        if block == [0; BLOCK] {
-            if !pending.is_empty() {
-                return Err(problem(HeaderProblem::Dangling));
+        let left = len.saturating_sub(at);
+        let event = match parser.demand() {
+            Demand::Nothing => break,
+            Demand::Skippable(count) if left > 0 => {
+                let count = count.min(left);
+                parser.skip(count);
+                at += count;
+                continue;
             }
-            // Two zero blocks end an archive. Some writers leave it at one; nothing may follow it then.
-            let ended = !fill(data, &mut block, next).map_err(io)? || block == [0; BLOCK];
-            if !ended {
-                return Err(problem(HeaderProblem::LoneZeroBlock));
+            Demand::Bytes(count) if count == 0 || left > 0 => {
+                let count = usize::try_from(count.min(left)).unwrap_or(usize::MAX);
+                let piece = &mut buffer[..count.min(PIECE)];
+                // It has become shorter, which is as if it had ended there.
+                if !fill(data, piece, at).map_err(io)? {
+                    return Err(truncated("what was read", at, len));
+                }
+                let mut input = &*piece;
+                let event = parser.next(&mut input).map_err(refused)?;
+                at += (piece.len() - input.len()) as u64;
+                event
             }
-            if tail == Tail::Unread {
+            Demand::Skippable(_) | Demand::Bytes(_) => {
+                parser.finish().map_err(refused)?;
                 return Ok(entries);
             }
-            return match first_data(data, next, len).map_err(io)? {
-                None => Ok(entries),
-                Some(offset) => Err(Error::DataAfterEnd { offset }),
-            };
-        }
-        let header =
-            Header::new(&block).map_err(|p| if at == 0 { Error::NotTar } else { problem(p) })?;
-        let mut size = header.size().map_err(problem)?;
-
-        if let kind @ (b'x' | b'g' | b'L' | b'K') = header.kind() {
-            let limit = limits.archive_header_bytes;
-            if size > limit {
-                return Err(problem(HeaderProblem::ExtensionTooLarge { size, limit }));
-            }
-            if len.checked_sub(next).is_none_or(|rest| rest < size) {
-                return Err(truncated("an extension header"));
-            }
-            let too_large = || problem(HeaderProblem::ExtensionTooLarge { size, limit });
-            let mut content = vec![0; usize::try_from(size).map_err(|_| too_large())?];
-            if !fill(data, &mut content, next).map_err(io)? {
-                return Err(truncated("an extension header"));
-            }
-            extend(&mut pending, kind, &content).map_err(problem)?;
-            at = end(next, size, len).ok_or_else(|| truncated("an extension header"))?;
-            continue;
-        }
-
-        members += 1;
-        if members > limits.archive_entries {
-            return Err(Error::TooManyEntries {
-                limit: limits.archive_entries,
-            });
-        }
-        let Pending {
-            pax,
-            long_name,
-            long_link,
-        } = std::mem::take(&mut pending);
-        let pax = pax.unwrap_or_default();
-        if pax.sparse {
-            return Err(problem(HeaderProblem::Sparse));
-        }
-        // The size field of what has no data means nothing; a PAX record would promise data (`HasContent`).
-        let content = match header.kind() {
-            b'1'..=b'6' => pax.size.unwrap_or(0),
-            _ => pax.size.unwrap_or(size),
         };
-        size = content;
-        let name = agreed(pax.path, long_name, "name")
-            .map_err(problem)?
-            .unwrap_or_else(|| header.name());
-        let link = agreed(pax.linkpath, long_link, "link target")
-            .map_err(problem)?
-            .unwrap_or_else(|| header.link().to_vec());
-        let found = name.len().max(link.len());
-        if found > MAX_NAME {
-            return Err(problem(HeaderProblem::NameTooLong { found }));
-        }
-        name_bytes += name.len() + link.len();
-        if name_bytes > limits.archive_names {
-            let limit = limits.archive_names;
-            return Err(Error::TooManyNames { limit });
-        }
-        let bad_name = |name: &[u8]| {
-            problem(HeaderProblem::Name {
-                name: name.to_vec(),
-            })
-        };
-        let clean_name = clean(&name).ok_or_else(|| bad_name(&name))?;
-
-        let entry = match header.kind() {
-            // A plain v7 header marks directories by a trailing slash only.
-            b'0' | 0 | b'7' if name.last() == Some(&b'/') && size == 0 => Entry::Other,
-            b'0' | 0 | b'7' => Entry::File(Extent {
-                offset: next,
-                len: size,
-            }),
-            b'1' => Entry::Hardlink(clean(&link).ok_or_else(|| bad_name(&link))?.into()),
-            b'2' => Entry::Symlink(link.into()),
-            b'3'..=b'6' => Entry::Other,
-            b'S' => return Err(problem(HeaderProblem::Sparse)),
-            kind => return Err(problem(HeaderProblem::Kind { kind })),
-        };
-        let size = match entry {
-            Entry::File(Extent { len, .. }) => len,
-            _ if size > 0 => {
-                return Err(problem(HeaderProblem::HasContent {
-                    kind: header.kind(),
-                    size,
-                }));
+        if event == Event::Member {
+            let (name, entry) = entry(&mut parser)?;
+            let member = parser.member();
+            name_bytes += member.path.len() + member.link_target.len();
+            if name_bytes > limits.archive_names {
+                let limit = limits.archive_names;
+                return Err(Error::TooManyNames { limit });
             }
-            _ => 0,
-        };
-        at = end(next, size, len).ok_or_else(|| truncated("an entry"))?;
-        // The root directory has no name of its own.
-        if !clean_name.is_empty() {
-            entries.insert(clean_name, entry);
+            // The root directory has no name of its own.
+            if !name.is_empty() {
+                entries.insert(name, entry);
+            }
         }
     }
+    if tail == Tail::Zeros
+        && let Some(found) = first_data(data, at, len).map_err(io)?
+    {
+        return Err(parser.data_after_end(found - at).into());
+    }
+    Ok(entries)
+}
+
+/// The member the parser is at, under its clean name.
+fn entry(parser: &mut Parser) -> Result<(Vec<u8>, Entry), Error> {
+    let extent = Extent {
+        offset: parser.offset(),
+        len: parser.data_left(),
+    };
+    let member = parser.member();
+    let clean = |name: &[u8]| {
+        clean(name).ok_or_else(|| Error::Name {
+            offset: member.offset,
+            name: name.to_vec(),
+        })
+    };
+    let entry = match member.kind {
+        MemberKind::File => Entry::File(extent),
+        MemberKind::HardLink => Entry::Hardlink(clean(&member.link_target)?.into()),
+        MemberKind::Symlink => Entry::Symlink(member.link_target.as_slice().into()),
+        _ => Entry::Other,
+    };
+    Ok((clean(&member.path)?, entry))
+}
+
+/// The limits of a tar that is an archive.
+fn of_tar(limits: &Limits) -> lithify_tar::Limits {
+    let mut tar = lithify_tar::Limits::default();
+    tar.entries = limits.archive_entries as u64;
+    tar.path_bytes = MAX_NAME as u64;
+    tar.metadata_bytes = limits.archive_header_bytes;
+    // Members end within the archive.
+    tar.file_bytes = u64::MAX;
+    tar
+}
+
+/// An error of the parser as one of an archive of `len` bytes, whose limits have names of their own.
+fn refused(error: TarError, limits: &Limits, len: u64) -> Error {
+    let offset = error.offset;
+    match error.fault {
+        TarFault::Checksum { .. } if offset == 0 => Error::NotTar,
+        TarFault::Truncated { what, .. } => truncated(what, offset, len),
+        TarFault::Limit(LimitExceeded { limit, found, .. }) => match limit {
+            Limit::Entries => Error::TooManyEntries {
+                limit: limits.archive_entries,
+            },
+            Limit::PathBytes => Error::NameTooLong { offset, found },
+            Limit::MetadataBytes => Error::ExtensionTooLarge {
+                offset,
+                found,
+                limit: limits.archive_header_bytes,
+            },
+            _ => error.into(),
+        },
+        _ => error.into(),
+    }
+}
+
+fn truncated(what: &'static str, offset: u64, len: u64) -> Error {
+    Error::Truncated { what, offset, len }
 }
 
 /// The first byte from `start` on that is not zero. Holes are not read.
@@ -198,54 +172,6 @@ fn first_data(data: &dyn ReadAt, start: u64, len: u64) -> std::io::Result<Option
             return Ok(Some(at + found as u64));
         }
         at += piece.len() as u64;
-    }
-}
-
-/// Where the block after `size` bytes from `start` begins, unless those bytes go past `len`.
-fn end(start: u64, size: u64, len: u64) -> Option<u64> {
-    let end = start.checked_add(size).filter(|&end| end <= len)?;
-    end.checked_next_multiple_of(BLOCK as u64)
-}
-
-/// Takes in one extension header.
-fn extend(pending: &mut Pending, kind: u8, content: &[u8]) -> Result<(), HeaderProblem> {
-    let conflict = |what| Err(HeaderProblem::Conflict { what });
-    match kind {
-        b'g' => {
-            // Global records outlive their place, and few readers agree on these.
-            let global = Pax::parse(content)?;
-            if global != Pax::default() {
-                return conflict("global PAX path, linkpath, size or sparse map");
-            }
-        }
-        b'x' => {
-            let pax = Pax::parse(content)?;
-            if pending.pax.replace(pax).is_some() {
-                return conflict("PAX header");
-            }
-        }
-        _ => {
-            let (slot, what) = match kind {
-                b'L' => (&mut pending.long_name, "GNU long name"),
-                _ => (&mut pending.long_link, "GNU long link"),
-            };
-            if slot.replace(until_nul(content).to_vec()).is_some() {
-                return conflict(what);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// PAX and GNU extensions may both name a member only if they agree.
-fn agreed(
-    pax: Option<Vec<u8>>,
-    gnu: Option<Vec<u8>>,
-    what: &'static str,
-) -> Result<Option<Vec<u8>>, HeaderProblem> {
-    match (pax, gnu) {
-        (Some(pax), Some(gnu)) if pax != gnu => Err(HeaderProblem::Conflict { what }),
-        (pax, gnu) => Ok(pax.or(gnu)),
     }
 }
 

@@ -199,8 +199,8 @@ fn archive(path: &Path, head: &[u8], len: u64) -> PathKind {
         Ok(found) if !found.is_empty() => PathKind::Tar,
         Ok(_) => PathKind::Other,
         Err(_) if compressed => PathKind::Compressed,
-        // The mark of every tar since 1988: whoever reads it says what else is wrong with it.
-        Err(_) if head.get(257..262) == Some(b"ustar") => PathKind::Tar,
+        // Whoever reads it says what is wrong with it.
+        Err(_) if lithify_tar::has_magic(head) => PathKind::Tar,
         Err(_) => PathKind::Other,
     }
 }

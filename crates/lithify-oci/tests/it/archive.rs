@@ -7,16 +7,17 @@ use std::path::Path;
 use crate::support::*;
 use lithify_cancel::CancelToken;
 use lithify_oci::Limits;
-use lithify_oci::archive::{Archive, Error, HeaderProblem};
+use lithify_oci::archive::{Archive, Error, TarFault};
 use lithify_oci::source::PathKind;
 
 fn index(bytes: Vec<u8>) -> Result<Archive, Error> {
     Archive::from_bytes(bytes, &Limits::default())
 }
 
-fn problem(bytes: Vec<u8>) -> HeaderProblem {
+/// What the parser refuses, here as in a layer.
+fn fault(bytes: Vec<u8>) -> TarFault {
     match index(bytes) {
-        Err(Error::Header { problem, .. }) => problem,
+        Err(Error::Tar(error)) => error.fault,
         other => panic!("{other:?}"),
     }
 }
@@ -107,6 +108,11 @@ fn truncated_at_every_byte() {
             // One block of zeroes is enough at the very end.
             _ if length >= last => assert!(result.is_ok(), "{length}"),
             1..512 => assert!(matches!(result, Err(Error::NotTar)), "{length}"),
+            // Right behind an extended header, which describes nothing then.
+            _ if length == 1024 || length == first + 1024 => assert!(
+                matches!(&result, Err(Error::Tar(e)) if matches!(e.fault, TarFault::DanglingExtension { .. })),
+                "{length}: {result:?}"
+            ),
             _ => assert!(
                 matches!(result, Err(Error::Truncated { .. })),
                 "{length}: {result:?}"
@@ -122,22 +128,22 @@ fn refused_headers() {
     assert!(matches!(index(bad.to_vec()), Err(Error::NotTar)));
     let first = || Tar::new().file("first", b"1");
     assert!(matches!(
-        problem(first().raw(&bad).end()),
-        HeaderProblem::Checksum { .. }
+        fault(first().raw(&bad).end()),
+        TarFault::Checksum { .. }
     ));
     let mut text = header(b'0', "x", "", 0);
     text[124..136].copy_from_slice(b"garbage     ");
     seal(&mut text);
     assert!(matches!(
-        problem(first().raw(&text).end()),
-        HeaderProblem::Number { field: "size" }
+        fault(first().raw(&text).end()),
+        TarFault::Number { field: "size", .. }
     ));
     let mut negative = header(b'0', "x", "", 0);
     negative[124..136].copy_from_slice(&[0xff; 12]);
     seal(&mut negative);
     assert!(matches!(
-        problem(first().raw(&negative).end()),
-        HeaderProblem::Number { field: "size" }
+        fault(first().raw(&negative).end()),
+        TarFault::NumberRange { field: "size", .. }
     ));
     let mut huge = header(b'0', "x", "", 0);
     huge[124..136].fill(0);
@@ -147,116 +153,255 @@ fn refused_headers() {
     assert!(matches!(
         index(first().raw(&huge).end()),
         Err(Error::Truncated {
-            what: "an entry",
+            what: "file data",
             ..
         })
     ));
 
+    // A sparse file's header in a POSIX archive, whose map would lie in the prefix, and in a GNU one.
+    let mut sparse = header(b'S', "s", "", 0);
     assert!(matches!(
-        problem(first().member(b'S', "s", "", b"").end()),
-        HeaderProblem::Sparse
+        fault(first().raw(&sparse).end()),
+        TarFault::TypeOutsideFormat { typeflag: b'S', .. }
     ));
+    sparse[257..265].copy_from_slice(b"ustar  \0");
+    seal(&mut sparse);
+    assert_eq!(fault(first().raw(&sparse).end()), TarFault::SparsePlacement);
     let sparse = pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")]);
-    assert!(matches!(
-        problem(
+    assert_eq!(
+        fault(
             Tar::new()
                 .member(b'x', "p", "", &sparse)
                 .file("s", b"")
                 .end()
         ),
-        HeaderProblem::Sparse
-    ));
-    for kind in [b'M', b'V', b'D', b'X', b'A', b'8', 0xff] {
-        assert_eq!(
-            problem(first().member(kind, "s", "", b"").end()),
-            HeaderProblem::Kind { kind }
+        TarFault::SparsePlacement
+    );
+    for kind in [b'M', b'D', b'X', b'A', b'8', 0xff] {
+        assert!(
+            matches!(
+                fault(first().member(kind, "s", "", b"").end()),
+                TarFault::UnsupportedType { typeflag, .. } if typeflag == kind
+            ),
+            "{kind}"
         );
     }
-    for kind in [b'1', b'2', b'3', b'4', b'5', b'6'] {
+    // GNU tar's label of a volume is nothing; with data, it is a member to others.
+    let label = first().member(b'V', "label", "", b"").end();
+    assert_eq!(index(label).unwrap().len(), 1);
+    assert_eq!(
+        fault(first().member(b'V', "manifest.json", "", b"[]").end()),
+        TarFault::SizeWithoutData {
+            kind: "volume label",
+            size: 2
+        }
+    );
+    for (kind, name) in [
+        (b'1', "hard link"),
+        (b'2', "symbolic link"),
+        (b'3', "character device"),
+        (b'4', "block device"),
+        (b'5', "directory"),
+        (b'6', "named pipe"),
+    ] {
         // By a PAX record; a size in the header alone is that of something else, and no content follows.
         let tar = first()
             .member(b'x', "p", "", &pax(&[("size", "7")]))
             .member(kind, "s", "first", b"content")
             .end();
-        assert_eq!(problem(tar), HeaderProblem::HasContent { kind, size: 7 });
+        assert_eq!(
+            fault(tar),
+            TarFault::SizeWithoutData {
+                kind: name,
+                size: 7
+            }
+        );
         let sized = first().raw(&header(kind, "s", "first", 7));
         assert_eq!(index(sized.file("x", b"y").end()).unwrap().len(), 3);
         let with_content = first().member(kind, "s", "first", b"content").end();
-        assert!(matches!(
-            problem(with_content),
-            HeaderProblem::Checksum { .. }
-        ));
+        assert!(matches!(fault(with_content), TarFault::Checksum { .. }));
     }
     for name in ["../x", "a/../../x", ".."] {
         assert!(
             matches!(
-                problem(first().file(name, b"").end()),
-                HeaderProblem::Name { .. }
+                index(first().file(name, b"").end()),
+                Err(Error::Name { .. })
             ),
             "{name}"
         );
         assert!(
             matches!(
-                problem(first().hardlink("h", name).end()),
-                HeaderProblem::Name { .. }
+                index(first().hardlink("h", name).end()),
+                Err(Error::Name { .. })
             ),
             "{name}"
         );
     }
     let lone = Tar::new().raw(&[0; 512]).file("hidden", b"").end();
-    assert_eq!(problem(lone), HeaderProblem::LoneZeroBlock);
+    assert_eq!(fault(lone), TarFault::StrayZeroBlock);
 }
 
 /// What readers of tar have disagreed about: CVE-2025-62518, GHSA-3pv8-6f4r-ffg2 and the like.
 #[test]
 fn refused_extensions() {
     let x = |records: &[(&str, &str)]| Tar::new().member(b'x', "pax", "", &pax(records));
-    let conflict = |tar: Tar| {
-        let problem = problem(tar.file("x", b"").end());
-        assert!(
-            matches!(problem, HeaderProblem::Conflict { .. }),
-            "{problem:?}"
-        );
+    let refused = |tar: Tar| fault(tar.file("x", b"").end());
+    let twice = |tar| matches!(refused(tar), TarFault::DuplicateExtension { .. });
+    let differ = |tar: Tar| match fault(tar.symlink("x", "to").end()) {
+        TarFault::ConflictingNames { key } => key,
+        other => panic!("{other:?}"),
     };
-    conflict(x(&[("path", "a")]).member(b'x', "pax", "", &pax(&[("path", "b")])));
-    conflict(x(&[("path", "a"), ("path", "b")]));
-    conflict(
+    let global = |tar| matches!(refused(tar), TarFault::GlobalKey { .. });
+    assert!(twice(x(&[("path", "a")]).member(
+        b'x',
+        "pax",
+        "",
+        &pax(&[("path", "b")])
+    )));
+    assert!(twice(
         Tar::new()
             .member(b'L', "l", "", b"a\0")
             .member(b'L', "l", "", b"b\0"),
-    );
-    conflict(x(&[("path", "a")]).member(b'L', "l", "", b"b\0"));
-    conflict(x(&[("linkpath", "a")]).member(b'K', "l", "", b"b\0"));
-    for key in ["path", "linkpath", "GNU.sparse.name"] {
-        conflict(Tar::new().member(b'g', "g", "", &pax(&[(key, "a")])));
-    }
-    conflict(Tar::new().member(b'g', "g", "", &pax(&[("size", "0")])));
-    assert_eq!(problem(x(&[("path", "a")]).end()), HeaderProblem::Dangling);
+    ));
     assert_eq!(
-        problem(Tar::new().member(b'K', "l", "", b"a\0").end()),
-        HeaderProblem::Dangling
+        differ(x(&[("path", "a")]).member(b'L', "l", "", b"b\0")),
+        "path"
     );
-    for records in [&b"9 path=x"[..], b"path=x\n", b"99 path=x\n", b"8 path=\n"] {
-        assert_eq!(
-            problem(
-                Tar::new()
-                    .member(b'x', "p", "", records)
-                    .file("x", b"")
-                    .end()
-            ),
-            HeaderProblem::Pax
+    assert_eq!(
+        differ(x(&[("linkpath", "a")]).member(b'K', "l", "", b"b\0")),
+        "linkpath"
+    );
+    for key in ["path", "linkpath", "GNU.sparse.name", "SCHILY.xattr.user.a"] {
+        assert!(
+            global(Tar::new().member(b'g', "g", "", &pax(&[(key, "a")]))),
+            "{key}"
         );
     }
+    assert!(global(Tar::new().member(
+        b'g',
+        "g",
+        "",
+        &pax(&[("size", "0")])
+    )));
+    for (tar, what) in [
+        (x(&[("path", "a")]), "a PAX header"),
+        (
+            Tar::new().member(b'K', "l", "", b"a\0"),
+            "a GNU long link target",
+        ),
+    ] {
+        assert_eq!(fault(tar.end()), TarFault::DanglingExtension { what });
+    }
+    for records in [&b"9 path=x"[..], b"path=x\n", b"99 path=x\n"] {
+        assert!(matches!(
+            refused(Tar::new().member(b'x', "p", "", records)),
+            TarFault::PaxRecord { .. }
+        ));
+    }
+    assert!(matches!(
+        refused(Tar::new().member(b'L', "l", "", b"a\0b")),
+        TarFault::LongNameNul { .. }
+    ));
     let nul = x(&[("path", "a\0b")]).file("x", b"").end();
-    assert!(matches!(problem(nul), HeaderProblem::Name { .. }));
+    assert!(matches!(index(nul), Err(Error::Name { .. })));
     let big = Tar::new().raw(&header(b'x', "p", "", 2 << 20)).end();
     assert!(matches!(
-        problem(big),
-        HeaderProblem::ExtensionTooLarge {
-            size: 2_097_152,
+        index(big),
+        Err(Error::ExtensionTooLarge {
+            offset: 0,
+            found: 2_097_152,
             limit: 1_048_576
-        }
+        })
     ));
+}
+
+/// One rule for layers and archives, which is that of GNU tar, libarchive, Python and Go: refused in archives only, it was
+/// another reading of the same bytes.
+#[test]
+fn the_last_of_repeated_keys_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = |records| {
+        Tar::new()
+            .member(b'x', "pax", "", &pax(records))
+            .file("name", b"12")
+            .file("next", b"x")
+            .end()
+    };
+    for (case, (records, name)) in [
+        (&[("path", "first"), ("path", "second")][..], "second"),
+        (&[("size", "1024"), ("size", "2")], "name"),
+        // An empty value takes the record back (POSIX).
+        (&[("path", "first"), ("path", "")], "name"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let archive = index(tar(records)).unwrap();
+        assert_eq!(content(&archive, name), b"12", "{records:?}");
+        assert_eq!(content(&archive, "next"), b"x", "{records:?}");
+        assert_eq!(archive.len(), 2);
+        if case < 2 {
+            let path = dir.path().join(format!("{case}.tar"));
+            fs::write(&path, tar(records)).unwrap();
+            let Some(python) = python_listing(&path) else {
+                return;
+            };
+            assert_eq!(archive.files(), python);
+        }
+    }
+    let tar = Tar::new()
+        .file("a", b"1")
+        .member(
+            b'x',
+            "pax",
+            "",
+            &pax(&[("linkpath", "gone"), ("linkpath", "a")]),
+        )
+        .symlink("l", "")
+        .end();
+    assert_eq!(content(&index(tar).unwrap(), "l"), b"1");
+}
+
+/// Magic, star's prefix and numbers are read as in layers.
+#[test]
+fn headers_are_those_of_layers() {
+    let with = |change: &dyn Fn(&mut [u8; 512])| {
+        let mut block = header(b'0', "n", "", 0);
+        change(&mut block);
+        seal(&mut block);
+        Tar::new().file("first", b"1").raw(&block).end()
+    };
+    let named = |tar: Vec<u8>, name: &str| {
+        let files = index(tar).unwrap().files();
+        assert!(files.iter().any(|file| file.0 == name.as_bytes()), "{name}");
+    };
+    named(with(&|b| b[345..348].copy_from_slice(b"dir")), "dir/n");
+    // GNU and v7 have no prefix.
+    let gnu = |b: &mut [u8; 512]| {
+        b[257..265].copy_from_slice(b"ustar  \0");
+        b[345..348].copy_from_slice(b"dir");
+    };
+    named(with(&gnu), "n");
+    let v7 = |b: &mut [u8; 512]| {
+        b[257..265].fill(0);
+        b[345..348].copy_from_slice(b"dir");
+    };
+    named(with(&v7), "n");
+    let star = |b: &mut [u8; 512]| {
+        b[345..476].fill(b'p');
+        b[508..].copy_from_slice(b"tar\0");
+    };
+    assert_eq!(fault(with(&star)), TarFault::StarPrefix);
+    let unknown = |b: &mut [u8; 512]| b[257..265].copy_from_slice(b"ustar 00");
+    let magic = *b"ustar 00";
+    assert_eq!(fault(with(&unknown)), TarFault::Magic { magic });
+    let garbage = |b: &mut [u8; 512]| b[136..148].copy_from_slice(b"yesterday   ");
+    assert!(matches!(
+        fault(with(&garbage)),
+        TarFault::Number { field: "mtime", .. }
+    ));
+    let slash = |b: &mut [u8; 512]| b[1] = b'/';
+    assert_eq!(fault(with(&slash)), TarFault::TrailingSlash);
 }
 
 /// The PAX size is the size, for the member and not for an extension between the two.
@@ -311,10 +456,10 @@ fn entry_limit() {
             .end()
     };
     assert!(index(long(4096)).is_ok());
-    assert_eq!(
-        problem(long(4097)),
-        HeaderProblem::NameTooLong { found: 4097 }
-    );
+    assert!(matches!(
+        index(long(4097)),
+        Err(Error::NameTooLong { found: 4097, .. })
+    ));
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -523,7 +668,7 @@ fn only_zeros_follow_the_end() {
         assert_eq!(index(padded.clone()).unwrap().len(), 1);
         let more = [padded, Tar::new().file("b", b"2").end()].concat();
         let at = length + zeros as u64;
-        assert!(matches!(index(more), Err(Error::DataAfterEnd { offset }) if offset == at));
+        assert_eq!(fault(more), TarFault::DataAfterEnd { at });
     }
 }
 
@@ -552,7 +697,11 @@ fn a_sparse_file_is_looked_at_and_opened_at_once() {
     let file = fs::File::options().write(true).open(&path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"x", length - 1).unwrap();
     let opened = Archive::open(&path, &Limits::default());
-    assert!(matches!(opened, Err(Error::DataAfterEnd { offset }) if offset == length - 1));
+    let at = length - 1;
+    assert!(
+        matches!(&opened, Err(Error::Tar(e)) if e.fault == TarFault::DataAfterEnd { at }),
+        "{opened:?}"
+    );
 }
 
 #[test]

@@ -332,6 +332,10 @@ impl Parser {
     /// [`TarFault::Truncated`], [`TarFault::DanglingExtension`].
     pub fn finish(&mut self) -> Result<(), TarError> {
         let cut = |what, missing| TarFault::Truncated { what, missing };
+        if matches!(self.state, State::Header) && self.filled > 0 {
+            // The block at fault is not the header that was last looked at.
+            (self.header_offset, self.named) = (self.offset, false);
+        }
         let fault = match &self.state {
             State::Header if self.filled > 0 => cut("a header", (BLOCK - self.filled) as u64),
             State::SecondZero if self.partial[..self.filled].iter().any(|&b| b != 0) => {

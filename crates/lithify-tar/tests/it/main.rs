@@ -1,0 +1,8 @@
+//! Tests of `lithify-tar` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod placement;
