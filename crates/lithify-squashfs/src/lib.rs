@@ -25,3 +25,8 @@ pub use read::{
 pub use write::{
     DataOptions, FinishReport, ImageOptions, UnsupportedXattrs, Writer, unsupported_xattrs,
 };
+
+/// The version of the bytes that this crate's writer makes of given content and options. It rises with every change of
+/// them, also of a default, so that nothing older is taken for what would be made now. `reproducible.rs` of the command's
+/// tests holds the bytes of each version.
+pub const WRITER_VERSION: u32 = 1;

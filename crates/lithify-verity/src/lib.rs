@@ -50,3 +50,8 @@ pub use options::VerityOptions;
 pub use sidecar::Sidecar;
 pub use superblock::{SALT_MAX, SUPERBLOCK_SIZE, Superblock};
 pub use verify::{Place, Verified, VerifyOptions, verify};
+
+/// The version of the bytes that this crate's writer makes of given content and options. It rises with every change of
+/// them, also of a default, so that nothing older is taken for what would be made now. `reproducible.rs` of the command's
+/// tests holds the bytes of each version.
+pub const WRITER_VERSION: u32 = 1;

@@ -16,7 +16,8 @@ use crate::error::{BuildError, OpenError};
 use crate::output_dir::ScratchDirectory;
 use crate::{CancelToken, Error};
 
-/// The version of what writers make, part of every key: the same input gives the same bytes only within one.
+/// The version of this library, as artifacts and descriptions have it: who wrote them. Keys have that of the writer of their
+/// format, which rises with the bytes it makes.
 pub(crate) const WRITER_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Which store to use.
@@ -202,14 +203,15 @@ fn cannot_be(error: &lithify_store::Error) -> bool {
         || matches!(error, lithify_store::Error::Io { source, .. } if no_place(source))
 }
 
-/// A key for what this version writes.
+/// A key for what this version of a format's writer makes.
 pub(crate) fn key(
     kind: InputKind,
     digest: Digest,
     format: &str,
+    version: u32,
     options: BTreeMap<String, String>,
 ) -> Result<Key, Error> {
-    let mut key = Key::new(Input { kind, digest }, format, WRITER_VERSION)
+    let mut key = Key::new(Input { kind, digest }, format, version.to_string())
         .map_err(lithify_store::Error::from)?;
     for (name, value) in options {
         key = key

@@ -43,6 +43,56 @@ const HELLO_FORMS: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
+/// The bytes of each version of each writer, newest last: the digest of `examples/hello` as a flat image, and for the hash
+/// tree as one with `--verity`. A change of the bytes is a new line here and a higher `WRITER_VERSION`, never a changed line:
+/// stores have what older versions made under the older number.
+type History = &'static [(u32, &'static str)];
+const EROFS: History = &[(1, HELLO_EROFS)];
+const SQUASHFS: History = &[(
+    1,
+    "14cb297c2e7e219c04617d9f97fd7742eb15331ae6703baaf8739e246a861503",
+)];
+const VERITY: History = &[(
+    1,
+    "77376207693c260f7f261f78843dfaa7cf097414e4495ce2b266682d7d19942a",
+)];
+
+#[test]
+fn writers_have_a_version_for_their_bytes() {
+    let tmp = temp_dir();
+    let cases: [(&str, u32, History, &[&str]); 3] = [
+        (
+            "erofs",
+            lithify_erofs::WRITER_VERSION,
+            EROFS,
+            &["-f", "erofs"],
+        ),
+        (
+            "squashfs",
+            lithify_squashfs::WRITER_VERSION,
+            SQUASHFS,
+            &["-f", "squashfs"],
+        ),
+        (
+            "verity",
+            lithify_verity::WRITER_VERSION,
+            VERITY,
+            &["-f", "erofs", "--verity"],
+        ),
+    ];
+    for (name, version, history, args) in cases {
+        let rises = history.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let differ = history.windows(2).all(|pair| pair[0].1 != pair[1].1);
+        assert!(rises && differ, "{name}");
+        let out = tmp.path().join(name);
+        let mut command = lithify();
+        command.args(["--quiet", "build", "--no-fsync", &examples("hello")]);
+        run::ok(command.args(args).arg("-o").arg(&out));
+        let (last, digest) = history[history.len() - 1];
+        assert_eq!((version, sha256(&out).as_str()), (last, digest), "{name}");
+    }
+}
+
 #[test]
 fn every_form_of_the_example_is_the_same_everywhere() {
     let tmp = temp_dir();

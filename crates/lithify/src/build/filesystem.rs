@@ -1,5 +1,6 @@
 //! A filesystem image being written, of whichever kind: what flat images and layers have in common.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,14 @@ impl Kind {
         match self {
             Self::Erofs => "erofs",
             Self::Squashfs => "squashfs",
+        }
+    }
+
+    /// The version of the bytes that its writer makes.
+    pub(crate) const fn writer_version(self) -> u32 {
+        match self {
+            Self::Erofs => lithify_erofs::WRITER_VERSION,
+            Self::Squashfs => lithify_squashfs::WRITER_VERSION,
         }
     }
 }
@@ -111,7 +120,7 @@ impl Filesystem {
     }
 
     /// The options by name, for keys and descriptions: only those that are not the default.
-    pub(crate) fn options(&self) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn options(&self) -> BTreeMap<String, String> {
         let compression = self.compression.map(|c| c.to_string());
         let block_size = self.block_size.map(|n| n.to_string());
         let small = (self.placement == Placement::Merged).then(|| "inline".to_owned());
@@ -122,6 +131,77 @@ impl Filesystem {
             ("small_files", small),
             ("unsupported_xattrs", xattrs),
         ])
+    }
+}
+
+impl Filesystem {
+    /// Returns everything the bytes of an image depend on besides its content, defaults too, for a store's key.
+    pub(crate) fn key_options(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut options = BTreeMap::new();
+        let mut add = |name: &str, value: String| options.insert(name.to_owned(), value);
+        match self.kind {
+            Kind::Erofs => {
+                let data = self.erofs_data()?;
+                let compression = match data.compression {
+                    None => "none".to_owned(),
+                    Some(compression) => {
+                        add("cluster_size", compression.cluster_size.to_string());
+                        add("inline", compression.inline.to_string());
+                        match compression.method {
+                            lithify_erofs::CompressionMethod::Zstd { level } => {
+                                format!("zstd:{level}")
+                            }
+                            _ => "lz4".to_owned(),
+                        }
+                    }
+                };
+                add("compression", compression);
+                add("block_aligned", data.block_aligned.to_string());
+                add("small_file_max", data.small_file_max.to_string());
+            }
+            Kind::Squashfs => {
+                let data = self.squashfs_data()?;
+                add("compression", data.compression.to_string());
+                add("block_size", data.block_size.to_string());
+            }
+        }
+        add("drop_xattrs", self.drop_xattrs.to_string());
+        Ok(options)
+    }
+
+    /// Returns the options of data in an EROFS image, without what its bytes do not depend on.
+    fn erofs_data(&self) -> Result<lithify_erofs::DataOptions, Error> {
+        let mut data = lithify_erofs::DataOptions::default();
+        data.block_aligned = match self.placement {
+            Placement::Packed => false,
+            Placement::Merged => self.compression.is_none(),
+            Placement::Aligned => true,
+        };
+        if self.placement == Placement::Merged {
+            data.small_file_max = SMALL_FILE_MAX;
+        }
+        if let Some(compression) = self.compression {
+            let mut compression = compression.erofs()?;
+            // Layers mount on the kernels they mounted on.
+            compression.inline = self.placement == Placement::Packed;
+            if let Some(size) = self.block_size {
+                compression.cluster_size = size;
+            }
+            data.compression = Some(compression);
+        }
+        Ok(data)
+    }
+
+    /// Returns the options of data in a squashfs image, without what its bytes do not depend on.
+    fn squashfs_data(&self) -> Result<lithify_squashfs::DataOptions, Error> {
+        let mut data = lithify_squashfs::DataOptions::default();
+        if let Some(compression) = self.compression {
+            data.compression = compression.squashfs()?;
+        }
+        if let Some(size) = self.block_size {
+            data.block_size = size;
+        }
+        Ok(data)
     }
 }
 
@@ -187,41 +267,19 @@ impl FsWriter {
         let file = Checked::new(file, &read.cancel);
         Ok(match filesystem.kind {
             Kind::Erofs => {
-                let mut data = lithify_erofs::DataOptions::default();
+                let mut data = filesystem.erofs_data()?;
                 data.budget = budgets.output_bytes.clone();
                 data.spill = Some(spill(beside.to_path_buf(), read.cancel.clone()));
-                let is_compressed = filesystem.compression.is_some();
-                data.block_aligned = match filesystem.placement {
-                    Placement::Packed => false,
-                    Placement::Merged => !is_compressed,
-                    Placement::Aligned => true,
-                };
-                if filesystem.placement == Placement::Merged {
-                    data.small_file_max = SMALL_FILE_MAX;
-                }
-                if let Some(compression) = filesystem.compression {
-                    let mut compression = compression.erofs()?;
+                if let Some(compression) = &mut data.compression {
                     compression.threads = read.threads();
-                    // Layers mount on the kernels they mounted on.
-                    compression.inline = filesystem.placement == Placement::Packed;
-                    if let Some(size) = filesystem.block_size {
-                        compression.cluster_size = size;
-                    }
-                    data.compression = Some(compression);
                 }
                 Self::Erofs(Box::new(lithify_erofs::Writer::new(file, data)))
             }
             Kind::Squashfs => {
-                let mut data = lithify_squashfs::DataOptions::default();
+                let mut data = filesystem.squashfs_data()?;
                 data.budget = budgets.output_bytes.clone();
                 data.threads = std::num::NonZeroUsize::new(read.threads())
                     .unwrap_or(std::num::NonZeroUsize::MIN);
-                if let Some(compression) = filesystem.compression {
-                    data.compression = compression.squashfs()?;
-                }
-                if let Some(size) = filesystem.block_size {
-                    data.block_size = size;
-                }
                 Self::Squashfs(Box::new(lithify_squashfs::Writer::new(file, data)))
             }
         })

@@ -60,7 +60,7 @@ pub(crate) fn build(
 ) -> Result<Merged, Error> {
     let top = layers.last().map(|l| l.id.chain_id);
     let top = top.ok_or(BuildError::NoLayers)?;
-    let mut named = layer_options.named();
+    let mut named = layer_options.key_options()?;
     named.insert("alignment".to_owned(), options.alignment.to_string());
     // Layers used as they are have other images than the same ones converted, as where nothing said what they were before
     // they were read.
@@ -69,7 +69,13 @@ pub(crate) fn build(
     if !as_is.is_empty() {
         named.insert("native".to_owned(), as_is.join(","));
     }
-    let key = depot::key(InputKind::ChainId, top, "erofs-fsmeta", named)?;
+    let key = depot::key(
+        InputKind::ChainId,
+        top,
+        "erofs-fsmeta",
+        lithify_erofs::WRITER_VERSION,
+        named,
+    )?;
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }

@@ -28,6 +28,8 @@ pub(crate) use ids::{LayerId, layer_ids};
 
 /// What the store calls a layer that is an EROFS image as it is.
 const NATIVE: &str = "erofs-native-layer";
+/// The version of that format: nothing is written, the image is the layer itself.
+const NATIVE_VERSION: u32 = 1;
 
 /// The file of an image in its entry of the store.
 pub(crate) const IMAGE: &str = "image";
@@ -83,7 +85,19 @@ impl LayerOptions {
 
     fn key(&self, kind: InputKind, digest: lithify_digest::Digest) -> Result<Key, Error> {
         let format = format!("{}-layer", self.filesystem.kind.name());
-        depot::key(kind, digest, &format, self.named())
+        let version = self.filesystem.kind.writer_version();
+        depot::key(kind, digest, &format, version, self.key_options()?)
+    }
+
+    /// Returns everything the bytes of a layer depend on besides its content, defaults too.
+    pub(crate) fn key_options(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut options = self.filesystem.key_options()?;
+        let verity = match self.verity {
+            true => format!("sha256, version {}", lithify_verity::WRITER_VERSION),
+            false => "none".to_owned(),
+        };
+        options.insert("verity".to_owned(), verity);
+        Ok(options)
     }
 
     /// Whether layers that are EROFS images serve as they are: with no option that asks for other bytes.
@@ -99,7 +113,14 @@ impl LayerOptions {
     fn shared_key(&self, id: &LayerId) -> Result<Key, Error> {
         if id.as_is {
             // Its diff_id is the digest of the image itself; nothing of ours decides its bytes.
-            return depot::key(InputKind::DiffId, id.diff_id, NATIVE, BTreeMap::new());
+            let options = BTreeMap::new();
+            return depot::key(
+                InputKind::DiffId,
+                id.diff_id,
+                NATIVE,
+                NATIVE_VERSION,
+                options,
+            );
         }
         self.key(InputKind::DiffId, id.diff_id)
     }
