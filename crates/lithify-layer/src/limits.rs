@@ -36,16 +36,17 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        let tar = lithify_tar::Limits::default();
         Self {
             tar_bytes: 64 << 30,
-            entries: 8 << 20,
-            path_bytes: 4096,
-            metadata_bytes: 1 << 20,
-            xattr_bytes: 1 << 20,
-            file_bytes: 1 << 40,
-            sparse_segments: 1 << 20,
+            entries: tar.entries,
+            path_bytes: tar.path_bytes,
+            metadata_bytes: tar.metadata_bytes,
+            xattr_bytes: tar.xattr_bytes,
+            file_bytes: tar.file_bytes,
+            sparse_segments: tar.sparse_segments,
             zstd_window_log: 27,
-            drop_xattrs: false,
+            drop_xattrs: tar.drop_xattrs,
         }
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn build(
 }
 
 /// Bytes of a tar that a file takes besides its data, at least: a header.
-const HEADER_LEN: u64 = 512;
+const HEADER_LEN: u64 = lithify_tar::BLOCK as u64;
 
 /// How a tar is written.
 struct Emission<'a> {
