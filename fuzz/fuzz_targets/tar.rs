@@ -138,11 +138,13 @@ fn ours(tar: &[u8]) -> Option<Vec<Member>> {
     Some(members)
 }
 
-/// What the crate does not know: PAX sparse files, POSIX headers of another version, newlines in PAX records,
+/// What the crate does not know: PAX sparse files, Solaris headers, POSIX headers of another version, newlines in PAX records,
 /// which end records to it; and it lists the leftovers of AUFS.
 fn comparable(tar: &[u8]) -> bool {
     let has = |needle: &[u8]| tar.windows(needle.len()).any(|w| w == needle);
-    let odd = |block: &[u8]| &block[257..263] == b"ustar\0" && &block[263..265] != b"00";
+    let odd = |block: &[u8]| {
+        block[156] == b'X' || &block[257..263] == b"ustar\0" && &block[263..265] != b"00"
+    };
     let newlines = tar.chunks_exact(BLOCK).enumerate().any(|(number, block)| {
         matches!(block[156], b'x' | b'g') && has_newlines(&tar[(number + 1) * BLOCK..])
     });

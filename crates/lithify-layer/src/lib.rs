@@ -10,8 +10,8 @@
 //! |---|---|---|
 //! | compression | gzip of any number of members, zeros behind them; zstd of any number of frames, skippable ones too; plain | anything else behind either, dictionaries, windows over the limit, other formats |
 //! | headers | v7, POSIX (any version), GNU; unsigned and signed checksums; octal and base-256 numbers | other magics, numbers behind a NUL, other lead bytes of base-256 |
-//! | members | files, links, directories, devices, pipes; `/` at the end of an old file's name for a directory | a PAX size on anything but a file, multi-volume and incremental archives, vendor types (Solaris' `X` among them) |
-//! | extended headers | PAX local and global, GNU long names | two of a kind, none of a kind after them, a name in two kinds that differ |
+//! | members | files, links, directories, devices, pipes; `/` at the end of an old file's name for a directory | a PAX size on anything but a file, multi-volume and incremental archives, vendor types |
+//! | extended headers | PAX local and global, GNU long names, Solaris `X` | two of a kind, none of a kind after them, a name in two kinds that differ |
 //! | sparse files | old GNU, PAX 0.0, 0.1, 1.0 | maps that overlap, leave the file, or whose segments do not end with blocks |
 //! | end | two zero blocks, one, or none between two members; any number of zeros behind them | anything else behind them, an end anywhere else |
 //!

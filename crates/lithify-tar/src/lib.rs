@@ -37,7 +37,7 @@
 //! | `0`, NUL; `7` | file; contiguous file, read as a file | all; POSIX, GNU |
 //! | `1` `2` `5` | hard link, symbolic link, directory | all |
 //! | `3` `4` `6` | character device, block device, pipe | POSIX, GNU |
-//! | `x` | PAX records about the next member | POSIX, GNU |
+//! | `x`, `X` (Solaris) | PAX records about the next member | POSIX, GNU |
 //! | `g` | PAX records about all members that follow | POSIX, GNU |
 //! | `L` `K` | GNU long name, long link target of the next member | POSIX, GNU |
 //! | `S` | GNU sparse file | GNU |

@@ -91,7 +91,8 @@ pub(crate) fn classify(header: &Header<'_>) -> Result<Typed, TarFault> {
         b'K' => Typed::Extension(Extension::LongLink),
         b'S' => Typed::GnuSparse,
         b'V' => Typed::Ignored,
-        b'x' => Typed::Extension(Extension::Pax),
+        // Solaris calls its own, which has the same form, `X`.
+        b'x' | b'X' => Typed::Extension(Extension::Pax),
         b'g' => Typed::Global,
         _ => {
             return Err(TarFault::UnsupportedType {
@@ -124,7 +125,6 @@ fn meaning(typeflag: u8) -> &'static str {
         b'M' => "continuation of a multi-volume archive",
         b'D' => "directory of a GNU incremental backup",
         b'N' => "old GNU long names",
-        b'X' => "Solaris extended header, a member to Go's readers",
         b'A' => "Solaris access control list",
         b'E' => "Solaris extended attribute file",
         b'I' => "star inode metadata",

@@ -309,12 +309,14 @@ fn damaged(tar: &[u8], choices: &[(u16, u16, u8, u8)]) -> Vec<u8> {
     tar
 }
 
-/// Whether the crate can read a tar: it knows no PAX sparse files, and nothing of a POSIX header whose
+/// Whether the crate can read a tar: it knows no PAX sparse files, no Solaris headers, and nothing of a POSIX header whose
 /// version is not `00`.
 fn tar_crate_knows(tar: &[u8]) -> bool {
     let other_version =
         |block: &[u8]| block.get(257..263) == Some(b"ustar\0") && block[263..265] != *b"00";
-    !contains(tar, b"GNU.sparse.") && !tar.chunks(BLOCK).any(other_version)
+    !contains(tar, b"GNU.sparse.")
+        && !contains_type(tar, b'X')
+        && !tar.chunks(BLOCK).any(other_version)
 }
 
 /// What the others accept beyond us is not compared; what we accept, they read as we do or refuse.

@@ -490,7 +490,6 @@ fn types_no_layer_has_are_refused_by_name() {
         (b'D', "incremental"),
         (b'N', "old GNU"),
         (b'A', "Solaris"),
-        (b'X', "Solaris extended header"),
         (b'Q', "vendor"),
         (b'8', "reserved"),
         (0xff, "reserved"),
