@@ -5,7 +5,7 @@
 //! A word followed by `=` is one more parameter and any other word begins the next challenge.
 //!
 //! What front ends make of these headers is read as far as it has one meaning: a missing comma is added, bytes that are
-//! no ASCII outside of quotes are space, of a repeated parameter the last one counts (as in Go's clients), and what
+//! no ASCII outside of quotes are space, of a repeated parameter the last one counts, and what
 //! follows the first thing that cannot be read is left out. That is no attack: who sends such a header may as well send
 //! any other one, and what it asks for is judged by its meaning (`auth`, "What a realm may be").
 

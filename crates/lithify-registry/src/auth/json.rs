@@ -1,9 +1,9 @@
 //! JSON objects whose members keep their order and their text.
 //!
-//! Of a member that is given twice the last one counts, and objects given twice are put together, as Go's clients read
+//! Of a member that is given twice the last one counts, and objects given twice are put together, as Go 1.19.8 reads
 //! them: these files and answers have one author each, and everyone who reads them reads the same.
 //!
-//! A member is found by its name in any case where none has exactly that name, as Go finds fields.
+//! A member is found by its name in any case where none has exactly that name. (Go 1.19.8 takes the last in any case.)
 //!
 //! Files with secrets are read in two steps, because serde's own messages quote the offending value: first an object
 //! is cut into members, then each member is asked for the type it should have. No error made here holds a value.

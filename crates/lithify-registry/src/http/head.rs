@@ -80,7 +80,7 @@ pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
 struct BlankName;
 
 /// Whether a name and its colon have a blank between them, which some take for a part of the name and others do not
-/// (RFC 9112, section 5.1): Go refuses it as well.
+/// (RFC 9112, section 5.1): Go 1.19.8 does not find the header.
 fn has_blank_name(head: &[u8]) -> bool {
     let lines = head.split(|b| *b == b'\n').skip(1);
     lines

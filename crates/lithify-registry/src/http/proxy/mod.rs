@@ -115,7 +115,7 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
-    /// Those of the environment, by the rules of Go's `httpproxy`, which docker, podman and containerd follow; and `ALL_PROXY`,
+    /// Those of the environment, by the rules of Go's `httpproxy`; and `ALL_PROXY`,
     /// as curl knows it.
     ///
     /// `direct` is instead of `NO_PROXY`. A variable that is no address is an error of what would be asked through it:
@@ -241,7 +241,7 @@ mod tests {
             found(&all, "https://r.example/"),
             "the proxy socks5h://x.example:1080 ($ALL_PROXY)"
         );
-        // Capitals first, as Go does; what is empty is not set.
+        // Capitals first, as for Go 1.19.8; what is empty is not set.
         let cases = [
             ("HTTPS_PROXY", ""),
             ("https_proxy", "a.example:1"),
