@@ -50,6 +50,7 @@ mod fs_image; // image files as they are
 mod image; // opening
 mod json; // values as text
 mod lazy; // without reading everything
+mod limits; // how much an image may ask for
 mod listing; // names and metadata
 mod mount; // the kernel's view
 mod name; // names as text
@@ -85,6 +86,7 @@ pub use error::{
 };
 pub use image::Image;
 pub use json::{write_json, write_json_pretty};
+pub use limits::{ImageLimits, Limits, UnknownLimit};
 pub use listing::{ListedEntry, Listing};
 pub use lithify_cancel::{CancelToken, OutputPipe};
 pub use lithify_oci::LayerKind;
@@ -100,7 +102,7 @@ pub use lithify_tree::{
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use name::{path_as_data, store_name};
 pub use native::NativeLayerError;
-pub use options::{ImageLimits, Limits, ReadOptions, UnknownLimit};
+pub use options::ReadOptions;
 pub use progress::{Event, Progress, Silent};
 pub use publish::{
     ErofsSpec, PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest,

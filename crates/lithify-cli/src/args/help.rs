@@ -32,33 +32,17 @@ pub(crate) const PATH_HELP: &str = "\
 PATH is spelled as `ls` prints it: \\n, \\t, \\r, \\\\, \\xNN for a byte and \\u{N} for a character, so that any name can be
 given; a path without backslashes is itself. Bytes may also be given as they are.";
 
-/// The limits.
-pub(crate) const LIMIT_HELP: &str = "\
+/// Returns the help of `--limit`, with all limits there are.
+pub(crate) fn limit_help() -> String {
+    let mut help = "\
 Raise or lower a limit on what an image may contain (repeatable); sizes take the suffixes K, M, G and T.
-An image over a limit is refused with an error that names it:
-  tar_bytes           bytes of tar in one layer
-  entries             entries in one layer
-  names               names in the merged filesystem
-  image_entries       entries in all layers
-  image_name_bytes    bytes of names and link targets in all layers
-  image_xattr_bytes   bytes of extended attributes in all layers
-  image_tar_bytes     bytes of tar in all layers
-  output_bytes        bytes of what is made, disks and hash trees aside; what is hidden later counts
-  memory_bytes        bytes of memory for entries, and as many for the merged filesystem
-  path_bytes          bytes of one path or link target
-  metadata_bytes      bytes of extended headers before one entry
-  xattr_bytes         bytes of extended attributes of one entry
-  file_bytes          apparent size of one file
-  sparse_segments     data stretches in one sparse file
-  zstd_window_log     window of a zstd layer, as a power of two
-  layers              layers in one image
-  manifest_bytes      bytes of one manifest or index
-  config_bytes        bytes of one image configuration
-  index_entries       entries of one index
-  index_depth         indexes within indexes
-  archive_entries     entries in one archive
-  archive_header_bytes  bytes of extended headers before one member of an archive
-  spool_bytes         bytes of a compressed archive, decompressed";
+An image over a limit is refused with an error that names it:"
+        .to_owned();
+    for (name, counted) in lithify::Limits::named() {
+        help.push_str(&format!("\n  {name:<20}  {counted}"));
+    }
+    help
+}
 
 /// What holds for every command.
 pub(crate) const COMMON_HELP: &str = "\

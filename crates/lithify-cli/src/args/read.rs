@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::help::LIMIT_HELP;
+use super::help::limit_help;
 use super::values::{limit, word};
 
 /// How an image is found.
@@ -46,7 +46,7 @@ pub(crate) struct ReadArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
     /// Raise or lower a limit on what an image may contain; sizes take K, M, G and T. See `lithify build --help`
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit, long_help = LIMIT_HELP, value_hint = ValueHint::Other)]
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit, long_help = limit_help(), value_hint = ValueHint::Other)]
     pub(crate) limits: Vec<(String, u64)>,
 }
 

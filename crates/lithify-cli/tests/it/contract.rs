@@ -1,7 +1,7 @@
 //! The command line contract: exit codes, JSON, names, streams.
 
 use crate::common::{erofs, image, layer, lithify, lithify_output, paths, stderr};
-use lithify_testkit::{Layout, TarEntry, run, temp_dir};
+use lithify_testkit::{Layout, Tar, TarEntry, run, temp_dir};
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -435,6 +435,36 @@ fn what_is_printed_of_a_build_is_a_line_whatever_the_names_are() {
         let said = String::from_utf8_lossy(&verified.stdout).into_owned();
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+/// Limits of archives too have the names by which errors call them.
+#[test]
+fn an_archive_over_a_limit_names_the_limit_and_passes_with_it_raised() {
+    let tmp = temp_dir();
+    let mut tar = Tar::new();
+    for number in 0..200 {
+        tar.add(TarEntry::file(format!("{number:0>200}"), ""));
+    }
+    tar.add(TarEntry::file("manifest.json", "[]"));
+    let archive = tmp.path().join("names.tar");
+    std::fs::write(&archive, tar.finish()).expect("a tar");
+    let source = format!("docker-archive:{}", archive.display());
+    let inspect = |limit: &str| {
+        let output = lithify_output(["-q", "inspect", "--limit", limit, &source]);
+        (output.status.code(), stderr(&output))
+    };
+    let (code, said) = inspect("archive_names=10000");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("limit `archive_names`"), "{said}");
+    // What is wrong with it then is something else.
+    let (_, said) = inspect("archive_names=1M");
+    assert!(!said.contains("limit"), "{said}");
+    let help = lithify_output(["build", "--help"]);
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(
+        help.contains("archive_names") && help.contains("document_bytes"),
+        "{help}"
+    );
 }
 
 #[test]
