@@ -178,7 +178,9 @@ pub enum Error {
         size: u64,
     },
     /// A manifest or index in use is damaged, and going on would need it.
-    #[error("the manifest {digest} is damaged: run `lithify fsck`, which sets it aside")]
+    #[error(
+        "the manifest {digest} is damaged: pull its image again, or run `lithify fsck`, which sets it aside"
+    )]
     Manifest {
         /// The blob.
         digest: Box<Digest>,

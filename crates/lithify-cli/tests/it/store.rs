@@ -483,6 +483,46 @@ fn a_full_disk_is_said_and_leaves_a_good_store() {
     assert_undamaged(&elsewhere);
 }
 
+/// An image whose manifest is damaged was said not to be in the store.
+#[test]
+fn a_damaged_manifest_is_not_told_as_an_absent_image() {
+    let tmp = temp_dir();
+    let store = tmp.path().join("store");
+    let source = numbered_image(&tmp.path().join("one"), [1, 2]);
+    let name = "example.org/app:v1";
+    let stored = format!("store:{name}");
+    let digest = json(&store, &["copy", &source, &stored])["digest"].clone();
+    let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let path = store.join("blobs/sha256").join(hex);
+    let whole = fs::read(&path).unwrap();
+    let mut rotten = whole.clone();
+    rotten[1] ^= 1;
+    for bytes in [&rotten[..], &whole[..whole.len() - 1]] {
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        for arguments in [
+            &["inspect", &stored][..],
+            &["inspect", "--pull", "never", name],
+            &["pull", "--policy", "never", name],
+            &["tag", name, "example.org/other:v1"],
+        ] {
+            let output = run::output(lithify_at(&store).args(arguments));
+            let error = stderr(&output);
+            assert_eq!(output.status.code(), Some(3), "{arguments:?}: {error}");
+            assert!(error.contains(hex) && error.contains("damaged"), "{error}");
+            assert!(error.contains("lithify fsck"), "{error}");
+        }
+        // Brought again, it is mended.
+        json(&store, &["copy", &source, &stored]);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+    text(&store, &["tag", name, "example.org/other:v1"]);
+    // What is not there is as it was.
+    fs::remove_file(&path).unwrap();
+    let output = run::output(lithify_at(&store).args(["inspect", &stored]));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+}
+
 /// Platforms that were pulled one after the other were said not to be in the store, where all were asked for.
 #[test]
 fn platforms_pulled_one_by_one_are_an_image_for_all_of_them() {

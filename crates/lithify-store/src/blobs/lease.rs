@@ -204,8 +204,15 @@ impl Lease {
             }
         })?;
         self.pin(digest)?;
-        if self.has(digest, bytes.len() as u64)? {
-            return Ok(());
+        // One that is damaged is put again.
+        if self.has(digest, bytes.len() as u64)?
+            && let Some(file) = store.open_blob(digest)?
+        {
+            let path = store.blob_path(digest);
+            let there = sys::read_limited(file, bytes.len()).context("read", &path)?;
+            if there.as_deref() == Some(bytes) {
+                return Ok(());
+            }
         }
         store.make_blob_dir(digest)?;
         publish(

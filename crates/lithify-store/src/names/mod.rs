@@ -19,6 +19,7 @@ pub use self::index::{IndexError, Tagged};
 use crate::Store;
 use crate::error::Error;
 use crate::quarantine::quarantine_locked;
+use crate::reach::Document;
 use crate::store::OCI_INDEX;
 
 /// Annotation with the digest of the index a manifest was chosen from.
@@ -44,7 +45,7 @@ impl Store {
     /// The descriptor's annotations are kept, but for those that name images.
     ///
     /// # Errors
-    /// [`Error::MissingBlob`], [`Error::Name`], [`Error::Index`], or what the system said.
+    /// [`Error::MissingBlob`], [`Error::Manifest`], [`Error::Name`], [`Error::Index`], or what the system said.
     pub fn tag(
         &self,
         name: &str,
@@ -54,17 +55,7 @@ impl Store {
         self.writable()?;
         check_name(name)?;
         let _lock = self.lock_store()?;
-        let missing = |digest: Digest, size| Error::MissingBlob {
-            image: name.to_owned(),
-            digest: Box::new(digest),
-            size,
-        };
-        if !self.has_blob(&descriptor.digest, descriptor.size)? {
-            return Err(missing(descriptor.digest, descriptor.size));
-        }
-        if let Some(lack) = self.missing_part(&descriptor.digest, &descriptor.media_type)? {
-            return Err(missing(lack.part, lack.size));
-        }
+        self.is_whole(name, descriptor)?;
         let mut entries = Entries::read(self)?;
         let replaced = entries.enter(name, descriptor, index);
         entries.write(self)?;
@@ -76,7 +67,7 @@ impl Store {
     /// parts have to be there.
     ///
     /// # Errors
-    /// [`Error::MissingBlob`], [`Error::Index`], or what the system said.
+    /// [`Error::MissingBlob`], [`Error::Manifest`], [`Error::Index`], or what the system said.
     pub fn add_referrers(&self, referrers: &[(Digest, Descriptor)]) -> Result<(), Error> {
         if referrers.is_empty() {
             return Ok(());
@@ -95,7 +86,7 @@ impl Store {
     /// is made of, and the tag. What had the tag before loses it. Otherwise as [`add_referrers`](Self::add_referrers).
     ///
     /// # Errors
-    /// [`Error::MissingBlob`], [`Error::Index`], or what the system said.
+    /// [`Error::MissingBlob`], [`Error::Manifest`], [`Error::Index`], or what the system said.
     pub fn add_tagged_referrers(
         &self,
         tagged: &[(Digest, String, Descriptor)],
@@ -118,26 +109,48 @@ impl Store {
         &self,
         manifests: impl IntoIterator<Item = &'a Descriptor>,
     ) -> Result<(), Error> {
-        for Descriptor {
+        for manifest in manifests {
+            self.is_whole(&manifest.digest.to_string(), manifest)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the bytes of a manifest or index, if it is here, are its own.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`], or what the system said.
+    pub fn check_manifest(&self, digest: &Digest) -> Result<(), Error> {
+        match self.document(digest)? {
+            Document::Damaged(source) => Err(Error::Manifest {
+                digest: Box::new(*digest),
+                source,
+            }),
+            Document::Missing | Document::Good(_) => Ok(()),
+        }
+    }
+
+    /// Checks that what is to be named or kept is here with all its parts, and that its manifest is not damaged.
+    fn is_whole(&self, name: &str, manifest: &Descriptor) -> Result<(), Error> {
+        let Descriptor {
             digest,
             size,
             media_type,
             ..
-        } in manifests
-        {
-            let missing = |part: Digest, size| Error::MissingBlob {
-                image: digest.to_string(),
-                digest: Box::new(part),
-                size,
-            };
-            if !self.has_blob(digest, *size)? {
-                return Err(missing(*digest, *size));
-            }
-            if let Some(lack) = self.missing_part(digest, media_type)? {
-                return Err(missing(lack.part, lack.size));
-            }
+        } = manifest;
+        let missing = |part: Digest, size| Error::MissingBlob {
+            image: name.to_owned(),
+            digest: Box::new(part),
+            size,
+        };
+        // One that is cut short has another length, too: it is damaged, not missing.
+        self.check_manifest(digest)?;
+        if !self.has_blob(digest, *size)? {
+            return Err(missing(*digest, *size));
         }
-        Ok(())
+        match self.missing_part(digest, media_type)? {
+            Some(lack) => Err(missing(lack.part, lack.size)),
+            None => Ok(()),
+        }
     }
 
     /// Forgets manifests whose subjects nobody needs. For those who hold the lock of the store.

@@ -104,6 +104,34 @@ fn only_whole_images_get_names() {
 }
 
 #[test]
+fn damaged_manifests_are_not_missing_and_get_no_names() {
+    let tmp = temp_dir();
+    let store = open(tmp.path());
+    let image = image("linux/amd64", 1);
+    pull(&store, NAME, &image, None);
+    let (digest, data) = image.blobs.last().unwrap();
+    let path = store.blob_path(digest);
+    let mut rotten = data.clone();
+    rotten[0] ^= 1;
+    for bytes in [&rotten[..], &data[..data.len() - 1], &[]] {
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let tagged = store.tag("other", &image.manifest, None);
+        let kept = store.add_referrers(&[(*digest, image.manifest.clone())]);
+        for error in [tagged.unwrap_err(), kept.unwrap_err()] {
+            assert!(
+                matches!(&error, Error::Manifest { digest: of, .. } if **of == *digest),
+                "{error}"
+            );
+        }
+        assert!(store.find("other").unwrap().is_empty());
+    }
+    // Putting it again mends it.
+    store.lease().unwrap().put(digest, data).unwrap();
+    store.tag("other", &image.manifest, None).unwrap();
+}
+
+#[test]
 fn platforms_of_one_name() {
     let tmp = temp_dir();
     let store = open(tmp.path());

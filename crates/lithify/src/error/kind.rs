@@ -98,7 +98,7 @@ impl ErrorKind {
     pub(super) fn of_store(error: &lithify_store::Error) -> Self {
         use lithify_store::Error;
         match error {
-            Error::BlobMismatch { .. } => Self::Verification,
+            Error::BlobMismatch { .. } | Error::Manifest { .. } => Self::Verification,
             Error::NoStore { .. } => Self::NotFound,
             Error::Cancelled => Self::Cancelled,
             error => Self::of_causes(error, Self::Io),

@@ -237,6 +237,16 @@ fn not_in_store(store: &Store, name: String, all: bool, read: &ReadOptions) -> E
     let wanted = read.platform.clone().unwrap_or_else(Platform::host);
     // That it cannot be read was said before.
     let there = store.find(&name).unwrap_or_default();
+    let is_wanted = |t: &&Tagged| {
+        let platform = t.descriptor.platform.as_ref();
+        all || platform.is_none_or(|p| wanted.rank(p).is_some())
+    };
+    // What is damaged is there, and no less so for its name.
+    for tagged in there.iter().filter(is_wanted) {
+        if let Err(error) = store.check_manifest(&tagged.descriptor.digest) {
+            return error.into();
+        }
+    }
     let platforms = there.iter().map(|t| t.descriptor.platform.as_ref());
     let Some(platforms) = platforms.collect::<Option<Vec<&Platform>>>() else {
         return Error::from(OpenError::NotInStore { name });
