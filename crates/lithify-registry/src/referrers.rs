@@ -38,7 +38,9 @@ impl Repository {
     /// The manifests whose `subject` is `digest`, each once; with `artifact_type`, only those of that type.
     ///
     /// The registry itself is asked, not its mirrors: they list what they happen to have. Where it has no such API, the
-    /// list under the tag is read. A manifest nothing refers to, or that does not exist, has an empty list.
+    /// list under the tag is read. A manifest nothing refers to, or that does not exist, has an empty list: so it is where
+    /// neither the API nor the tag is there. An API that refuses, or answers with a page, and a tag that is not there say
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Answer`] for a list that is none or too long, and anything a registry may do wrong. With one that
@@ -195,12 +197,12 @@ impl Repository {
 }
 
 impl Error {
-    /// Whether it is what registries answer to a path they do not know: not found, not allowed, or a page. (403 and 406 come
-    /// from those that take the path for another one's.)
+    /// Whether the registry says that it has no such API: not found, not a method, not implemented. Anything else, as 403 or
+    /// a page, may come from a proxy or keep back a list that is there.
     fn is_no_such_api(&self) -> bool {
         match self {
-            Self::NotFound { .. } | Self::Answer { .. } => true,
-            Self::Status { status, .. } => matches!(status, 400 | 403 | 405 | 406 | 501),
+            Self::NotFound { .. } => true,
+            Self::Status { status, .. } => matches!(status, 405 | 501),
             _ => false,
         }
     }
