@@ -688,6 +688,34 @@ fn a_registry_that_lists_no_referrers_gives_and_takes_the_rest() {
     }
 }
 
+/// What is listed and not there is not copied in silence.
+#[test]
+fn a_referrer_that_is_listed_and_gone_is_told() {
+    let tmp = temp_dir();
+    let dir = tmp.path();
+    let store = dir.join("store");
+    let registry = Faulty::start();
+    let name = format!("docker://{}/team/app:v1", registry.address());
+    json(&store, &["push", &sample(dir), &name]);
+    let said = json(&store, &["push", "--as", "squashfs", &sample(dir), &name]);
+    let manifests = said["manifests"].as_array().unwrap();
+    let artifact = manifests.last().unwrap()["digest"].as_str().unwrap();
+    let gone = lithify_testkit::registry::Answer::error(404, "MANIFEST_UNKNOWN", "unknown");
+    let on = On::kind(Kind::Manifest).method("GET").path(artifact);
+    registry.rule(on, Action::Answer(gone));
+    let layout = format!("oci:{}:v1", dir.join("layout").display());
+    let bare = name.strip_prefix("docker://").unwrap();
+    for args in [
+        &["copy", "--referrers", &name, &layout][..],
+        &["pull", "--referrers", bare],
+    ] {
+        let said = json(&store, args);
+        let unlisted = said["referrers_unlisted"].as_array().unwrap();
+        assert_eq!(unlisted.len(), 1, "{said}");
+        assert!(unlisted[0].as_str().unwrap().contains(artifact), "{said}");
+    }
+}
+
 /// All signatures of a manifest are in one other: to put that in the place of another one is to remove what is there.
 #[test]
 fn signatures_at_the_destination_are_not_lost() {

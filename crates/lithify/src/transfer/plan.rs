@@ -246,7 +246,7 @@ impl<'a> Builder<'a> {
             if manifest != *root && !documents.any(|(d, _)| d.digest == manifest) {
                 self.seen.insert(manifest);
                 let Some(bytes) = self.read(&entry)? else {
-                    log::warn!("{tag}: what it names is not there; left out");
+                    self.left_out(format!("{tag}: what it names is not there"));
                     continue;
                 };
                 self.document(&entry, bytes, 1)?;
@@ -267,7 +267,7 @@ impl<'a> Builder<'a> {
             return Ok(false);
         }
         let Some(bytes) = self.read(entry)? else {
-            log::warn!("{}: it is listed, but not there; left out", entry.digest);
+            self.left_out(format!("{}: it is listed, but not there", entry.digest));
             return Ok(false);
         };
         match super::referrers::of(entry, &bytes) {
@@ -283,6 +283,12 @@ impl<'a> Builder<'a> {
                 Ok(false)
             }
         }
+    }
+
+    /// Notes that something which refers to the image is not moved with it.
+    fn left_out(&mut self, reason: String) {
+        log::warn!("{reason}; left out");
+        self.plan.unlisted.push(reason);
     }
 
     fn document(
