@@ -164,6 +164,9 @@ pub enum WriteError {
         /// What the library said.
         source: io::Error,
     },
+    /// A thread ended without its work done: a bug.
+    #[error("a compressing thread ended before its work was done")]
+    ThreadLost,
     /// A volume name that is too long or has a NUL.
     #[error("volume name `{}` is not at most {} bytes without NUL", Escaped(.name), VOLUME_NAME_LEN - 1)]
     VolumeName {
@@ -228,6 +231,17 @@ impl Operation {
     /// The error for a failure during this operation.
     pub(crate) fn failed(self) -> impl FnOnce(io::Error) -> WriteError {
         move |source| WriteError::Io {
+            operation: self,
+            source,
+        }
+    }
+}
+
+impl lithify_fskit::Operation for Operation {
+    type Error = WriteError;
+
+    fn failed(self, source: io::Error) -> WriteError {
+        WriteError::Io {
             operation: self,
             source,
         }

@@ -3,9 +3,9 @@
 use lithify_digest::{Algorithm, Hasher};
 use lithify_tree::{InodeId, NodeId};
 
+use super::appender::{Appender, appender};
 use super::compress::{Settings, encode_index};
 use super::contents::PackedExtent;
-use super::data::Appender;
 use super::directories;
 use super::external::{Piece, encode_map};
 use super::layout::{Layout, Payload, Planner, Shape, directories_in_order};
@@ -60,7 +60,7 @@ pub(crate) fn emit<S: Storage, T: Tails>(
         meta_start,
         late_start,
         first_block: vec![0; BLOCK_SIZE],
-        appender: Appender::new(start, Operation::WriteMetadata),
+        appender: appender(start, Operation::WriteMetadata),
         hasher: Hasher::new(Algorithm::Sha256),
         record: Vec::new(),
         report: FinishReport {

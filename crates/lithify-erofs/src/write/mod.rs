@@ -5,13 +5,13 @@
 //! [`Tree`] and closes the space of data that did not survive the merge, plans attributes and inodes, and writes
 //! them in one sequential pass. The superblock comes last: an image cut short is no image.
 
-mod compact; // closing the space of dead data
+mod appender; // large sequential writes
 mod compress; // data of files made smaller
 pub(crate) mod contents; // where each file's data is
-mod data; // large sequential writes
 mod directories; // directory blocks
 mod emit; // the sequential metadata pass
 pub(crate) mod external; // data on further devices
+mod gaps; // closing the space of dead data
 mod layout; // which inode goes where
 pub(crate) mod over_devices; // images without data of their own
 mod packer; // filling metadata blocks
@@ -31,10 +31,10 @@ use crate::error::Operation;
 use crate::format::BLOCK_SIZE;
 use crate::format::superblock::VOLUME_NAME_LEN;
 use crate::{Storage, WriteError};
+use appender::{Appender, appender, next_block};
 use compress::Compressor;
 pub use compress::{Compression, CompressionMethod};
 use contents::Contents;
-use data::Appender;
 use repeat::Repeated;
 use sink::{Open, Placement};
 use tails::{TailStore, Tails as _};
@@ -199,7 +199,7 @@ impl<S: Storage> Writer<S> {
     pub fn new(storage: S, options: DataOptions) -> Self {
         Self {
             storage,
-            data: Appender::new(
+            data: appender(
                 u64::from(DATA_START) * BLOCK_SIZE as u64,
                 Operation::WriteData,
             ),
@@ -255,7 +255,7 @@ impl<S: Storage> Writer<S> {
         self.tails.seal()?;
         self.append_misfit_tails(tree, &xattrs, build_time)?;
         self.data.flush(&mut self.storage)?;
-        let (end, moved) = compact::close_gaps(
+        let (end, moved) = gaps::close_gaps(
             &mut self.storage,
             &mut self.contents,
             |i| live.contains(i),
@@ -310,7 +310,7 @@ impl<S: Storage> Writer<S> {
             };
             let (size, from, blocks) = (content.size, content.start, content.blocks);
             self.data.flush(&mut self.storage)?;
-            let start = self.data.block()?;
+            let start = next_block(&self.data)?;
             let mut buffer = vec![0; BLOCK_SIZE << 6];
             let mut left = u64::from(blocks) * BLOCK_SIZE as u64;
             let mut offset = u64::from(from) * BLOCK_SIZE as u64;
@@ -326,7 +326,7 @@ impl<S: Storage> Writer<S> {
             let tail = self.tails.read(at, usize::from(length))?;
             self.data.append(&mut self.storage, tail)?;
             self.data.pad(&mut self.storage)?;
-            self.data.block()?;
+            next_block(&self.data)?;
             self.contents.set_blocks(id, start, size)?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::ops::Range;
 use lithify_tree::ContentId;
 
 use super::Writer;
+use super::appender::next_block;
 use crate::error::Operation;
 use crate::format::{BLOCK_SIZE, NULL_BLOCK};
 use crate::{Storage, WriteError};
@@ -42,7 +43,7 @@ impl<S: Storage> Writer<S> {
         // What comes before is placed before, and equal data is compressed to equal blocks wherever it comes.
         self.finish_compression()?;
         let first = self.content_count();
-        let mut end = self.data.block()?;
+        let mut end = next_block(&self.data)?;
         for content in contents.clone() {
             let id = ContentId(content);
             self.contents.repeat(id, end)?;

@@ -1,9 +1,10 @@
 //! Taking file data: each byte goes where it stays.
 
+use lithify_fskit::ZEROS;
 use lithify_tree::{ContentId, ContentSink, DataSegment};
 
+use super::appender::next_block;
 use super::compress::{self, Compressor, Piece};
-use super::data::ZEROS;
 use super::sparse::{self, Cursor, Plan};
 use super::{Compression, DataOptions, Writer};
 use crate::format::chunk::MAP_ENTRY_LEN;
@@ -298,7 +299,7 @@ impl<S: Storage> ContentSink for Writer<S> {
         let total = self.data.offset() + stored + self.map_bytes + map_len;
         self.budget.grow_to(total)?;
         self.map_bytes += map_len;
-        let start = self.data.block()?;
+        let start = next_block(&self.data)?;
         if u64::from(start) + stored.div_ceil(block_size) >= u64::from(NULL_BLOCK) {
             return Err(WriteError::TooLarge);
         }

@@ -29,12 +29,6 @@ pub enum WriteError {
         /// What the compressor said.
         source: io::Error,
     },
-    /// No thread could be started.
-    #[error("cannot start a thread to compress on: try fewer")]
-    Thread {
-        /// What the system said.
-        source: io::Error,
-    },
     /// A thread ended without its work done: a bug.
     #[error("a compressing thread ended before its work was done")]
     ThreadLost,
@@ -218,6 +212,17 @@ impl Operation {
     /// The error for a failure during this operation.
     pub(crate) fn failed(self) -> impl FnOnce(io::Error) -> WriteError {
         move |source| WriteError::Io {
+            operation: self,
+            source,
+        }
+    }
+}
+
+impl lithify_fskit::Operation for Operation {
+    type Error = WriteError;
+
+    fn failed(self, source: io::Error) -> WriteError {
+        WriteError::Io {
             operation: self,
             source,
         }

@@ -2,8 +2,8 @@
 
 use lithify_tree::{Device, InodeId, InodeKind, Tree, XattrSetId};
 
-use super::compact::ContentSet;
 use super::contents::Contents;
+use super::repack::ContentSet;
 use crate::WriteError;
 use crate::format::inode::{MAJOR_MAX, MINOR_MAX, TARGET_MAX};
 

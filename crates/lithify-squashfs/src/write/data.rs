@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::appender::Appender;
+use super::Appender;
 use super::contents::{Contents, Fragment};
 use super::pool::{Buffers, Pool};
 use crate::codec::Decoder;
@@ -42,7 +42,7 @@ impl Data {
     pub(crate) fn new(pool: Pool, compression: Compression, block_size: u32, offset: u64) -> Self {
         Self {
             pool,
-            appender: Appender::new(offset, Operation::WriteData),
+            appender: Appender::new(offset, 1, Operation::WriteData),
             tags: VecDeque::new(),
             fragments: Vec::new(),
             open_start: None,
@@ -99,7 +99,7 @@ impl Data {
         tag: Tag,
     ) -> Result<(), WriteError> {
         while self.write_one(storage, contents, self.pool.is_full())? {}
-        self.pool.submit(buffers)?;
+        self.pool.submit(buffers);
         self.tags.push_back(tag);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use lithify_tree::{InodeId, InodeKind, NodeId, Timestamp, Tree};
 
-use super::appender::Appender;
+use super::Appender;
 use super::contents::{Contents, expand};
 use super::directories::{Listing, Name, write as write_listing};
 use super::ids::IdTable;

@@ -5,6 +5,8 @@
 //! as much is copied then as was dead. Blocks have any length, so gaps are hardly ever filled to the last byte: what
 //! remains becomes zeros if it is less than a thousandth of the data, else everything slides.
 
+use lithify_fskit::Gaps;
+
 /// Something live that lies in the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
@@ -47,7 +49,7 @@ pub(crate) fn close(extents: &mut [Extent], first: u64) -> Plan {
     let total: u64 = extents.iter().map(|e| e.length).sum();
     let boundary = first + total;
     let inside = extents.partition_point(|e| e.start < boundary);
-    let mut gaps = Gaps::between(&extents[..inside], first);
+    let mut gaps = Gaps::between(extents[..inside].iter().map(|e| e.start..e.end()), first);
     let mut movers: Vec<usize> = (inside..extents.len()).collect();
     movers.sort_by_key(|&i| (std::cmp::Reverse(extents[i].length), extents[i].start));
     let mut places: Vec<(usize, u64)> = Vec::new();
@@ -58,7 +60,7 @@ pub(crate) fn close(extents: &mut [Extent], first: u64) -> Plan {
             filled += extents[i].length;
         }
     }
-    if gaps.total - filled > total / REMAINDER {
+    if gaps.total() - filled > total / REMAINDER {
         return slide(extents, first);
     }
     let mut plan = Plan::default();
@@ -103,81 +105,6 @@ fn slide_to(extents: &mut [&mut Extent], mut end: u64, plan: &mut Plan) {
         end = e.end();
     }
     plan.end = end;
-}
-
-/// Free stretches in order of place, with a tree of maxima to find the first with enough room.
-#[derive(Debug)]
-struct Gaps {
-    starts: Vec<u64>,
-    /// Implicit binary tree: leaf `leaves + i` is the free length of gap `i`, each other node the larger of its two
-    /// children.
-    lengths: Vec<u64>,
-    leaves: usize,
-    /// Bytes of all gaps at first.
-    total: u64,
-}
-
-impl Gaps {
-    /// What is free before and between extents, from `first` on.
-    fn between(extents: &[Extent], first: u64) -> Self {
-        let (mut starts, mut free) = (Vec::new(), Vec::new());
-        let mut end = first;
-        for e in extents {
-            if e.start > end {
-                starts.push(end);
-                free.push(e.start - end);
-            }
-            end = e.end();
-        }
-        let leaves = starts.len().next_power_of_two();
-        let mut lengths = vec![0; 2 * leaves];
-        lengths[leaves..leaves + free.len()].copy_from_slice(&free);
-        for node in (1..leaves).rev() {
-            lengths[node] = lengths[2 * node].max(lengths[2 * node + 1]);
-        }
-        Self {
-            starts,
-            lengths,
-            leaves,
-            total: free.iter().sum(),
-        }
-    }
-
-    /// Takes bytes from the start of the first gap that has them.
-    fn take_first(&mut self, length: u64) -> Option<u64> {
-        if self.lengths[1] < length {
-            return None;
-        }
-        let mut node = 1;
-        while node < self.leaves {
-            let left = 2 * node;
-            node = if self.lengths[left] >= length {
-                left
-            } else {
-                left + 1
-            };
-        }
-        let gap = node - self.leaves;
-        let start = *self.starts.get(gap)?;
-        self.starts[gap] += length;
-        self.lengths[node] -= length;
-        while node > 1 {
-            node /= 2;
-            self.lengths[node] = self.lengths[2 * node].max(self.lengths[2 * node + 1]);
-        }
-        Some(start)
-    }
-
-    /// What has not been taken.
-    fn rest(&self) -> Vec<(u64, u64)> {
-        let lengths = &self.lengths[self.leaves..];
-        self.starts
-            .iter()
-            .zip(lengths)
-            .filter(|(_, length)| **length > 0)
-            .map(|(&start, &length)| (start, length))
-            .collect()
-    }
 }
 
 #[cfg(test)]

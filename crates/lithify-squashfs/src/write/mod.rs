@@ -9,9 +9,7 @@
 //! What is in the image depends on the tree, the data, the order in which the data came and the options, and on
 //! nothing else: threads only do what the caller has numbered.
 
-mod appender; // large sequential writes
 mod check; // what squashfs cannot hold
-mod compact; // leaving out dead data
 mod contents; // where each file's data is
 mod data; // blocks on their way
 mod directories; // listings
@@ -20,7 +18,8 @@ mod gaps; // closing the space of dead data
 mod ids; // owners and groups
 mod index; // finding equal contents
 mod metadata; // blocks of tables
-mod pool; // threads that compress
+mod pool; // blocks as work of threads
+mod repack; // leaving out dead data
 mod sink; // taking file data
 mod xattrs; // attribute tables
 
@@ -36,12 +35,14 @@ use crate::format::{BLOCK_BITS, FRAGMENT_LEN, NO_TABLE, options};
 use crate::{Compression, Storage, WriteError};
 pub use xattrs::unsupported_xattrs;
 
-use appender::Appender;
 use contents::Contents;
 use data::Data;
 use index::Index;
 use pool::{Buffers, Pool};
 use sink::Open;
+
+/// Appends to the image in large writes. Blocks have any length, so writes start anywhere.
+type Appender = lithify_fskit::Appender<Operation>;
 
 /// How file data is taken.
 #[derive(Clone, Debug)]
@@ -264,7 +265,7 @@ impl<S: Storage> Writer<S> {
         let closed = self.close_gaps(&live, first)?;
         let inode_table = closed.end;
 
-        let mut appender = Appender::new(inode_table, Operation::WriteMetadata);
+        let mut appender = Appender::new(inode_table, 1, Operation::WriteMetadata);
         let emitted = emit::emit(
             &mut self.storage,
             &mut appender,

@@ -8,7 +8,7 @@
 mod codec; // one segment
 mod index; // the index behind an inode
 mod place; // results to their place
-mod pool; // threads
+mod pool; // batches as work of threads
 
 pub(crate) use index::{encode_index, index_len};
 pub(super) use place::{Compressor, Piece};

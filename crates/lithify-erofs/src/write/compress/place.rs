@@ -12,6 +12,7 @@ use crate::format::BLOCK_SIZE;
 use crate::format::compressed::Extent;
 use crate::format::inode::EXTENDED_LEN;
 use crate::write::Writer;
+use crate::write::appender::next_block;
 use crate::{Storage, WriteError};
 
 /// The file data belongs to.
@@ -125,7 +126,7 @@ impl Compressor {
     }
 
     /// Takes data of the file, at most to the end of a segment, and says how much it was.
-    fn take(&mut self, file: Piece, data: &[u8]) -> Result<usize, WriteError> {
+    fn take(&mut self, file: Piece, data: &[u8]) -> usize {
         let input = &mut self.batch.input;
         let n = data.len().min(SEGMENT_LEN - (input.len() - self.segment));
         input.extend_from_slice(&data[..n]);
@@ -147,20 +148,20 @@ impl Compressor {
             });
             self.segment = self.batch.input.len();
             if self.segment >= BATCH_LEN {
-                self.submit()?;
+                self.submit();
             }
         }
-        Ok(n)
+        n
     }
 
     /// Hands the batch in.
-    fn submit(&mut self) -> Result<(), WriteError> {
+    fn submit(&mut self) {
         if self.batch.segments.is_empty() {
-            return Ok(());
+            return;
         }
         let empty = self.spare.pop().unwrap_or_default();
         self.segment = 0;
-        self.pool.submit(std::mem::replace(&mut self.batch, empty))
+        self.pool.submit(std::mem::replace(&mut self.batch, empty));
     }
 }
 
@@ -175,7 +176,7 @@ impl<S: Storage> Writer<S> {
             let Some(compressor) = &mut self.compressor else {
                 return Ok(());
             };
-            let n = compressor.take(file, data)?;
+            let n = compressor.take(file, data);
             data = &data[n..];
             self.place_done(false)?;
         }
@@ -186,7 +187,7 @@ impl<S: Storage> Writer<S> {
     pub(in crate::write) fn finish_compression(&mut self) -> Result<(), WriteError> {
         if let Some(compressor) = &mut self.compressor {
             compressor.begin();
-            compressor.submit()?;
+            compressor.submit();
             self.place_done(true)?;
         }
         Ok(())
@@ -236,7 +237,7 @@ impl<S: Storage> Writer<S> {
         let Piece { content, size } = segment.file;
         if segment.is_first {
             *placing = Placing {
-                start: self.data.block()?,
+                start: next_block(&self.data)?,
                 first_extent: self.contents.extent_count(),
                 is_compressed: false,
             };
@@ -278,7 +279,7 @@ impl<S: Storage> Writer<S> {
                 }))?;
         }
         if segment.is_last {
-            let blocks = self.data.block()? - placing.start;
+            let blocks = next_block(&self.data)? - placing.start;
             self.contents.set_compressed(
                 content,
                 placing.start,

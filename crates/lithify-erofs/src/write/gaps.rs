@@ -4,6 +4,8 @@
 //! one dead file at its start; instead extents from the end are put into the gaps, largest first, each into the
 //! first gap with room, and only what gaps are left are closed by sliding. Copied is then about as much as was dead.
 
+use lithify_fskit::Gaps;
+
 use super::contents::Contents;
 use crate::error::Operation;
 use crate::format::BLOCK_SIZE;
@@ -89,86 +91,24 @@ fn fill_gaps(extents: &[Extent], first: u32) -> Vec<(usize, u32)> {
     let mut movers: Vec<usize> = (0..extents.len())
         .filter(|&i| extents[i].start >= boundary)
         .collect();
-    let mut gaps = Gaps::between(extents, first, boundary);
+    // Up to the boundary, where the gap behind the last extent ends.
+    let taken = extents
+        .iter()
+        .map(|e| u64::from(e.start.min(boundary))..u64::from(e.end()))
+        .chain(std::iter::once(boundary.into()..boundary.into()));
+    let mut gaps = Gaps::between(taken, first.into());
     if gaps.is_empty() {
         return Vec::new();
     }
     movers.sort_unstable_by_key(|&i| (std::cmp::Reverse(extents[i].blocks), extents[i].start));
     movers
         .into_iter()
-        .filter_map(|i| Some((i, gaps.take_first(extents[i].blocks)?)))
+        .filter_map(|i| {
+            let to = gaps.take_first(extents[i].blocks.into())?;
+            // Gaps are between blocks, whose numbers have 32 bits.
+            Some((i, to as u32))
+        })
         .collect()
-}
-
-/// Free stretches in order of place, with a tree of maxima to find the first with enough room.
-#[derive(Debug)]
-struct Gaps {
-    /// First free block of each gap.
-    starts: Vec<u32>,
-    /// Implicit binary tree: leaf `leaves + i` is the free length of gap `i`, each other node the larger of its two
-    /// children.
-    lengths: Vec<u32>,
-    leaves: usize,
-}
-
-impl Gaps {
-    /// The gaps between extents, from `first` to `boundary`.
-    fn between(extents: &[Extent], first: u32, boundary: u32) -> Self {
-        let mut starts = Vec::new();
-        let mut free = Vec::new();
-        let mut end = first;
-        for (start, next) in extents
-            .iter()
-            .map(|e| (e.start, e.end()))
-            .chain([(boundary, boundary)])
-        {
-            let start = start.min(boundary);
-            if start > end {
-                starts.push(end);
-                free.push(start - end);
-            }
-            end = end.max(next);
-        }
-        let leaves = starts.len().next_power_of_two();
-        let mut lengths = vec![0; 2 * leaves];
-        lengths[leaves..leaves + free.len()].copy_from_slice(&free);
-        for node in (1..leaves).rev() {
-            lengths[node] = lengths[2 * node].max(lengths[2 * node + 1]);
-        }
-        Self {
-            starts,
-            lengths,
-            leaves,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
-    /// Takes `blocks` from the start of the first gap that has them.
-    fn take_first(&mut self, blocks: u32) -> Option<u32> {
-        if self.lengths[1] < blocks {
-            return None;
-        }
-        let mut node = 1;
-        while node < self.leaves {
-            node = if self.lengths[2 * node] >= blocks {
-                2 * node
-            } else {
-                2 * node + 1
-            };
-        }
-        let gap = node - self.leaves;
-        let start = self.starts[gap];
-        self.starts[gap] += blocks;
-        self.lengths[node] -= blocks;
-        while node > 1 {
-            node /= 2;
-            self.lengths[node] = self.lengths[2 * node].max(self.lengths[2 * node + 1]);
-        }
-        Some(start)
-    }
 }
 
 #[cfg(test)]
