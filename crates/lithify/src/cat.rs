@@ -34,7 +34,7 @@ impl Subject {
     /// everything is read and verified before the first byte is written, and the file's layer once more for its data.
     ///
     /// # Errors
-    /// [`Error::NotInImage`], [`Error::NotAFile`], [`Error::Sink`] for errors of `out`, and whatever is wrong with the
+    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage), [`ArtifactError::NotAFile`](crate::ArtifactError::NotAFile), [`OutputError::Sink`](crate::OutputError::Sink) for errors of `out`, and whatever is wrong with the
     /// image.
     pub fn cat(
         &self,

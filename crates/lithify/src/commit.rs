@@ -86,7 +86,7 @@ pub struct CommitReport {
 /// makes it, stands for its `upper`. The same changes give the same layer, byte for byte.
 ///
 /// # Errors
-/// [`Error::Upper`] for changes a layer cannot say, [`Error::CommitDestination`], [`Error::Layout`], and what opening or
+/// [`CommitError::Upper`](crate::CommitError::Upper) for changes a layer cannot say, [`CommitError::CommitDestination`](crate::CommitError::CommitDestination), [`CommitError::Layout`](crate::CommitError::Layout), and what opening or
 /// reading the base image fails with. Nothing that was in the layout is lost.
 pub fn commit(
     upper: &Path,

@@ -37,7 +37,7 @@ impl StoreChoice {
     /// The directory, and whether someone asked for this very one.
     ///
     /// # Errors
-    /// [`Error::NoStoreDirectory`] when nothing says where it is.
+    /// [`OpenError::NoStoreDirectory`](crate::OpenError::NoStoreDirectory) when nothing says where it is.
     pub(crate) fn directory(&self) -> Result<Option<(PathBuf, bool)>, Error> {
         let set = |name| {
             std::env::var_os(name)
@@ -65,7 +65,7 @@ impl StoreChoice {
     /// Opens the store to look after it: list, check and collect what is in it.
     ///
     /// # Errors
-    /// [`Error::Store`] when there is none or it cannot be used; [`Error::NoStoreDirectory`] for none at all.
+    /// [`Cause::Store`](crate::Cause::Store) when there is none or it cannot be used; [`OpenError::NoStoreDirectory`](crate::OpenError::NoStoreDirectory) for none at all.
     pub fn open(&self, options: OpenOptions) -> Result<Store, Error> {
         self.open_until(options, &CancelToken::new())
     }
@@ -73,7 +73,7 @@ impl StoreChoice {
     /// As [`open`](Self::open); whatever waits for another process gives up when the work is stopped.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Error::Cancelled`].
+    /// As [`open`](Self::open); [`Cause::Cancelled`](crate::Cause::Cancelled).
     pub fn open_until(&self, options: OpenOptions, cancel: &CancelToken) -> Result<Store, Error> {
         let (path, _) = self
             .directory()?

@@ -75,8 +75,8 @@ impl Image {
     /// Opens an image by its source name, such as `oci:DIR:TAG`; see [`Source`] for all of them.
     ///
     /// # Errors
-    /// [`Error::Name`] and [`Error::UnsupportedSource`] for a name that cannot be opened, [`Error::Open`] and
-    /// [`Error::Input`] for what is wrong with the image.
+    /// [`OpenError::Name`](crate::OpenError::Name) and [`OpenError::UnsupportedSource`](crate::OpenError::UnsupportedSource) for a name that cannot be opened, [`OpenError::Open`](crate::OpenError::Open) and
+    /// [`OpenError::Input`](crate::OpenError::Input) for what is wrong with the image.
     pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
         Self::open_any(name.as_ref(), options).map_err(|e| options.reason(e))
     }
@@ -381,7 +381,7 @@ impl Image {
     /// images without a manifest. Nothing is verified.
     ///
     /// # Errors
-    /// [`Error::Open`]. What its place does not say is no error: [`Referrers::unlisted`].
+    /// [`OpenError::Open`](crate::OpenError::Open). What its place does not say is no error: [`Referrers::unlisted`].
     pub fn referrers(&self) -> Result<Referrers, Error> {
         let Some((content, digest)) = self
             .oci()

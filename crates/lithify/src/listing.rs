@@ -92,7 +92,7 @@ impl Listing {
     /// The node at a path; symbolic links on the way are followed inside the image.
     ///
     /// # Errors
-    /// [`Error::NotInImage`].
+    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage).
     pub fn find(&self, path: &[u8]) -> Result<NodeId, Error> {
         self.tree.resolve(path).ok_or_else(|| {
             Error::from(ArtifactError::NotInImage {
@@ -105,7 +105,7 @@ impl Listing {
     /// too when a slash stands behind it.
     ///
     /// # Errors
-    /// [`Error::NotInImage`].
+    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage).
     pub fn find_itself(&self, path: &[u8]) -> Result<NodeId, Error> {
         let (parent, name) = match path.iter().rposition(|&b| b == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),

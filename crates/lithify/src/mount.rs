@@ -46,7 +46,7 @@ impl Subject {
     /// next mount of it, and of images that share layers with it, makes less or nothing.
     ///
     /// # Errors
-    /// Whatever stops the conversion; [`Error::Mount`] for what the kernel refuses.
+    /// Whatever stops the conversion; [`MountError::Mount`](crate::MountError::Mount) for what the kernel refuses.
     pub fn mount(
         &self,
         directory: &Path,
@@ -296,7 +296,7 @@ fn has_marks(tree: &Tree) -> bool {
 /// What lithify has mounted, in the order of mounting.
 ///
 /// # Errors
-/// [`Error::Mount`].
+/// [`MountError::Mount`](crate::MountError::Mount).
 pub fn mounts() -> Result<Vec<Mounted>, Error> {
     Ok(lithify_mount::mounts()?)
 }
@@ -304,7 +304,7 @@ pub fn mounts() -> Result<Vec<Mounted>, Error> {
 /// Undoes a mount: the overlay, the images below it and their loop devices.
 ///
 /// # Errors
-/// [`Error::Mount`].
+/// [`MountError::Mount`](crate::MountError::Mount).
 pub fn umount(directory: &Path) -> Result<(), Error> {
     Ok(lithify_mount::umount(directory)?)
 }

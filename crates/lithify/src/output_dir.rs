@@ -167,7 +167,7 @@ impl PendingDirectory {
     /// earlier build.
     ///
     /// # Errors
-    /// [`Error::NotReplaced`], [`Error::Output`].
+    /// [`OutputError::NotReplaced`](crate::OutputError::NotReplaced), [`OutputError::Output`](crate::OutputError::Output).
     pub(crate) fn create(destination: &Path) -> Result<Self, Error> {
         // Without `.` behind the name, which cannot be renamed.
         let destination: PathBuf = destination.components().collect();

@@ -69,7 +69,7 @@ impl Registries {
     /// The client for work that is stopped by `cancel`; that of [`ClientOptions::cancel`] does not count.
     ///
     /// # Errors
-    /// [`Error::Registry`] for a configuration that cannot be used.
+    /// [`Cause::Registry`](crate::Cause::Registry) for a configuration that cannot be used.
     pub fn client(&self, cancel: &CancelToken) -> Result<Client, Error> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let is_wanted = |shared: &&Shared| shared.token.upgrade().as_ref() == Some(cancel);

@@ -72,7 +72,7 @@ impl Subject {
     /// Opens an image by its source name or an artifact by its path.
     ///
     /// # Errors
-    /// As [`Image::open`]; [`Error::Input`] and [`Error::UnknownArtifact`] for a path that is no artifact, and what is
+    /// As [`Image::open`]; [`OpenError::Input`](crate::OpenError::Input) and [`ArtifactError::UnknownArtifact`](crate::ArtifactError::UnknownArtifact) for a path that is no artifact, and what is
     /// wrong with one that is.
     pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
         let name = name.as_ref();
@@ -143,7 +143,7 @@ impl Subject {
     /// else is listed as a whole.
     ///
     /// # Errors
-    /// As [`list`](Self::list); [`Error::NotInImage`].
+    /// As [`list`](Self::list); [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage).
     pub fn list_part(
         &self,
         path: &[u8],
@@ -302,7 +302,7 @@ impl ImageFile {
     /// The data of a file; symbolic links on the way are not followed.
     ///
     /// # Errors
-    /// [`Error::NotInImage`]; [`Error::ReadErofs`] or [`Error::ReadSquashfs`] for damage and for what is no regular
+    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage); [`ArtifactError::ReadErofs`](crate::ArtifactError::ReadErofs) or [`ArtifactError::ReadSquashfs`](crate::ArtifactError::ReadSquashfs) for damage and for what is no regular
     /// file.
     pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         let missing = || {

@@ -74,7 +74,7 @@ impl LayersDirectory {
     /// Reads `image.json`.
     ///
     /// # Errors
-    /// [`Error::UnknownArtifact`] for a directory without, [`Error::DescriptionJson`] and [`Error::DescriptionPath`] for
+    /// [`ArtifactError::UnknownArtifact`](crate::ArtifactError::UnknownArtifact) for a directory without, [`ArtifactError::DescriptionJson`](crate::ArtifactError::DescriptionJson) and [`ArtifactError::DescriptionPath`](crate::ArtifactError::DescriptionPath) for
     /// one that no build wrote.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         let directory = Beneath::open(directory).map_err(|e| Error::input(directory, e))?;

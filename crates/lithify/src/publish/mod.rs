@@ -135,8 +135,8 @@ pub struct PublishedLayer {
 /// The same images and options give the same digests.
 ///
 /// # Errors
-/// [`Error::PublishDestination`] and [`Error::PublishSource`] for what cannot be published so; [`Error::Overlay`] for a
-/// layer that cannot be one of an overlay (a character device 0:0); [`Error::PublishWhiteouts`]; and what building and
+/// [`PublishError::PublishDestination`](crate::PublishError::PublishDestination) and [`PublishError::PublishSource`](crate::PublishError::PublishSource) for what cannot be published so; [`LayerError::Overlay`](crate::LayerError::Overlay) for a
+/// layer that cannot be one of an overlay (a character device 0:0); [`PublishError::PublishWhiteouts`](crate::PublishError::PublishWhiteouts); and what building and
 /// writing fails with. Nothing has the destination's name before everything is there.
 pub fn publish(
     images: &[Image],

@@ -77,7 +77,7 @@ pub struct CopyReport {
 /// file that is there is replaced when its successor is complete.
 ///
 /// # Errors
-/// [`Error::NotTransferable`], [`Error::TransferDestination`], [`Error::OnePlatform`] and [`Error::NotArchivable`] for what
+/// [`TransferError::NotTransferable`](crate::TransferError::NotTransferable), [`TransferError::TransferDestination`](crate::TransferError::TransferDestination), [`TransferError::OnePlatform`](crate::TransferError::OnePlatform) and [`TransferError::NotArchivable`](crate::TransferError::NotArchivable) for what
 /// cannot be copied so, and whatever either side fails with. Nothing has the destination's name before everything is there.
 pub fn copy(
     source: impl AsRef<OsStr>,
@@ -259,7 +259,7 @@ fn same_registry(source: &Source, destination: &Reference) -> Option<String> {
 /// Gives an image of the store one more name. Returns the names as the store knows them.
 ///
 /// # Errors
-/// [`Error::NotInStore`]; [`Error::Store`].
+/// [`OpenError::NotInStore`](crate::OpenError::NotInStore); [`Cause::Store`](crate::Cause::Store).
 pub fn tag(
     source: impl AsRef<OsStr>,
     new: impl AsRef<OsStr>,

@@ -116,7 +116,7 @@ pub struct PullReport {
 /// What an earlier attempt brought is not brought again. Nothing has the name before everything is there.
 ///
 /// # Errors
-/// [`Error::Registry`] and [`Error::Open`] for what is wrong with registry or image, [`Error::NotInStore`] by policy.
+/// [`Cause::Registry`](crate::Cause::Registry) and [`OpenError::Open`](crate::OpenError::Open) for what is wrong with registry or image, [`OpenError::NotInStore`](crate::OpenError::NotInStore) by policy.
 pub fn pull(
     name: impl AsRef<OsStr>,
     options: &PullOptions,

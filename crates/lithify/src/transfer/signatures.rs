@@ -24,7 +24,7 @@ pub(super) struct There {
 /// Looks at what has the tags of a plan at its destination. Gives those that need not be put.
 ///
 /// # Errors
-/// [`Error::SignaturesThere`] when something would be lost.
+/// [`TransferError::SignaturesThere`](crate::TransferError::SignaturesThere) when something would be lost.
 pub(super) fn already_there(
     plan: &Plan,
     mut look: impl FnMut(&str) -> Result<Option<There>, Error>,
