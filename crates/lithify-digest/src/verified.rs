@@ -108,9 +108,9 @@ impl Verifier {
 #[derive(Debug)]
 pub struct VerifiedReader<R> {
     inner: R,
-    /// `None` once it was found right.
+    /// `None` once the bytes were found right.
     verifier: Option<Verifier>,
-    /// What was found wrong: it stays wrong.
+    /// The mismatch that was found: the bytes stay wrong.
     wrong: Option<Mismatch>,
 }
 
@@ -125,7 +125,7 @@ impl<R: Read> VerifiedReader<R> {
         }
     }
 
-    /// Whether the end was reached and all before it was right.
+    /// Returns whether the end was reached and all bytes before it were right.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.verifier.is_none() && self.wrong.is_none()

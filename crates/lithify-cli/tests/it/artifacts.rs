@@ -688,7 +688,7 @@ fn a_registry_that_lists_no_referrers_gives_and_takes_the_rest() {
     }
 }
 
-/// What is listed and not there is not copied in silence.
+/// A listed referrer that is not there is not left out in silence.
 #[test]
 fn a_referrer_that_is_listed_and_gone_is_told() {
     let tmp = temp_dir();

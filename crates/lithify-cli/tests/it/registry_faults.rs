@@ -335,7 +335,7 @@ fn a_mirror_that_lies_is_left() {
     }
 }
 
-/// Where nobody has the right bytes, those who gave the wrong ones are named.
+/// The hosts that gave wrong bytes are named if none has the right ones.
 #[test]
 fn mirrors_that_lie_are_named() {
     let tmp = temp_dir();

@@ -41,7 +41,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// What is read, and what is found wrong.
+/// Returns the bytes that are read, and the mismatch that is found.
 fn read(verifier: Verifier, bytes: &[u8], pieces: Vec<usize>) -> (Vec<u8>, Result<(), Mismatch>) {
     let mut reader = VerifiedReader::new(Pieces::new(bytes, pieces), verifier);
     let mut got = Vec::new();
