@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lithify_digest::Digest;
+use lithify_digest::{Digest, Mismatch};
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::{Content, Limits};
 use lithify_store::{Begun, Ingest, Lease, Store};
@@ -129,7 +129,12 @@ impl Destination for StoreDestination {
             match ingest.finish() {
                 Ok(()) => return Ok(Placed::Copied),
                 // What an earlier attempt left may be what is wrong.
-                Err(e) if resumed && matches!(e, lithify_store::Error::BlobMismatch { .. }) => {
+                Err(
+                    e @ lithify_store::Error::BlobMismatch {
+                        source: Mismatch::Digest { .. },
+                        ..
+                    },
+                ) if resumed => {
                     log::info!("{e}; starting over");
                 }
                 Err(e) => return Err(e.into()),
