@@ -368,6 +368,40 @@ fn of_what_is_said_twice_the_last_counts() {
 }
 
 #[test]
+fn a_helper_s_own_end_counts_whoever_holds_its_output_open() {
+    const ENDED: &str = "echo '{\"Username\":\"me\",\"Secret\":\"pw\"}'";
+    // What stays behind says which number it has, and ends with the test.
+    let linger = |note: &Path| format!("sleep 1000 & echo $! > {}", note.display());
+    let home = Home::new();
+    let notes = ["one", "two", "three"].map(|name| home.directory.path().join(name));
+    home.helper("before", &format!("{}; {ENDED}", linger(&notes[0])));
+    home.helper("after", &format!("{ENDED}; {}", linger(&notes[1])));
+    home.helper(
+        "failing",
+        &format!("{}; echo no >&2; exit 1", linger(&notes[2])),
+    );
+    home.write(
+        "home/.docker/config.json",
+        "{\"credHelpers\":{\"a.io\":\"before\",\"b.io\":\"after\",\"c.io\":\"failing\"}}",
+    );
+    // Longer than any test: nobody gets an answer by waiting for it.
+    let credentials = home
+        .credentials()
+        .with_helper_timeout(Duration::from_secs(900));
+    assert_eq!(user(&credentials, "a.io", "").as_deref(), Some("me"));
+    assert_eq!(user(&credentials, "b.io", "").as_deref(), Some("me"));
+    let lookup = credentials.find("c.io", "").unwrap();
+    let said = format!("{:?}", lookup.looked);
+    assert!(said.contains("failed: no"), "{said}");
+    for note in notes {
+        let pid: i32 = fs::read_to_string(note).unwrap().trim().parse().unwrap();
+        // An agent that a helper started is not ours to end.
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+#[test]
 fn a_helper_that_hangs_is_killed_with_its_group() {
     let home = Home::new();
     let note = home.directory.path().join("pid");

@@ -5,16 +5,15 @@
 //! without end; both are bounded, and a helper that is given up is killed with its whole process group.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use lithify_cancel::{CancelToken, Cancelled, Stopped};
+use lithify_cancel::CancelToken;
 
 use super::error::HelperReply;
+use super::process::{self, Limits, Output, Unanswered};
 use super::{Credential, CredentialsError};
 use crate::Secret;
 use crate::auth::json::{JsonError, Members, quote};
@@ -31,8 +30,6 @@ const MAX_MESSAGE: usize = 300;
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user name that says the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
-/// How often a helper that closed its output is asked whether it has ended.
-const POLL: Duration = Duration::from_millis(5);
 
 /// A helper by name.
 #[derive(Clone, Debug)]
@@ -49,14 +46,6 @@ pub(crate) struct Helper {
 pub(crate) enum Reply {
     Credential(Credential),
     Nothing,
-}
-
-struct Output {
-    success: bool,
-    /// How it ended, in words.
-    status: String,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
 }
 
 impl Helper {
@@ -189,85 +178,26 @@ impl Helper {
     fn run(&self, action: &'static str, input: Vec<u8>) -> Result<Output, CredentialsError> {
         log::debug!("asking docker-credential-{} to {action}", self.name);
         let mut command = Command::new(self.program()?);
-        command
-            .arg(action)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.arg(action);
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn().map_err(|source| self.io(action, source))?;
-        match self.converse(action, &mut child, input) {
-            Ok(output) => Ok(output),
-            Err(error) => {
-                kill(&mut child);
-                Err(error)
-            }
-        }
-    }
-
-    /// Feeds the helper and waits for it. The threads end when the pipes close; after a kill no one waits for them,
-    /// because a descendant that left the group could hold a pipe open for ever.
-    fn converse(
-        &self,
-        action: &'static str,
-        child: &mut Child,
-        input: Vec<u8>,
-    ) -> Result<Output, CredentialsError> {
-        let failed = |source| self.io(action, source);
-        let timeout = || CredentialsError::HelperTimeout {
-            name: self.name.clone(),
-            action,
-            limit: self.limit,
+        let limits = Limits {
+            time: self.limit,
+            output: MAX_OUTPUT,
         };
-        let deadline = Instant::now() + self.limit;
-        if let Some(mut stdin) = child.stdin.take() {
-            spawn(move || {
-                // A helper that does not read its input tells us more by its status than by a broken pipe.
-                if let Err(error) = stdin.write_all(&input) {
-                    log::debug!("a credential helper did not read its input: {error}");
-                }
-            })
-            .map_err(failed)?;
-        }
-        let (sender, receiver) = mpsc::channel();
-        collect(child.stdout.take(), sender.clone(), true).map_err(failed)?;
-        collect(child.stderr.take(), sender, false).map_err(failed)?;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        for _ in 0..2 {
-            let received = self.cancel.receive(&receiver, Some(deadline));
-            let (is_stdout, bytes) = received.map_err(|why| match why {
-                Stopped::Cancelled => failed(Cancelled.into()),
-                _ => timeout(),
-            })?;
-            let bytes = bytes.map_err(failed)?;
-            if bytes.len() > MAX_OUTPUT {
-                return Err(CredentialsError::HelperReply {
-                    name: self.name.clone(),
-                    reason: HelperReply::TooLong { limit: MAX_OUTPUT },
-                });
-            }
-            *(if is_stdout { &mut stdout } else { &mut stderr }) = bytes;
-        }
-        loop {
-            if let Some(status) = child.try_wait().map_err(failed)? {
-                return Ok(Output {
-                    success: status.success(),
-                    status: status.to_string(),
-                    stdout,
-                    stderr,
-                });
-            }
-            if Instant::now() >= deadline {
-                return Err(timeout());
-            }
-            self.cancel
-                .wait(POLL)
-                .map_err(|cancelled| failed(cancelled.into()))?;
-        }
+        process::ask(command, input, limits, is_object, &self.cancel).map_err(|why| match why {
+            Unanswered::Io(source) => self.io(action, source),
+            Unanswered::Late => CredentialsError::HelperTimeout {
+                name: self.name.clone(),
+                action,
+                limit: self.limit,
+            },
+            Unanswered::TooLong => CredentialsError::HelperReply {
+                name: self.name.clone(),
+                reason: HelperReply::TooLong { limit: MAX_OUTPUT },
+            },
+        })
     }
 
     fn io(&self, action: &'static str, source: io::Error) -> CredentialsError {
@@ -313,51 +243,9 @@ fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new()
-        .name("credential-helper".to_owned())
-        .spawn(work)
-        .map(drop)
-}
-
-type Collected = (bool, io::Result<Vec<u8>>);
-
-fn collect(
-    pipe: Option<impl Read + Send + 'static>,
-    sender: mpsc::Sender<Collected>,
-    is_stdout: bool,
-) -> io::Result<()> {
-    let Some(pipe) = pipe else {
-        return Err(io::Error::other("no pipe to the helper"));
-    };
-    spawn(move || {
-        let mut bytes = Vec::new();
-        let result = pipe
-            .take(MAX_OUTPUT as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map(|_| bytes);
-        if sender.send((is_stdout, result)).is_err() {
-            log::debug!("a credential helper ended after its time");
-        }
-    })
-}
-
-/// Ends a helper and what it started.
-fn kill(child: &mut Child) {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Pid, Signal, kill_process_group};
-        // It has not been waited for, so the number is still its own.
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let Some(group) = group
-            && let Err(error) = kill_process_group(group, Signal::KILL)
-        {
-            log::debug!("cannot kill a credential helper's group: {error}");
-        }
-    }
-    if let Err(error) = child.kill().and_then(|()| child.wait()) {
-        log::debug!("cannot end a credential helper: {error}");
-    }
+/// Whether this is a whole answer.
+fn is_object(output: &[u8]) -> bool {
+    std::str::from_utf8(output).is_ok_and(|text| Members::parse(text).is_ok())
 }
 
 fn says_not_found(output: &Output) -> bool {

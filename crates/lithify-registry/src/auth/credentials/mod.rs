@@ -32,6 +32,7 @@ mod file;
 mod helper;
 mod key;
 pub(crate) mod locations;
+mod process;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
