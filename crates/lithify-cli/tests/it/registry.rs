@@ -777,6 +777,40 @@ fn images_for_several_platforms() {
 }
 
 /// Only what is asked for comes over the wire.
+/// What was read to choose an image is not asked for again once it is chosen.
+#[test]
+fn documents_of_an_image_are_asked_for_once() {
+    let place = Place::new();
+    let registry = Faulty::start();
+    let one = |name: &str, architecture: &str| {
+        let path = place.path(name);
+        let architecture = Value::from(architecture);
+        let layout = two_layers().image_config("architecture", architecture);
+        layout.write(&path);
+        registry.add_layout(&path, "app", name);
+        let index = fs::read(path.join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        index["manifests"][0].clone()
+    };
+    // No descriptor says what its image is for, the configs do.
+    let manifests = [one("first", "m68k"), one("second", "s390x")];
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index =
+        serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
+    registry.add_manifest("app", Some("both"), media_type, index.to_string());
+
+    let platform = ["--platform", "linux/s390x"];
+    for (tag, requests) in [("second", [1, 1]), ("both", [3, 2])] {
+        let remote = format!("docker://{}/app:{tag}", registry.address());
+        registry.clear_requests();
+        let shown = place.ok(&[&["inspect", &remote][..], &platform].concat());
+        assert!(shown.contains("linux/s390x"), "{shown}");
+        let asked = [Kind::Manifest, Kind::Blob];
+        let asked = asked.map(|kind| registry.requests_on(&On::kind(kind)));
+        assert_eq!(asked.each_ref().map(Vec::len), requests, "{asked:?}");
+    }
+}
+
 #[test]
 fn files_of_erofs_layers_are_read_in_parts() {
     let place = Place::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::content::{Content, LayersByDigest, Located, read_config, read_manifest};
+use super::content::{Content, LayersByDigest, Located, read_manifest};
 use super::select::{Candidate, Root, Selection};
 use super::{Image, LayerDescriptor, LayerKind, Manifest, OpenOptions};
 use crate::blob::{self, BlobName};
@@ -84,7 +84,7 @@ fn select(
     let wanted = options.platform_or_host();
     let chosen = selection.choose(roots, candidates, &wanted, options.prefer)?;
     let names = roots[chosen.root].names.iter().cloned().collect();
-    let image = load(content, &chosen, names, &options.limits)?;
+    let image = load(content, &mut selection, &chosen, names)?;
     check_platform(&wanted, &image.platform)?;
     Ok(image)
 }
@@ -107,10 +107,11 @@ fn check_platform(wanted: &Platform, found: &Platform) -> Result<(), Error> {
 /// Reads and checks the manifest and config of the chosen candidate.
 fn load(
     content: Arc<dyn Content>,
+    selection: &mut Selection<'_>,
     chosen: &Candidate,
     names: Vec<String>,
-    limits: &Limits,
 ) -> Result<Image, Error> {
+    let limits = selection.limits;
     let descriptor = &chosen.descriptor;
     let name = BlobName::Manifest(Box::new(descriptor.digest));
     let raw = read_manifest(&*content, descriptor, limits)?
@@ -124,9 +125,11 @@ fn load(
 
     let config_name = BlobName::Config(Box::new(manifest.config.digest));
     let raw_config =
-        read_config(&*content, &manifest.config, limits)?.ok_or_else(|| blob::Error::Missing {
-            name: config_name.clone(),
-        })?;
+        selection
+            .take_config(&manifest.config)?
+            .ok_or_else(|| blob::Error::Missing {
+                name: config_name.clone(),
+            })?;
     let config = manifest.parse_config(&raw_config).map_err(|source| {
         let name = match source {
             manifest::Error::NotAnImage { .. } => name.clone(),

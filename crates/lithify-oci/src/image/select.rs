@@ -5,7 +5,7 @@
 //! *candidates*; the platform decides between those of one image, and an error asks for a name
 //! where there are several images.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lithify_digest::Digest;
 
@@ -70,6 +70,10 @@ pub(super) struct Selection<'a> {
     budget: Budget<'a>,
     /// Indexes visited; seeing one twice adds nothing.
     visited: HashSet<Digest>,
+    /// Configs that were read, by digest and size: that of the image chosen may come from another machine and is not asked for twice.
+    configs: HashMap<(Digest, u64), Vec<u8>>,
+    /// Bytes of configs that may still be kept: all together as many as one may have.
+    room: u64,
 }
 
 impl<'a> Selection<'a> {
@@ -79,6 +83,30 @@ impl<'a> Selection<'a> {
             limits,
             budget: Budget::new(limits),
             visited: HashSet::new(),
+            configs: HashMap::new(),
+            room: limits.config_bytes,
+        }
+    }
+
+    /// Reads and verifies a config, unless that was done; `None` if it is not there.
+    pub(super) fn take_config(
+        &mut self,
+        config: &Descriptor,
+    ) -> Result<Option<Vec<u8>>, blob::Error> {
+        match self.configs.remove(&(config.digest, config.size)) {
+            Some(known) => {
+                self.room += config.size;
+                Ok(Some(known))
+            }
+            None => read_config(self.content, config, self.limits),
+        }
+    }
+
+    /// Keeps a verified config for [`take_config`](Self::take_config), if there is room.
+    fn keep_config(&mut self, config: &Descriptor, bytes: Vec<u8>) {
+        if let Some(room) = self.room.checked_sub(config.size) {
+            self.room = room;
+            self.configs.insert((config.digest, config.size), bytes);
         }
     }
 
@@ -297,11 +325,14 @@ impl<'a> Selection<'a> {
             _ => {}
         }
         self.budget.bytes(manifest.config.size)?;
-        let Some(config) = read_config(self.content, &manifest.config, self.limits)? else {
+        let Some(raw) = self.take_config(&manifest.config)? else {
             return Ok(Ok(None));
         };
-        match manifest.parse_config(&config) {
-            Ok(config) => Ok(Ok(Some(config.platform()))),
+        match manifest.parse_config(&raw) {
+            Ok(config) => {
+                self.keep_config(&manifest.config, raw);
+                Ok(Ok(Some(config.platform())))
+            }
             Err(error @ manifest::Error::NotAnImage { .. }) => Ok(Err(error)),
             Err(source) => Err(Error::Manifest {
                 name: BlobName::Config(Box::new(manifest.config.digest)),
