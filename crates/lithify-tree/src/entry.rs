@@ -14,6 +14,28 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+impl Entry {
+    /// Bytes of the path and of a link's target, in full.
+    #[must_use]
+    pub fn name_bytes(&self) -> u64 {
+        let target = match &self.kind {
+            EntryKind::Symlink { target } => target.len(),
+            EntryKind::HardLink { target } => target.as_bytes().len(),
+            _ => 0,
+        };
+        (self.path.as_bytes().len() + target) as u64
+    }
+
+    /// Bytes of names and values of the extended attributes.
+    #[must_use]
+    pub fn xattr_bytes(&self) -> u64 {
+        let xattrs = self.metadata.xattrs.iter();
+        xattrs
+            .map(|(name, value)| (name.len() + value.len()) as u64)
+            .sum()
+    }
+}
+
 /// What an [`Entry`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

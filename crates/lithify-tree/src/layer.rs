@@ -28,6 +28,8 @@ pub struct LayerEntries {
     markers: usize,
     content_count: u32,
     aufs_files: bool,
+    name_bytes: u64,
+    xattr_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ impl LayerEntries {
             markers: 0,
             content_count: 0,
             aufs_files: false,
+            name_bytes: 0,
+            xattr_bytes: 0,
         }
     }
 
@@ -172,6 +176,8 @@ impl LayerEntries {
             EntryKind::Opaque => Kind::Opaque,
         };
         self.aufs_files |= path.starts_with(AUFS_LINKS);
+        self.name_bytes += entry.name_bytes();
+        self.xattr_bytes += entry.xattr_bytes();
         let m = &entry.metadata;
         self.markers += usize::from(kind.is_marker());
         self.records.push(Record {
@@ -235,6 +241,18 @@ impl LayerEntries {
     #[must_use]
     pub fn content_count(&self) -> u32 {
         self.content_count
+    }
+
+    /// [`Entry::name_bytes`] of all entries.
+    #[must_use]
+    pub fn name_bytes(&self) -> u64 {
+        self.name_bytes
+    }
+
+    /// [`Entry::xattr_bytes`] of all entries: a set that several share counts for each.
+    #[must_use]
+    pub fn xattr_bytes(&self) -> u64 {
+        self.xattr_bytes
     }
 
     /// Number of whiteouts and opaque markers.
@@ -375,6 +393,27 @@ mod tests {
             assert_eq!(layer.path_of(n as u32), *path);
         }
         assert!(cursor.next().is_none());
+    }
+
+    #[test]
+    fn names_targets_and_attributes_count_in_full() {
+        let mut layer = LayerEntries::new();
+        let target = TreePath::clean(b"usr/bin/env").unwrap();
+        let kinds = [
+            EntryKind::Directory,
+            EntryKind::Symlink {
+                target: b"../env".to_vec(),
+            },
+            EntryKind::HardLink { target },
+            EntryKind::Whiteout,
+        ];
+        for kind in kinds {
+            let mut e = entry(b"usr/bin/envy", kind);
+            e.metadata.xattrs.set(b"user.a", b"1").unwrap();
+            layer.push(&e, None).unwrap();
+        }
+        assert_eq!(layer.name_bytes(), 4 * 12 + 6 + 11);
+        assert_eq!(layer.xattr_bytes(), 4 * 7);
     }
 
     #[test]

@@ -62,25 +62,24 @@ impl Budgets {
     /// Counts an entry, before its data is taken.
     pub(crate) fn entry(&self, entry: &Entry) -> Result<(), BudgetExceeded> {
         self.entries.take(1)?;
-        let target = match &entry.kind {
-            EntryKind::Symlink { target } => target.len(),
-            EntryKind::HardLink { target } => target.as_bytes().len(),
-            EntryKind::File { size, segments } => {
-                if self.data_is_output {
-                    self.output_bytes.take(stored(*size, segments.as_deref()))?;
-                }
-                0
-            }
-            _ => 0,
-        };
-        self.name_bytes
-            .take((entry.path.as_bytes().len() + target) as u64)?;
-        let xattrs = entry.metadata.xattrs.iter();
-        let bytes: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
-        match bytes {
-            0 => Ok(()),
-            bytes => self.xattr_bytes.take(bytes as u64),
+        if self.data_is_output
+            && let EntryKind::File { size, segments } = &entry.kind
+        {
+            self.output_bytes.take(stored(*size, segments.as_deref()))?;
         }
+        self.name_bytes.take(entry.name_bytes())?;
+        match entry.xattr_bytes() {
+            0 => Ok(()),
+            bytes => self.xattr_bytes.take(bytes),
+        }
+    }
+
+    /// Counts the entries of a layer that is not read for them, before they are merged: merging takes as long each time, however the
+    /// entries came to be known.
+    pub(crate) fn again(&self, layer: &LayerEntries) -> Result<(), BudgetExceeded> {
+        self.entries.take(layer.len() as u64)?;
+        self.name_bytes.take(layer.name_bytes())?;
+        self.xattr_bytes.take(layer.xattr_bytes())
     }
 
     /// Counts the memory that entries of a layer take, of which so much was counted.

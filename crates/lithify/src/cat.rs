@@ -14,7 +14,7 @@ use lithify_tree::{
 
 use crate::budgets::Budgets;
 use crate::build::xattrs;
-use crate::decode::{Discard, merge_error, open, read_layer};
+use crate::decode::{Discard, merge_error, open, over_budget, read_layer};
 use crate::error::{ArtifactError, OpenError, OutputError};
 use crate::lazy::Stack;
 use crate::output::scratch_file;
@@ -132,6 +132,9 @@ fn cat_decoded(
         let twin = twins.lowest(index);
         let (entries, offset) = match kept.get(&twin) {
             Some(entries) => {
+                budgets
+                    .again(entries)
+                    .map_err(|e| over_budget(image, index, None, e))?;
                 // Numbered from where its first one was.
                 let offset = first - firsts[twin];
                 let end = entries.content_count().max(firsts[twin]);

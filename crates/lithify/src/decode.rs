@@ -136,6 +136,9 @@ where
     let mut next = None;
     for index in (0..count).rev() {
         if let Some(known) = kept.get(&twins.lowest(index)) {
+            budgets
+                .again(&known.entries)
+                .map_err(|e| over_budget(image, index, None, e))?;
             let offset = sink
                 .repeat(&known.entries, known.contents.clone())
                 .map_err(|e| exceeded(image, index, None, sink_error(e)))?;
@@ -191,7 +194,7 @@ fn exceeded(image: &Image, index: usize, path: Option<&TreePath>, error: Error) 
 }
 
 /// All layers together ask for too much at this one.
-fn over_budget(
+pub(crate) fn over_budget(
     image: &Image,
     index: usize,
     path: Option<&TreePath>,

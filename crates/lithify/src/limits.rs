@@ -15,8 +15,8 @@ pub struct Limits {
     pub total: ImageLimits,
 }
 
-/// Bounds on what all layers of an image may ask for together. A layer that an image has several times counts once where it is
-/// decoded once.
+/// Bounds on what all layers of an image may ask for together. Of a layer that an image has several times, what is read and kept
+/// counts once where it is decoded once; its entries, their names and attributes count each time they are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImageLimits {

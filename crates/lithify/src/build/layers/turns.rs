@@ -8,8 +8,9 @@ use lithify_tree::overlay::{self, Changes, OverlayError};
 use lithify_tree::{ContentId, InodeKind, LayerEntries, LayerReport, Merge, Tree};
 
 use super::{BuiltLayer, IMAGE};
+use crate::budgets::Budgets;
 use crate::build::filesystem::{FsWriter, Kind};
-use crate::decode::merge_error;
+use crate::decode::{merge_error, over_budget};
 use crate::error::{ArtifactError, LayerError};
 use crate::fs_image::FsImage;
 use crate::{CancelToken, Error, Image, ReadOptions};
@@ -18,6 +19,7 @@ use crate::{CancelToken, Error, Image, ReadOptions};
 pub(super) struct Turns<'a> {
     image: &'a Image,
     read: &'a ReadOptions,
+    budgets: &'a Budgets,
     kind: Kind,
     state: Mutex<State>,
     changed: Condvar,
@@ -91,6 +93,7 @@ impl<'a> Turns<'a> {
     pub(super) fn new(
         image: &'a Image,
         read: &'a ReadOptions,
+        budgets: &'a Budgets,
         kind: Kind,
         found: Vec<Option<BuiltLayer>>,
     ) -> Self {
@@ -102,6 +105,7 @@ impl<'a> Turns<'a> {
         Self {
             image,
             read,
+            budgets,
             kind,
             state: Mutex::new(State {
                 merge: Merge::new()
@@ -174,6 +178,12 @@ impl<'a> Turns<'a> {
         {
             let image = open(layer, self.kind, &self.read.cancel)?;
             let entries = image.layer_entries(state.next, layer.facts.describes_root)?;
+            // One that this build made was counted then.
+            if layer.reused {
+                self.budgets
+                    .again(&entries)
+                    .map_err(|e| over_budget(self.image, state.next, None, e))?;
+            }
             self.apply_next(state, &entries)?;
             self.changed.notify_all();
         }

@@ -50,7 +50,7 @@ pub(super) fn make(
         budgets,
         ids,
         locks: Mutex::new(locks),
-        turns: Turns::new(image, read, options.filesystem.kind, found),
+        turns: Turns::new(image, read, budgets, options.filesystem.kind, found),
         missing,
         next: AtomicUsize::new(0),
         error: Mutex::new(None),
