@@ -158,7 +158,7 @@ pub enum Error {
         last: Url,
     },
     /// A redirect or upload address that is not followed.
-    #[error("{host}: {operation}: it sends us to an address that is not used: {source}")]
+    #[error("{host}: {operation}: it sends us on, but not to an address that is used: {source}")]
     Location {
         /// The host.
         host: String,
@@ -242,8 +242,13 @@ pub enum Error {
 #[non_exhaustive]
 pub enum LocationError {
     /// There is none.
-    #[error("there is none")]
-    Missing,
+    #[error(
+        "its answer (status {status}) has no `Location`, which is expected to say where to go on: that is to be mended there, or in what stands before it"
+    )]
+    Missing {
+        /// HTTP status.
+        status: u16,
+    },
     /// It is no URL that can be used.
     #[error(transparent)]
     Url(#[from] UrlError),

@@ -121,7 +121,7 @@ impl Session<'_> {
         from: &Url,
         response: Response,
     ) -> Result<Url, auth::TransportError> {
-        let to = self.redirected(from, response.location().as_deref())?;
+        let to = self.redirected(from, &response)?;
         let status = response.status;
         response.discard();
         let has_credentials = request.authorization.is_some() || request.body.is_some();

@@ -140,11 +140,13 @@ impl Part {
             if skipped == skip {
                 (&mut body).take(length).read_to_end(&mut bytes)?;
             }
-            match bytes.len() as u64 == length {
-                true => Ok(bytes),
-                false => Err(io::ErrorKind::UnexpectedEof.into()),
-            }
+            Ok(bytes)
         };
-        Ok(read().map_err(|e| (Failure::of_body(e), tries)))
+        let read = read().map_err(Failure::of_body);
+        Ok(match read {
+            Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
+            Ok(_) => Err((body.body.cut(), tries)),
+            Err(failure) => Err((failure, tries)),
+        })
     }
 }

@@ -267,13 +267,16 @@ impl BlobReader {
                 self.pace = paced.pace;
                 match skipped {
                     Ok(skipped) if skipped == self.skip => self.skip = 0,
-                    Ok(_) => self.recover(Failure::of_body(io::ErrorKind::UnexpectedEof.into()))?,
+                    Ok(_) => {
+                        let failure = body.0.cut();
+                        self.recover(failure)?;
+                    }
                     Err(e) => self.recover(Failure::of_body(e))?,
                 }
                 continue;
             }
             let failure = match self.pace.read(&mut body.0, &mut buffer[..most]) {
-                Ok(0) => Failure::of_body(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => body.0.cut(),
                 Ok(read) => {
                     if !self.is_noted {
                         self.is_noted = true;

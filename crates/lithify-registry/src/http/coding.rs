@@ -6,10 +6,9 @@
 
 use std::io::{self, Read};
 
+use super::proxy::{Incoming, Passage};
+use super::{Failure, Response};
 use lithify_inflate::GzipReader;
-use ureq::BodyReader;
-
-use super::Response;
 
 /// How content is coded on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +38,43 @@ impl Coding {
 }
 
 /// A body, read as its content.
-pub(crate) enum Content {
+pub(crate) struct Content {
+    source: Source,
+    passage: Option<Passage>,
+}
+
+enum Source {
     /// As it comes.
-    Plain(BodyReader<'static>),
+    Plain(Incoming),
     /// Decompressed.
-    Gzip(Box<GzipReader<BodyReader<'static>>>),
+    Gzip(Box<GzipReader<Incoming>>),
+}
+
+impl Content {
+    fn new(body: Incoming, is_gzip: bool) -> Self {
+        let passage = body.passage().cloned();
+        let source = match is_gzip {
+            true => Source::Gzip(Box::new(GzipReader::new(body))),
+            false => Source::Plain(body),
+        };
+        Self { source, passage }
+    }
+
+    /// The failure of content that ends before all of it is there, though its body has ended as it should.
+    pub(crate) fn cut(&self) -> Failure {
+        let failure = Failure::of_body(io::ErrorKind::UnexpectedEof.into());
+        match &self.passage {
+            Some(passage) => passage.blamed(failure),
+            None => failure,
+        }
+    }
 }
 
 impl Read for Content {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(body) => body.read(buffer),
-            Self::Gzip(body) => body.read(buffer),
+        match &mut self.source {
+            Source::Plain(body) => body.read(buffer),
+            Source::Gzip(body) => body.read(buffer),
         }
     }
 }
@@ -73,11 +97,11 @@ impl Response {
     /// The body as content of `expected` bytes, as far as the headers tell.
     pub(crate) fn into_content(self, expected: u64) -> Result<Content, Unexpected> {
         match (self.coding(), self.content_length()) {
-            (_, Some(found)) if found == expected => Ok(Content::Plain(self.body)),
-            (Coding::Gzip, _) => Ok(Content::Gzip(Box::new(GzipReader::new(self.body)))),
+            (_, Some(found)) if found == expected => Ok(Content::new(self.body, false)),
+            (Coding::Gzip, _) => Ok(Content::new(self.body, true)),
             (Coding::Other, _) => Err(Unexpected::Coding),
             (Coding::Identity, Some(found)) => Err(Unexpected::Length(found)),
-            (Coding::Identity, None) => Ok(Content::Plain(self.body)),
+            (Coding::Identity, None) => Ok(Content::new(self.body, false)),
         }
     }
 }

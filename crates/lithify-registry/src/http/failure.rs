@@ -56,8 +56,10 @@ impl Failure {
 
     /// Whether the server does not seem to speak TLS, or nobody leads to where it might.
     pub(crate) fn is_no_tls(&self) -> bool {
-        if let Some(ProxyError::Refused { .. }) = self.proxy() {
-            return true;
+        match self.proxy() {
+            Some(ProxyError::Refused { .. }) => return true,
+            Some(ProxyError::Cut { source, .. }) => return source.is_no_tls(),
+            _ => {}
         }
         match (self.tls().map(|tls| &tls.error), &*self.0) {
             (Some(rustls::Error::InvalidMessage(_)), _) => true,
@@ -95,10 +97,16 @@ impl Failure {
     /// Whether it is an answer that did not come, or is none, as opposed to something on this side.
     pub(crate) fn is_answer(&self) -> bool {
         match &*self.0 {
-            ureq::Error::Protocol(_)
-            | ureq::Error::LargeResponseHeader(..)
-            | ureq::Error::Timeout(_)
-            | ureq::Error::ConnectionFailed => true,
+            ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => true,
+            ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => true,
+            _ => self.is_cut(),
+        }
+    }
+
+    /// Whether a connection ended, or nothing came of it any more, before everything was there.
+    pub(crate) fn is_cut(&self) -> bool {
+        match &*self.0 {
+            ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => true,
             ureq::Error::Io(e) => matches!(
                 e.kind(),
                 io::ErrorKind::UnexpectedEof
@@ -106,7 +114,6 @@ impl Failure {
                     | io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::BrokenPipe
                     | io::ErrorKind::TimedOut
-                    | io::ErrorKind::InvalidData
             ),
             _ => false,
         }
@@ -132,6 +139,16 @@ impl Failure {
                 _ => Self(Box::new(io::Error::other("the body cannot be read").into())),
             },
             false => Self(Box::new(error.into())),
+        }
+    }
+}
+
+impl Failure {
+    /// The failure as an error of a body's reader, behind which [`of_body`](Self::of_body) finds it again.
+    pub(crate) fn into_io(self) -> io::Error {
+        match *self.0 {
+            ureq::Error::Io(error) => error,
+            other => io::Error::other(other),
         }
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use lithify_cancel::{CancelToken, Hook};
 
 use ureq::http::{HeaderMap, HeaderValue, Method};
-use ureq::{Agent, BodyReader, SendBody};
+use ureq::{Agent, SendBody};
 
 use crate::Secret;
 use crate::config::Timeouts;
@@ -29,7 +29,7 @@ use deadline::Deadline;
 use early::{Notes, Sendable};
 pub use failure::Failure;
 pub(crate) use proxy::Proxies;
-use proxy::Proxy;
+use proxy::{Incoming, Passage, Proxy};
 use tls::{Tls, TlsError, TlsFiles};
 use url::Url;
 
@@ -83,7 +83,7 @@ pub(crate) struct Response {
     /// Whether the host was asked before it was sent the body.
     pub(crate) asked: bool,
     headers: HeaderMap,
-    body: BodyReader<'static>,
+    body: Incoming,
     /// How long all of it may take, if it is short.
     time: Duration,
 }
@@ -97,6 +97,13 @@ impl std::fmt::Debug for Response {
 }
 
 impl Response {
+    fn through(self, passage: Passage) -> Self {
+        Self {
+            body: self.body.through(passage),
+            ..self
+        }
+    }
+
     /// A header's value; one that is no text is none.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
@@ -229,11 +236,14 @@ impl Http {
         });
         let answer = answer.map_err(Failure::from);
         Ok(match proxy {
-            // Of what is encrypted a proxy sees nothing: that is not its answer.
-            Some(proxy) if !url.is_https() => {
-                answer.map_err(|failure| proxy.broken(url.authority(), failure))
+            Some(proxy) => {
+                let passage = Passage::new(proxy, url.authority(), url.is_https());
+                match answer {
+                    Ok(answer) => Ok(answer.through(passage)),
+                    Err(failure) => Err(passage.blamed(failure)),
+                }
             }
-            _ => answer,
+            None => answer,
         })
     }
 
@@ -331,7 +341,7 @@ fn send(agent: &Agent, request: Request<'_>, ask: bool) -> Result<Response, ureq
         unsent: false,
         asked: ask,
         headers: parts.headers,
-        body: body.into_reader(),
+        body: Incoming::new(body.into_reader()),
         time: Duration::MAX,
     })
 }

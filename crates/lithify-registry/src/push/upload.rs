@@ -267,7 +267,9 @@ impl Upload<'_> {
     fn location(&self, answer: Answer) -> Result<Url, Error> {
         let Answer { response, url, .. } = answer;
         let Some(location) = response.location() else {
-            return Err(self.answer("no `Location`"));
+            return Err(
+                self.answer("no `Location`, which is expected to say where the upload goes on")
+            );
         };
         let refused = |e| self.session.location(&self.operation, e);
         let to = url.join(&location).map_err(|e| refused(e.into()))?;

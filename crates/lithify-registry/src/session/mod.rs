@@ -313,7 +313,7 @@ impl Session<'_> {
                 });
             }
             let next = self
-                .redirected(&url, response.location().as_deref())
+                .redirected(&url, &response)
                 .map_err(|e| Outcome::Failed(self.location(call.operation, e)))?;
             response.discard();
             hops += 1;
@@ -368,12 +368,11 @@ impl Session<'_> {
     }
 
     /// Whether a redirect may be followed, and to where.
-    pub(crate) fn redirected(
-        &self,
-        from: &Url,
-        location: Option<&str>,
-    ) -> Result<Url, LocationError> {
-        let to = from.join(location.ok_or(LocationError::Missing)?)?;
+    pub(crate) fn redirected(&self, from: &Url, response: &Response) -> Result<Url, LocationError> {
+        let location = response.location().ok_or(LocationError::Missing {
+            status: response.status,
+        })?;
+        let to = from.join(&location)?;
         self.check_location(from, &to)?;
         Ok(to)
     }

@@ -328,12 +328,13 @@ impl Connection {
         std::thread::scope(|scope| {
             if request.method == "CONNECT" {
                 scope.spawn(move || {
-                    // Whichever side breaks off, the other is told by the end of what it reads.
-                    drop(io::copy(input, &mut &*upstream).and_then(|_| upstream.finish()));
+                    // Whichever side breaks off, in whatever way, the other is told by the end of what it reads.
+                    let up = io::copy(input, &mut &*upstream);
+                    drop(upstream.finish().and(up));
                 });
             }
             let down = io::copy(&mut upstream, &mut socket);
-            down.and_then(|_| socket.finish())
+            socket.finish().and(down.map(drop))
         })?;
         Ok(Fate::Close)
     }

@@ -46,6 +46,12 @@ pub(crate) enum ProxyError {
         to: String,
         source: Box<Failure>,
     },
+    /// A connection through it ended too early, which may be its own fault.
+    #[error("through {proxy}: {source}")]
+    Cut {
+        proxy: Arc<Proxy>,
+        source: Box<Failure>,
+    },
     /// Its address is none.
     #[error(
         "the proxy in {origin} is no address such as http://proxy.example:3128 (http, https, socks4, socks4a, socks5 or socks5h, a port up to 65535); in a user name or password, write %XX for what is no letter or digit"
@@ -73,20 +79,6 @@ impl Proxy {
     }
 }
 
-impl Proxy {
-    /// Why there is no answer to a request for a whole URL, as far as the proxy may be to blame.
-    pub(crate) fn broken(self: &Arc<Self>, to: &str, failure: Failure) -> Failure {
-        match self.is_http() && failure.is_answer() {
-            true => Failure::from(ureq::Error::from(ProxyError::Broken {
-                proxy: Arc::clone(self),
-                to: to.to_owned(),
-                source: Box::new(failure),
-            })),
-            false => failure,
-        }
-    }
-}
-
 impl ProxyError {
     /// What a status it answers with means.
     pub(super) fn of_status(proxy: &Arc<Proxy>, to: &str, status: u16) -> Self {
@@ -101,7 +93,9 @@ impl ProxyError {
     /// Whether trying again may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } | Self::Broken { source, .. } => source.is_passing(),
+            Self::Unreachable { source, .. }
+            | Self::Broken { source, .. }
+            | Self::Cut { source, .. } => source.is_passing(),
             Self::Late { .. } | Self::Gateway { .. } => true,
             Self::SignIn { .. }
             | Self::Refused { .. }
@@ -113,7 +107,9 @@ impl ProxyError {
     /// Whether it is that nothing came for too long.
     pub(crate) fn is_timeout(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } | Self::Broken { source, .. } => source.is_timeout(),
+            Self::Unreachable { source, .. }
+            | Self::Broken { source, .. }
+            | Self::Cut { source, .. } => source.is_timeout(),
             Self::Late { .. } => true,
             _ => false,
         }

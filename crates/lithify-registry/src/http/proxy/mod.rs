@@ -4,6 +4,7 @@ mod absolute; // requests a proxy answers itself
 mod bypass; // hosts that need none
 mod connector; // connections through one
 mod error; // what goes wrong there
+mod passage; // what comes through one
 mod punycode; // names that are not ASCII
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::http::url::{Url, is_loopback};
 use bypass::Bypass;
 pub(crate) use connector::{ProxyNames, Reached, Socks, Through};
 pub(crate) use error::ProxyError;
+pub(crate) use passage::{Incoming, Passage};
 
 /// A proxy by its address.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Other ways to a registry.
 
 use lithify_registry::{Client, Error, PushOptions};
-use lithify_testkit::registry::{Action, Answer, Authority, Faulty, Kind, On, Proxy};
+use lithify_testkit::registry::{Action, Answer, At, Authority, Faulty, Framing, Kind, On, Proxy};
 use lithify_testkit::require;
 
 use super::support::{
@@ -222,6 +222,65 @@ fn broken_answers_to_plain_requests_name_the_proxy() {
             matches!(error, Error::Transport { tries: 4, .. }),
             "{error:?}"
         );
+    }
+}
+
+#[test]
+fn bodies_that_break_off_name_the_proxy() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let encrypted = Faulty::start_with(&authority.server_for("DNS:registry.example"));
+    let plain = Faulty::start();
+    let blob = noise(1 << 20);
+    for (registry, is_https) in [(&plain, false), (&encrypted, true)] {
+        add_index(registry);
+        registry.add_blob(NAME, blob.clone());
+        let proxy = Proxy::start();
+        let port = if is_https { 443 } else { 80 };
+        proxy.map(&format!("registry.example:{port}"), &registry.address());
+        let more = match is_https {
+            true => format!("ca = \"{}\"", authority.certificate().display()),
+            false => "plain-http = true".to_owned(),
+        };
+        let toml = format!("proxy = \"{}\"\n{NAMED}{more}", proxy.url());
+        for framing in [Framing::Length, Framing::Chunked, Framing::UntilClose] {
+            for action in [
+                Action::Truncate(At::Byte(20)),
+                Action::ResetAt(At::Byte(20)),
+            ] {
+                let what = format!("{is_https} {framing:?} {action:?}");
+                registry.rule(On::any(), Action::Framing(framing));
+                registry.rule(On::any(), action);
+                let repository = open(&client(&toml), "registry.example");
+                let part = repository.blob_part(&digest(&blob), blob.len() as u64, 0..100_000);
+                let failed = [
+                    repository.manifest(&tag(), LIMIT).err(),
+                    read_blob(&repository, &blob).err(),
+                    part.err(),
+                ];
+                registry.clear_rules();
+                // Nobody can tell that such a manifest is not all of it, but by its digest.
+                let is_whole = framing == Framing::UntilClose;
+                for error in failed.into_iter().skip(usize::from(is_whole)) {
+                    let error = error.unwrap_or_else(|| panic!("{what}"));
+                    let text = shown(&error);
+                    assert!(text.starts_with("registry.example: "), "{what}: {text}");
+                    let named = format!("the proxy {} (`proxy` in registries.toml)", proxy.url());
+                    assert!(text.contains(&named), "{what}: {text}");
+                    assert!(
+                        matches!(error, Error::Transport { tries: 4, .. }),
+                        "{what}: {error:?}"
+                    );
+                }
+            }
+        }
+        // What is whole, and not what was promised, is the registry's own.
+        registry.rule(On::kind(Kind::Blob), Action::FlipBit(5));
+        let repository = open(&client(&toml), "registry.example");
+        assert_ne!(read_blob(&repository, &blob).unwrap(), blob);
+        registry.clear_rules();
     }
 }
 

@@ -151,10 +151,12 @@ fn places_that_are_not_gone_to() {
     assert!(matches!(
         error,
         Error::Location {
-            source: LocationError::Missing,
+            source: LocationError::Missing { status: 307 },
             ..
         }
     ));
+    let text = shown(&error);
+    assert!(text.contains("(status 307) has no `Location`"), "{text}");
     assert!(elsewhere.requests().is_empty());
 }
 

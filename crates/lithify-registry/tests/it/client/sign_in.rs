@@ -100,6 +100,13 @@ fn what_is_no_token_is_told() {
     let text = shown(&error);
     assert!(text.contains("credentials go to no other host"), "{text}");
     assert!(elsewhere.requests().is_empty());
+    // A redirect to nowhere is told with what was expected of it.
+    tokens.clear_rules();
+    tokens.rule(On::any(), Action::Answer(Answer::status(302)));
+    let error = repository.manifest(&tag(), LIMIT).unwrap_err();
+    let text = shown(&error);
+    assert!(text.contains("cannot ask its realm"), "{text}");
+    assert!(text.contains("(status 302) has no `Location`"), "{text}");
     // Their own redirects are followed, as often as it takes.
     tokens.clear_rules();
     tokens.rule(On::any(), Action::Hops(307, 3));
