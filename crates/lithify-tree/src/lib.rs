@@ -33,6 +33,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod budgets; // bounds on the entries of several layers
 mod builder; // the growing tree a merge works on
 mod content; // where file data goes
 mod entry; // one statement of a layer
@@ -45,6 +46,7 @@ mod path; // cleaned paths
 mod tree; // the result
 mod xattr_table; // interned attribute sets
 
+pub use budgets::EntryBudgets;
 pub use content::{ContentId, ContentSink};
 pub use entry::{
     Convention, DataSegment, Entry, EntryKind, OPAQUE_MARKER, WHITEOUT_PREFIX, WhiteoutError,

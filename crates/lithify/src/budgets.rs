@@ -1,16 +1,15 @@
 //! What all layers of an image may ask for together.
 
 use lithify_cancel::{Budget, BudgetExceeded};
-use lithify_tree::{DataSegment, Entry, EntryKind, LayerEntries};
+use lithify_tree::{DataSegment, Entry, EntryBudgets, EntryKind, LayerEntries};
 
 use crate::ReadOptions;
 
 /// Counters that the layers of one image share, however many of them are decoded at a time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budgets {
-    entries: Budget,
-    name_bytes: Budget,
-    xattr_bytes: Budget,
+    /// Entries, their names and attributes.
+    pub(crate) entries: EntryBudgets,
     /// Bytes of decompressed tar.
     pub(crate) tar_bytes: Budget,
     /// Bytes written.
@@ -24,18 +23,20 @@ impl Budgets {
     /// Starts with nothing used up.
     pub(crate) fn new(options: &ReadOptions) -> Self {
         let limits = &options.limits.total;
+        let mut entries = EntryBudgets::default();
+        entries.entries = Budget::new("image_entries", "entries", limits.entries);
+        entries.name_bytes = Budget::new(
+            "image_name_bytes",
+            "bytes of names and link targets",
+            limits.name_bytes,
+        );
+        entries.xattr_bytes = Budget::new(
+            "image_xattr_bytes",
+            "bytes of extended attributes",
+            limits.xattr_bytes,
+        );
         Self {
-            entries: Budget::new("image_entries", "entries", limits.entries),
-            name_bytes: Budget::new(
-                "image_name_bytes",
-                "bytes of names and link targets",
-                limits.name_bytes,
-            ),
-            xattr_bytes: Budget::new(
-                "image_xattr_bytes",
-                "bytes of extended attributes",
-                limits.xattr_bytes,
-            ),
+            entries,
             tar_bytes: Budget::new(
                 "image_tar_bytes",
                 "bytes of decompressed layers",
@@ -61,25 +62,13 @@ impl Budgets {
 
     /// Counts an entry, before its data is taken.
     pub(crate) fn entry(&self, entry: &Entry) -> Result<(), BudgetExceeded> {
-        self.entries.take(1)?;
-        if self.data_is_output
-            && let EntryKind::File { size, segments } = &entry.kind
-        {
-            self.output_bytes.take(stored(*size, segments.as_deref()))?;
+        self.entries.take(entry)?;
+        match &entry.kind {
+            EntryKind::File { size, segments } if self.data_is_output => {
+                self.output_bytes.take(stored(*size, segments.as_deref()))
+            }
+            _ => Ok(()),
         }
-        self.name_bytes.take(entry.name_bytes())?;
-        match entry.xattr_bytes() {
-            0 => Ok(()),
-            bytes => self.xattr_bytes.take(bytes),
-        }
-    }
-
-    /// Counts the entries of a layer that is not read for them, before they are merged: merging takes as long each time, however the
-    /// entries came to be known.
-    pub(crate) fn again(&self, layer: &LayerEntries) -> Result<(), BudgetExceeded> {
-        self.entries.take(layer.len() as u64)?;
-        self.name_bytes.take(layer.name_bytes())?;
-        self.xattr_bytes.take(layer.xattr_bytes())
     }
 
     /// Counts the memory that entries of a layer take, of which so much was counted.

@@ -69,7 +69,7 @@ impl Subject {
             }
             Self::Layers(layers) => {
                 let mut spooled = OneFile::new()?;
-                layers.copy_file(path, &mut spooled, &options.cancel)?;
+                layers.copy_file(path, &mut spooled, options)?;
                 spooled.write_to(out, options)
             }
         }
@@ -133,7 +133,8 @@ fn cat_decoded(
         let (entries, offset) = match kept.get(&twin) {
             Some(entries) => {
                 budgets
-                    .again(entries)
+                    .entries
+                    .take_layer(entries)
                     .map_err(|e| over_budget(image, index, None, e))?;
                 // Numbered from where its first one was.
                 let offset = first - firsts[twin];

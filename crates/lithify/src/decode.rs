@@ -137,7 +137,8 @@ where
     for index in (0..count).rev() {
         if let Some(known) = kept.get(&twins.lowest(index)) {
             budgets
-                .again(&known.entries)
+                .entries
+                .take_layer(&known.entries)
                 .map_err(|e| over_budget(image, index, None, e))?;
             let offset = sink
                 .repeat(&known.entries, known.contents.clone())

@@ -264,7 +264,7 @@ fn source(layers: &LayersDirectory, writable: bool, read: &ReadOptions) -> Resul
     };
     let stack = layers.stack();
     let merged = match &stack.fsmeta {
-        Some(_) if writable && has_marks(&layers.tree(&read.cancel)?) => None,
+        Some(_) if writable && has_marks(&layers.tree(read)?) => None,
         merged => merged.as_ref(),
     };
     Ok(match merged {

@@ -131,7 +131,7 @@ impl Subject {
                 Ok(Listing::of_layers(tree, &layers))
             }
             Self::File(file) => file.image.until(&options.cancel)?.tree().map(Listing::new),
-            Self::Layers(layers) => layers.tree(&options.cancel).map(Listing::new),
+            Self::Layers(layers) => layers.tree(options).map(Listing::new),
         }
     }
 

@@ -451,6 +451,34 @@ fn a_layer_named_again_counts_each_time_it_is_merged() {
     assert!(said.contains("image_entries"), "{said}");
     let mut command = build_command(&store, &source, Path::new(out));
     run::ok(command.args(&enough));
+
+    // So is what only a merged image is made of, and what a directory says its layers are.
+    let source = image(
+        &tmp.path().join("only"),
+        [again.clone(), again.clone(), again],
+    );
+    let out = tmp.path().join("only.d");
+    let out = out.to_str().unwrap();
+    let too_few = "image_entries=8";
+    let args = ["build", &source, "-f", "erofs-layers", "-o", out];
+    refused(tmp.path(), &args, too_few, &["layer 2"]);
+    let mut command = lithify();
+    let args = [
+        "-q",
+        "build",
+        "--no-store",
+        "--no-fsync",
+        &source,
+        "-o",
+        out,
+    ];
+    run::ok(command.args(args).args(["-f", "squashfs-layers"]));
+    for args in [&["ls", out][..], &["cat", out, "/d/file"]] {
+        refused(tmp.path(), args, too_few, &["layer 2"]);
+        // With the root directories of images.
+        let enough = ["--limit", "image_entries=12"];
+        run::ok(lithify().arg("-q").args(args).args(enough));
+    }
 }
 
 /// A layer of 53 KB, 100,000 entries over one name with targets of 4 KB: it took 0.4 GB for each time it was named.

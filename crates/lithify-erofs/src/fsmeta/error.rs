@@ -1,5 +1,6 @@
 //! What can go wrong merging layers' images.
 
+use lithify_cancel::BudgetExceeded;
 use lithify_tree::{Escaped, LayerFull, MergeError};
 
 use crate::{ReadError, WriteError};
@@ -94,6 +95,14 @@ pub enum FsmetaError {
         layer: usize,
         /// Why.
         source: MergeError,
+    },
+    /// All layers together have more entries, names or attributes than they may.
+    #[error("layer {layer}")]
+    Budget {
+        /// The layer that was too much.
+        layer: usize,
+        /// What is too much.
+        source: BudgetExceeded,
     },
     /// The merged image cannot be written.
     #[error(transparent)]

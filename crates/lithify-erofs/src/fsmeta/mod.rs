@@ -13,7 +13,7 @@ mod small; // short files, copied
 
 use lithify_cancel::Budget;
 use lithify_digest::Digest;
-use lithify_tree::{Merge, Timestamp};
+use lithify_tree::{EntryBudgets, Merge, Timestamp};
 
 use crate::format::device::{DeviceSlot, TAG_LEN};
 use crate::format::{BLOCK_BITS, BLOCK_SIZE, NULL_BLOCK};
@@ -73,6 +73,8 @@ pub struct FsmetaOptions {
     pub implicit_mtime: Timestamp,
     /// Bytes that the merged image and others may take together. Default: any number.
     pub budget: Budget,
+    /// What the entries of all layers may ask for together, those of an image that is several layers for each. Default: anything.
+    pub entries: EntryBudgets,
 }
 
 impl Default for FsmetaOptions {
@@ -82,6 +84,7 @@ impl Default for FsmetaOptions {
             alignment: BLOCK_SIZE as u64,
             implicit_mtime: Timestamp::default(),
             budget: Budget::unlimited(),
+            entries: EntryBudgets::default(),
         }
     }
 }
@@ -163,6 +166,10 @@ pub fn write_fsmeta<R: ReadAt, S: Storage>(
     let mut image_options = options.image.clone();
     for ((layer, device), input) in (0..).zip(1..=u16::MAX).zip(layers) {
         let entries = read::entries(layer, device, input, &mut contents, &mut small)?;
+        options
+            .entries
+            .take_layer(&entries)
+            .map_err(|source| FsmetaError::Budget { layer, source })?;
         let report = merge
             .apply(entries)
             .map_err(|source| FsmetaError::Merge { layer, source })?;

@@ -9,9 +9,10 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use lithify_storage::Beneath;
-use lithify_tree::{ContentId, ContentSink, Escaped, Merge, Tree};
+use lithify_tree::{ContentId, ContentSink, Escaped, LayerEntries, Merge, Tree};
 use serde::Deserialize;
 
+use crate::budgets::Budgets;
 use crate::cat::find_file;
 use crate::description::{Description, Stack, Verity};
 use crate::disk::Extents;
@@ -20,7 +21,7 @@ use crate::fs_image::FsImage;
 use crate::name::shown_path;
 use crate::output_dir::DESCRIPTION;
 use crate::subject::open_image;
-use crate::{CancelToken, Error};
+use crate::{CancelToken, Error, ReadOptions};
 
 pub(crate) use own::OwnOutput;
 pub use own::{Names, ReplaceError};
@@ -150,10 +151,13 @@ impl LayersDirectory {
     }
 
     /// The names and metadata as a tree.
-    pub(crate) fn tree(&self, cancel: &CancelToken) -> Result<Tree, Error> {
+    pub(crate) fn tree(&self, options: &ReadOptions) -> Result<Tree, Error> {
+        let cancel = &options.cancel;
+        let budgets = Budgets::new(options);
         let mut merge = Merge::new().until(cancel);
         let mut apply = |index, image: &FsImage, describes_root| {
             let entries = image.layer_entries(index, describes_root)?;
+            take(&budgets, index, &image.path, &entries)?;
             merge.apply(entries).map_err(|source| {
                 Error::from(LayerError::Merge {
                     index,
@@ -179,14 +183,17 @@ impl LayersDirectory {
         &self,
         path: &[u8],
         sink: &mut impl ContentSink<Error = io::Error>,
-        cancel: &CancelToken,
+        options: &ReadOptions,
     ) -> Result<(), Error> {
+        let cancel = &options.cancel;
+        let budgets = Budgets::new(options);
         let mut merge = Merge::new().until(cancel);
         // Where the numbers of each layer's contents begin.
         let mut firsts = vec![0];
         for (index, name) in self.stack.overlay.iter().rev().enumerate() {
             let (path, file) = self.open_file(name)?;
             let entries = open_image(&path, file, cancel)?.layer_entries(index, true)?;
+            take(&budgets, index, &path, &entries)?;
             let failed = |source| {
                 Error::from(LayerError::Merge {
                     index,
@@ -220,6 +227,18 @@ impl LayersDirectory {
             .ok_or_else(missing)?;
         image.copy_content(&own, sink, Error::scratch).map(drop)
     }
+}
+
+/// Counts the entries of a layer before they are merged: a description may name one file any number of times.
+fn take(budgets: &Budgets, index: usize, path: &Path, entries: &LayerEntries) -> Result<(), Error> {
+    budgets.entries.take_layer(entries).map_err(|source| {
+        Error::from(LayerError::Budget {
+            index,
+            name: shown_path(path),
+            path: None,
+            source,
+        })
+    })
 }
 
 /// A description may come from elsewhere: what it names is below its directory.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lithify_cancel::Checked;
-use lithify_erofs::{FsmetaOptions, LayerImage, device_tag, write_fsmeta};
+use lithify_erofs::{FsmetaError, FsmetaOptions, LayerImage, device_tag, write_fsmeta};
 use lithify_store::{Entry, InputKind};
 use lithify_verity::Sidecar;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::layers::{BuiltLayer, IMAGE, LayerOptions};
 use super::{BuildOptions, verity};
 use crate::budgets::Budgets;
+use crate::decode::over_budget;
 use crate::depot::{self, Depot};
 use crate::description::Verity;
 use crate::error::BuildError;
-use crate::{Error, ReadOptions};
+use crate::{Error, Image, ReadOptions};
 
 /// What is kept about a merged image besides its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub(crate) struct Merged {
 
 /// Makes or finds the merged image of layers.
 pub(crate) fn build(
+    image: &Image,
     layers: &[BuiltLayer],
     depot: &Depot,
     layer_options: &LayerOptions,
@@ -105,12 +107,16 @@ pub(crate) fn build(
     let mut fsmeta = FsmetaOptions::default();
     fsmeta.alignment = options.alignment;
     fsmeta.budget = budgets.output_bytes.clone();
+    // Merged once more: not what was merged to make the layers.
+    fsmeta.entries = Budgets::new(read).entries;
     let pending = depot.store().begin()?;
     let file = pending.create(IMAGE)?;
     let place = pending.path(IMAGE)?;
     let file = Checked::new(file, &read.cancel);
-    let (file, report) =
-        write_fsmeta(&inputs, file, &fsmeta).map_err(|e| Error::fsmeta(e, &place))?;
+    let (file, report) = write_fsmeta(&inputs, file, &fsmeta).map_err(|error| match error {
+        FsmetaError::Budget { layer, source } => over_budget(image, layer, None, source),
+        error => Error::fsmeta(error, &place),
+    })?;
     let file = file.into_inner();
     let mut facts = FsmetaFacts {
         inodes: u64::from(report.image.compact_inodes) + u64::from(report.image.extended_inodes),

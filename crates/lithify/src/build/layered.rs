@@ -62,7 +62,15 @@ pub(crate) fn make(
         layer_options.filesystem.compression,
     ) {
         (Kind::Erofs, None) if !layers.is_empty() => {
-            match fsmeta::build(&layers, depot, layer_options, options, read, &budgets) {
+            match fsmeta::build(
+                image,
+                &layers,
+                depot,
+                layer_options,
+                options,
+                read,
+                &budgets,
+            ) {
                 Ok(merged) => Some(merged),
                 // Images made elsewhere may be such that others cannot refer to their data.
                 Err(e) if cannot_be_referred_to(&e, &layers) => None,

@@ -181,7 +181,8 @@ impl<'a> Turns<'a> {
             // One that this build made was counted then.
             if layer.reused {
                 self.budgets
-                    .again(&entries)
+                    .entries
+                    .take_layer(&entries)
                     .map_err(|e| over_budget(self.image, state.next, None, e))?;
             }
             self.apply_next(state, &entries)?;
