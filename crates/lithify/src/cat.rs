@@ -13,10 +13,10 @@ use lithify_tree::{
 };
 
 use crate::budgets::Budgets;
-use crate::build::xattrs;
 use crate::decode::{Discard, merge_error, open, over_budget, read_layer};
 use crate::error::{ArtifactError, OpenError, OutputError};
 use crate::lazy::Stack;
+use crate::make::xattrs;
 use crate::output::scratch_file;
 use crate::retry::read_some;
 use crate::twins::Twins;

@@ -1,17 +1,18 @@
-//! The way back: changes of a mount into a layer, appended to an image.
+//! `commit`: changes of a mount into a layer, appended to an image.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Seek as _, Write};
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lithify_cancel::{Cancelled, Checked};
-use lithify_digest::{Algorithm, Digest, Mismatch, VerifiedReader, Verifier};
+use lithify_digest::{Algorithm, Digest, HashingWriter};
 use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
 use lithify_oci::LayerKind;
-use lithify_oci::layout::{REF_NAME, Writer};
-use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType, media_type};
-use lithify_oci::source::{ParseError, Selector, Source};
+use lithify_oci::manifest::{Compression, Descriptor, ImageManifest, LayerMediaType, media_type};
+use lithify_oci::source::Source;
 use lithify_storage::{Beneath, BeneathError};
 use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
@@ -22,11 +23,14 @@ use crate::base_config;
 use crate::decode::warn_of_changes;
 use crate::description::RecordedDescription;
 use crate::encode::{Encoder, LayerCompression};
-use crate::error::{CommitError, LayerError, OutputError};
+use crate::error::{CommitError, LayerError, OutputError, TransferError};
+use crate::image::LayerBlob;
 use crate::name::shown;
 use crate::output::scratch_file;
+use crate::place::{self, Writing};
 use crate::read_back::read_back;
-use crate::{CancelToken, Error, Image, ReadOptions};
+use crate::transfer::{FileBlob, Plan, PlannedBlob, run};
+use crate::{CancelToken, Error, Image, ReadOptions, manifest};
 
 /// How the layer is made, and what the image says about it.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +52,10 @@ pub struct CommitOptions {
     pub created_by: Option<String>,
     /// A comment in the history.
     pub comment: Option<String>,
+    /// Blobs moved at the same time; `None` is 4.
+    pub transfers: Option<NonZeroUsize>,
+    /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
+    pub chunk: Option<u64>,
     /// Wait until the image is on the disk. Default false.
     pub durable: bool,
 }
@@ -79,15 +87,15 @@ pub struct CommitReport {
     pub recorded: Option<RecordedDescription>,
 }
 
-/// Turns the upper directory of an overlay into a layer and appends it to an image in an OCI layout.
+/// Turns the upper directory of an overlay into a layer and appends it to an image.
 ///
-/// `destination` is `oci:DIR:TAG`. The image is `base`; without one, the image that has the tag, which the new one then
-/// takes from it. A directory that holds `upper` and `work`, as [`MountOptions::writable`](crate::MountOptions::writable)
+/// `destination` is any place images are copied to, or a bare name, which is one of the store. The image is `base`; without one,
+/// the image that has the destination's name, which the new one then takes from it. A directory that holds `upper` and `work`, as [`MountOptions::writable`](crate::MountOptions::writable)
 /// makes it, stands for its `upper`. The same changes give the same layer, byte for byte.
 ///
 /// # Errors
-/// [`CommitError::Upper`](crate::CommitError::Upper) for changes a layer cannot say, [`CommitError::CommitDestination`](crate::CommitError::CommitDestination), [`CommitError::Layout`](crate::CommitError::Layout), and what opening or
-/// reading the base image fails with. Nothing that was in the layout is lost.
+/// [`CommitError::Upper`](crate::CommitError::Upper) for changes a layer cannot say, [`CommitError::Base`](crate::CommitError::Base) for an image without a configuration, what opening or
+/// reading the base image fails with, and what [`copy`](crate::copy()) fails with. Nothing that was at the destination is lost.
 pub fn commit(
     upper: &Path,
     base: Option<&Image>,
@@ -105,89 +113,113 @@ fn commit_to(
     options: &CommitOptions,
     read: &ReadOptions,
 ) -> Result<CommitReport, Error> {
-    let refused = || {
-        Error::from(CommitError::CommitDestination {
-            name: shown(destination),
-        })
+    let name = &shown(destination);
+    // A bare name is one of the store: there is no other place for it.
+    let to = match Source::parse_destination(destination)? {
+        Source::Name(reference) => Source::Store(reference),
+        other => other,
     };
-    let (path, selector) = match Source::parse(destination) {
-        Ok(Source::Oci { path, selector }) => (path, selector),
-        Ok(_) => return Err(refused()),
-        Err(ParseError::Path { .. }) => {
-            return Err(Error::from(CommitError::CommitPath {
-                name: shown(destination),
-            }));
-        }
-        Err(other) => return Err(other.into()),
+    let writing = Writing {
+        source: base.map(|image| image.source().clone()),
+        chunk: options.chunk,
+        durable: options.durable,
+        all_platforms: false,
     };
-    let tag = match selector {
-        Some(Selector::Name(name)) => Some(name),
-        None => None,
-        Some(_) => return Err(refused()),
-    };
-    let layout_exists = path.join("oci-layout").is_file();
+    let target = place::target_of(name, &to, &writing, read)?;
     let own;
     let base = match base {
-        Some(image) => Some(image),
-        None if layout_exists => {
-            own = Image::open(destination, read)?;
-            Some(&own)
+        Some(image) => image,
+        None => {
+            own = own_base(name, &to, read)?;
+            &own
         }
-        None => return Err(Error::from(CommitError::NoBase { path })),
     };
-    let base = base.and_then(Image::oci).ok_or_else(refused)?;
+    let unsuitable = || {
+        Error::from(CommitError::Base {
+            name: base.name().to_owned(),
+        })
+    };
+    let oci = base.shared_oci().ok_or_else(unsuitable)?;
+    let nature = target.nature();
+    let scratch = target.scratch();
+    let opened = target.open()?;
 
-    let scratched = Error::scratch_beside(&path);
-    let scratch = scratch_file(Some(&path)).map_err(scratched)?;
-    let layer = Layer::make(upper_of(upper)?, &scratch, scratched, options, read)?;
-    let layout = |source| Error::from(CommitError::Layout(Box::new(source)));
-    let mut writer = Writer::open(&path, &read.cancel)
-        .map_err(layout)?
-        .durable(options.durable);
-
-    let mut layers = Vec::new();
-    for index in 0..base.layers().len() {
-        layers.push(copy_layer(base, index, &mut writer, read)?);
-    }
-    let mut blob = Checked::new(&scratch, &read.cancel);
-    (&scratch).rewind().map_err(scratched)?;
-    let descriptor = writer
-        .put_reader(layer.media_type, &mut blob)
-        .map_err(layout)?;
-    layers.push(descriptor.clone());
-    let count = layers.len();
-    let config_bytes = config(base, &layer.diff_id, options, read)?;
-    let config = writer
-        .put(media_type::OCI_CONFIG, &config_bytes)
-        .map_err(layout)?;
-    let mut manifest = ImageManifest::new(config, layers);
-    if let Some(annotations) = base.annotations() {
-        manifest.annotations.clone_from(annotations);
-    }
-    let manifest = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
-    read_back(&manifest, &config_bytes, count, read)?;
-    let mut entry = writer
-        .put(media_type::OCI_MANIFEST, &manifest)
-        .map_err(layout)?;
-    entry.platform = Some(base_config::platform(base, read));
-    if let Some(tag) = tag {
-        entry.annotations.insert(REF_NAME.to_owned(), tag);
-    }
-    let manifest_digest = entry.digest.to_string();
-    writer.add(entry);
-    writer.finish().map_err(layout)?;
+    let scratched = Error::scratch_beside(&scratch);
+    let file = scratch_file(Some(&scratch)).map_err(scratched)?;
+    let layer = Layer::make(upper_of(upper)?, &file, scratched, options, read)?;
+    let plan = plan(base, oci, &layer, file, options, read)?;
+    let manifest = plan.root().ok_or(TransferError::NoManifest)?.digest;
+    let places = [Some(base.source()), Some(&to)].into_iter().flatten();
+    let workers = place::at_a_time(options.transfers, places, nature, read)?;
+    run(plan, opened, workers, read)?;
     Ok(CommitReport {
-        manifest_digest,
-        layer_digest: descriptor.digest.to_string(),
+        manifest_digest: manifest.to_string(),
+        layer_digest: layer.digest.to_string(),
         diff_id: layer.diff_id.to_string(),
-        layer_size: descriptor.size,
-        layers: count,
+        layer_size: layer.size,
+        layers: oci.layers().len() + 1,
         entries: layer.summary.entries,
         whiteouts: layer.summary.whiteouts,
         opaque: layer.summary.opaque,
         sockets: layer.summary.sockets,
         recorded: layer.summary.recorded.as_ref().map(Into::into),
     })
+}
+
+/// Opens the image that has the destination's name, on which the changes were made then.
+fn own_base(name: &str, to: &Source, read: &ReadOptions) -> Result<Image, Error> {
+    let path = match to {
+        Source::Oci { path, .. } => Some((path, path.join("oci-layout"))),
+        Source::OciArchive { path, .. } | Source::DockerArchive { path, .. } => {
+            Some((path, path.clone()))
+        }
+        _ => None,
+    };
+    match path {
+        Some((path, there)) if !there.is_file() => {
+            Err(Error::from(CommitError::NoBase { path: path.clone() }))
+        }
+        _ => Image::open_source(name, to.clone(), read),
+    }
+}
+
+/// Returns the plan of the new image: the layers of the base, the new one, and what is made of them.
+fn plan(
+    image: &Image,
+    base: &Arc<lithify_oci::Image>,
+    layer: &Layer,
+    file: File,
+    options: &CommitOptions,
+    read: &ReadOptions,
+) -> Result<Plan, Error> {
+    let mut layers = Vec::new();
+    let mut plan = Plan::default();
+    for index in 0..base.layers().len() {
+        let (descriptor, blob) = base_layer(image, base, index, read)?;
+        plan.add(blob);
+        layers.push(descriptor);
+    }
+    let new = Descriptor::new(layer.media_type, layer.digest, layer.size);
+    plan.add(PlannedBlob {
+        descriptor: new.clone(),
+        source: Box::new(FileBlob(file.into())),
+    });
+    layers.push(new);
+    let count = layers.len();
+    let config = config(base, &layer.diff_id, options, read)?;
+    let config_blob = PlannedBlob::of_bytes(media_type::OCI_CONFIG, config.clone());
+    let mut manifest = ImageManifest::new(config_blob.descriptor.clone(), layers);
+    plan.add(config_blob);
+    if let Some(annotations) = base.annotations() {
+        manifest.annotations.clone_from(annotations);
+    }
+    let manifest = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
+    read_back(&manifest, &config, count, read)?;
+    let digest = Digest::of(Algorithm::Sha256, &manifest);
+    let mut root = Descriptor::new(media_type::OCI_MANIFEST, digest, manifest.len() as u64);
+    root.platform = Some(base_config::platform(base, read));
+    plan.add_document(root, manifest);
+    Ok(plan)
 }
 
 /// The upper directory that is meant, and whether it was found inside the one that was named. What is inside is not the
@@ -220,6 +252,8 @@ fn upper_of(directory: &Path) -> Result<(PathBuf, bool), Error> {
 /// A layer in a scratch file.
 struct Layer {
     media_type: &'static str,
+    digest: Digest,
+    size: u64,
     diff_id: Digest,
     summary: lithify_hostfs::UpperSummary,
 }
@@ -250,7 +284,8 @@ impl Layer {
             Some(false) => OverlayAttributes::Trusted,
         };
         let mut scanner = UpperScanner::open(&upper, scan)?;
-        let out = Checked::new(io::BufWriter::with_capacity(1 << 20, scratch), &read.cancel);
+        let out = io::BufWriter::with_capacity(1 << 20, scratch);
+        let out = HashingWriter::new(Checked::new(out, &read.cancel), Algorithm::Sha256);
         let failed = |e: WriteError| match e {
             WriteError::Write(_) if read.cancel.is_cancelled() => Error::cancelled(),
             WriteError::Write(e) => scratched(e),
@@ -284,8 +319,11 @@ impl Layer {
         warn_of_changes(&crate::name::shown_path(&upper), summary.recorded.as_ref());
         let (diff_id, mut out) = tar.finish().map_err(failed)?.finish().map_err(scratched)?;
         out.flush().map_err(scratched)?;
+        let (_, digest, size) = out.finish();
         Ok(Self {
             media_type: options.compression.media_type(),
+            digest,
+            size,
             diff_id,
             summary,
         })
@@ -313,21 +351,21 @@ impl<W: Write> ContentSink for Data<'_, W> {
     }
 }
 
-/// Brings a layer of the base image into the layout, unless it is there.
-fn copy_layer(
-    base: &lithify_oci::Image,
+/// Returns the descriptor of a layer of the base image, and its blob. One that has no SHA-256 gets one.
+fn base_layer(
+    image: &Image,
+    base: &Arc<lithify_oci::Image>,
     index: usize,
-    writer: &mut Writer,
     read: &ReadOptions,
-) -> Result<Descriptor, Error> {
+) -> Result<(Descriptor, PlannedBlob), Error> {
     let layer = &base.layers()[index];
     let kind = layer.media_type.as_deref().map(LayerMediaType::of);
     let media_type = match kind {
         // An EROFS image that is called a tar, or has no type.
         Some(LayerMediaType::Tar { .. }) | None if layer.kind == LayerKind::Erofs => {
             match layer.compression {
-                Some(lithify_oci::manifest::Compression::None) | None => media_type::EROFS_LAYER,
-                Some(lithify_oci::manifest::Compression::Zstd) => media_type::EROFS_LAYER_ZSTD,
+                Some(Compression::None) | None => media_type::EROFS_LAYER,
+                Some(Compression::Zstd) => media_type::EROFS_LAYER_ZSTD,
                 // There is no type for it, so that its content has to tell.
                 _ => oci_media_type(layer.compression),
             }
@@ -336,50 +374,25 @@ fn copy_layer(
         // What this version does not know stays what it is.
         Some(_) => layer.media_type.as_deref().unwrap_or(media_type::OCI_LAYER),
     };
-    let layout = |e| Error::from(CommitError::Layout(Box::new(e)));
-    let named = match (layer.digest, layer.size) {
-        (Some(digest), Some(size)) if digest.algorithm() == Algorithm::Sha256 => {
-            let mut descriptor = Descriptor::new(media_type, digest, size);
-            descriptor.annotations.clone_from(&layer.annotations);
-            Some(descriptor)
-        }
-        _ => None,
-    };
-    if let Some(descriptor) = &named
-        && writer.has_whole(descriptor).map_err(layout)?
-    {
-        return Ok(descriptor.clone());
-    }
-    let open = |source| Error::opening(format!("layer {index} of the base image"), source);
-    let blob = base.open_layer(index).map_err(open)?;
-    let wrong = |source| Error::from(CommitError::BaseLayer { index, source });
-    let mut reader = Checked::new(blob.into_reader(), &read.cancel);
-    if let Some(descriptor) = named {
-        return match writer.put_verified(&descriptor, &mut reader) {
-            Ok(()) => Ok(descriptor),
-            Err(lithify_oci::layout::Error::Mismatch { source, .. }) => Err(wrong(source)),
-            Err(e) => Err(layout(e)),
-        };
-    }
-    // It gets a name by SHA-256, and has to be what it was called before.
-    let expected = layer.digest.unwrap_or(layer.diff_id);
-    let mut reader = VerifiedReader::new(reader, Verifier::promised(Some(expected), layer.size));
-    let stored = writer.put_reader(media_type, &mut reader);
-    let mut descriptor = stored.map_err(|e| match e {
-        lithify_oci::layout::Error::Read { path, source } => match Mismatch::in_error(&source) {
-            Some(mismatch) => wrong(mismatch.clone()),
-            None => layout(lithify_oci::layout::Error::Read { path, source }),
+    let mut blob = match (layer.digest, layer.size) {
+        (Some(digest), Some(size)) if digest.algorithm() == Algorithm::Sha256 => PlannedBlob {
+            descriptor: Descriptor::new(media_type, digest, size),
+            source: Box::new(LayerBlob::of(image.name(), base, index)),
         },
-        e => layout(e),
-    })?;
-    descriptor.annotations.clone_from(&layer.annotations);
-    Ok(descriptor)
+        _ => {
+            let open = |source| Error::opening(format!("layer {index} of the base image"), source);
+            let reader = base.open_layer(index).map_err(open)?.into_reader();
+            manifest::sha256_blob(layer, reader, media_type, read)?
+        }
+    };
+    blob.descriptor.annotations.clone_from(&layer.annotations);
+    Ok((blob.descriptor.clone(), blob))
 }
 
-fn oci_media_type(compression: Option<lithify_oci::manifest::Compression>) -> &'static str {
+fn oci_media_type(compression: Option<Compression>) -> &'static str {
     match compression {
-        Some(lithify_oci::manifest::Compression::Gzip) => media_type::OCI_LAYER_GZIP,
-        Some(lithify_oci::manifest::Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
+        Some(Compression::Gzip) => media_type::OCI_LAYER_GZIP,
+        Some(Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
         _ => media_type::OCI_LAYER,
     }
 }

@@ -15,9 +15,9 @@ use lithify_tree::{
 };
 
 use crate::budgets::Budgets;
-use crate::build::xattrs::Dropped;
 use crate::error::LayerError;
 use crate::image::LayerInput;
+use crate::make::xattrs::Dropped;
 use crate::native::{NativeLayerError, NativeReader};
 use crate::twins::{LayerSink, Twins};
 use crate::{Error, Event, Image, Progress, ReadOptions};

@@ -158,6 +158,28 @@ impl Depot {
         })
     }
 
+    /// Opens the store to look into it, if there is one. Nothing is made.
+    pub(crate) fn existing(
+        choice: &StoreChoice,
+        cancel: &CancelToken,
+    ) -> Result<Option<Self>, Error> {
+        match choice.directory() {
+            Ok(None) => return Ok(None),
+            Err(e) if e.is_no_place_for_a_store() => return Ok(None),
+            Err(e) => return Err(e),
+            Ok(Some(_)) => {}
+        }
+        match choice.open_until(OpenOptions::new().access(Access::Preferred), cancel) {
+            Ok(store) => Ok(Some(Self {
+                found: Some(store.clone()),
+                made: store,
+                scratch: None,
+            })),
+            Err(e) if e.is_no_store() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Whether what is made stays.
     pub(crate) fn keeps(&self) -> Option<&Store> {
         match self.scratch {

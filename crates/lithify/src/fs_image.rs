@@ -9,9 +9,9 @@ use lithify_tree::{
     ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree,
 };
 
-use crate::build::filesystem::Kind;
 use crate::disk::Extents;
 use crate::error::{ArtifactError, LayerError};
+use crate::make::filesystem::Kind;
 use crate::name::shown_path;
 use crate::native::{SparseRead, copy_data};
 use crate::{CancelToken, Error};

@@ -1,32 +1,32 @@
 //! An opened image, whatever it came from.
 
-use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lithify_cancel::Interruptible;
+use lithify_digest::Digest;
 use lithify_layer::Names;
-use lithify_oci::LayerKind;
 use lithify_oci::manifest::Compression;
 use lithify_oci::platform::EROFS_FEATURE;
 use lithify_oci::source::{Selector, Source, TarInput};
+use lithify_oci::{Content, LayerKind};
 
 use crate::description::{
     Description, LayerDescription, PlatformDescription, ReferrerDescription, Referrers,
 };
-use crate::error::OpenError;
-use crate::name::{shown, store_name};
+use crate::name::{name_of_source, shown};
 use crate::native::{NativeBlob, Sniffed, sniff};
-use crate::{CancelToken, Error, PullPolicy, ReadOptions};
+use crate::transfer::BlobSource;
+use crate::{CancelToken, Error, ReadOptions};
 
 /// An image: some layers and, unless it is a bare root filesystem, a configuration.
 ///
 /// Opening reads and verifies manifest and configuration; layers are read when something is made of them.
 #[derive(Debug)]
 pub struct Image {
-    /// As it was given.
-    given: OsString,
-    /// The same for messages.
+    source: Source,
+    /// The name as it was given, for messages.
     name: String,
     origin: Origin,
 }
@@ -34,7 +34,7 @@ pub struct Image {
 #[derive(Debug)]
 pub(crate) enum Origin {
     /// Manifest, configuration, layers.
-    Oci(Box<lithify_oci::Image>),
+    Oci(Arc<lithify_oci::Image>),
     /// A host directory.
     Rootfs(PathBuf),
     /// A tar of a root filesystem.
@@ -54,7 +54,7 @@ pub(crate) enum LayerInput {
 impl Origin {
     /// An image, and what its layers really are: where no media type says so, or a wrong one, the blobs do. Those that are
     /// not at hand are looked at when they are read.
-    fn of(mut image: lithify_oci::Image) -> Self {
+    pub(crate) fn of(mut image: lithify_oci::Image) -> Self {
         let remote = image.content().is_some_and(|content| content.is_remote());
         for index in 0..image.layers().len() {
             if remote || image.layers()[index].kind != LayerKind::Tar {
@@ -67,106 +67,45 @@ impl Origin {
                 image.set_layer_kind(index, LayerKind::Erofs, compression);
             }
         }
-        Self::Oci(Box::new(image))
+        Self::Oci(Arc::new(image))
+    }
+
+    /// Opens the image for the platform asked for.
+    pub(crate) fn of_located(
+        name: &str,
+        located: lithify_oci::Located,
+        options: &ReadOptions,
+    ) -> Result<Self, Error> {
+        let limits = options.limits.image.clone();
+        let mut open = lithify_oci::OpenOptions::default()
+            .with_limits(limits)
+            .preferring(options.layers);
+        open.platform.clone_from(&options.platform);
+        let (content, root, names) = (located.content, located.root, located.names);
+        let image = lithify_oci::Image::from_content(content, root, names, &open);
+        Ok(Self::of(image.map_err(|e| Error::opening(name, e))?))
     }
 }
 
 impl Image {
-    /// Opens an image by its source name, such as `oci:DIR:TAG`; see [`Source`] for all of them.
-    ///
-    /// # Errors
-    /// [`OpenError::Name`](crate::OpenError::Name) and [`OpenError::UnsupportedSource`](crate::OpenError::UnsupportedSource) for a name that cannot be opened, [`OpenError::Open`](crate::OpenError::Open) and
-    /// [`OpenError::Input`](crate::OpenError::Input) for what is wrong with the image.
-    pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
-        Self::open_any(name.as_ref(), options).map_err(|e| options.reason(e))
-    }
-
-    fn open_any(given: &OsStr, options: &ReadOptions) -> Result<Self, Error> {
-        let source = Source::parse(given)?;
-        let name = shown(given);
-        let unsupported = |hint| {
-            Error::from(OpenError::UnsupportedSource {
-                name: name.clone(),
-                hint,
-            })
-        };
-        let origin = match &source {
-            Source::Oci { .. } | Source::OciArchive { .. } | Source::DockerArchive { .. } => {
-                let mut open = lithify_oci::OpenOptions::default()
-                    .with_limits(options.limits.image.clone())
-                    .preferring(options.layers)
-                    .until(&options.cancel);
-                open.platform.clone_from(&options.platform);
-                let image = lithify_oci::open(&source, &open)
-                    .map_err(|e| Error::opening(name.clone(), e))?;
-                Origin::of(image)
-            }
-            Source::Rootfs(path) => {
-                let metadata = std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
-                if !metadata.is_dir() {
-                    return Err(Error::input(path, std::io::ErrorKind::NotADirectory.into()));
-                }
-                Origin::Rootfs(path.clone())
-            }
-            Source::Tar(input) => {
-                if let TarInput::File(path) = input {
-                    std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
-                }
-                Origin::Tar(input.clone())
-            }
-            Source::DockerDaemon(image) => {
-                let mut open =
-                    lithify_oci::OpenOptions::default().with_limits(options.limits.image.clone());
-                open.platform.clone_from(&options.platform);
-                Origin::of(crate::daemon::open(&name, image, &open, options)?)
-            }
-            Source::Docker(reference) => {
-                let located =
-                    options
-                        .registries
-                        .locate(reference, &options.limits.image, &options.cancel)?;
-                return Self::of_located(given, located, options);
-            }
-            Source::Name(reference) => {
-                return crate::transfer::open_name(given, reference, options);
-            }
-            Source::Store(reference) => {
-                let options = ReadOptions {
-                    pull: PullPolicy::Never,
-                    ..options.clone()
-                };
-                return crate::transfer::open_name(given, reference, &options);
-            }
-            _ => return Err(unsupported("this kind of source is not supported")),
-        };
-        Ok(Self {
-            given: given.to_owned(),
-            name,
-            origin,
-        })
-    }
-
-    /// Opens an image for every platform it is there for. Of manifests that differ only in what their layers are,
-    /// [`ReadOptions::layers`] says which.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_all(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Vec<Self>, Error> {
-        let given = name.as_ref();
-        let source = Source::parse(given)?;
-        if matches!(
+    /// Returns an image that was opened.
+    pub(crate) fn new(name: &str, source: Source, origin: Origin) -> Self {
+        Self {
             source,
-            Source::DockerArchive { .. }
-                | Source::DockerDaemon(_)
-                | Source::Rootfs(_)
-                | Source::Tar(_)
-        ) {
-            // These are for one.
-            return Ok(vec![Self::open(given, options)?]);
+            name: name.to_owned(),
+            origin,
         }
+    }
+
+    /// Opens what a name says for every platform it is there for. Of manifests that differ only in what their layers are,
+    /// [`ReadOptions::layers`] says which.
+    pub(crate) fn of_all(
+        name: &str,
+        source: &Source,
+        located: &lithify_oci::Located,
+        options: &ReadOptions,
+    ) -> Result<Vec<Self>, Error> {
         let limits = &options.limits.image;
-        let name = &shown(given);
-        let located = crate::transfer::locate(name, &source, options)?;
         let failed = |source| Error::opening(name, source);
         let native = |platform: &lithify_oci::Platform| {
             platform.os_features().iter().any(|f| f == EROFS_FEATURE)
@@ -193,40 +132,28 @@ impl Image {
                 .with_platform(platform.clone());
             let (content, names) = (located.content.clone(), located.names.clone());
             let image = lithify_oci::Image::from_content(content, manifest.clone(), names, &open);
-            images.push(Self {
-                given: given.to_owned(),
-                name: name.clone(),
-                origin: Origin::of(image.map_err(failed)?),
-            });
-        }
-        if images.is_empty() {
-            // Opening says why.
-            return Ok(vec![Self::open(given, options)?]);
+            let origin = Origin::of(image.map_err(failed)?);
+            images.push(Self::new(name, source.clone(), origin));
         }
         Ok(images)
     }
 
-    /// Opens the image for the platform asked for.
-    pub(crate) fn of_located(
-        given: impl AsRef<OsStr>,
-        located: lithify_oci::Located,
-        options: &ReadOptions,
-    ) -> Result<Self, Error> {
-        let given = given.as_ref();
-        let name = shown(given);
-        let limits = options.limits.image.clone();
-        let mut open = lithify_oci::OpenOptions::default()
-            .with_limits(limits)
-            .preferring(options.layers);
-        open.platform.clone_from(&options.platform);
-        let (content, root, names) = (located.content, located.root, located.names);
-        let image = lithify_oci::Image::from_content(content, root, names, &open);
-        let image = image.map_err(|e| Error::opening(name.clone(), e))?;
-        Ok(Self {
-            given: given.to_owned(),
-            name,
-            origin: Origin::of(image),
-        })
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The name it was opened by, as it was understood.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The manifest and configuration, to be kept.
+    pub(crate) fn shared_oci(&self) -> Option<&Arc<lithify_oci::Image>> {
+        match &self.origin {
+            Origin::Oci(image) => Some(image),
+            Origin::Rootfs(_) | Origin::Tar(_) => None,
+        }
     }
 
     /// The name the image was opened by; what is not UTF-8 in it is spelled `\xNN`.
@@ -238,21 +165,19 @@ impl Image {
     /// The name by which a store knows the image: that of its place, wherever it was named from.
     #[must_use]
     pub fn store_name(&self) -> String {
-        store_name(&self.given)
+        name_of_source(&self.source)
     }
 
     /// The name without what is of this machine: a tag or digest, or the kind of source.
     pub(crate) fn portable_name(&self) -> String {
-        let selector = match Source::parse(&self.given) {
-            Ok(
-                Source::Oci { selector, .. }
-                | Source::OciArchive { selector, .. }
-                | Source::DockerArchive { selector, .. },
-            ) => selector,
+        let selector = match &self.source {
+            Source::Oci { selector, .. }
+            | Source::OciArchive { selector, .. }
+            | Source::DockerArchive { selector, .. } => selector.as_ref(),
             _ => None,
         };
         match selector {
-            Some(Selector::Name(name)) => name,
+            Some(Selector::Name(name)) => name.clone(),
             Some(Selector::Digest(digest)) => digest.to_string(),
             _ => match self.oci() {
                 Some(image) => image
@@ -496,6 +421,60 @@ impl Image {
             })
             .collect();
         description
+    }
+}
+
+/// The blob of a layer, as it is.
+pub(crate) struct LayerBlob {
+    name: String,
+    image: Arc<lithify_oci::Image>,
+    index: usize,
+}
+
+impl LayerBlob {
+    pub(crate) fn of(name: &str, image: &Arc<lithify_oci::Image>, index: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            image: Arc::clone(image),
+            index,
+        }
+    }
+
+    /// Returns what finds the blob by its digest, where there is such a thing.
+    fn content(&self) -> Option<(&dyn Content, &Digest, u64)> {
+        let layer = self.image.layers().get(self.index)?;
+        let content = self.image.content()?;
+        Some((&**content, layer.digest.as_ref()?, layer.size?))
+    }
+}
+
+impl BlobSource for LayerBlob {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let failed = |e| Error::opening(self.name.clone(), e);
+        if let Some((content, digest, size)) = self.content()
+            && let Some(blob) = content
+                .resume_blob(digest, size, offset)
+                .map_err(|e| failed(e.into()))?
+        {
+            return Ok(blob.into_reader());
+        }
+        let blob = self.image.open_layer(self.index).map_err(failed)?;
+        let rest = blob.skip(offset).map_err(|source| {
+            let layer = format!("layer {} of {}", self.index, self.name);
+            Error::input(Path::new(&layer), source)
+        })?;
+        Ok(rest.into_reader())
+    }
+
+    fn distrust(&self) -> bool {
+        self.content()
+            .is_some_and(|(content, digest, _)| content.distrust(digest))
+    }
+
+    fn given_by(&self) -> Vec<String> {
+        self.content()
+            .map(|(content, digest, _)| content.given_by(digest))
+            .unwrap_or_default()
     }
 }
 

@@ -35,10 +35,9 @@
 mod artifact_dir; // layered builds as they are
 mod base_config; // what an image says, for other layers
 mod budgets; // what an image may ask for
-mod build; // images into artifacts
 mod cat; // single files
 mod commit; // changes into layers
-mod daemon; // images of a daemon
+mod copy; // images from one place to another
 mod decode; // layers into entries and data
 mod depot; // what is kept between builds
 mod description; // `--json`
@@ -52,28 +51,31 @@ mod json; // values as text
 mod lazy; // without reading everything
 mod limits; // how much an image may ask for
 mod listing; // names and metadata
+mod make; // images into artifacts
+mod manifest; // manifests for images without
 mod mount; // the kernel's view
 mod name; // names as text
 mod native; // layers that are filesystems
 mod options; // reading
 mod output; // files that are complete or not there
 mod output_dir; // and directories
+mod place; // the places images are in
 mod progress; // how far things are
 mod publish; // filesystems as images and artifacts
+mod pull; // images of registries into the store
+mod pull_policy; // when bare names are pulled
 mod read_back; // what was made, before anyone else reads it
 mod registries; // images of registries
 mod retry; // after signals
 mod spool; // data that waits
 mod subject; // image or artifact
-mod transfer; // from one place to another
+mod tag; // names in the store
+mod transfer; // plans and their execution
 mod twins; // layers named again
 
 pub use artifact_dir::{DescriptionProblem, LayersDirectory, Names, ReplaceError};
-pub use build::{
-    Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, FormatNameError,
-    Output, UnknownArtifacts, UnknownCompression, UnknownDisk, build,
-};
 pub use commit::{CommitOptions, CommitReport, commit};
+pub use copy::{CopyOptions, CopyReport, copy, plan_copy};
 pub use depot::StoreChoice;
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,
@@ -91,7 +93,7 @@ pub use listing::{ListedEntry, Listing};
 pub use lithify_cancel::{CancelToken, OutputPipe};
 pub use lithify_oci::LayerKind;
 pub use lithify_oci::Platform;
-pub use lithify_oci::source::Source;
+pub use lithify_oci::source::{Source, TRANSPORTS, Transport};
 /// The client of registries, for what programs want to say about it.
 pub use lithify_registry as registry;
 /// The local store of artifacts, for programs that look after it.
@@ -99,18 +101,23 @@ pub use lithify_store as store;
 pub use lithify_tree::{
     Escaped, InodeKind as TreeKind, NodeId, Printable, Tree, is_unsafe, unescape,
 };
+pub use make::{
+    Artifacts, BuildOptions, Compression, CompressionAlgorithm, DiskKind, Format, FormatNameError,
+    Output, UnknownArtifacts, UnknownCompression, UnknownDisk, build, plan_build,
+};
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
-pub use name::{path_as_data, store_name};
+pub use name::{full_name, path_as_data, store_name};
 pub use native::NativeLayerError;
 pub use options::ReadOptions;
+pub use place::store::{PullOptions, PullReport};
 pub use progress::{Event, Progress, Silent};
 pub use publish::{
     ErofsSpec, PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest,
-    UnknownErofsSpec, publish,
+    UnknownErofsSpec, plan_publish, publish,
 };
+pub use pull::{plan_pull, pull};
+pub use pull_policy::{PullPolicy, UnknownPolicy};
 pub use registries::Registries;
 pub use subject::{ImageFile, Subject, VerifyReport};
-pub use transfer::{
-    CopyOptions, CopyReport, PullOptions, PullPolicy, PullReport, TransferCounts, UnknownPolicy,
-    copy, full_name, pull, tag,
-};
+pub use tag::tag;
+pub use transfer::{PartKind, PartState, PlanPart, PlanReport, TransferCounts};

@@ -6,9 +6,9 @@ use lithify_tree::{Escaped, InodeKind, NodeId, Tree};
 use serde::Serialize;
 
 use crate::Error;
-use crate::build::xattrs;
 use crate::decode::LayerSummary;
 use crate::error::ArtifactError;
+use crate::make::xattrs;
 use crate::name::{bytes_of, hex, spelled};
 
 /// The names and metadata of an image or artifact.

@@ -8,15 +8,15 @@ use lithify_tree::overlay::{XATTR_ESCAPE, XATTR_PREFIX};
 use lithify_tree::{Device, EntryKind, Escaped, Tree};
 
 use crate::artifact_dir::LayersDirectory;
-use crate::build::filesystem::{Filesystem, Kind, Placement};
-use crate::build::layered::{self, Layered};
-use crate::build::layers::{BuiltLayer, IMAGE, LayerOptions};
-use crate::build::write_flat;
-use crate::build::xattrs::reading;
 use crate::depot::Depot;
 use crate::disk::Place;
 use crate::error::MountError;
 use crate::fs_image::{FsImage, Opened};
+use crate::make::filesystem::{Filesystem, Kind, Placement};
+use crate::make::layered::{self, Layered};
+use crate::make::layers::{BuiltLayer, IMAGE, LayerOptions};
+use crate::make::write_flat;
+use crate::make::xattrs::reading;
 use crate::output::PendingFile;
 use crate::{BuildOptions, Error, Format, Image, ReadOptions, StoreChoice, Subject};
 

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use lithify_oci::source::Source;
+use lithify_oci::Reference;
+use lithify_oci::source::{Source, TarInput};
 use lithify_tree::Escaped;
 
 /// A name as text: itself, or spelled with `\xNN` where it is not UTF-8.
@@ -53,28 +54,58 @@ pub fn path_as_data(path: &Path) -> (String, Option<String>) {
 #[must_use]
 pub fn store_name(name: impl AsRef<OsStr>) -> String {
     let name = name.as_ref();
-    let spelled = |name: &OsStr| match name.to_str() {
-        Some(text) if !text.contains('\\') => text.to_owned(),
-        _ => Escaped(name.as_encoded_bytes()).to_string(),
-    };
-    let (path, kind, selector) = match Source::parse(name) {
-        Ok(Source::Oci { path, selector }) => (path, "oci", selector),
-        Ok(Source::OciArchive { path, selector }) => (path, "oci-archive", selector),
-        Ok(Source::DockerArchive { path, selector }) => (path, "docker-archive", selector),
-        Ok(Source::Rootfs(path)) => (path, "rootfs", None),
-        Ok(Source::Name(reference) | Source::Store(reference)) => {
-            return crate::transfer::name_in_store(&reference);
+    match Source::parse(name) {
+        Ok(source) => name_of_source(&source),
+        Err(_) => unambiguous(name),
+    }
+}
+
+/// The name by which a store knows what a source names.
+pub(crate) fn name_of_source(source: &Source) -> String {
+    let (path, kind, selector) = match source {
+        Source::Oci { path, selector } => (path, "oci", selector.as_ref()),
+        Source::OciArchive { path, selector } => (path, "oci-archive", selector.as_ref()),
+        Source::DockerArchive { path, selector } => (path, "docker-archive", selector.as_ref()),
+        Source::Rootfs(path) => (path, "rootfs", None),
+        Source::Name(reference) | Source::Store(reference) => {
+            return name_in_store(reference);
         }
-        _ => return spelled(name),
+        // It may be standard input.
+        Source::Tar(TarInput::File(path)) => {
+            return format!("tar:{}", unambiguous(path.as_os_str()));
+        }
+        other => return other.to_string(),
     };
-    let Ok(absolute) = std::path::absolute(&path) else {
-        return spelled(name);
-    };
-    let mut text = format!("{kind}:{}", spelled(absolute.as_os_str()));
+    let absolute = std::path::absolute(path);
+    let path = absolute.as_ref().unwrap_or(path);
+    let mut text = format!("{kind}:{}", unambiguous(path.as_os_str()));
     if let Some(selector) = selector {
         text.push_str(&selector.to_string());
     }
     text
+}
+
+/// The name a store knows an image of a registry by.
+pub(crate) fn name_in_store(reference: &Reference) -> String {
+    reference.normalised().with_default_tag().to_string()
+}
+
+/// The name a store knows an image of a registry by, defaults spelled out; `None` for what is in no registry.
+#[must_use]
+pub fn full_name(name: &str) -> Option<String> {
+    match name.parse::<Source>() {
+        Ok(Source::Docker(reference) | Source::Store(reference) | Source::Name(reference)) => {
+            Some(name_in_store(&reference))
+        }
+        _ => None,
+    }
+}
+
+fn unambiguous(name: &OsStr) -> String {
+    match name.to_str() {
+        Some(text) if !text.contains('\\') => text.to_owned(),
+        _ => Escaped(name.as_encoded_bytes()).to_string(),
+    }
 }
 
 /// A path as text, spelled as names are.

@@ -26,6 +26,8 @@ pub struct ReadOptions {
     pub store: StoreChoice,
     /// When bare names are pulled. Default: when the store does not have them.
     pub pull: PullPolicy,
+    /// Nothing is pulled for the sake of a bare name: what the store does not have is read from its registry. Default false.
+    pub dry_run: bool,
     /// How registries are talked to.
     pub registries: Registries,
     /// Where the Docker daemon is looked for.
@@ -45,6 +47,7 @@ impl Default for ReadOptions {
             limits: Limits::default(),
             store: StoreChoice::default(),
             pull: PullPolicy::default(),
+            dry_run: false,
             registries: Registries::default(),
             daemon: DaemonOptions::default(),
             progress: Arc::new(Silent),
@@ -59,6 +62,14 @@ impl ReadOptions {
         match self.cancel.is_cancelled() {
             true => Error::cancelled(),
             false => error.into(),
+        }
+    }
+
+    /// The same options for work that only looks.
+    pub(crate) fn for_plan(&self) -> Self {
+        Self {
+            dry_run: true,
+            ..self.clone()
         }
     }
 

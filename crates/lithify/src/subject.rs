@@ -15,14 +15,14 @@ use serde::Serialize;
 
 use crate::artifact_dir::LayersDirectory;
 use crate::budgets::Budgets;
-use crate::build::filesystem::Kind;
-use crate::build::verity::{SIDECAR_MAX, sidecar_path};
-use crate::build::xattrs;
 use crate::decode::{Discard, decode};
 use crate::disk::Place;
 use crate::error::ArtifactError;
 use crate::fs_image::{FsImage, Opened};
 use crate::lazy::Stack;
+use crate::make::filesystem::Kind;
+use crate::make::verity::{SIDECAR_MAX, sidecar_path};
+use crate::make::xattrs;
 use crate::name::shown_path;
 use crate::{Artifact, CancelToken, Description, Error, Image, Listing, ReadOptions};
 

@@ -1,31 +1,40 @@
 //! Texts of the help and the manual pages.
 
-/// The names of images.
-pub(crate) const IMAGE_HELP: &str = "\
-IMAGE is one of:
-  oci:DIR[:TAG|@DIGEST]          an OCI image layout
-  oci-archive:FILE[:TAG]         a tar of one, also gzip or zstd compressed
-  docker-archive:FILE[:REF]      what `docker save` or `podman save` writes
-  docker-daemon:NAME[:TAG]       an image of the Docker or Podman daemon here, also by its id (sha256:HEX)
-  docker://NAME[:TAG|@DIGEST]    an image of a registry, read as it arrives
-  store:NAME[:TAG|@DIGEST]       an image of the store, never looked for elsewhere
-  NAME[:TAG|@DIGEST]             an image of the store, pulled into it if it is not there
-  rootfs:DIR                     a host directory, as a single layer
-  tar:FILE | tar:-               a root filesystem tar, also compressed; - is standard input
-A path is never taken for a NAME: what exists, begins with . or / or ends like a file (x.tar, x.erofs) needs a transport.
-Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, of a disk of a layered build (disk.vmdk,
-disk.raw, disk.gpt), or of the directory of one.";
+use lithify::{TRANSPORTS, Transport};
 
-/// The places images are copied to.
-pub(crate) const PLACES_HELP: &str = "\
-DEST is one of:
-  docker://NAME:TAG              a registry
-  oci:DIR:TAG                    an OCI image layout, made or added to
-  oci-archive:FILE:TAG           a tar of one
-  docker-archive:FILE:NAME:TAG   what `docker load` takes
-  docker-daemon:NAME:TAG         the Docker or Podman daemon here
-  store:NAME:TAG                 the store
-A bare name is not taken for any of them. Give archives the full name (docker.io/library/app:1), which other tools keep.";
+/// Returns the spellings of images' names, from the table of transports.
+pub(crate) fn image_help() -> String {
+    let rows = TRANSPORTS.iter().map(|t| (t, t.source, t.read));
+    format!(
+        "IMAGE is one of:\n{}\
+         A path is never taken for a NAME: what exists, begins with . or / or ends like a file (x.tar, x.erofs) needs a transport.\n\
+         Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, of a disk of a layered build (disk.vmdk,\n\
+         disk.raw, disk.gpt), or of the directory of one.",
+        table(rows)
+    )
+}
+
+/// Returns the spellings of the places images are copied to, from the table of transports.
+pub(crate) fn places_help() -> String {
+    let rows = TRANSPORTS.iter().filter_map(|t| {
+        let (names, written) = t.destination?;
+        Some((t, names, written))
+    });
+    format!(
+        "DEST is one of:\n{}\
+         A bare name is not taken for any of them. Give archives the full name (docker.io/library/app:1), which other tools keep.",
+        table(rows)
+    )
+}
+
+/// Returns a line for each place: its name, and what is there.
+fn table<'a>(rows: impl Iterator<Item = (&'a Transport, &'a str, &'a str)>) -> String {
+    let lines = rows.map(|(transport, names, what)| {
+        let name = format!("{}{names}", transport.prefix);
+        format!("  {name:<29}  {what}\n")
+    });
+    lines.collect()
+}
 
 /// Paths in images.
 pub(crate) const PATH_HELP: &str = "\

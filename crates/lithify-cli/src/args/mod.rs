@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use help::{COMMON_HELP, IMAGE_HELP, PATH_HELP, with_examples};
+use help::{COMMON_HELP, PATH_HELP, image_help, places_help, with_examples};
 use values::{CompressionParser, size, word};
 
 pub(crate) use help::other_verb;
@@ -33,7 +33,7 @@ const STYLES: Styles = Styles::styled()
     version,
     styles = STYLES,
     max_term_width = 100,
-    after_help = format!("{IMAGE_HELP}\n\n{COMMON_HELP}"),
+    after_help = format!("{}\n\n{COMMON_HELP}", image_help()),
 )]
 pub(crate) struct Cli {
     /// Print nothing but results and errors
@@ -125,7 +125,7 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP], "\
+#[command(after_help = with_examples(&[&image_help()], "\
 lithify build docker://debian:12 -o debian.erofs
 lithify build alpine:3.20 -o alpine.squashfs --compress zstd:19
 lithify build oci:images/app:1 -f erofs-layers --disk vmdk,raw -o app
@@ -184,6 +184,9 @@ pub(crate) struct BuildArgs {
         value_parser = word::<lithify::Artifacts>(&["ignore", "use", "require"])
     )]
     pub(crate) artifacts: lithify::Artifacts,
+    /// Only say what would be read, fetched and made, and what of it is there
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
     #[arg(long)]
     pub(crate) no_fsync: bool,
@@ -195,7 +198,7 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP], "\
+#[command(after_help = with_examples(&[&image_help()], "\
 lithify inspect docker://debian:12
 lithify inspect --json --platform linux/arm64 docker://debian:12
 lithify inspect --referrers docker://registry.example.com/app:1
@@ -215,7 +218,7 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP, PATH_HELP], "\
+#[command(after_help = with_examples(&[&image_help(), PATH_HELP], "\
 lithify ls debian.erofs
 lithify ls -l oci:images/app:1 /etc
 lithify ls -alR debian.erofs /root
@@ -251,7 +254,7 @@ pub(crate) struct LsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP, PATH_HELP], "\
+#[command(after_help = with_examples(&[&image_help(), PATH_HELP], "\
 lithify cat debian.erofs /etc/os-release
 lithify cat docker://debian:12 /etc/os-release"))]
 pub(crate) struct CatArgs {
@@ -266,7 +269,7 @@ pub(crate) struct CatArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP], "\
+#[command(after_help = with_examples(&[&image_help()], "\
 lithify verify oci:images/app:1
 lithify verify debian.erofs
 lithify verify --json app"))]
@@ -282,7 +285,7 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP], "\
+#[command(after_help = with_examples(&[&image_help()], "\
 lithify mount debian.erofs /mnt
 lithify mount oci:images/app:2 /mnt --rw changes
 lithify mount app/disk.raw /mnt"))]
@@ -321,17 +324,19 @@ pub(crate) enum LayerCompression {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP], "\
+#[command(after_help = with_examples(&[&image_help(), &places_help()], "\
 lithify commit changes -o oci:images/app:2
+lithify commit changes --base app:1 -o app:2
+lithify commit changes --base app:1 -o docker://registry.example.com/app:2
 lithify commit changes --base oci:images/app:2 -o oci:images/app3:3 -m 'certificates'"))]
 pub(crate) struct CommitArgs {
     /// The upper directory of an overlay, or what `mount --rw` was given
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) upper: PathBuf,
-    /// The image, in an OCI layout: oci:DIR:TAG
-    #[arg(short, long, value_name = "LAYOUT", value_hint = ValueHint::AnyPath)]
+    /// Where the image goes: any place `copy` copies to, such as docker://NAME:TAG, or NAME, which is one of the store
+    #[arg(short, long, value_name = "DEST", value_hint = ValueHint::AnyPath)]
     pub(crate) output: OsString,
-    /// The image the changes were made on; without, the one that has the tag
+    /// The image the changes were made on; without, the one that has the name of DEST
     #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
     pub(crate) base: Option<OsString>,
     /// How the layer is compressed
@@ -352,9 +357,10 @@ pub(crate) struct CommitArgs {
     /// A comment in the image's history
     #[arg(short, long, value_name = "TEXT", value_hint = ValueHint::Other)]
     pub(crate) message: Option<String>,
-    /// Do not wait for the image to reach the disk
-    #[arg(long)]
-    pub(crate) no_fsync: bool,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
+    #[command(flatten)]
+    pub(crate) chunk: ChunkArgs,
     /// Describe the new image as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -443,7 +449,7 @@ mod tests {
             "build",
             &[
                 READ,
-                "format output compress block-size verity drop-xattrs sparse disk align one-image artifacts no-fsync json",
+                "format output compress block-size verity drop-xattrs sparse disk align one-image artifacts dry-run no-fsync json",
             ],
         ),
         ("inspect", &[FIND, "referrers json"]),
@@ -456,28 +462,28 @@ mod tests {
             "commit",
             &[
                 FIND,
-                "output base compress view userxattr fuse-overlayfs created message no-fsync json",
+                "output base compress view userxattr fuse-overlayfs created message transfers chunk no-fsync json",
             ],
         ),
         (
             "pull",
             &[
                 REMOTE,
-                "policy platform all-platforms referrers transfers no-fsync limit store json",
+                "policy platform all-platforms referrers transfers dry-run no-fsync limit store json",
             ],
         ),
         (
             "push",
             &[
                 READ,
-                "as only erofs-zstd erofs-spec compress verity drop-xattrs all-platforms transfers chunk no-fsync json",
+                "as only erofs-zstd erofs-spec compress verity drop-xattrs all-platforms transfers chunk dry-run no-fsync json",
             ],
         ),
         (
             "copy",
             &[
                 READ,
-                "all-platforms referrers transfers chunk no-fsync json",
+                "all-platforms referrers transfers chunk dry-run no-fsync json",
             ],
         ),
         ("tag", &["store"]),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::help::{IMAGE_HELP, PLACES_HELP, with_examples};
+use super::help::{image_help, places_help, with_examples};
 use super::values::{CompressionParser, size, word};
 use super::{LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
 
@@ -29,7 +29,7 @@ pub(crate) struct ChunkArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP, PLACES_HELP], "\
+#[command(after_help = with_examples(&[&image_help(), &places_help()], "\
 lithify copy docker://debian:12 oci:images/debian:12
 lithify copy oci-archive:app.tar docker://registry.example.com/app:1
 lithify copy docker-archive:app.tar store:app:1
@@ -49,6 +49,9 @@ pub(crate) struct CopyArgs {
     /// What refers to it too: signatures, root hashes, filesystems made of it
     #[arg(long)]
     pub(crate) referrers: bool,
+    /// Only say what would be copied, and what of it is there
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
     #[command(flatten)]
@@ -87,6 +90,9 @@ pub(crate) struct PullArgs {
     /// What refers to it too: signatures, root hashes, filesystems made of it
     #[arg(long)]
     pub(crate) referrers: bool,
+    /// Only say what would be pulled, and what of it is there
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
     /// Describe what was pulled as JSON
@@ -113,7 +119,7 @@ pub(crate) enum PushForm {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP, PLACES_HELP], "\
+#[command(after_help = with_examples(&[&image_help(), &places_help()], "\
 lithify push debian:12 docker://registry.example.com/base/debian:12
 lithify push --as erofs app:1 docker://registry.example.com/app:1
 lithify push --as squashfs --verity app:1 docker://registry.example.com/app:1"))]
@@ -154,6 +160,9 @@ pub(crate) struct PushArgs {
     /// Every platform the image is there for; without, the one --platform says
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
+    /// Only say what would be sent, and what of it is there
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
     #[command(flatten)]

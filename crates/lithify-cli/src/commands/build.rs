@@ -71,12 +71,12 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         true => Output::Stdout,
         false => Output::Path(args.output),
     };
-    if output == Output::Stdout && std::io::stdout().is_terminal() {
+    if output == Output::Stdout && std::io::stdout().is_terminal() && !args.dry_run {
         return Err(Failure::Usage(
             "a terminal cannot show a tar: send `-o -` into a pipe or file (`| tar t`), or name a file with -o".into(),
         ));
     }
-    if args.json && output == Output::Stdout {
+    if args.json && output == Output::Stdout && !args.dry_run {
         return Err(Failure::Usage(
             "--json and `-o -` both want standard output; name a file with -o".into(),
         ));
@@ -112,6 +112,14 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.store = args.read.image.store.choice();
     options.durable = !args.no_fsync;
     options.digest = args.json;
+    if args.dry_run {
+        read.dry_run = true;
+        let plan = with_progress(&renderer, || {
+            let image = Image::open(&args.image, &read)?;
+            lithify::plan_build(&image, &output, &options, &read)
+        })?;
+        return super::plan::print(&plan, args.json, quiet);
+    }
     let started = Instant::now();
     let description = with_progress(&renderer, || {
         let image = Image::open(&args.image, &read)?;

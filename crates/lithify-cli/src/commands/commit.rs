@@ -21,7 +21,9 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
     options.fuse_overlayfs = args.fuse_overlayfs;
     options.created = args.created;
     options.comment = args.message;
-    options.durable = !args.no_fsync;
+    options.transfers = args.transfer.transfers;
+    options.chunk = args.chunk.chunk;
+    options.durable = !args.transfer.no_fsync;
     let report = with_progress(&renderer, || {
         let base = match &args.base {
             Some(name) => Some(Image::open(name, &read)?),

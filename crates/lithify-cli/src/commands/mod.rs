@@ -8,6 +8,7 @@ mod inspect;
 mod ls;
 mod man;
 mod mount;
+mod plan;
 mod push;
 mod registry;
 mod store;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::{Image, Printable, PublishForm, PublishOptions};
+use lithify::{Image, Printable, PublishForm, PublishOptions, ReadOptions};
 
 use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{PushArgs, PushForm};
@@ -10,7 +10,8 @@ use crate::human;
 
 pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     super::transfer::check_creds(&args.read.image.registry, &args.image, &args.destination)?;
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    read.dry_run = args.dry_run;
     let Some(form) = args.form else {
         let published = [
             ("--only", args.only),
@@ -27,6 +28,12 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
         }
         let mut options = super::transfer::copy_options(&args.transfer, &args.chunk);
         options.all_platforms = args.all_platforms;
+        if args.dry_run {
+            let plan = with_progress(&renderer, || {
+                lithify::plan_copy(&args.image, &args.destination, &options, &read)
+            })?;
+            return super::plan::print(&plan, args.json, quiet);
+        }
         let started = std::time::Instant::now();
         let report = with_progress(&renderer, || {
             lithify::copy(&args.image, &args.destination, &options, &read)
@@ -48,11 +55,6 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
             "--erofs-spec is for layers: --as erofs".into(),
         ));
     }
-    if args.transfer.transfers.is_some() {
-        return Err(Failure::Usage(
-            "--transfers is for images as they are: filesystems are sent as they are made".into(),
-        ));
-    }
     let mut options = PublishOptions::default();
     options.form = match form {
         PushForm::Erofs => PublishForm::ErofsLayers,
@@ -66,13 +68,18 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
     options.store = args.read.image.store.choice();
+    options.transfers = args.transfer.transfers;
     options.chunk = args.chunk.chunk;
     options.durable = !args.transfer.no_fsync;
+    if args.dry_run {
+        let plan = with_progress(&renderer, || {
+            let images = images(&args, &read)?;
+            lithify::plan_publish(&images, &args.destination, &options, &read)
+        })?;
+        return super::plan::print(&plan, args.json, quiet);
+    }
     let report = with_progress(&renderer, || {
-        let images = match args.all_platforms {
-            true => Image::open_all(&args.image, &read)?,
-            false => vec![Image::open(&args.image, &read)?],
-        };
+        let images = images(&args, &read)?;
         lithify::publish(&images, &args.destination, &options, &read)
     })?;
     if args.json {
@@ -93,4 +100,12 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
         writeln!(out, "{}", report.digest)?;
     }
     Ok(())
+}
+
+/// Opens the image for the platforms that were asked for.
+fn images(args: &PushArgs, read: &ReadOptions) -> Result<Vec<Image>, lithify::Error> {
+    match args.all_platforms {
+        true => Image::open_all(&args.image, read),
+        false => Ok(vec![Image::open(&args.image, read)?]),
+    }
 }

@@ -21,6 +21,12 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
     options.downloads = args.transfer.transfers;
     options.durable = !args.transfer.no_fsync;
     let started = Instant::now();
+    if args.dry_run {
+        let plan = with_progress(&renderer, || {
+            lithify::plan_pull(&args.image, &options, &read)
+        })?;
+        return super::plan::print(&plan, args.json, quiet);
+    }
     let report = with_progress(&renderer, || lithify::pull(&args.image, &options, &read))?;
     if args.json {
         return print_json(&report);
@@ -62,6 +68,12 @@ pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
     let mut options = copy_options(&args.transfer, &args.chunk);
     options.all_platforms = args.all_platforms;
     options.referrers = args.referrers;
+    if args.dry_run {
+        let plan = with_progress(&renderer, || {
+            lithify::plan_copy(&args.source, &args.destination, &options, &read)
+        })?;
+        return super::plan::print(&plan, args.json, quiet);
+    }
     let started = Instant::now();
     let report = with_progress(&renderer, || {
         lithify::copy(&args.source, &args.destination, &options, &read)

@@ -167,7 +167,7 @@ fn what_cannot_be_committed_is_said() {
     assert_eq!(code, Some(1));
     assert!(message.contains("--base"), "{message}");
     let (code, message) = commit(&["-o", "rootfs:/x", "--base", &source]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(message.contains("oci:DIR"), "{message}");
     fs::write(upper.join(".wh.trick"), "").unwrap();
     let (code, message) = commit(&["-o", &new, "--base", &source]);

@@ -166,7 +166,7 @@ fn a_path_that_is_no_text_has_one_spelling() {
         (2, "copy oci:image %"),
         (2, "copy oci:image %.tar"),
         (2, "copy oci:image tar:%"),
-        (1, "copy rootfs:%.d oci:x"),
+        (0, "copy rootfs:%.d oci:copied"),
         (1, "push --as squashfs rootfs:%.d oci:x"),
         (2, "push --as erofs oci:image rootfs:%"),
         (2, "push oci:image %"),

@@ -1,15 +1,7 @@
 //! Image source names: where an image is, and which one of those there.
 //!
-//! | name | meaning |
-//! |---|---|
-//! | `oci:DIR[:TAG\|@DIGEST]` | an OCI image layout directory |
-//! | `oci-archive:FILE[:TAG\|@DIGEST]` | a tar of an OCI image layout, plain or compressed |
-//! | `docker-archive:FILE[:REF\|@DIGEST]` | what `docker save` writes, plain or compressed |
-//! | `docker-daemon:REF` | an image of the local Docker daemon |
-//! | `docker://REF` | an image of a registry |
-//! | `rootfs:DIR`, `tar:FILE`, `tar:-` | a file tree, a tar of one, the same on standard input |
-//! | `store:REF` | an image of the local store, never looked for elsewhere |
-//! | `REF` | an image of the local store, else of its registry |
+//! [`TRANSPORTS`] lists all kinds of places, with what a name has behind its transport. Text without a transport is the name
+//! of an image of the store, else of its registry.
 //!
 //! # Names and paths
 //!
@@ -30,6 +22,7 @@
 
 mod parse;
 mod path_kind; // paths where names are expected
+mod transports; // the table of kinds of places
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -38,6 +31,7 @@ use lithify_digest::Digest;
 
 pub use parse::ParseError;
 pub use path_kind::PathKind;
+pub use transports::{Destinations, TRANSPORTS, Transport};
 
 use crate::reference::Reference;
 
@@ -121,6 +115,25 @@ pub enum TarInput {
     Stdin,
     /// `tar:FILE`
     File(PathBuf),
+}
+
+impl Source {
+    /// Returns the row of the table for the kind of place.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        // In the order of the table; a test of the parser compares each.
+        TRANSPORTS[match self {
+            Self::Oci { .. } => 0,
+            Self::OciArchive { .. } => 1,
+            Self::DockerArchive { .. } => 2,
+            Self::DockerDaemon(_) => 3,
+            Self::Docker(_) => 4,
+            Self::Store(_) => 5,
+            Self::Name(_) => 6,
+            Self::Rootfs(_) => 7,
+            Self::Tar(_) => 8,
+        }]
+    }
 }
 
 impl fmt::Display for Source {

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use lithify_digest::Digest;
 use lithify_escape::Escaped;
 
-use super::path_kind::{self, Advice, TRANSPORTS, kind_at, looks_like_path, place_of_images};
+use super::path_kind::{self, Advice, kind_at, looks_like_path, place_of_images};
+use super::transports::{Sources, TRANSPORTS};
 use super::{DaemonImage, PathKind, Selector, Source, TarInput};
 use crate::reference::{self, Reference};
 
@@ -19,7 +20,7 @@ const MAX_NAME: usize = 1024;
 #[non_exhaustive]
 pub enum ParseError {
     /// A transport of other tools, or none at all.
-    #[error("`{}:` is no source lithify knows: use oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME, docker://NAME, store:NAME, rootfs:DIR, tar:FILE or a bare image name{hint}", Escaped(.transport))]
+    #[error("`{}:` is no source lithify knows: use {Sources}{hint}", Escaped(.transport))]
     UnknownTransport {
         /// What stands before the colon.
         transport: String,
@@ -204,7 +205,8 @@ impl Source {
     #[must_use]
     pub fn has_transport(text: &OsStr) -> bool {
         let bytes = text.as_encoded_bytes();
-        TRANSPORTS.iter().any(|t| bytes.starts_with(t.as_bytes()))
+        let mut prefixes = TRANSPORTS.iter().map(|t| t.prefix.as_bytes());
+        prefixes.any(|prefix| !prefix.is_empty() && bytes.starts_with(prefix))
     }
 }
 
@@ -464,6 +466,16 @@ mod tests {
                 selector: name("busybox")
             }
         );
+    }
+
+    #[test]
+    fn every_transport_of_the_table_is_understood() {
+        for transport in TRANSPORTS {
+            let text = format!("{}x", transport.prefix);
+            assert_eq!(parse(&text, &[]).unwrap().transport(), transport, "{text}");
+            let bare = transport.prefix.is_empty();
+            assert_eq!(Source::has_transport(OsStr::new(&text)), !bare, "{text}");
+        }
     }
 
     #[test]

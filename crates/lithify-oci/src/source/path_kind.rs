@@ -389,18 +389,6 @@ impl fmt::Display for Advice<'_> {
 /// What is left to say of an artifact.
 const TAKEN: &str = ", made from an image: `ls`, `cat`, `inspect`, `verify` and `mount` take it as it is, others want an image";
 
-/// The transports before a colon that are understood.
-pub(super) const TRANSPORTS: [&str; 8] = [
-    "docker://",
-    "docker-daemon:",
-    "store:",
-    "rootfs:",
-    "tar:",
-    "oci:",
-    "oci-archive:",
-    "docker-archive:",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;

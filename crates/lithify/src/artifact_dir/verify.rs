@@ -11,10 +11,10 @@ use lithify_verity::Sidecar;
 
 use super::own::{Names, OwnOutput};
 use super::{DescribedFile, LayersDirectory};
-use crate::build::filesystem::Kind;
-use crate::build::verity;
 use crate::error::ArtifactError;
 use crate::fs_image::Opened;
+use crate::make::filesystem::Kind;
+use crate::make::verity;
 use crate::output_dir::DESCRIPTION;
 use crate::subject::{damaged, open_image, verify_tree};
 use crate::{Error, ReadOptions, VerifyReport};
@@ -231,7 +231,7 @@ impl LayersDirectory {
                 found,
             }));
         }
-        let found = crate::build::file_sha256(&path, &file, &options.cancel)?;
+        let found = crate::make::file_sha256(&path, &file, &options.cancel)?;
         if described.sha256.as_ref() != Some(&found) {
             return Err(Error::from(ArtifactError::ArtifactDigest {
                 path,

@@ -3,7 +3,8 @@
 use std::io;
 
 use lithify_digest::Mismatch;
-use lithify_tree::Printable;
+use lithify_oci::source::Destinations;
+use lithify_tree::{Printable, TreePath};
 
 use super::ErrorKind;
 
@@ -47,22 +48,30 @@ pub enum TransferError {
     #[error("there is no image to be copied: nothing it could have was chosen")]
     NoManifest,
     /// A file tree where an image with a manifest or configuration is needed.
-    #[error("`{name}` is a file tree, not an image: it can be built, but not copied")]
+    #[error(
+        "`{name}` is a file tree without a manifest: it can be built, and copied as an image for one platform"
+    )]
     NotTransferable {
         /// The name asked for.
         name: String,
     },
-    /// A place images are not copied to.
+    /// A name in a file tree that layers reserve for removals.
     #[error(
-        "images cannot be copied to `{name}`: use docker://NAME:TAG, docker-daemon:NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG or store:NAME"
+        "`{path}` has a name that layers reserve for whiteouts: rename or remove it, or build a filesystem of the tree"
     )]
+    WhiteoutName {
+        /// The path.
+        path: TreePath,
+    },
+    /// A place images are not copied to.
+    #[error("images cannot be copied to `{name}`: use {Destinations}")]
     TransferDestination {
         /// The name given.
         name: String,
     },
     /// A bare name as a destination, which could mean several places.
     #[error(
-        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG", Printable(.name)
+        "`{}` does not say where the image is to go: write store:{name} for the store, docker://{name} for a registry, or one of {Destinations}", Printable(.name)
     )]
     BareDestination {
         /// The name given.
@@ -113,6 +122,7 @@ impl TransferError {
             Self::NoManifest => ErrorKind::NotFound,
             Self::NotArchivable { .. }
             | Self::NotTransferable { .. }
+            | Self::WhiteoutName { .. }
             | Self::OtherDigest { .. } => ErrorKind::Unsupported,
             Self::SignaturesThere { .. } => ErrorKind::Exists,
         }

@@ -60,7 +60,7 @@ impl NativeReader {
             tar_bytes: verified.size,
             entries: 0,
             recorded: None,
-            dropped: crate::build::xattrs::Dropped::new(),
+            dropped: crate::make::xattrs::Dropped::new(),
         };
         if kind == LayerKind::ErofsChunkIndex {
             return Ok((layer, summary));

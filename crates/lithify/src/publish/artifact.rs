@@ -7,14 +7,14 @@ use lithify_digest::Digest;
 use lithify_oci::manifest::{Descriptor, ImageManifest, media_type as oci};
 use lithify_verity::Sidecar;
 
-use super::blob::{Bytes, FileBlob};
 use super::facts::Facts;
 use super::{Publisher, described_bytes};
-use crate::build::filesystem::{Filesystem, Kind, Placement};
-use crate::build::{file_sha256, verity, write_flat};
 use crate::description::Verity;
 use crate::error::{ArtifactError, OutputError};
+use crate::make::filesystem::{Filesystem, Kind, Placement};
+use crate::make::{file_sha256, verity, write_flat};
 use crate::output::PendingFile;
+use crate::transfer::{FileBlob, PlannedBlob};
 use crate::{BuildOptions, CancelToken, Error, Format, Image};
 
 /// A squashfs image with a whole root filesystem, as artifact and as blob. No other type for that is in common use.
@@ -52,7 +52,7 @@ pub(crate) const fn blob_type(kind: Kind) -> &'static str {
 
 /// Puts the merged filesystem of an image.
 pub(super) fn flat(
-    publisher: &Publisher<'_>,
+    publisher: &mut Publisher<'_>,
     image: &Image,
     subject: &Descriptor,
     kind: Kind,
@@ -86,7 +86,10 @@ pub(super) fn flat(
     let title = format!("image.{}", kind.name());
     let mut layer = Descriptor::new(blob_type, digest, size);
     layer.annotations = titled(&title);
-    publisher.put(&layer, &FileBlob(std::sync::Arc::clone(pending.file())))?;
+    publisher.plan.add(PlannedBlob {
+        descriptor: layer.clone(),
+        source: Box::new(FileBlob(std::sync::Arc::clone(pending.file()))),
+    });
     let mut layers = vec![layer];
     if let Some(facts) = sidecar {
         layers.push(put_sidecar(publisher, &facts, &title)?);
@@ -103,35 +106,44 @@ pub(super) fn flat(
 
 /// Puts the root hashes of an image's layers.
 pub(super) fn sidecars(
-    publisher: &Publisher<'_>,
+    publisher: &mut Publisher<'_>,
     subject: &Descriptor,
     sidecars: Vec<(Digest, Verity)>,
 ) -> Result<Artifact, Error> {
-    let layers = sidecars
-        .iter()
-        .map(|(diff_id, facts)| put_sidecar(publisher, facts, &format!("{}.erofs", diff_id.hex())));
-    let layers = layers.collect::<Result<_, _>>()?;
+    let mut layers = Vec::with_capacity(sidecars.len());
+    for (diff_id, facts) in &sidecars {
+        layers.push(put_sidecar(
+            publisher,
+            facts,
+            &format!("{}.erofs", diff_id.hex()),
+        )?);
+    }
     put(publisher, VERITY, subject, layers, BTreeMap::new())
 }
 
-fn put_sidecar(publisher: &Publisher<'_>, facts: &Verity, of: &str) -> Result<Descriptor, Error> {
+fn put_sidecar(
+    publisher: &mut Publisher<'_>,
+    facts: &Verity,
+    of: &str,
+) -> Result<Descriptor, Error> {
     let json = verity::from_facts(facts)?.to_json().into_bytes();
-    let mut descriptor = described_bytes(VERITY, &json);
-    publisher.put(&descriptor, &Bytes(json))?;
+    let blob = PlannedBlob::of_bytes(VERITY, json);
+    let mut descriptor = blob.descriptor.clone();
+    publisher.plan.add(blob);
     descriptor.annotations = titled(&format!("{of}.dmverity"));
     Ok(descriptor)
 }
 
 fn put(
-    publisher: &Publisher<'_>,
+    publisher: &mut Publisher<'_>,
     artifact_type: &str,
     subject: &Descriptor,
     layers: Vec<Descriptor>,
     annotations: BTreeMap<String, String>,
 ) -> Result<Artifact, Error> {
-    let empty = b"{}";
-    let config = described_bytes(oci::OCI_EMPTY, empty);
-    publisher.put(&config, &Bytes(empty.to_vec()))?;
+    let empty = PlannedBlob::of_bytes(oci::OCI_EMPTY, b"{}".to_vec());
+    let config = empty.descriptor.clone();
+    publisher.plan.add(empty);
     let mut manifest = ImageManifest::new(config, layers.clone());
     manifest.artifact_type = Some(artifact_type.to_owned());
     manifest.annotations = annotations;
@@ -144,7 +156,7 @@ fn put(
     let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
     let mut descriptor = described_bytes(oci::OCI_MANIFEST, &bytes);
     descriptor.artifact_type = Some(artifact_type.to_owned());
-    publisher.destination.put_manifest(&descriptor, &bytes)?;
+    publisher.plan.add_document(descriptor.clone(), bytes);
     Ok(Artifact { descriptor, layers })
 }
 

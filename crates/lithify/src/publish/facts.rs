@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use lithify_digest::Digest;
 
-use crate::build::layer_ids;
 use crate::depot::WRITER_VERSION;
+use crate::make::layer_ids;
 use crate::{BuildOptions, Image};
 
 /// Format and options, as [`BuildOptions::target_name`] has them.

@@ -8,19 +8,18 @@ use lithify_digest::{Algorithm, Digest, HashingWriter, digest_of};
 use lithify_oci::manifest::{Descriptor, EROFS_ROLE, EROFS_UNCOMPRESSED};
 use lithify_tree::EntryKind;
 
-use super::blob::FileBlob;
 use super::{ErofsSpec, Publisher};
 use crate::budgets::Budgets;
-use crate::build::filesystem::{Filesystem, Kind, Placement};
-use crate::build::layered;
-use crate::build::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use crate::depot::{self, Depot};
 use crate::description::Verity;
 use crate::error::PublishError;
+use crate::make::filesystem::{Filesystem, Kind, Placement};
+use crate::make::layered;
+use crate::make::layers::{self, BuiltLayer, IMAGE, LayerOptions};
 use crate::output::scratch_file;
 use crate::output_dir::ScratchDirectory;
 use crate::retry::read_some;
-use crate::transfer::BlobSource;
+use crate::transfer::{BlobSource, FileBlob};
 use crate::{BuildOptions, Error, Event, Format, Image};
 
 /// The level images are compressed with: what the wire saves over level 1 pays, more costs too much time.
@@ -42,19 +41,17 @@ pub(super) struct ErofsLayer {
     verity: Option<Verity>,
 }
 
-impl Made {
-    /// The diff_id and hash tree of each layer that has one, each once.
-    pub(super) fn sidecars(&self) -> Vec<(Digest, Verity)> {
-        let mut sidecars: Vec<(Digest, Verity)> = Vec::new();
-        for layer in &self.layers {
-            if let Some(verity) = &layer.verity
-                && sidecars.iter().all(|(id, _)| *id != layer.diff_id)
-            {
-                sidecars.push((layer.diff_id, verity.clone()));
-            }
+/// Returns the diff_id and hash tree of each layer that has one, each once.
+pub(super) fn sidecars(layers: &[ErofsLayer]) -> Vec<(Digest, Verity)> {
+    let mut sidecars: Vec<(Digest, Verity)> = Vec::new();
+    for layer in layers {
+        if let Some(verity) = &layer.verity
+            && sidecars.iter().all(|(id, _)| *id != layer.diff_id)
+        {
+            sidecars.push((layer.diff_id, verity.clone()));
         }
-        sidecars
     }
+    sidecars
 }
 
 /// Makes the layers, or takes them from the store.

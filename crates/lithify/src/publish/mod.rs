@@ -8,14 +8,16 @@
 //! `squashfs` and `erofs-image`: the merged filesystem as one file, an artifact whose subject is the image's manifest.
 
 pub(crate) mod artifact; // manifests of artifacts
-mod blob; // what is uploaded
 mod config; // rewritten configurations
 pub(crate) mod facts; // what an artifact says it is
 mod layers; // EROFS layers and their descriptors
 mod spec; // the two conventions
+mod survey; // publishing that is not done
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
 use lithify_oci::platform::EROFS_FEATURE;
@@ -24,13 +26,14 @@ use lithify_oci::{LayerKind, Platform};
 use serde::Serialize;
 
 use crate::base_config;
-use crate::build::filesystem::Kind;
 use crate::error::{OutputError, PublishError};
+use crate::image::LayerBlob;
+use crate::make::filesystem::Kind;
 use crate::name::shown;
+use crate::place::{self, Writing};
 use crate::read_back::read_back;
-use crate::transfer::{self, BlobSource, CopyOptions, Destination};
+use crate::transfer::{Bytes, Plan, PlanReport, PlannedBlob, Target, run};
 use crate::{Compression, Error, Image, ReadOptions, StoreChoice};
-use blob::{Bytes, LayerBlob};
 
 pub use spec::{ErofsSpec, UnknownErofsSpec};
 
@@ -68,6 +71,8 @@ pub struct PublishOptions {
     pub drop_xattrs: bool,
     /// Where images of layers are kept and looked for.
     pub store: StoreChoice,
+    /// Blobs moved at the same time; `None` is 4.
+    pub transfers: Option<NonZeroUsize>,
     /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
     pub chunk: Option<u64>,
     /// Wait until what was written here is on the disk. Default true.
@@ -85,6 +90,7 @@ impl Default for PublishOptions {
             drop_xattrs: false,
             verity: false,
             store: StoreChoice::default(),
+            transfers: None,
             chunk: None,
             durable: true,
         }
@@ -144,70 +150,106 @@ pub fn publish(
     options: &PublishOptions,
     read: &ReadOptions,
 ) -> Result<PublishReport, Error> {
-    let read = &crate::build::xattrs::reading(read, options.drop_xattrs);
-    let copy = CopyOptions {
-        chunk: options.chunk,
-        durable: options.durable,
-        ..CopyOptions::default()
-    };
-    // What is made on the way goes where it can be written to: into a layout's own directory.
-    let destination = destination.as_ref();
-    let beside = match Source::parse_destination(destination)? {
-        Source::Oci { path, .. } => path.join("index.json"),
-        // Neither has a place for what is not a tar.
-        Source::DockerArchive { .. } | Source::DockerDaemon(_) => {
-            return Err(Error::from(PublishError::PublishDestination {
-                name: shown(destination),
-            }));
-        }
-        _ => std::env::temp_dir().join("image"),
-    };
-    let destination =
-        transfer::destination(destination, None, &copy, read).map_err(|e| read.reason(e))?;
-    publish_to(images, destination, &beside, options, read).map_err(|e| read.reason(e))
+    let read = &crate::make::xattrs::reading(read, options.drop_xattrs);
+    publish_to(images, destination.as_ref(), options, read).map_err(|e| read.reason(e))
 }
 
-/// [`publish`] to any destination. Scratch files go beside `beside`.
-pub(crate) fn publish_to(
+/// Says what [`publish`] would send and make, and what of it is there already. Nothing is written.
+///
+/// # Errors
+/// As [`publish`], as far as it comes.
+pub fn plan_publish(
     images: &[Image],
-    destination: Box<dyn Destination>,
-    beside: &Path,
+    destination: impl AsRef<OsStr>,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<PlanReport, Error> {
+    let target = target(images, destination.as_ref(), options, read);
+    let planned = target.and_then(|(name, target)| {
+        let look = target.look()?;
+        survey::plan(images, &name, target.nature(), &look, options, read)
+    });
+    planned.map_err(|e| read.reason(e))
+}
+
+/// Checks that the destination can take what is published. Returns its name too.
+fn target(
+    images: &[Image],
+    destination: &OsStr,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<(String, Box<dyn Target>), Error> {
+    let name = shown(destination);
+    let writing = Writing {
+        source: images.first().map(|image| image.source().clone()),
+        chunk: options.chunk,
+        durable: options.durable,
+        all_platforms: false,
+    };
+    let target = place::target(destination, &writing, read)?;
+    match target.nature().other_layers {
+        true => Ok((name, target)),
+        false => Err(Error::from(PublishError::PublishDestination { name })),
+    }
+}
+
+fn publish_to(
+    images: &[Image],
+    destination: &OsStr,
     options: &PublishOptions,
     read: &ReadOptions,
 ) -> Result<PublishReport, Error> {
-    let publisher = Publisher {
-        destination: &*destination,
-        beside: beside.to_owned(),
-        options,
-        read,
-    };
-    let mut report = PublishReport::default();
-    let root = match options.form {
-        PublishForm::ErofsLayers if options.only => publisher.only(images, &mut report)?,
-        PublishForm::ErofsLayers => publisher.index(images, &mut report)?,
-        PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs, &mut report)?,
-        PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs, &mut report)?,
-    };
-    report.referrers_unlisted = destination.unlisted();
-    match options.form {
-        PublishForm::ErofsLayers => destination.finish(&root)?,
-        PublishForm::ErofsImage | PublishForm::Squashfs => destination.finish_artifact(&root)?,
+    let (_, target) = target(images, destination, options, read)?;
+    let to = Source::parse_destination(destination)?;
+    let nature = target.nature();
+    // What is made on the way goes where it can be written to: into a layout's own directory.
+    let beside = target.scratch();
+    let destination = target.open()?;
+    let (plan, mut report) = plan(images, beside, options, read)?;
+    let places = images.iter().map(Image::source).chain([&to]);
+    let workers = place::at_a_time(options.transfers, places, nature, read)?;
+    if let Some(root) = plan.root() {
+        report.digest = root.digest.to_string();
     }
-    report.digest = root.digest.to_string();
+    report.referrers_unlisted = run(plan, destination, workers, read)?.unlisted;
     Ok(report)
 }
 
-/// What all steps of publishing need.
+/// Makes everything that is to be published. Scratch files go beside `beside`.
+fn plan(
+    images: &[Image],
+    beside: PathBuf,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<(Plan, PublishReport), Error> {
+    let mut publisher = Publisher {
+        plan: Plan::default(),
+        report: PublishReport::default(),
+        beside,
+        options,
+        read,
+    };
+    match options.form {
+        PublishForm::ErofsLayers if options.only => publisher.only(images)?,
+        PublishForm::ErofsLayers => publisher.index(images)?,
+        PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs)?,
+        PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs)?,
+    }
+    Ok((publisher.plan, publisher.report))
+}
+
+/// The plan as it grows, and what all steps of publishing need.
 struct Publisher<'a> {
-    destination: &'a dyn Destination,
+    plan: Plan,
+    report: PublishReport,
     beside: PathBuf,
     options: &'a PublishOptions,
     read: &'a ReadOptions,
 }
 
 impl Publisher<'_> {
-    /// Puts the images and their EROFS forms, and the index of all.
-    fn index(&self, images: &[Image], report: &mut PublishReport) -> Result<Descriptor, Error> {
+    /// Adds the images and their EROFS forms, and the index of all.
+    fn index(&mut self, images: &[Image]) -> Result<(), Error> {
         if images.is_empty() {
             return Err(PublishError::NoImages.into());
         }
@@ -217,28 +259,29 @@ impl Publisher<'_> {
             // An image of EROFS layers alone is its own EROFS form.
             let layers = oci.layers();
             if layers.is_empty() || layers.iter().any(|l| l.kind == LayerKind::Tar) {
-                entries.extend(self.original(image, report)?);
+                entries.extend(self.original(image)?);
             }
         }
         for image in images {
             // Others have no use for EROFS.
             if base_config::platform(source(image)?, self.read).os() == "linux" {
-                entries.push(self.erofs(image, report)?);
+                entries.push(self.erofs(image)?);
             }
         }
-        self.document(media_type::OCI_INDEX, &Index::new(entries))
+        self.document(media_type::OCI_INDEX, &Index::new(entries))?;
+        Ok(())
     }
 
-    /// Puts the EROFS forms of images: a manifest for one, an index for several.
-    fn only(&self, images: &[Image], report: &mut PublishReport) -> Result<Descriptor, Error> {
+    /// Adds the EROFS forms of images: a manifest for one, an index for several.
+    fn only(&mut self, images: &[Image]) -> Result<(), Error> {
         let mut entries = Vec::new();
         for image in images {
             if base_config::platform(source(image)?, self.read).os() == "linux" {
-                entries.push(self.erofs(image, report)?);
+                entries.push(self.erofs(image)?);
             }
         }
-        match entries.len() {
-            0 => Err(Error::from(PublishError::PublishSource {
+        match &*entries {
+            [] => Err(Error::from(PublishError::PublishSource {
                 name: images
                     .first()
                     .map(|i| i.name().to_owned())
@@ -246,17 +289,19 @@ impl Publisher<'_> {
                 reason: "only Linux mounts EROFS layers, and it is for another system",
             })),
             // A client asks for the tag and gets the manifest: nothing is left to choose, for which many look for tars.
-            1 => Ok(entries.remove(0)),
-            _ => self.document(media_type::OCI_INDEX, &Index::new(entries)),
+            [only] => {
+                self.plan.end_with(only);
+                Ok(())
+            }
+            _ => {
+                self.document(media_type::OCI_INDEX, &Index::new(entries))?;
+                Ok(())
+            }
         }
     }
 
-    /// Puts an image as it is. `None` if it has no manifest: one of `docker save`.
-    fn original(
-        &self,
-        image: &Image,
-        report: &mut PublishReport,
-    ) -> Result<Option<Descriptor>, Error> {
+    /// Adds an image as it is. `None` if it has no manifest: one of `docker save`.
+    fn original(&mut self, image: &Image) -> Result<Option<Descriptor>, Error> {
         let oci = source(image)?;
         let (Some(raw), Some(digest), Some(media_type)) =
             (oci.raw_manifest(), oci.manifest_digest(), oci.media_type())
@@ -271,13 +316,19 @@ impl Publisher<'_> {
             })
         })?;
         for (index, layer) in manifest.layers.iter().enumerate() {
-            self.put(layer, &LayerBlob { image, index })?;
+            self.plan.add(PlannedBlob {
+                descriptor: layer.clone(),
+                source: Box::new(LayerBlob::of(image.name(), oci, index)),
+            });
         }
-        self.put(&manifest.config, &Bytes(oci.raw_config().to_vec()))?;
+        self.plan.add(PlannedBlob {
+            descriptor: manifest.config.clone(),
+            source: Box::new(Bytes(oci.raw_config().into())),
+        });
         let mut descriptor = Descriptor::new(media_type, *digest, raw.len() as u64);
-        self.destination.put_manifest(&descriptor, raw)?;
+        self.plan.add_document(descriptor.clone(), raw.to_vec());
         descriptor.platform = Some(oci.platform().clone());
-        report.manifests.push(described(
+        self.report.manifests.push(described(
             "tar",
             &descriptor,
             oci.platform(),
@@ -286,36 +337,38 @@ impl Publisher<'_> {
         Ok(Some(descriptor))
     }
 
-    /// Puts the image with EROFS layers.
-    fn erofs(&self, image: &Image, report: &mut PublishReport) -> Result<Descriptor, Error> {
+    /// Adds the image with EROFS layers.
+    fn erofs(&mut self, image: &Image) -> Result<Descriptor, Error> {
         let oci = source(image)?;
-        let made = layers::make(self, image)?;
-        for layer in &made.layers {
-            self.put(&layer.descriptor, &*layer.blob)?;
+        let layers::Made { layers, has_root } = layers::make(self, image)?;
+        let sidecars = layers::sidecars(&layers);
+        let diff_ids: Vec<_> = layers.iter().map(|l| l.diff_id).collect();
+        let descriptors: Vec<_> = layers.iter().map(|l| l.descriptor.clone()).collect();
+        for layer in layers {
+            self.plan.add(PlannedBlob {
+                descriptor: layer.descriptor,
+                source: layer.blob,
+            });
         }
-        let diff_ids: Vec<_> = made.layers.iter().map(|l| l.diff_id).collect();
-        let config = config::rewrite(base_config::of(oci, self.read)?, &diff_ids, made.has_root)?;
-        let config_descriptor = described_bytes(media_type::OCI_CONFIG, &config);
-        let written = config.clone();
-        self.put(&config_descriptor, &Bytes(config))?;
-        let descriptors: Vec<_> = made.layers.iter().map(|l| l.descriptor.clone()).collect();
-        let mut manifest = ImageManifest::new(config_descriptor, descriptors.clone());
+        let config = config::rewrite(base_config::of(oci, self.read)?, &diff_ids, has_root)?;
+        let config_blob = PlannedBlob::of_bytes(media_type::OCI_CONFIG, config.clone());
+        let mut manifest = ImageManifest::new(config_blob.descriptor.clone(), descriptors.clone());
+        self.plan.add(config_blob);
         if let Some(annotations) = oci.annotations() {
             manifest.annotations.clone_from(annotations);
         }
         let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
-        read_back(&bytes, &written, diff_ids.len(), self.read)?;
+        read_back(&bytes, &config, diff_ids.len(), self.read)?;
         let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
         let platform = base_config::platform(oci, self.read);
         let features = oci.platform().os_features().iter().cloned();
         let platform = platform.with_os_features(features.chain([EROFS_FEATURE.to_owned()]));
-        report
+        self.report
             .manifests
             .push(described("erofs", &descriptor, &platform, &descriptors));
         if self.options.verity {
-            let sidecars = made.sidecars();
             let artifact = artifact::sidecars(self, &descriptor, sidecars)?;
-            report.manifests.push(described(
+            self.report.manifests.push(described(
                 artifact::VERITY,
                 &artifact.descriptor,
                 &platform,
@@ -326,13 +379,8 @@ impl Publisher<'_> {
         Ok(descriptor)
     }
 
-    /// Puts the merged filesystem as an artifact beside the image.
-    fn artifact(
-        &self,
-        images: &[Image],
-        kind: Kind,
-        report: &mut PublishReport,
-    ) -> Result<Descriptor, Error> {
+    /// Adds the merged filesystem as an artifact beside the image.
+    fn artifact(&mut self, images: &[Image], kind: Kind) -> Result<(), Error> {
         let [image] = images else {
             return Err(Error::from(PublishError::PublishSource {
                 name: images
@@ -344,44 +392,38 @@ impl Publisher<'_> {
         };
         let platform = source(image)?.platform();
         let subject = self
-            .original(image, report)?
+            .original(image)?
             .ok_or_else(|| Error::from(PublishError::PublishSource {
                 name: image.name().to_owned(),
                 reason: "it has no manifest an artifact could refer to; copy it into a layout first",
             }))?;
         let artifact = artifact::flat(self, image, &subject, kind)?;
-        report.manifests.push(described(
+        self.report.manifests.push(described(
             artifact::media_type(kind),
             &artifact.descriptor,
             platform,
             &artifact.layers,
         ));
-        Ok(subject)
+        self.plan.artifact_of = Some(subject);
+        Ok(())
     }
 
-    /// Puts a blob, unless it is there.
-    fn put(&self, descriptor: &Descriptor, blob: &dyn BlobSource) -> Result<(), Error> {
-        if self.read.cancel.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        match self.destination.has_blob(descriptor)? {
-            true => Ok(()),
-            false => self.destination.put_blob(descriptor, blob).map(drop),
-        }
-    }
-
-    /// Puts a manifest or index.
-    fn document(&self, media_type: &str, document: &impl Serialize) -> Result<Descriptor, Error> {
+    /// Adds a manifest or index.
+    fn document(
+        &mut self,
+        media_type: &str,
+        document: &impl Serialize,
+    ) -> Result<Descriptor, Error> {
         let bytes = serde_json::to_vec(document).map_err(OutputError::Json)?;
         let descriptor = described_bytes(media_type, &bytes);
-        self.destination.put_manifest(&descriptor, &bytes)?;
+        self.plan.add_document(descriptor.clone(), bytes);
         Ok(descriptor)
     }
 }
 
 /// The image with its manifest and configuration, which those of files do not have.
-fn source(image: &Image) -> Result<&lithify_oci::Image, Error> {
-    image.oci().ok_or_else(|| {
+fn source(image: &Image) -> Result<&Arc<lithify_oci::Image>, Error> {
+    image.shared_oci().ok_or_else(|| {
         Error::from(PublishError::PublishSource {
             name: image.name().to_owned(),
             reason: "it has no configuration",

@@ -1,25 +1,18 @@
-//! Images from one place to another.
+//! The way an image moves: a plan of blobs and documents, and the engine that puts them where they go.
+//!
+//! Everything that makes or moves an image makes a [`Plan`] and runs it. Nothing here knows what places there are.
 
-mod archive; // to archives and daemons
-mod beside; // a registry with a store beside it
-mod copy; // the verbs
-mod destination; // where images go
-mod joined; // platforms that came to the store one by one
-mod layout; // to an OCI image layout
-mod plan; // what is to be transferred
-mod pull; // to the store, by policy
-pub(crate) mod referrers; // what refers to an image
-mod registry; // to a registry
-mod run; // doing it
-mod signatures; // those that are there already
-mod store; // to the store
-mod synthetic; // manifests for images without
+mod ends; // blobs that are read, and places that take them
+mod plan; // the parts of an image
+pub(crate) mod referrers; // manifests that refer to an image
+mod run; // the engine
+pub(crate) mod signatures; // signatures that are at a destination already
+mod survey; // a plan as a report
 
-pub(crate) use copy::{destination, locate};
-pub(crate) use destination::{BlobSource, Destination, Placed};
-pub(crate) use layout::LayoutDestination;
-pub(crate) use pull::{name_in_store, open_name};
+pub(crate) use ends::{BlobSource, Destination, Look, Nature, Placed, Target};
+pub(crate) use plan::{Bytes, FileBlob, Plan, PlannedBlob, SignatureTag};
+pub(crate) use run::{Transferred, run};
+pub(crate) use survey::survey;
 
-pub use copy::{CopyOptions, CopyReport, copy, tag};
-pub use pull::{PullOptions, PullPolicy, PullReport, UnknownPolicy, full_name, pull};
 pub use run::TransferCounts;
+pub use survey::{PartKind, PartState, PlanPart, PlanReport};

@@ -1,22 +1,24 @@
 //! What is to be transferred: blobs, and the documents that refer to them, in the order they can be put.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use lithify_digest::Digest;
+use lithify_digest::{Algorithm, Digest};
 use lithify_oci::blob::{self, BlobName};
 use lithify_oci::manifest::{Descriptor, Document, ImageManifest, LayerMediaType};
 use lithify_oci::{Content, Limits, Located};
+use lithify_storage::FileCursor;
 
-use super::{BlobSource, Destination};
-use crate::error::TransferError;
-use crate::{Error, Image, ReadOptions};
+use super::{BlobSource, Nature};
+use crate::{Error, ReadOptions};
 
 /// How far what refers to an image is followed: a signature of a list of parts of an artifact is three.
 const REFERRERS_DEPTH: usize = 4;
 
 /// An image's parts.
+#[derive(Default)]
 pub(crate) struct Plan {
     /// Each blob once.
     pub(crate) blobs: Vec<PlannedBlob>,
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) foreign: u64,
     /// The reasons why it is not known of everything what refers to it.
     pub(crate) unlisted: Vec<String>,
+    /// The manifest that is there for the sake of an artifact that refers to it.
+    pub(crate) artifact_of: Option<Descriptor>,
 }
 
 /// A tag that is made of the digest of what its manifest belongs to.
@@ -46,24 +50,41 @@ pub(crate) struct PlannedBlob {
     pub(crate) source: Box<dyn BlobSource>,
 }
 
+impl PlannedBlob {
+    /// A document that is no manifest, such as a configuration, made here.
+    pub(crate) fn of_bytes(media_type: &str, bytes: Vec<u8>) -> Self {
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        Self {
+            descriptor: Descriptor::new(media_type, digest, bytes.len() as u64),
+            source: Box::new(Bytes(bytes.into())),
+        }
+    }
+}
+
 impl Plan {
-    /// One image, for one platform, on its way to a place; with `referrers`, what refers to it too.
+    /// Returns the plan of a manifest that was made here, with the blobs it names.
+    pub(crate) fn of_made(blobs: Vec<PlannedBlob>, root: Descriptor, manifest: Vec<u8>) -> Self {
+        let mut plan = Self::default();
+        for blob in blobs {
+            plan.add(blob);
+        }
+        plan.documents.push((root, manifest));
+        plan
+    }
+
+    /// Returns the plan of one image, for one platform, on its way to a place of that nature; with `referrers`, of what refers
+    /// to it too. `None` for an image without a manifest.
     pub(crate) fn of_image(
-        image: &Image,
+        name: &str,
+        oci: &lithify_oci::Image,
         referrers: bool,
-        to: &dyn Destination,
+        to: Nature,
         read: &ReadOptions,
-    ) -> Result<Self, Error> {
-        let not_an_image = || {
-            Error::from(TransferError::NotTransferable {
-                name: image.name().to_owned(),
-            })
-        };
-        let oci = image.oci().ok_or_else(not_an_image)?;
+    ) -> Result<Option<Self>, Error> {
         let (Some(content), Some(digest), Some(raw)) =
             (oci.content(), oci.manifest_digest(), oci.raw_manifest())
         else {
-            return super::synthetic::plan(image, oci, to.takes_plain_layers(), read);
+            return Ok(None);
         };
         let mut root = Descriptor::new(
             oci.media_type().unwrap_or_default(),
@@ -72,13 +93,13 @@ impl Plan {
         );
         root.platform = Some(oci.platform().clone());
         let located = Located::new(Arc::clone(content), root.clone(), oci.names().to_vec());
-        let mut builder = Builder::new(image.name(), &located, to, &read.limits.image);
+        let mut builder = Builder::new(name, &located, to, &read.limits.image);
         builder.seen.insert(root.digest);
         builder.document(&root, raw.to_vec(), 1)?;
         if referrers {
             builder.referrers()?;
         }
-        Ok(builder.finish())
+        Ok(Some(builder.finish()))
     }
 
     /// All that a manifest or index refers to; with `referrers`, what refers to any of it too.
@@ -86,7 +107,7 @@ impl Plan {
         name: &str,
         located: &Located,
         referrers: bool,
-        to: &dyn Destination,
+        to: Nature,
         read: &ReadOptions,
     ) -> Result<Self, Error> {
         let mut builder = Builder::new(name, located, to, &read.limits.image);
@@ -95,6 +116,36 @@ impl Plan {
             builder.referrers()?;
         }
         Ok(builder.finish())
+    }
+
+    /// Adds a blob, unless it is among the parts.
+    pub(crate) fn add(&mut self, blob: PlannedBlob) {
+        if !self.has(&blob.descriptor.digest) {
+            self.blobs.push(blob);
+        }
+    }
+
+    /// Adds a manifest or index whose parts are among the parts.
+    pub(crate) fn add_document(&mut self, descriptor: Descriptor, bytes: Vec<u8>) {
+        if self
+            .documents
+            .iter()
+            .all(|(d, _)| d.digest != descriptor.digest)
+        {
+            self.documents.push((descriptor, bytes));
+        }
+    }
+
+    /// Has a manifest that is among the parts be that everything belongs to.
+    pub(crate) fn end_with(&mut self, root: &Descriptor) {
+        if let Some(at) = self
+            .documents
+            .iter()
+            .position(|(d, _)| d.digest == root.digest)
+        {
+            let (_, bytes) = self.documents.remove(at);
+            self.documents.push((root.clone(), bytes));
+        }
     }
 
     /// Whether a blob is among the parts.
@@ -117,7 +168,8 @@ impl Plan {
 
     /// The manifest or index everything belongs to.
     pub(crate) fn root(&self) -> Option<&Descriptor> {
-        self.documents.last().map(|(descriptor, _)| descriptor)
+        let last = || self.documents.last().map(|(descriptor, _)| descriptor);
+        self.artifact_of.as_ref().or_else(last)
     }
 }
 
@@ -132,22 +184,15 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(name: &'a str, located: &'a Located, to: &dyn Destination, limits: &'a Limits) -> Self {
-        let plan = Plan {
-            blobs: Vec::new(),
-            documents: Vec::new(),
-            tags: Vec::new(),
-            foreign: 0,
-            unlisted: Vec::new(),
-        };
+    fn new(name: &'a str, located: &'a Located, to: Nature, limits: &'a Limits) -> Self {
         Self {
             name,
             located,
-            takes_vendor_layers: to.takes_vendor_layers(),
+            takes_vendor_layers: to.vendor_layers,
             limits,
             seen: HashSet::new(),
             bytes: 0,
-            plan,
+            plan: Plan::default(),
         }
     }
 
@@ -420,7 +465,16 @@ impl BlobSource for ContentBlob {
     }
 }
 
-/// Bytes that are here.
+/// A file, whose position does not matter.
+pub(crate) struct FileBlob(pub(crate) Arc<File>);
+
+impl BlobSource for FileBlob {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        Ok(Box::new(FileCursor::new(Arc::clone(&self.0), offset)))
+    }
+}
+
+/// Bytes in memory.
 pub(crate) struct Bytes(pub(crate) Arc<[u8]>);
 
 impl BlobSource for Bytes {

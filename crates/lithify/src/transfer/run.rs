@@ -40,11 +40,11 @@ pub(crate) struct Transferred {
     pub(crate) unlisted: Vec<String>,
 }
 
-/// Puts everything where it goes and makes it visible.
+/// Puts everything where it goes, `workers` blobs at a time, and makes it visible.
 pub(crate) fn run(
     plan: Plan,
     mut destination: Box<dyn Destination>,
-    at_a_time: NonZeroUsize,
+    workers: NonZeroUsize,
     read: &ReadOptions,
 ) -> Result<Transferred, Error> {
     destination.begin(&plan)?;
@@ -64,12 +64,8 @@ pub(crate) fn run(
         error: Mutex::new(None),
         counts: &counts,
     };
-    let workers = match destination.takes_plain_layers() {
-        true => 1,
-        false => at_a_time.get(),
-    };
     thread::scope(|scope| {
-        for _ in 0..workers.min(plan.blobs.len()) {
+        for _ in 0..workers.get().min(plan.blobs.len()) {
             scope.spawn(|| work.run());
         }
     });
@@ -104,7 +100,10 @@ pub(crate) fn run(
     };
     let mut unlisted = plan.unlisted;
     unlisted.extend(destination.unlisted());
-    destination.finish(&root)?;
+    match &plan.artifact_of {
+        Some(subject) => destination.finish_artifact(subject)?,
+        None => destination.finish(&root)?,
+    }
     Ok(Transferred {
         counts: counts.into_inner().unwrap_or_else(PoisonError::into_inner),
         unlisted,

@@ -15,17 +15,17 @@ use crate::Error;
 use crate::error::TransferError;
 
 /// What has a tag at a destination.
-pub(super) struct There {
-    pub(super) digest: Digest,
+pub(crate) struct There {
+    pub(crate) digest: Digest,
     /// Its bytes; `None` if they are not there, so that nothing can be lost.
-    pub(super) bytes: Option<Vec<u8>>,
+    pub(crate) bytes: Option<Vec<u8>>,
 }
 
 /// Looks at what has the tags of a plan at its destination. Gives those that need not be put.
 ///
 /// # Errors
 /// [`TransferError::SignaturesThere`](crate::TransferError::SignaturesThere) when something would be lost.
-pub(super) fn already_there(
+pub(crate) fn already_there(
     plan: &Plan,
     mut look: impl FnMut(&str) -> Result<Option<There>, Error>,
 ) -> Result<HashSet<String>, Error> {
@@ -66,7 +66,7 @@ fn holds_all(new: &[u8], old: &[u8]) -> bool {
 }
 
 /// What has a tag in a layout or the store.
-pub(super) fn in_content(
+pub(crate) fn in_content(
     name: &str,
     content: &Arc<dyn Content>,
     tag: &str,

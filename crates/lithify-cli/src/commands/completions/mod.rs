@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::Shell;
+use lithify::{TRANSPORTS, Transport};
 
 use super::Failure;
 use crate::args::Cli;
@@ -31,6 +32,11 @@ fn bash(command: &Command) -> String {
     let options = pattern(&arguments.options);
     let places = pattern(&[arguments.places, arguments.options_with_places].concat());
     include_str!("places.bash")
+        .replace("@TRANSPORTS@", &transports(|_| true).join(" "))
+        .replace(
+            "@PATHS@",
+            &paths(|prefix| format!("\"place {prefix}\"*")).join(" | "),
+        )
         .replace("@OPTIONS@", &options)
         .replace("@PLACES@", &places)
         .replace("@NAMES@", &pattern(&arguments.names))
@@ -65,7 +71,10 @@ fn zsh(command: &Command, generated: &str) -> String {
     for line in generated.lines() {
         // What is called at the end has to be there before.
         if line.starts_with("if [ \"$funcstack[1]\"") {
-            script.push_str(include_str!("places.zsh"));
+            let places = include_str!("places.zsh")
+                .replace("@TRANSPORTS@", &transports(|_| true).join(" "))
+                .replace("@PATHS@", &paths(str::to_owned).join("|"));
+            script.push_str(&places);
         }
         let is_ours = starts.iter().any(|start| line.starts_with(start))
             || ends.iter().any(|end| line.ends_with(end));
@@ -91,6 +100,8 @@ fn fish(command: &Command) -> String {
     let arguments = Arguments::of(command);
     let list = |all: &[String]| quoted(all).join(" ");
     let mut script = include_str!("places.fish")
+        .replace("@TRANSPORTS@", &transports(|_| true).join(" "))
+        .replace("@PATHS@", &paths(|prefix| format!("'{prefix}*'")).join(" "))
         .replace("@OPTIONS@", &list(&arguments.options))
         .replace("@PLACES@", &list(&arguments.places))
         .replace("@NAMES@", &list(&arguments.names));
@@ -105,6 +116,20 @@ fn fish(command: &Command) -> String {
         }
     }
     script
+}
+
+/// Returns the prefixes of the transports for which `is_wanted` says so.
+fn transports(is_wanted: impl Fn(&Transport) -> bool) -> Vec<&'static str> {
+    let wanted = TRANSPORTS
+        .iter()
+        .filter(|t| !t.prefix.is_empty() && is_wanted(t));
+    wanted.map(|t| t.prefix).collect()
+}
+
+/// Returns the pattern of each transport behind which a path stands.
+fn paths(pattern: impl Fn(&str) -> String) -> Vec<String> {
+    let with_path = transports(|t| matches!(t.names, "DIR" | "FILE"));
+    with_path.into_iter().map(pattern).collect()
 }
 
 fn quoted(all: &[String]) -> Vec<String> {
@@ -156,9 +181,9 @@ impl Arguments {
 
 /// Whether an argument is an image, or a place for one.
 fn is_image(argument: &Arg) -> bool {
-    let is_layout = || {
+    let is_destination = || {
         let mut names = argument.get_value_names().unwrap_or_default().iter();
-        names.any(|name| name == "LAYOUT")
+        names.any(|name| name == "DEST")
     };
-    ["image", "source", "destination", "base"].contains(&argument.get_id().as_str()) || is_layout()
+    ["image", "source", "base"].contains(&argument.get_id().as_str()) || is_destination()
 }

@@ -34,12 +34,12 @@ _lithify_places() {
     local prefix="" found name
     local -a all=()
     case "${kind} ${cur}" in
-        "place oci:"* | "place oci-archive:"* | "place docker-archive:"* | "place rootfs:"* | "place tar:"*)
+        @PATHS@)
             prefix="${cur%%:*}:"
             ;;
         "place docker:"* | "place docker-daemon:"*) return ;;
         "place store:"*) kind=name prefix="store:" ;;
-        "place "*) all=(oci: oci-archive: docker-archive: docker:// docker-daemon: store: rootfs: tar:) ;;
+        "place "*) all=(@TRANSPORTS@) ;;
     esac
     if [[ "${kind}" == place ]]; then
         while IFS= read -r name; do

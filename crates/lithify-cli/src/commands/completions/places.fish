@@ -17,7 +17,7 @@ end
 function __lithify_places
     set -l current (commandline -ct)
     switch $current
-        case 'oci:*' 'oci-archive:*' 'docker-archive:*' 'rootfs:*' 'tar:*'
+        case @PATHS@
             set -l transport (string replace -r ':.*' ':' -- $current)
             set -l begun (string replace -r '^[^:]*:' '' -- $current)
             for path in $begun*
@@ -32,7 +32,7 @@ function __lithify_places
                 echo store:$name
             end
         case '*'
-            string join \n oci: oci-archive: docker-archive: docker:// docker-daemon: store: rootfs: tar:
+            string join \n @TRANSPORTS@
             __lithify_names
             __fish_complete_path $current
     end

@@ -9,13 +9,13 @@ _lithify_names() {
 }
 
 _lithify_places() {
-    if compset -P '(oci|oci-archive|docker-archive|rootfs|tar):'; then
+    if compset -P '(@PATHS@)'; then
         _files
     elif compset -P 'store:'; then
         _lithify_names
     elif [[ ${PREFIX} != docker(:|-daemon:)* ]]; then
         local -a transports
-        transports=(oci: oci-archive: docker-archive: docker:// docker-daemon: store: rootfs: tar:)
+        transports=(@TRANSPORTS@)
         compadd -S '' -a transports
         _lithify_names
         _files

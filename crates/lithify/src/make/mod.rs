@@ -11,7 +11,8 @@ pub(crate) mod fsmeta; // the merged image over layers
 pub(crate) mod layered; // a directory of images
 pub(crate) mod layers; // images of layers
 mod published; // images others made
-mod tar; // one tar
+mod survey; // builds that are not done
+pub(crate) mod tar; // one tar
 pub(crate) mod verity; // hash trees
 pub(crate) mod xattrs; // attributes left out
 
@@ -35,6 +36,7 @@ pub(crate) use flat::write as write_flat;
 pub use format_name::FormatNameError;
 pub(crate) use layers::layer_ids;
 pub use published::{Artifacts, UnknownArtifacts};
+pub use survey::plan_build;
 
 /// What to make of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

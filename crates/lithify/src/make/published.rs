@@ -26,6 +26,7 @@ use crate::output::PendingFile;
 use crate::publish::artifact as published;
 use crate::publish::facts::Facts;
 use crate::subject::verify_tree;
+use crate::transfer::{PartKind, PartState, PlanPart};
 use crate::{Error, Event, Image, Output, ReadOptions};
 
 /// Most artifacts of one image that are looked at.
@@ -84,13 +85,45 @@ pub(super) fn take(
         return Ok(None);
     }
     let path = output_path(output, options.format)?;
+    match wanted(image, kind, options, read)? {
+        Some(found) => {
+            let digest = &found.manifest.digest;
+            log::info!("{}: taking the artifact {digest}", image.name());
+            found.fetch(kind, path, options, read).map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+/// Finds the image file that [`take`] would take, and leaves it where it is.
+pub(super) fn look(
+    image: &Image,
+    kind: Kind,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Result<Option<PlanPart>, Error> {
+    if options.artifacts == Artifacts::Ignore {
+        return Ok(None);
+    }
+    let found = wanted(image, kind, options, read)?;
+    Ok(found.map(|found| {
+        let mut part = PlanPart::new(PartKind::Filesystem, PartState::Move);
+        part.digest = Some(found.filesystem.digest.to_string());
+        part.media_type = Some(found.filesystem.media_type.clone());
+        part.size = Some(found.filesystem.size);
+        part
+    }))
+}
+
+/// Finds the image file that was published. That there is none is an error if one is required.
+fn wanted<'a>(
+    image: &'a Image,
+    kind: Kind,
+    options: &BuildOptions,
+    read: &ReadOptions,
+) -> Result<Option<Found<'a>>, Error> {
     if let Some(found) = find(image, kind, options, read)? {
-        log::info!(
-            "{}: taking the artifact {}",
-            image.name(),
-            found.manifest.digest
-        );
-        return found.fetch(kind, path, options, read).map(Some);
+        return Ok(Some(found));
     }
     let target = options.target_name();
     if options.artifacts == Artifacts::Require {

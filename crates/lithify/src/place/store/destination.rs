@@ -9,8 +9,7 @@ use lithify_oci::manifest::Descriptor;
 use lithify_oci::{Content, Limits};
 use lithify_store::{Begun, Ingest, Lease, Store};
 
-use super::plan::{Plan, SignatureTag};
-use super::{BlobSource, Destination, Placed, signatures};
+use crate::transfer::{BlobSource, Destination, Placed, Plan, SignatureTag, referrers, signatures};
 use crate::{CancelToken, Error};
 
 /// Bytes moved at once.
@@ -18,7 +17,7 @@ const BUFFER: usize = 256 << 10;
 
 /// The store, and the name an image gets there.
 #[derive(Debug)]
-pub(crate) struct StoreDestination {
+pub(super) struct StoreDestination {
     lease: Lease,
     name: String,
     /// The index the image was chosen from.
@@ -144,7 +143,7 @@ impl Destination for StoreDestination {
 
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
         self.lease.put(&manifest.digest, bytes)?;
-        if let Some(referrer) = super::referrers::of(manifest, bytes) {
+        if let Some(referrer) = referrers::of(manifest, bytes) {
             let mut referrers = self
                 .referrers
                 .lock()

@@ -18,13 +18,12 @@ use lithify_oci::blob::BlobName;
 use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
 use serde::Serialize;
 
-use super::member::{BLOCK, END, block_header, header, padded};
+use crate::place::member::{BLOCK, END, block_header, header, padded};
 use lithify_storage::FileCursor;
 
 use crate::budgets::Budgets;
 use crate::error::{LayerError, OpenError, Operation, TransferError};
-use crate::transfer::plan::Plan;
-use crate::transfer::{BlobSource, Placed};
+use crate::transfer::{BlobSource, Placed, Plan};
 use crate::{Error, ReadOptions};
 
 /// Bytes read at a time, and how many such pieces wait.
@@ -40,7 +39,7 @@ const EROFS: &str = "its layers are EROFS images, and it takes tars only: copy t
 ///
 /// Layers come one after the other, since where one starts depends on how long those before it are when decompressed.
 #[derive(Debug)]
-pub(super) struct DockerArchive {
+pub(in crate::place) struct DockerArchive {
     file: Arc<File>,
     /// Its place, if it has one.
     path: Option<PathBuf>,
@@ -88,7 +87,7 @@ struct Entry {
 
 impl DockerArchive {
     /// An archive that is written to `file`, and the names the image has in it. One without a path is for Docker to load.
-    pub(super) fn new(
+    pub(in crate::place) fn new(
         file: Arc<File>,
         path: Option<PathBuf>,
         name: &str,
@@ -109,7 +108,7 @@ impl DockerArchive {
     }
 
     /// Learns what the image consists of, and refuses what no such archive can hold.
-    pub(super) fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
+    pub(in crate::place) fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
         let [(root, bytes)] = &*plan.documents else {
             let is_index = |(document, bytes): &(Descriptor, Vec<u8>)| {
                 let parsed = Document::parse(bytes, Some(&document.media_type));
@@ -142,7 +141,11 @@ impl DockerArchive {
         Ok(())
     }
 
-    pub(super) fn put(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Placed, Error> {
+    pub(in crate::place) fn put(
+        &self,
+        blob: &Descriptor,
+        content: &dyn BlobSource,
+    ) -> Result<Placed, Error> {
         let manifest = self.manifest()?;
         if blob.digest == manifest.config.digest {
             let config = self.read_config(blob, content)?;
@@ -159,7 +162,7 @@ impl DockerArchive {
     }
 
     /// Writes what comes last. Returns the archive's length.
-    pub(super) fn finish(&self) -> Result<u64, Error> {
+    pub(in crate::place) fn finish(&self) -> Result<u64, Error> {
         let manifest = self.manifest()?;
         let mut state = self.state();
         let config = state

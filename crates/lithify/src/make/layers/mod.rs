@@ -162,8 +162,8 @@ pub(crate) fn build(
     work::make(image, depot, options, read, budgets, found, locks)
 }
 
-/// What the store has.
-fn find(
+/// Returns what the store has of the layers.
+pub(crate) fn find(
     depot: &Depot,
     options: &LayerOptions,
     ids: &[LayerId],

@@ -10,8 +10,8 @@ use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, T
 
 use super::{BuildOptions, Built, Format, Output, artifact, verity};
 use crate::budgets::{Budgets, stored};
-use crate::decode::decode;
-use crate::error::{BuildError, Operation};
+use crate::decode::{LayerSummary, decode};
+use crate::error::{BuildError, Operation, TransferError};
 use crate::name::shown_path;
 use crate::output::{PendingFile, scratch_file};
 use crate::retry::read_some;
@@ -32,17 +32,14 @@ pub(super) fn build(
         }
         Output::Stdout => (None, None),
     };
-    let scratched = |e| match path {
-        Some(path) => Error::scratch_beside(path)(e),
-        None => Error::scratch(e),
-    };
-    let mut spool = Spool::new(scratch_file(path).map_err(scratched)?);
-    let budgets = Budgets::of_data(read);
-    let decoded = decode(image, &mut spool, read, &budgets, scratched)?;
-    let (tree, summaries) = decoded.merge(image, read)?;
-    let spooled = spool.finish().map_err(scratched)?;
-    read.progress.event(Event::Finishing);
+    let Merged {
+        tree,
+        summaries,
+        spooled,
+        budgets,
+    } = Merged::of(image, path, read)?;
     let shown = path.unwrap_or(Path::new("standard output"));
+    let written = |e| Error::output(Operation::Write, shown, e);
     let emission = Emission {
         holes: match options.sparse {
             true => Holes::Map,
@@ -52,15 +49,15 @@ pub(super) fn build(
         },
         digest: options.digest,
         cancel: &read.cancel,
-        path: shown,
+        is_layer: false,
+        failed: &written,
         output: budgets.output_bytes,
     };
     let (size, sha256, sockets) = match &pending {
-        Some(pending) => emit(&tree, &spooled, &**pending.file(), &emission)?,
+        Some(pending) => emit(&tree, &spooled, &**pending.file(), &emission)?.1,
         None => {
-            let out = OutputPipe::stdout(&read.cancel)
-                .map_err(|e| Error::output(Operation::Write, shown, e))?;
-            emit(&tree, &spooled, out, &emission)?
+            let out = OutputPipe::stdout(&read.cancel).map_err(written)?;
+            emit(&tree, &spooled, out, &emission)?.1
         }
     };
     if let Some(pending) = pending {
@@ -81,6 +78,58 @@ pub(super) fn build(
     Ok((artifact, summaries).into())
 }
 
+/// Writes the merged filesystem as the tar of a layer. Returns where it went, and how many sockets it could not hold.
+pub(crate) fn write_layer<W: Write>(
+    image: &Image,
+    out: W,
+    read: &ReadOptions,
+) -> Result<(W, u64), Error> {
+    let merged = Merged::of(image, None, read)?;
+    let emission = Emission {
+        // Layers have no sparse members: image-spec, `layer.md`.
+        holes: Holes::Zeros {
+            bytes_max: read.limits.layer.tar_bytes,
+        },
+        digest: false,
+        cancel: &read.cancel,
+        is_layer: true,
+        failed: &Error::scratch,
+        output: merged.budgets.output_bytes,
+    };
+    let (out, (_, _, sockets)) = emit(&merged.tree, &merged.spooled, out, &emission)?;
+    Ok((out, sockets))
+}
+
+/// An image's merged filesystem, with its data in a scratch file.
+struct Merged {
+    tree: Tree,
+    summaries: Vec<LayerSummary>,
+    spooled: Spooled,
+    budgets: Budgets,
+}
+
+impl Merged {
+    /// Reads an image. The scratch file is beside `path`.
+    fn of(image: &Image, path: Option<&Path>, read: &ReadOptions) -> Result<Self, Error> {
+        let scratched = |e| match path {
+            Some(path) => Error::scratch_beside(path)(e),
+            None => Error::scratch(e),
+        };
+        let mut spool = Spool::new(scratch_file(path).map_err(scratched)?);
+        let budgets = Budgets::of_data(read);
+        let decoded = decode(image, &mut spool, read, &budgets, scratched)?;
+        let (tree, summaries) = decoded.merge(image, read)?;
+        let spooled = spool.finish().map_err(scratched)?;
+        read.progress.event(Event::Finishing);
+        Ok(Self {
+            tree,
+            summaries,
+            spooled,
+            budgets,
+        })
+    }
+}
+
 /// Bytes of a tar that a file takes besides its data, at least: a header.
 const HEADER_LEN: u64 = lithify_tar::BLOCK as u64;
 
@@ -89,8 +138,10 @@ struct Emission<'a> {
     holes: Holes,
     digest: bool,
     cancel: &'a CancelToken,
-    /// Where it goes, in messages.
-    path: &'a Path,
+    /// Whether it is a layer, in which names that begin with `.wh.` remove others.
+    is_layer: bool,
+    /// The error for what cannot be written.
+    failed: &'a dyn Fn(io::Error) -> Error,
     /// For what is no data of files: that was counted.
     output: Budget,
 }
@@ -122,14 +173,17 @@ impl<W: Write> Write for Measured<'_, W> {
     }
 }
 
-/// Writes the tar; returns its size, its digest and how many sockets it could not hold.
-fn emit(
+/// Size and digest of a tar, and how many sockets it could not hold.
+type Emitted = (u64, Option<String>, u64);
+
+/// Writes the tar. Returns where it went.
+fn emit<W: Write>(
     tree: &Tree,
     spooled: &Spooled,
-    out: impl Write,
+    out: W,
     emission: &Emission<'_>,
-) -> Result<(u64, Option<String>, u64), Error> {
-    let Emission { cancel, path, .. } = *emission;
+) -> Result<(W, Emitted), Error> {
+    let cancel = emission.cancel;
     let hasher = emission.digest.then(|| Hasher::new(Algorithm::Sha256));
     let measured = Measured {
         inner: out,
@@ -139,7 +193,8 @@ fn emit(
     };
     let failed = |e: WriteError| match e {
         WriteError::Write(_) if cancel.is_cancelled() => Error::cancelled(),
-        WriteError::Write(e) => Error::output(Operation::Write, path, e),
+        WriteError::Write(e) => (emission.failed)(e),
+        e if emission.is_layer => Error::tar(e, "raise the limit tar_bytes"),
         e => Error::tar(
             e,
             "use --sparse to write them as holes, which not every program reads, or raise the limit tar_bytes",
@@ -192,6 +247,9 @@ fn emit(
             _ => 0,
         };
         let path = tree_path(tree, node)?;
+        if emission.is_layer && path.has_reserved_name() {
+            return Err(Error::from(TransferError::WhiteoutName { path }));
+        }
         writer
             .append(&Entry {
                 path: path.clone(),
@@ -220,15 +278,10 @@ fn emit(
     let buffered = writer.finish().map_err(failed)?;
     let mut measured = buffered
         .into_inner()
-        .map_err(|e| Error::output(Operation::Write, path, e.into_error()))?;
-    measured
-        .flush()
-        .map_err(|e| Error::output(Operation::Write, path, e))?;
-    Ok((
-        measured.size,
-        measured.hasher.map(|h| h.finish().hex()),
-        sockets,
-    ))
+        .map_err(|e| (emission.failed)(e.into_error()))?;
+    measured.flush().map_err(emission.failed)?;
+    let sha256 = measured.hasher.map(|h| h.finish().hex());
+    Ok((measured.inner, (measured.size, sha256, sockets)))
 }
 
 /// The path of a node as a tar can hold it: a path through symbolic links may exceed what one name may be.

@@ -1,4 +1,4 @@
-//! An OCI image layout as a destination.
+//! `oci:`: OCI image layouts.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -7,20 +7,93 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lithify_oci::layout::{Directory, REF_NAME, Writer};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
-use lithify_oci::{Content, Limits};
+use lithify_oci::source::Source;
+use lithify_oci::{Content, Limits, Located};
 
-use super::plan::{Plan, SignatureTag};
-use super::{BlobSource, Destination, Placed, signatures};
+use super::{Place, Writing, located_archive_or_layout, opened_archive_or_layout, tag_of};
 use crate::error::CommitError;
+use crate::image::Origin;
 use crate::name::shown_path;
-use crate::{CancelToken, Error};
+use crate::transfer::{
+    BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target, signatures,
+};
+use crate::{Error, ReadOptions};
+
+/// A layout directory, and which of its images.
+pub(super) struct Layout<'a> {
+    pub(super) path: &'a Path,
+    pub(super) source: &'a Source,
+}
+
+impl Place for Layout<'_> {
+    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
+        opened_archive_or_layout(name, self.source, read)
+    }
+
+    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error> {
+        located_archive_or_layout(name, self.source, read)
+    }
+
+    fn target(
+        &self,
+        name: &str,
+        writing: &Writing,
+        read: &ReadOptions,
+    ) -> Result<Box<dyn Target>, Error> {
+        Ok(Box::new(LayoutTarget {
+            path: self.path.to_owned(),
+            tag: tag_of(name, self.source)?,
+            durable: writing.durable,
+            read: read.clone(),
+        }))
+    }
+}
+
+/// A directory that is or will be a layout, and the tag the image gets there.
+#[derive(Debug)]
+struct LayoutTarget {
+    path: PathBuf,
+    tag: Option<String>,
+    durable: bool,
+    read: ReadOptions,
+}
+
+impl Target for LayoutTarget {
+    fn scratch(&self) -> PathBuf {
+        self.path.join("index.json")
+    }
+
+    fn look(&self) -> Result<Look, Error> {
+        if !self.path.join("oci-layout").exists() {
+            return Ok(Box::new(|_| Ok(false)));
+        }
+        let name = shown_path(&self.path);
+        let layout = Directory::open(&self.path).map_err(|e| Error::opening(name.clone(), e))?;
+        Ok(Box::new(move |blob| {
+            let found = layout.open_blob(&blob.digest, Some(blob.size));
+            let found = found.map_err(|e| Error::opening(name.clone(), e))?;
+            Ok(found.is_some_and(|found| found.len() == blob.size))
+        }))
+    }
+
+    fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
+        let writer = Writer::open(&self.path, &self.read.cancel).map_err(failed)?;
+        Ok(Box::new(LayoutDestination {
+            writer: Mutex::new(writer.durable(self.durable)),
+            path: self.path,
+            tag: self.tag,
+            signed: HashSet::new(),
+            limits: self.read.limits.image,
+        }))
+    }
+}
 
 /// A layout directory that images are added to.
 ///
 /// A manifest with a subject is entered in `index.json` without a name, which is where image-spec 1.1 has clients look
 /// for what refers to an image (`image-layout.md`).
 #[derive(Debug)]
-pub(crate) struct LayoutDestination {
+struct LayoutDestination {
     /// Blobs are put one after the other: there is one disk.
     writer: Mutex<Writer>,
     path: PathBuf,
@@ -31,24 +104,6 @@ pub(crate) struct LayoutDestination {
 }
 
 impl LayoutDestination {
-    /// The layout in `path`, made if there is nothing, and the tag the image gets there.
-    pub(crate) fn open(
-        path: &Path,
-        tag: Option<String>,
-        durable: bool,
-        limits: &Limits,
-        cancel: &CancelToken,
-    ) -> Result<Self, Error> {
-        let writer = Writer::open(path, cancel).map_err(failed)?.durable(durable);
-        Ok(Self {
-            writer: Mutex::new(writer),
-            path: path.to_owned(),
-            tag,
-            signed: HashSet::new(),
-            limits: limits.clone(),
-        })
-    }
-
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,14 +14,14 @@ use lithify_verity::Sidecar;
 use super::turns::Turns;
 use super::{BuiltLayer, IMAGE, LayerFacts, LayerId, LayerOptions};
 use crate::budgets::Budgets;
-use crate::build::filesystem::{FsError, FsWriter, Kind};
-use crate::build::verity;
-use crate::build::xattrs;
 use crate::decode::{Reader, native_error, open, read_layer};
 use crate::depot::{self, Depot};
 use crate::description::Verity;
 use crate::error::{LayerError, Operation};
 use crate::flush::Flusher;
+use crate::make::filesystem::{FsError, FsWriter, Kind};
+use crate::make::verity;
+use crate::make::xattrs;
 use crate::{Error, Event, Image, ReadOptions};
 
 /// Layers made at the same time, at most: each has its buffers.

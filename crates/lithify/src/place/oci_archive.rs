@@ -1,31 +1,86 @@
-//! A tar of an OCI image layout.
+//! `oci-archive:`: tars of an OCI image layout.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lithify_digest::{Digest, VerifiedReader, Verifier};
-use lithify_oci::Reference;
 use lithify_oci::layout::{CONTAINERD_NAME, REF_NAME};
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index};
+use lithify_oci::source::Source;
+use lithify_oci::{Located, Reference};
 
 use super::member::{END, header, padded};
+use super::{Place, Writing, located_archive_or_layout, opened_archive_or_layout, tag_of};
 use crate::error::Operation;
+use crate::image::Origin;
 use crate::output::PendingFile;
-use crate::transfer::plan::{Plan, SignatureTag};
-use crate::transfer::{BlobSource, Destination, Placed};
-use crate::{CancelToken, Error};
+use crate::transfer::{BlobSource, Destination, Placed, Plan, SignatureTag, Target};
+use crate::{CancelToken, Error, ReadOptions};
 
 /// Bytes copied at a time.
 const BUFFER: usize = 256 << 10;
+
+/// An archive, and which of its images.
+pub(super) struct OciArchive<'a> {
+    pub(super) path: &'a Path,
+    pub(super) source: &'a Source,
+}
+
+impl Place for OciArchive<'_> {
+    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
+        opened_archive_or_layout(name, self.source, read)
+    }
+
+    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error> {
+        located_archive_or_layout(name, self.source, read)
+    }
+
+    fn target(
+        &self,
+        name: &str,
+        writing: &Writing,
+        read: &ReadOptions,
+    ) -> Result<Box<dyn Target>, Error> {
+        Ok(Box::new(OciArchiveTarget {
+            path: self.path.to_owned(),
+            tag: tag_of(name, self.source)?,
+            durable: writing.durable,
+            cancel: read.cancel.clone(),
+        }))
+    }
+}
+
+/// The file an archive will be, and the tag of the image in it.
+#[derive(Debug)]
+struct OciArchiveTarget {
+    path: PathBuf,
+    tag: Option<String>,
+    durable: bool,
+    cancel: CancelToken,
+}
+
+impl Target for OciArchiveTarget {
+    fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
+        let Self {
+            path,
+            tag,
+            durable,
+            cancel,
+        } = *self;
+        Ok(Box::new(OciArchiveDestination::create(
+            &path, tag, durable, cancel,
+        )?))
+    }
+}
 
 /// An archive under construction: `oci-layout`, the blobs in the order the image names them, its manifests, and
 /// `index.json`. The same image always becomes the same bytes: each part has its place before the first one comes, so
 /// that they can come in any order and at the same time.
 #[derive(Debug)]
-pub(crate) struct OciArchiveDestination {
+struct OciArchiveDestination {
     pending: PendingFile,
     tag: Option<String>,
     durable: bool,
@@ -49,7 +104,7 @@ struct State {
 
 impl OciArchiveDestination {
     /// An archive that will be at `path`, and the tag of the image in it.
-    pub(crate) fn create(
+    fn create(
         path: &Path,
         tag: Option<String>,
         durable: bool,

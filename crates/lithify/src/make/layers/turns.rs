@@ -9,10 +9,10 @@ use lithify_tree::{ContentId, InodeKind, LayerEntries, LayerReport, Merge, Tree}
 
 use super::{BuiltLayer, IMAGE};
 use crate::budgets::Budgets;
-use crate::build::filesystem::{FsWriter, Kind};
 use crate::decode::{merge_error, over_budget};
 use crate::error::{ArtifactError, LayerError};
 use crate::fs_image::FsImage;
+use crate::make::filesystem::{FsWriter, Kind};
 use crate::{CancelToken, Error, Image, ReadOptions};
 
 /// The merged filesystem so far, and who comes next.

@@ -1,4 +1,4 @@
-//! A registry as a destination.
+//! `docker://`: images of registries.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
@@ -7,18 +7,102 @@ use std::sync::{Mutex, PoisonError};
 use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
-use lithify_oci::{Limits, Reference};
+use lithify_oci::source::Source;
+use lithify_oci::{Limits, Located, Reference};
 use lithify_registry::{Content, ManifestName, PushOptions, Repository};
 
-use super::plan::{Plan, SignatureTag};
-use super::signatures::{self, There};
-use super::{BlobSource, Destination, Placed};
-use crate::Error;
+use super::{Place, Writing};
 use crate::error::TransferError;
+use crate::image::Origin;
+use crate::transfer::signatures::{self, There};
+use crate::transfer::{
+    BlobSource, Destination, Look, Nature, Placed, Plan, SignatureTag, Target, referrers,
+};
+use crate::{Error, ReadOptions};
+
+/// The name of an image in its registry.
+pub(super) struct InRegistry<'a>(pub(super) &'a Reference);
+
+impl Place for InRegistry<'_> {
+    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
+        Origin::of_located(name, self.locate(name, read)?, read)
+    }
+
+    fn locate(&self, _: &str, read: &ReadOptions) -> Result<Located, Error> {
+        let limits = &read.limits.image;
+        read.registries.locate(self.0, limits, &read.cancel)
+    }
+
+    fn target(
+        &self,
+        _: &str,
+        writing: &Writing,
+        read: &ReadOptions,
+    ) -> Result<Box<dyn Target>, Error> {
+        let mut options = PushOptions::default().chunk(writing.chunk);
+        let from = writing.source.as_ref();
+        if let Some(from) = from.and_then(|s| same_registry(s, self.0)) {
+            options = options.mount_from(from);
+        }
+        Ok(Box::new(RegistryTarget {
+            repository: read.registries.repository(self.0, &read.cancel)?,
+            reference: self.0.clone(),
+            options,
+            limits: read.limits.image.clone(),
+        }))
+    }
+}
+
+/// Returns the repository of a source in the same registry, if it is another one.
+fn same_registry(source: &Source, destination: &Reference) -> Option<String> {
+    let Source::Docker(source) = source else {
+        return None;
+    };
+    let (source, destination) = (source.normalised(), destination.normalised());
+    (source.domain() == destination.domain() && source.path() != destination.path())
+        .then(|| source.path().to_owned())
+}
 
 /// A repository, and the tag an image gets there.
 #[derive(Debug)]
-pub(crate) struct RegistryDestination {
+struct RegistryTarget {
+    repository: Repository,
+    reference: Reference,
+    options: PushOptions,
+    limits: Limits,
+}
+
+impl Target for RegistryTarget {
+    fn nature(&self) -> Nature {
+        Nature {
+            vendor_layers: false,
+            ..Nature::ANYTHING
+        }
+    }
+
+    fn look(&self) -> Result<Look, Error> {
+        let repository = self.repository.clone();
+        Ok(Box::new(move |blob| {
+            Ok(repository.has_blob(&blob.digest, blob.size)?)
+        }))
+    }
+
+    fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
+        Ok(Box::new(RegistryDestination {
+            repository: self.repository,
+            reference: self.reference,
+            options: self.options,
+            documents: Mutex::default(),
+            signed: HashSet::new(),
+            unlisted: Mutex::default(),
+            limits: self.limits,
+        }))
+    }
+}
+
+/// A repository that is written to, and the tag an image gets there.
+#[derive(Debug)]
+struct RegistryDestination {
     repository: Repository,
     reference: Reference,
     options: PushOptions,
@@ -29,25 +113,6 @@ pub(crate) struct RegistryDestination {
     /// The reasons why referrers are not listed.
     unlisted: Mutex<Vec<String>>,
     limits: Limits,
-}
-
-impl RegistryDestination {
-    pub(crate) fn new(
-        repository: Repository,
-        reference: Reference,
-        options: PushOptions,
-        limits: &Limits,
-    ) -> Self {
-        Self {
-            repository,
-            reference,
-            options,
-            documents: Mutex::default(),
-            signed: HashSet::new(),
-            unlisted: Mutex::default(),
-            limits: limits.clone(),
-        }
-    }
 }
 
 impl RegistryDestination {
@@ -73,10 +138,6 @@ impl RegistryDestination {
 }
 
 impl Destination for RegistryDestination {
-    fn takes_vendor_layers(&self) -> bool {
-        false
-    }
-
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
         self.signed = signatures::already_there(plan, |tag| {
             let name = ManifestName::Tag(tag.to_owned());
@@ -121,7 +182,7 @@ impl Destination for RegistryDestination {
         let name = ManifestName::Digest(manifest.digest);
         let stored = self.repository.put_manifest(&name, manifest, bytes)?;
         // What was put twice may be listed already; who lists it finds out.
-        if let Some((subject, referrer)) = super::referrers::of(manifest, bytes)
+        if let Some((subject, referrer)) = referrers::of(manifest, bytes)
             && !stored.lists_referrers
         {
             self.list(&subject, &referrer)?;

@@ -184,7 +184,7 @@ pub(crate) fn summaries(layers: &[BuiltLayer]) -> Vec<LayerSummary> {
             tar_bytes: layer.facts.tar_size,
             entries: layer.facts.entries,
             recorded: None,
-            dropped: crate::build::xattrs::Dropped::new(),
+            dropped: crate::make::xattrs::Dropped::new(),
         })
         .collect()
 }

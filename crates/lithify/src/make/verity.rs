@@ -248,7 +248,7 @@ mod tests {
         let place = Path::new("x");
         append(&file, 8192, place, &read).unwrap_err();
         assert_eq!(file.metadata().unwrap().len(), 8192);
-        crate::build::file_sha256(place, &file, &read.cancel).unwrap_err();
+        crate::make::file_sha256(place, &file, &read.cancel).unwrap_err();
         assert_eq!(io::Seek::stream_position(&mut file).unwrap(), 0);
     }
 

@@ -1,26 +1,24 @@
-//! A manifest for an image that has none: what `docker save` writes.
+//! The layers of an image without a manifest, as `docker save` writes it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lithify_digest::{Algorithm, Digest, HashingWriter};
+use lithify_cancel::Checked;
+use lithify_digest::{Algorithm, HashingWriter, VerifiedReader, Verifier};
 use lithify_inflate::GzipReader;
 use lithify_layer::{Expected, LayerReader, Options, Threading};
+use lithify_oci::LayerDescriptor;
 use lithify_oci::LayerKind;
-use lithify_oci::manifest::{Compression, Descriptor, ImageManifest, media_type};
-
-use super::BlobSource;
-use super::plan::{Bytes, Plan, PlannedBlob};
+use lithify_oci::manifest::{Compression, Descriptor, media_type};
 use lithify_storage::FileCursor;
 
 use crate::budgets::Budgets;
 use crate::decode::{Discard, layer_error, native_error};
 use crate::encode::{Encoder, LayerCompression};
-use crate::error::OutputError;
 use crate::native::{NativeBlob, NativeLayerError, NativeReader};
 use crate::output::scratch_file;
-use crate::read_back::read_back;
+use crate::transfer::{FileBlob, Plan, PlannedBlob};
 use crate::{Error, Image, ReadOptions};
 
 /// Layers are compressed into files without names, since a manifest needs their digests; or copied there as they are.
@@ -49,30 +47,16 @@ pub(super) fn plan(
         layers.push(descriptor.clone());
         blobs.push(PlannedBlob {
             descriptor,
-            source: Box::new(Spooled(file)),
+            source: Box::new(FileBlob(file.into())),
         });
     }
-    let config = oci.raw_config();
-    let config_digest = Digest::of(Algorithm::Sha256, config);
-    let config_descriptor =
-        Descriptor::new(media_type::OCI_CONFIG, config_digest, config.len() as u64);
-    blobs.push(PlannedBlob {
-        descriptor: config_descriptor.clone(),
-        source: Box::new(Bytes(config.into())),
-    });
-    let manifest = ImageManifest::new(config_descriptor, layers);
-    let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
-    read_back(&bytes, config, oci.layers().len(), read)?;
-    let digest = Digest::of(Algorithm::Sha256, &bytes);
-    let mut root = Descriptor::new(media_type::OCI_MANIFEST, digest, bytes.len() as u64);
-    root.platform = Some(oci.platform().clone());
-    Ok(Plan {
+    super::made(
         blobs,
-        documents: vec![(root, bytes)],
-        tags: Vec::new(),
-        foreign: 0,
-        unlisted: Vec::new(),
-    })
+        layers,
+        oci.raw_config().to_vec(),
+        oci.platform(),
+        read,
+    )
 }
 
 /// Copies a layer that is an EROFS image and verifies the copy. Of gzip around one no media type speaks; it is taken off.
@@ -236,11 +220,32 @@ impl Read for Tee {
     }
 }
 
-/// A file read by position, so any number of times at once.
-struct Spooled(File);
-
-impl BlobSource for Spooled {
-    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, Error> {
-        Ok(Box::new(FileCursor::new(&self.0, offset)))
+/// Copies a layer that has no SHA-256 of its own into a file without a name, as it is, and verifies that it is what its image
+/// calls it.
+pub(crate) fn sha256_blob(
+    layer: &LayerDescriptor,
+    blob: Box<dyn Read + Send>,
+    media_type: &str,
+    read: &ReadOptions,
+) -> Result<PlannedBlob, Error> {
+    let expected = layer.digest.unwrap_or(layer.diff_id);
+    let verifier = Verifier::promised(Some(expected), layer.size);
+    let mut reader = VerifiedReader::new(Checked::new(blob, &read.cancel), verifier);
+    let out = scratch_file(None).map_err(Error::scratch)?;
+    let mut out = HashingWriter::new(out, Algorithm::Sha256);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => out.write_all(&buffer[..n]).map_err(Error::scratch)?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if read.cancel.is_cancelled() => return Err(Error::cancelled()),
+            Err(e) => return Err(Error::of_reader(&expected, e)),
+        }
     }
+    let (file, digest, size) = out.finish();
+    Ok(PlannedBlob {
+        descriptor: Descriptor::new(media_type, digest, size),
+        source: Box::new(FileBlob(file.into())),
+    })
 }

@@ -1,7 +1,8 @@
-//! Where images go: a layout, an archive, the store, a registry, a daemon.
+//! The two ends of a transfer: blobs that can be read, and places that take an image.
 
 use std::fmt;
 use std::io::Read;
+use std::path::PathBuf;
 
 use lithify_oci::manifest::Descriptor;
 
@@ -36,24 +37,57 @@ pub(crate) enum Placed {
     Mounted,
 }
 
+/// The kind of layers a place takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nature {
+    /// Layers are kept decompressed and taken one after the other: compressing one on the way there would be in vain.
+    pub(crate) plain_layers: bool,
+    /// Layers their vendor distributes are taken, where the image says from where. They are carried everywhere but to a
+    /// registry, which would distribute them: that is what their licence does not allow.
+    pub(crate) vendor_layers: bool,
+    /// Layers and artifacts that are no tars are taken.
+    pub(crate) other_layers: bool,
+}
+
+impl Nature {
+    /// The nature of a place that keeps all blobs as they are.
+    pub(crate) const ANYTHING: Self = Self {
+        plain_layers: false,
+        vendor_layers: true,
+        other_layers: true,
+    };
+}
+
+/// Answers whether a blob is at a place, as far as that can be told without reading it.
+pub(crate) type Look = Box<dyn Fn(&Descriptor) -> Result<bool, Error>>;
+
+/// A place an image can go to. It was found to be one; nothing there has been touched.
+pub(crate) trait Target: fmt::Debug {
+    /// Returns the kind of layers the place takes.
+    fn nature(&self) -> Nature {
+        Nature::ANYTHING
+    }
+
+    /// Returns a path beside which scratch files have room.
+    fn scratch(&self) -> PathBuf {
+        std::env::temp_dir().join("image")
+    }
+
+    /// Opens the place to look at what it has, and changes nothing.
+    fn look(&self) -> Result<Look, Error> {
+        Ok(Box::new(|_| Ok(false)))
+    }
+
+    /// Opens the place to put an image there.
+    fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error>;
+}
+
 /// Takes an image part by part: blobs, in any order and several at a time; then manifests and indexes, each after what
 /// it refers to; then [`finish`](Self::finish).
 ///
 /// What is put is verified against its descriptor by the destination; nothing wrong becomes visible.
 pub(crate) trait Destination: Send + Sync + fmt::Debug {
-    /// Whether it keeps layers decompressed and takes them one after the other: compressing one on the way there would be
-    /// in vain.
-    fn takes_plain_layers(&self) -> bool {
-        false
-    }
-
-    /// Whether it is a place for layers their vendor distributes, where the image says from where. They are carried
-    /// everywhere but to a registry, which would distribute them: that is what their licence does not allow.
-    fn takes_vendor_layers(&self) -> bool {
-        true
-    }
-
-    /// Called with all there will be, where that is known before anything is put.
+    /// Called with all there will be, before anything is put.
     fn begin(&mut self, _: &Plan) -> Result<(), Error> {
         Ok(())
     }

@@ -1,0 +1,200 @@
+//! `copy` and `push` of an image as it is.
+
+use std::ffi::OsStr;
+use std::num::NonZeroUsize;
+
+use lithify_oci::source::Source;
+use serde::Serialize;
+
+use crate::error::TransferError;
+use crate::name::shown;
+use crate::place::{self, Writing};
+use crate::transfer::{
+    PartKind, PartState, Plan, PlanPart, PlanReport, TransferCounts, Transferred, run, survey,
+};
+use crate::{Error, Image, ReadOptions, manifest};
+
+/// How an image is copied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// Copy it for all platforms, not for one.
+    pub all_platforms: bool,
+    /// Copy what refers to it too: signatures, root hashes, filesystems made of it.
+    pub referrers: bool,
+    /// Blobs copied at the same time; `None` is 4.
+    pub transfers: Option<NonZeroUsize>,
+    /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
+    pub chunk: Option<u64>,
+    /// Wait until everything is on the disk. Default true.
+    pub durable: bool,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self {
+            all_platforms: false,
+            referrers: false,
+            transfers: None,
+            chunk: None,
+            durable: true,
+        }
+    }
+}
+
+impl CopyOptions {
+    fn writing(&self, source: Option<Source>) -> Writing {
+        Writing {
+            source,
+            chunk: self.chunk,
+            durable: self.durable,
+            all_platforms: self.all_platforms,
+        }
+    }
+}
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CopyReport {
+    /// Where it was; what is not UTF-8 in it is spelled `\xNN`.
+    pub source: String,
+    /// Where it is too.
+    pub destination: String,
+    /// Digest of its manifest or index. One made for an image without depends on where it goes.
+    pub digest: String,
+    /// Media type of that.
+    pub media_type: String,
+    /// Digests of the manifests that refer to it and were copied too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<String>,
+    /// The reasons why there may be more of them, or why they are not listed where they were put: what a registry does not say
+    /// keeps the image from nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers_unlisted: Vec<String>,
+    /// What happened to the blobs.
+    pub blobs: TransferCounts,
+}
+
+/// Copies an image from one place to another, both named as sources are: `docker://NAME`, `oci:DIR:TAG`,
+/// `oci-archive:FILE:TAG`, `docker-archive:FILE:NAME`, `docker-daemon:NAME`, `store:NAME`; a bare name is refused as a destination. Manifests stay
+/// as they are, byte for byte; an image that has none, as `docker save` writes it, gets one. A docker-archive and a daemon
+/// have no place for manifests: they get the config and the layers' tars, which are verified as they are decompressed. A
+/// file that is there is replaced when its successor is complete.
+///
+/// # Errors
+/// [`TransferError::NotTransferable`](crate::TransferError::NotTransferable), [`TransferError::TransferDestination`](crate::TransferError::TransferDestination), [`TransferError::OnePlatform`](crate::TransferError::OnePlatform) and [`TransferError::NotArchivable`](crate::TransferError::NotArchivable) for what
+/// cannot be copied so, and whatever either side fails with. Nothing has the destination's name before everything is there.
+pub fn copy(
+    source: impl AsRef<OsStr>,
+    destination: impl AsRef<OsStr>,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<CopyReport, Error> {
+    copy_to(source.as_ref(), destination.as_ref(), options, read).map_err(|e| read.reason(e))
+}
+
+/// Says what [`copy`] would move, and what of it is there already. The source is read as far as its manifests, the destination
+/// is asked for what it has; nothing is written.
+///
+/// # Errors
+/// As [`copy`].
+pub fn plan_copy(
+    source: impl AsRef<OsStr>,
+    destination: impl AsRef<OsStr>,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<PlanReport, Error> {
+    let read = &read.for_plan();
+    plan_to(source.as_ref(), destination.as_ref(), options, read).map_err(|e| read.reason(e))
+}
+
+fn plan_to(
+    source: &OsStr,
+    destination: &OsStr,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<PlanReport, Error> {
+    let parsed = Source::parse(source)?;
+    let target = place::target(destination, &options.writing(Some(parsed.clone())), read)?;
+    let nature = target.nature();
+    let (name, to) = (&shown(source), &shown(destination));
+    if options.all_platforms && !is_tree(&parsed) {
+        let located = place::of(name, &parsed)?.locate(name, read)?;
+        let plan = Plan::of_all(name, &located, options.referrers, nature, read)?;
+        return survey(&plan, name, to, &*target.look()?);
+    }
+    let image = Image::open_source(name, parsed, read)?;
+    let plan = match image.oci() {
+        Some(oci) => Plan::of_image(name, oci, options.referrers, nature, read)?,
+        None => None,
+    };
+    match plan {
+        Some(plan) => survey(&plan, name, to, &*target.look()?),
+        // Its manifest will be made; the digests are known then.
+        None => Ok(plan_made(&image, name, to)),
+    }
+}
+
+/// Says what copying an image without a manifest would make.
+fn plan_made(image: &Image, source: &str, destination: &str) -> PlanReport {
+    let mut report = PlanReport::new(source, destination);
+    for layer in image.describe().layers {
+        let mut part = PlanPart::new(PartKind::Layer, PartState::Read);
+        part.digest = layer.digest;
+        part.diff_id = layer.diff_id;
+        part.size = layer.size;
+        report.add(part);
+    }
+    for kind in [PartKind::Config, PartKind::Manifest] {
+        report.add(PlanPart::new(kind, PartState::Make));
+    }
+    report
+}
+
+fn copy_to(
+    source: &OsStr,
+    destination: &OsStr,
+    options: &CopyOptions,
+    read: &ReadOptions,
+) -> Result<CopyReport, Error> {
+    let parsed = Source::parse(source)?;
+    // Who is to get it is known to be able to before anything is read.
+    let to = Source::parse_destination(destination)?;
+    let writing = options.writing(Some(parsed.clone()));
+    let target = place::target_of(&shown(destination), &to, &writing, read)?;
+    let nature = target.nature();
+    let opened = target.open()?;
+    let name = &shown(source);
+    let plan = match options.all_platforms && !is_tree(&parsed) {
+        true => {
+            let located = place::of(name, &parsed)?.locate(name, read)?;
+            Plan::of_all(name, &located, options.referrers, nature, read)?
+        }
+        false => {
+            let image = Image::open_source(name, parsed.clone(), read)?;
+            manifest::plan(&image, options.referrers, nature, read)?
+        }
+    };
+    let referrers = plan.referrers();
+    let (digest, media_type) = match plan.root() {
+        Some(root) => (root.digest.to_string(), root.media_type.clone()),
+        None => return Err(TransferError::NoManifest.into()),
+    };
+    let workers = place::at_a_time(options.transfers, [&parsed, &to], nature, read)?;
+    let Transferred { counts, unlisted } = run(plan, opened, workers, read)?;
+    Ok(CopyReport {
+        source: name.clone(),
+        destination: shown(destination),
+        digest,
+        media_type,
+        referrers,
+        referrers_unlisted: unlisted,
+        blobs: counts,
+    })
+}
+
+/// Whether a source is a file tree, which is for no platform but that asked for.
+fn is_tree(source: &Source) -> bool {
+    matches!(source, Source::Rootfs(_) | Source::Tar(_))
+}

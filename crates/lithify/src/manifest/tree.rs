@@ -1,0 +1,51 @@
+//! A file tree as an image of one layer, the same for the same tree.
+//!
+//! The layer is the merged filesystem as `-f tar` writes it: sorted, each file once, without anything of this host but
+//! what is in the tree. The configuration says what system it is for and nothing else.
+
+use lithify_digest::{Algorithm, HashingWriter};
+use lithify_oci::Platform;
+use lithify_oci::manifest::Descriptor;
+use serde_json::json;
+
+use super::made;
+use crate::encode::{Encoder, LayerCompression};
+use crate::error::OutputError;
+use crate::make::tar;
+use crate::output::scratch_file;
+use crate::transfer::{FileBlob, Plan, PlannedBlob};
+use crate::{Error, Image, ReadOptions};
+
+pub(super) fn plan(image: &Image, plain: bool, read: &ReadOptions) -> Result<Plan, Error> {
+    let compression = match plain {
+        true => LayerCompression::None,
+        false => LayerCompression::Gzip,
+    };
+    let out = scratch_file(None).map_err(Error::scratch)?;
+    let out = HashingWriter::new(out, Algorithm::Sha256);
+    let encoder = Encoder::new(out, compression).map_err(Error::scratch)?;
+    let (encoder, sockets) = tar::write_layer(image, encoder, read)?;
+    if sockets > 0 {
+        log::warn!("{}: {sockets} sockets are left out", image.name());
+    }
+    let (diff_id, out) = encoder.finish().map_err(Error::scratch)?;
+    let (file, digest, size) = out.finish();
+    let layer = Descriptor::new(compression.media_type(), digest, size);
+    let platform = read.platform.clone().unwrap_or_else(Platform::host);
+    let mut config = json!({
+        "architecture": platform.architecture(),
+        "os": platform.os(),
+        "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [diff_id.to_string()] },
+        "history": [{ "created_by": "lithify copy" }],
+    });
+    if let Some(variant) = platform.variant() {
+        config["variant"] = variant.into();
+    }
+    let config = serde_json::to_vec(&config).map_err(OutputError::Json)?;
+    let blob = PlannedBlob {
+        descriptor: layer.clone(),
+        source: Box::new(FileBlob(file.into())),
+    };
+    made(vec![blob], vec![layer], config, &platform, read)
+}

@@ -1,0 +1,203 @@
+//! Images of registries into the store.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lithify_oci::{Located, Reference};
+use lithify_store::Store;
+use serde::Serialize;
+
+use super::beside::BesideStore;
+use super::destination::StoreDestination;
+use super::lookup::{in_store, located, not_in_store};
+use super::{InStoreTarget, NATURE};
+use crate::error::{OpenError, TransferError};
+use crate::image::Origin;
+use crate::name::name_in_store;
+use crate::transfer::{Plan, PlanReport, Target as _, TransferCounts, Transferred, run, survey};
+use crate::{Error, PullPolicy, ReadOptions};
+
+/// How an image is pulled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PullOptions {
+    /// When. Default: always.
+    pub policy: PullPolicy,
+    /// Pull it for all platforms, not for one.
+    pub all_platforms: bool,
+    /// Pull what refers to it too: signatures, root hashes, filesystems made of it.
+    pub referrers: bool,
+    /// Blobs pulled at the same time; `None` is 4.
+    pub downloads: Option<NonZeroUsize>,
+    /// Wait until everything is on the disk. Default true.
+    pub durable: bool,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self {
+            policy: PullPolicy::Always,
+            all_platforms: false,
+            referrers: false,
+            downloads: None,
+            durable: true,
+        }
+    }
+}
+
+/// What was pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PullReport {
+    /// The name in the store.
+    pub reference: String,
+    /// Digest of the manifest or index that has the name now.
+    pub digest: String,
+    /// Digest of the index it was chosen from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// The platform, unless it is for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Whether anything was pulled or looked up at all.
+    pub pulled: bool,
+    /// Digests of the manifests that refer to it and were pulled too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<String>,
+    /// The reasons why there may be more of them, or why they are not listed where they were put: what a registry does not say
+    /// keeps the image from nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers_unlisted: Vec<String>,
+    /// What happened to the blobs.
+    pub blobs: TransferCounts,
+}
+
+/// Pulls an image of a registry into a store.
+pub(crate) fn pull_into(
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    read: &ReadOptions,
+) -> Result<PullReport, Error> {
+    let name = name_in_store(reference);
+    // Whether what refers to it is all in the store, only the registry knows.
+    let here = options.policy == PullPolicy::Never || !options.referrers;
+    if options.policy != PullPolicy::Always
+        && here
+        && let Some(found) = in_store(&store.lease()?, &name, options.all_platforms, read)?
+    {
+        return Ok(PullReport {
+            reference: name,
+            digest: found.descriptor.digest.to_string(),
+            index: found.index.map(|d| d.to_string()),
+            platform: found.descriptor.platform.map(|p| p.to_string()),
+            pulled: false,
+            referrers: Vec::new(),
+            referrers_unlisted: Vec::new(),
+            blobs: TransferCounts::default(),
+        });
+    }
+    if options.policy == PullPolicy::Never {
+        return Err(not_in_store(store, name, options.all_platforms, read));
+    }
+    let limits = &read.limits.image;
+    let mut located = read.registries.locate(reference, limits, &read.cancel)?;
+    let root = located.root.clone();
+    let mut destination =
+        StoreDestination::new(store, name.clone(), options.durable, read.cancel.clone())?;
+    located.content = Arc::new(BesideStore {
+        lease: destination.lease().clone(),
+        remote: located.content,
+        limits: limits.clone(),
+    });
+    let (plan, index, platform) = if options.all_platforms {
+        let plan = Plan::of_all(&name, &located, options.referrers, NATURE, read)?;
+        (plan, None, None)
+    } else {
+        let (plan, platform) = chosen(&name, &located, options.referrers, read)?;
+        let index = root.digest;
+        let chosen = plan.root().is_some_and(|manifest| manifest.digest != index);
+        if chosen && let Some(bytes) = read_root(&name, &located, read)? {
+            destination.chosen_from(&index, &bytes)?;
+        }
+        (plan, chosen.then_some(index), platform)
+    };
+    let digest = plan.root().map_or(root.digest, |d| d.digest);
+    let referrers = plan.referrers();
+    let at_a_time = read
+        .registries
+        .at_a_time(options.downloads, [reference], &read.cancel)?;
+    let Transferred { counts, unlisted } = run(plan, Box::new(destination), at_a_time, read)?;
+    Ok(PullReport {
+        reference: name,
+        digest: digest.to_string(),
+        index: index.map(|d| d.to_string()),
+        platform,
+        pulled: true,
+        referrers,
+        referrers_unlisted: unlisted,
+        blobs: counts,
+    })
+}
+
+/// Returns the plan of the image for the platform asked for, and the platform it is for.
+fn chosen(
+    name: &str,
+    located: &Located,
+    referrers: bool,
+    read: &ReadOptions,
+) -> Result<(Plan, Option<String>), Error> {
+    let Origin::Oci(oci) = Origin::of_located(name, located.clone(), read)? else {
+        return Err(TransferError::NoManifest.into());
+    };
+    let plan = Plan::of_image(name, &oci, referrers, NATURE, read)?;
+    let plan = plan.ok_or(TransferError::NoManifest)?;
+    Ok((plan, Some(oci.platform().to_string())))
+}
+
+/// Returns what pulling would bring, and brings nothing.
+pub(crate) fn survey_pull(
+    reference: &Reference,
+    options: &PullOptions,
+    read: &ReadOptions,
+) -> Result<PlanReport, Error> {
+    let name = name_in_store(reference);
+    let target = InStoreTarget::new(name.clone(), options.durable, read);
+    let store = target.existing()?;
+    let source = format!("docker://{reference}");
+    let found = match &store {
+        Some(store) if options.policy != PullPolicy::Always => {
+            in_store(&store.lease()?, &name, options.all_platforms, read)?
+        }
+        _ => None,
+    };
+    if let (Some(found), Some(store)) = (found, &store)
+        && (options.policy == PullPolicy::Never || !options.referrers)
+    {
+        let located = located(store.lease()?, found);
+        let plan = match options.all_platforms {
+            true => Plan::of_all(&name, &located, false, NATURE, read)?,
+            false => chosen(&name, &located, false, read)?.0,
+        };
+        return survey(&plan, &source, &format!("store:{name}"), &*target.look()?);
+    }
+    if options.policy == PullPolicy::Never {
+        return Err(match &store {
+            Some(store) => not_in_store(store, name, options.all_platforms, read),
+            None => Error::from(OpenError::NotInStore { name }),
+        });
+    }
+    let located = read
+        .registries
+        .locate(reference, &read.limits.image, &read.cancel)?;
+    let plan = match options.all_platforms {
+        true => Plan::of_all(&name, &located, options.referrers, NATURE, read)?,
+        false => chosen(&name, &located, options.referrers, read)?.0,
+    };
+    survey(&plan, &source, &format!("store:{name}"), &*target.look()?)
+}
+
+fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option<Vec<u8>>, Error> {
+    let bytes = located.read_manifest(&located.root, &read.limits.image);
+    bytes.map_err(|e| Error::opening(name, e))
+}

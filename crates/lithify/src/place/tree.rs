@@ -1,0 +1,68 @@
+//! `rootfs:` and `tar:`: file trees without a configuration. Images are made of them, none is put there.
+
+use std::io;
+use std::path::Path;
+
+use lithify_oci::Located;
+use lithify_oci::source::TarInput;
+
+use super::{Place, Writing};
+use crate::error::TransferError;
+use crate::image::Origin;
+use crate::transfer::Target;
+use crate::{Error, ReadOptions};
+
+/// A directory of this host.
+pub(super) struct Rootfs<'a>(pub(super) &'a Path);
+
+impl Place for Rootfs<'_> {
+    fn open(&self, _: &str, _: &ReadOptions) -> Result<Origin, Error> {
+        let metadata = std::fs::metadata(self.0).map_err(|e| Error::input(self.0, e))?;
+        match metadata.is_dir() {
+            true => Ok(Origin::Rootfs(self.0.to_owned())),
+            false => Err(Error::input(self.0, io::ErrorKind::NotADirectory.into())),
+        }
+    }
+
+    fn is_for_one_platform(&self) -> bool {
+        true
+    }
+
+    fn locate(&self, name: &str, _: &ReadOptions) -> Result<Located, Error> {
+        Err(no_manifest(name))
+    }
+
+    fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
+        Err(super::refused(name))
+    }
+}
+
+/// A tar of a file tree.
+pub(super) struct Tar<'a>(pub(super) &'a TarInput);
+
+impl Place for Tar<'_> {
+    fn open(&self, _: &str, _: &ReadOptions) -> Result<Origin, Error> {
+        if let TarInput::File(path) = self.0 {
+            std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
+        }
+        Ok(Origin::Tar(self.0.clone()))
+    }
+
+    fn is_for_one_platform(&self) -> bool {
+        true
+    }
+
+    fn locate(&self, name: &str, _: &ReadOptions) -> Result<Located, Error> {
+        Err(no_manifest(name))
+    }
+
+    fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
+        Err(super::refused(name))
+    }
+}
+
+fn no_manifest(name: &str) -> Error {
+    Error::from(TransferError::NotTransferable {
+        name: name.to_owned(),
+    })
+}
