@@ -578,6 +578,45 @@ fn a_certificate_of_its_own_is_trusted_by_the_environment() {
 }
 
 #[test]
+fn a_variable_that_names_no_certificates_is_told() {
+    if !require::tool("openssl") {
+        return;
+    }
+    let place = Place::new();
+    let authority = Authority::new();
+    let registry = Faulty::start_with(&authority.server());
+    let remote = format!("docker://{}/own:1", registry.address());
+    let nowhere = place.path("missing.pem");
+    let push = |variables: &[(&str, &std::path::Path)]| {
+        let mut command = place.lithify();
+        command
+            .env_remove("SSL_CERT_FILE")
+            .env_remove("SSL_CERT_DIR");
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        run::output(command.args(["push", "--retries", "0", &place.image(), &remote]))
+    };
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let failed = push(&[(name, &nowhere)]);
+        let said = stderr(&failed);
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        let words = format!("${name} is `{}`, which cannot be read: ", nowhere.display());
+        assert!(said.contains(&words) && said.contains("unset it"), "{said}");
+    }
+    // Where others are believed, it is a warning.
+    let certificates = place
+        .path("home/.config/containers/certs.d")
+        .join(registry.address());
+    fs::create_dir_all(&certificates).unwrap();
+    fs::copy(authority.certificate(), certificates.join("own.crt")).unwrap();
+    let pushed = push(&[("SSL_CERT_FILE", &nowhere)]);
+    let said = stderr(&pushed);
+    assert!(pushed.status.success(), "{said}");
+    assert!(said.contains("$SSL_CERT_FILE is `"), "{said}");
+}
+
+#[test]
 fn proxies_of_the_environment() {
     if !require::tool("openssl") {
         return;

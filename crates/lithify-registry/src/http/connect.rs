@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
 
 use super::early::Attentive;
 use super::pace::Pace;
-use super::proxy::{Proxy, ProxyNames, Reached, Socks, Through};
+use super::proxy::{Names, Proxy, ProxyNames, Reached, Socks, Through};
 use super::socket::{Line, Socket};
 use super::tls::{Encrypt, Tls, TlsError};
 use crate::config::Timeouts;
@@ -56,7 +56,14 @@ pub(crate) fn agent(
             proxy,
             token,
         ),
-        None => with(config, chain, Names(names), proxy, token),
+        None => {
+            let proxy_of_names = via_socks.cloned();
+            let names = Names {
+                proxy: proxy_of_names,
+                names,
+            };
+            with(config, chain, names, proxy, token)
+        }
     };
     Ok(made)
 }
@@ -215,21 +222,6 @@ impl<R: Resolver> Resolver for Leaving<R> {
             .map_err(|why| stopped(why, timeout))
             .flatten()
             .map_err(|e| blamed(self.proxy.as_ref(), e))
-    }
-}
-
-/// The system's way to look names up.
-#[derive(Debug)]
-struct Names(DefaultResolver);
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        self.0.resolve(uri, config, timeout)
     }
 }
 

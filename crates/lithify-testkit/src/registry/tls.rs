@@ -83,10 +83,24 @@ impl Certificate {
         self
     }
 
+    /// The same, shown with the certificate of the authority that signed it.
+    ///
+    /// # Panics
+    /// When a file cannot be read or written.
+    #[must_use]
+    pub fn with_signer(self, authority: &Authority) -> Self {
+        let mut chain = std::fs::read(&self.certificate).expect("openssl has written it");
+        chain.extend(std::fs::read(authority.certificate()).expect("openssl has written it"));
+        std::fs::write(&self.certificate, chain).expect("a temporary file can be written");
+        self
+    }
+
     /// What a server in this process needs to show it.
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
-        let chain =
-            vec![CertificateDer::from_pem_file(&self.certificate).expect("openssl has written it")];
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&self.certificate)
+            .expect("openssl has written it")
+            .collect();
+        let chain = chain.expect("openssl has written it");
         let key = PrivateKeyDer::from_pem_file(&self.key).expect("openssl has written it");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -152,6 +166,48 @@ impl Authority {
         };
         authority.make("ca", recipe);
         authority
+    }
+
+    /// Makes another one, whose certificate this one signs.
+    ///
+    /// # Panics
+    /// When `openssl` fails.
+    #[must_use]
+    pub fn below(&self, recipe: &Recipe) -> Self {
+        let made = self.issue_by(recipe);
+        let authority = Self {
+            dir: crate::temp_dir(),
+            issued: AtomicUsize::new(0),
+        };
+        for (from, to) in [(made.certificate, "ca.crt"), (made.key, "ca.key")] {
+            std::fs::copy(from, authority.dir.path().join(to)).expect("a file can be copied");
+        }
+        authority
+    }
+
+    /// A file with its certificate, and with another one of the same key and name.
+    ///
+    /// # Panics
+    /// When `openssl` fails.
+    #[must_use]
+    pub fn renewed(&self, recipe: &Recipe) -> PathBuf {
+        let file = |name: &str| self.dir.path().join(name);
+        let config = std::fs::read_to_string(file("ca.cnf")).expect("it was written");
+        let (before, _) = config
+            .split_once("[extensions]")
+            .expect("it was written so");
+        let (_, after) = config.split_once("[ca]").expect("it was written so");
+        let config = format!("{before}[extensions]\n{}\n[ca]{after}", recipe.extensions);
+        std::fs::write(file("renewed.cnf"), config).expect("a temporary file can be written");
+        let mut command = run::command("openssl");
+        command.args(["req", "-x509", "-days", "3650", "-config"]);
+        command.arg(file("renewed.cnf"));
+        command.arg("-key").arg(file("ca.key"));
+        run::ok(command.arg("-out").arg(file("renewed.crt")));
+        let mut both = std::fs::read(self.certificate()).expect("openssl has written it");
+        both.extend(std::fs::read(file("renewed.crt")).expect("openssl has written it"));
+        std::fs::write(file("both.crt"), both).expect("a temporary file can be written");
+        file("both.crt")
     }
 
     /// The authority's own certificate with its key, for a server that shows it.

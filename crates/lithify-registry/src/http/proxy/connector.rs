@@ -34,6 +34,19 @@ impl Proxy {
         }
     }
 
+    /// An error of looking up a host here that is to be reached through it.
+    fn unfound(self: &Arc<Self>, to: &str, error: Error) -> Error {
+        match error {
+            Error::HostNotFound | Error::Io(_) => ProxyError::Name {
+                proxy: Arc::clone(self),
+                to: to.to_owned(),
+                source: Box::new(error.into()),
+            }
+            .into(),
+            other => other,
+        }
+    }
+
     /// An error of a connection that may be the proxy's or of what is behind it.
     pub(crate) fn late(self: &Arc<Self>, error: Error) -> Error {
         match error {
@@ -70,6 +83,30 @@ impl Resolver for ProxyNames {
         self.names
             .resolve(&uri, config, timeout)
             .map_err(|e| self.proxy.unreachable(e))
+    }
+}
+
+/// Looks names up here: those of hosts, and of the proxy that is given their addresses, if there is one.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) proxy: Option<Arc<Proxy>>,
+    pub(crate) names: DefaultResolver,
+}
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let found = self.names.resolve(uri, config, timeout);
+        match &self.proxy {
+            Some(proxy) if uri.authority() != proxy.parsed.uri().authority() => {
+                found.map_err(|e| proxy.unfound(uri.host().unwrap_or_default(), e))
+            }
+            _ => found,
+        }
     }
 }
 

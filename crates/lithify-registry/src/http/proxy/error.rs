@@ -12,7 +12,7 @@ use crate::http::{Failure, Response};
 #[non_exhaustive]
 pub(crate) enum ProxyError {
     /// It cannot be spoken to.
-    #[error("{proxy}: {source}; {}? Hosts that need no proxy belong in NO_PROXY or `no-proxy`", if .proxy.is_http() { "is it running, and its address right" } else { "is it running, its address right, and the host there" })]
+    #[error("{proxy}: {source}; {}? Hosts that need no proxy belong in NO_PROXY or `no-proxy`", if .proxy.is_http() { "is it running, and its address right" } else { "is it running, its address right, and the host there (by its name, too, if the proxy looks that up)" })]
     Unreachable {
         proxy: Arc<Proxy>,
         source: Box<Failure>,
@@ -50,6 +50,13 @@ pub(crate) enum ProxyError {
     #[error("through {proxy}: {source}")]
     Cut {
         proxy: Arc<Proxy>,
+        source: Box<Failure>,
+    },
+    /// It is given addresses, and this side finds none.
+    #[error("{proxy}: the name {} cannot be looked up here ({source}), and this kind of proxy is given addresses: write socks5h:// or socks4a:// to have the proxy look names up", Escaped(.to))]
+    Name {
+        proxy: Arc<Proxy>,
+        to: String,
         source: Box<Failure>,
     },
     /// Its address is none.
@@ -95,6 +102,7 @@ impl ProxyError {
         match self {
             Self::Unreachable { source, .. }
             | Self::Broken { source, .. }
+            | Self::Name { source, .. }
             | Self::Cut { source, .. } => source.is_passing(),
             Self::Late { .. } | Self::Gateway { .. } => true,
             Self::SignIn { .. }

@@ -18,7 +18,7 @@ use ureq::{Proxy as Parsed, ProxyProtocol};
 use crate::Secret;
 use crate::http::url::{Url, is_loopback};
 use bypass::Bypass;
-pub(crate) use connector::{ProxyNames, Reached, Socks, Through};
+pub(crate) use connector::{Names, ProxyNames, Reached, Socks, Through};
 pub(crate) use error::ProxyError;
 pub(crate) use passage::{Incoming, Passage};
 

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
@@ -17,7 +18,8 @@ const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
-/// `2.5.29.19`, `2.5.29.37` and `2.5.29.17`.
+/// `2.5.29.15`, `2.5.29.19`, `2.5.29.37` and `2.5.29.17`.
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
@@ -27,6 +29,15 @@ pub(super) const FOR_SERVERS: [&[u8]; 2] = [
     &[0x55, 0x1d, 0x25, 0x00],
 ];
 
+/// The common name, organizational unit and organization of a name: `2.5.4.3`, `2.5.4.11` and `2.5.4.10`.
+const CALLED: [&[u8]; 3] = [&[0x55, 4, 3], &[0x55, 4, 11], &[0x55, 4, 10]];
+/// RSA keys: `1.2.840.113549.1.1.1`.
+const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+/// Bits of the RSA keys that are accepted.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Most characters of an authority's name.
+const MAX_NAME: usize = 100;
 /// Most names that are listed.
 const MAX_NAMES: usize = 8;
 
@@ -40,9 +51,15 @@ pub(super) struct Certificate<'a> {
     pub(super) signature: &'a [u8],
     /// The issuer's name, without its outer tag.
     pub(super) issuer: &'a [u8],
+    /// Its own name, without its outer tag.
+    subject: &'a [u8],
+    /// Algorithm and key, without their outer tag.
+    key: &'a [u8],
     has_version: bool,
     /// Whether it may sign others, if it says.
     authority: Option<bool>,
+    /// Whether its key may sign certificates, if it says what its key is for.
+    for_signing: Option<bool>,
     /// Whether it may be shown by a server, if it says what it is for.
     for_servers: Option<bool>,
     names: Option<&'a [u8]>,
@@ -59,13 +76,20 @@ impl<'a> Certificate<'a> {
         inner.expect(INTEGER)?;
         inner.expect(SEQUENCE)?;
         let issuer = inner.expect(SEQUENCE)?.content;
+        // From when until when.
+        inner.expect(SEQUENCE)?;
+        let subject = inner.expect(SEQUENCE)?.content;
+        let key = inner.expect(SEQUENCE)?.content;
         let mut found = Self {
             signed: tbs.whole,
             algorithm,
             signature,
             issuer,
+            subject,
+            key,
             has_version,
             authority: None,
+            for_signing: None,
             for_servers: None,
             names: None,
         };
@@ -91,6 +115,11 @@ impl<'a> Certificate<'a> {
                     let authority = constraints.optional(BOOLEAN);
                     self.authority = Some(authority.is_some_and(|yes| yes.content != [0]));
                 }
+                KEY_USAGE => {
+                    // `keyCertSign` is bit 5 from the left, behind the number of bits that are none.
+                    let bits = Der(value).expect(BIT_STRING)?.content;
+                    self.for_signing = Some(bits.get(1).is_some_and(|bits| bits & 0x04 != 0));
+                }
                 EXTENDED_KEY_USAGE => {
                     let mut purposes = Der(Der(value).expect(SEQUENCE)?.content);
                     let mut found = false;
@@ -114,6 +143,44 @@ impl<'a> Certificate<'a> {
     /// Whether it may sign others. The first version of certificates had no way to say so.
     pub(super) fn may_sign(&self) -> bool {
         self.is_authority() || !self.has_version
+    }
+
+    /// Whether its key may sign certificates: it says so, or does not say what it is for (RFC 5280, section 4.2.1.3).
+    pub(super) fn is_for_signing(&self) -> bool {
+        self.for_signing.unwrap_or(true)
+    }
+
+    /// The bits of its key, if it is an RSA key of a size that is not accepted.
+    pub(super) fn odd_rsa(&self) -> Option<usize> {
+        odd_rsa(self.key)
+    }
+
+    /// What people call whom it is of.
+    pub(super) fn called(&self) -> String {
+        let found = CALLED.into_iter().find_map(|kind| {
+            let mut sets = Der(self.subject);
+            let mut last = None;
+            while let Some(set) = sets.optional(SET) {
+                let mut parts = Der(Der(set.content).expect(SEQUENCE)?.content);
+                if parts.expect(OID)?.content == kind {
+                    last = parts.next().map(|text| text.content);
+                }
+            }
+            last
+        });
+        let name = String::from_utf8_lossy(found.unwrap_or_default());
+        name.chars().take(MAX_NAME).collect()
+    }
+
+    /// Whether it has a host as a name, though not of the kind that counts for addresses.
+    pub(super) fn has_dns_name(&self, host: &str) -> bool {
+        let mut list = Der(self.names.unwrap_or_default());
+        while let Some(name) = list.next() {
+            if name.tag == DNS_NAME && name.content == host.as_bytes() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether a server may show it: it says so, or does not say what it is for (RFC 5280, section 4.2.1.12).
@@ -149,6 +216,19 @@ pub(super) fn key(info: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut parts = Der(info);
     let algorithm = parts.expect(SEQUENCE)?.content;
     Some((algorithm, bits(parts.expect(BIT_STRING)?.content)?))
+}
+
+/// The bits of a key (without its outer tag), if it is an RSA key of a size that is not accepted.
+pub(super) fn odd_rsa(info: &[u8]) -> Option<usize> {
+    let (kind, key) = key(info)?;
+    if Der(kind).expect(OID)?.content != RSA {
+        return None;
+    }
+    let modulus = Der(Der(key).expect(SEQUENCE)?.content).expect(INTEGER)?;
+    let first = modulus.content.iter().position(|byte| *byte != 0)?;
+    let digits = &modulus.content[first..];
+    let bits = digits.len() * 8 - digits[0].leading_zeros() as usize;
+    (!RSA_BITS.contains(&bits)).then_some(bits)
 }
 
 /// An algorithm's number, as `1.2.840.113549.1.1.5`, and its name where it is one that is no longer accepted.
@@ -277,8 +357,12 @@ mod tests {
         fn any_bytes_are_no_panic(bytes: Vec<u8>) {
             if let Some(certificate) = Certificate::parse(&bytes) {
                 certificate.names();
+                certificate.called();
+                certificate.odd_rsa();
+                certificate.has_dns_name("x");
             }
             key(&bytes);
+            odd_rsa(&bytes);
             algorithm(&bytes);
         }
     }

@@ -1,9 +1,11 @@
 //! Certificates: whom to believe, and who we are.
 
+mod authority; // whose signatures count
 mod certificate; // what a certificate says
 mod encrypted; // connections
 mod files; // certificates and keys in files
 mod refusal; // why not
+mod system; // authorities of the system
 mod trust; // whom to believe
 
 use std::path::PathBuf;
@@ -66,6 +68,16 @@ pub enum TlsError {
         key: PathBuf,
         /// What is wrong with them.
         source: rustls::Error,
+    },
+    /// A variable that says whom to believe names what cannot be read, and nobody else is believed.
+    #[error("${variable} is `{}`, which cannot be read: {source}; name what holds certificates in PEM form, or unset it to believe the system's authorities", Escaped::path(.path))]
+    Variable {
+        /// `SSL_CERT_FILE` or `SSL_CERT_DIR`.
+        variable: &'static str,
+        /// Its value, or a part of that.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
     },
     /// The system has no certificates.
     #[error(
@@ -176,19 +188,14 @@ fn trust(files: &config::TlsFiles) -> Result<Trust, TlsError> {
             log::warn!("{error}; it is passed over");
         }
     }
-    let system = rustls_native_certs::load_native_certs();
-    // Those that cannot be read or parsed do not matter as long as there are others.
-    for error in &system.errors {
-        log::debug!("certificates of the system: {error}");
-    }
-    for certificate in &system.certs {
-        if let Err(error) = trust.add(certificate) {
-            log::debug!("a certificate of the system cannot be used: {error:?}");
+    let variable = system::add_to(&mut trust);
+    match (trust.is_empty(), variable) {
+        (true, variable) => Err(variable.unwrap_or(TlsError::NoRoots)),
+        (false, Some(error)) => {
+            log::warn!("{error}");
+            Ok(trust)
         }
-    }
-    match trust.is_empty() {
-        true => Err(TlsError::NoRoots),
-        false => Ok(trust),
+        (false, None) => Ok(trust),
     }
 }
 
@@ -227,4 +234,38 @@ fn client(files: &config::TlsFiles) -> Result<Option<Client>, TlsError> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use lithify_testkit::registry::{Authority, Recipe};
+    use lithify_testkit::require;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+
+    /// No server here can be made to show such a certificate.
+    #[test]
+    fn short_keys_of_servers_are_told() {
+        if !require::tool("openssl") {
+            return;
+        }
+        for (key, expected) in [("rsa:1024", Some("1024 bits")), ("rsa:2048", None)] {
+            let recipe = Recipe::plain("DNS:registry.example").with(key, "sha256");
+            let recipe = recipe.dated("20200101000000Z", "20400101000000Z");
+            let file = Authority::by(&recipe);
+            let der = CertificateDer::from_pem_file(file.certificate()).unwrap();
+            let judged = super::judge(&der, true);
+            match expected {
+                Some(words) => {
+                    let text = judged.unwrap_err();
+                    assert!(
+                        text.starts_with("its certificate has an RSA key of"),
+                        "{text}"
+                    );
+                    assert!(text.contains(words), "{text}");
+                }
+                None => judged.unwrap(),
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ use lithify_escape::Escaped;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, OtherError};
 
+use super::authority::Fault;
 use super::certificate::{self, Certificate};
 
 /// Why a certificate is not accepted.
@@ -25,13 +26,15 @@ pub(crate) enum Refusal {
         "its certificate is valid from {from} on, and it is {now} by the clock here: is the clock right?"
     )]
     NotYet { from: Moment, now: Moment },
-    /// An authority's time is over, or has not come.
-    #[error("the trusted certificate of the authority that signed its certificate {}, and it is {now} by the clock here: put a newer one in its place, unless the clock is wrong", if *.is_over { format!("was valid until {bound}") } else { format!("is valid from {bound} on") })]
-    Authority {
-        bound: Moment,
-        is_over: bool,
-        now: Moment,
-    },
+    /// An authority's signature does not count.
+    #[error("{signer} that signed its certificate {}", Faulty(.fault, .signer.is_trusted))]
+    Authority { signer: Signer, fault: Fault },
+    /// A key that signatures cannot be checked with: its own, or that of who signed it.
+    #[error("{} has an RSA key of {bits} bits, and only 2048 to 8192 are accepted: have {}", .signer.as_ref().map_or_else(|| "its certificate".to_owned(), |signer| format!("{signer} that signed its certificate")), if .signer.is_some() { "its certificate signed by one with such a key, or one for ECDSA or Ed25519" } else { "one made with such a key, or one for ECDSA or Ed25519" })]
+    Key { signer: Option<Signer>, bits: usize },
+    /// An address as a name of a host.
+    #[error("its certificate has `{}` as a DNS name, which an address is not: have one made with subjectAltName = IP:{0} (or use a name of the host)", Escaped(.host))]
+    Address { host: String },
     /// It is somebody else's.
     #[error("its certificate is for {}, not for `{}`: use {}, or have a certificate made for this one", Names(.names), Escaped(.host), if .names.len() == 1 { "that name" } else { "one of these names" })]
     Name { host: String, names: Vec<String> },
@@ -53,7 +56,7 @@ pub(crate) enum Refusal {
     Algorithm { algorithm: String },
     /// The signature does not fit.
     #[error(
-        "the signature of its certificate is wrong, or made with an RSA key of less than 2048 bits"
+        "the signature of its certificate is not by the authority whose name it gives: there may be an older certificate of that authority here"
     )]
     Signature,
     /// The chain leads somewhere it may not.
@@ -65,21 +68,6 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// What the time of an authority means.
-    pub(super) fn of_authority(error: &webpki::Error, now: UnixTime) -> Self {
-        let now = Moment(now.as_secs());
-        let (bound, is_over) = match error {
-            webpki::Error::CertNotValidYet { not_before, .. } => (not_before.as_secs(), false),
-            webpki::Error::CertExpired { not_after, .. } => (not_after.as_secs(), true),
-            _ => return Self::UnknownIssuer,
-        };
-        Self::Authority {
-            bound: Moment(bound),
-            is_over,
-            now,
-        }
-    }
-
     pub(super) fn of(
         error: &webpki::Error,
         certificate: Option<&Certificate<'_>>,
@@ -98,6 +86,12 @@ impl Refusal {
                 from: Moment(not_before.as_secs()),
                 now: Moment(now.as_secs()),
             },
+            Error::CertNotValidForName(_)
+                if matches!(name, ServerName::IpAddress(_))
+                    && certificate.is_some_and(|certificate| certificate.has_dns_name(&host)) =>
+            {
+                Self::Address { host }
+            }
             Error::CertNotValidForName(_) => {
                 match certificate.map(Certificate::names).unwrap_or_default() {
                     names if names.is_empty() => Self::NoName { host },
@@ -156,6 +150,64 @@ impl Refusal {
 impl From<Refusal> for rustls::Error {
     fn from(refusal: Refusal) -> Self {
         Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+    }
+}
+
+/// An authority that signed, as words have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Signer {
+    /// What its certificate calls it; may be empty.
+    pub(super) name: String,
+    /// Whether it is trusted here, or only shown by the server.
+    pub(super) is_trusted: bool,
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.is_trusted {
+            true => "the trusted certificate of the authority",
+            false => "the certificate, shown by the server, of the authority",
+        })?;
+        match self.name.as_str() {
+            "" => Ok(()),
+            name => write!(f, " `{}`", Escaped(name)),
+        }
+    }
+}
+
+/// What is wrong with an authority, and what to do.
+struct Faulty<'a>(&'a Fault, bool);
+
+impl fmt::Display for Faulty<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(fault, is_trusted) = self;
+        match fault {
+            Fault::Expired { until, now } => write!(
+                f,
+                "has expired: it was valid until {until}, and it is {now} by the clock here"
+            ),
+            Fault::NotYet { from, now } => {
+                write!(
+                    f,
+                    "is valid from {from} on, and it is {now} by the clock here"
+                )
+            }
+            Fault::KeyUsage => f.write_str("may not sign any: its key usage has no keyCertSign"),
+            Fault::Purpose => f.write_str(
+                "may sign none of servers: its extended key usage has neither serverAuth nor any",
+            ),
+        }?;
+        let is_time = matches!(fault, Fault::Expired { .. } | Fault::NotYet { .. });
+        f.write_str(match (is_trusted, is_time) {
+            (true, true) => "; put a newer one in its place, unless the clock is wrong",
+            (false, true) => {
+                "; the registry's administrator has to replace it, unless the clock is wrong"
+            }
+            (true, false) => {
+                "; have the authority's made anew with it, or trust the server's own certificate"
+            }
+            (false, false) => "; the registry's administrator has to have it made anew with it",
+        })
     }
 }
 
@@ -330,7 +382,10 @@ impl fmt::Display for Words<'_> {
             Error::PeerIncompatible(_) => f.write_str(
                 "it has no version, cipher or kind of signature in common with TLS 1.2 and 1.3 of today",
             ),
-            Error::InconsistentKeys(_) => f.write_str("the key is not that of the certificate"),
+            Error::InconsistentKeys(_) => f.write_str(
+                "the key is not that of the certificate: name the key it was made with (`openssl x509 -noout -pubkey -in` \
+                 the one and `openssl pkey -pubout -in` the other print the same)",
+            ),
             e => write!(f, "TLS: {e}"),
         }
     }

@@ -11,6 +11,7 @@ use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath,
 };
 
+use super::authority;
 use super::certificate::{self, Certificate};
 use super::refusal::Refusal;
 
@@ -43,14 +44,17 @@ impl Trust {
         self.themselves.is_empty()
     }
 
-    /// Whether it is the time of an authority, by one of the certificates it has here: the check of chains does not look.
-    fn is_time_of(&self, authority: &TrustAnchor<'_>, now: UnixTime) -> Result<(), webpki::Error> {
+    /// Whether the signature of an authority counts, by one of the certificates it has here.
+    fn check(&self, authority: &TrustAnchor<'_>, now: UnixTime) -> Result<(), Refusal> {
         let mut found = Ok(());
         for (anchor, der) in self.anchors.iter().zip(&self.authorities) {
             let is_it = anchor.subject == authority.subject
                 && anchor.subject_public_key_info == authority.subject_public_key_info;
             if is_it {
-                found = is_time_of(der, now);
+                found = authority::check(der, now).map_err(|fault| Refusal::Authority {
+                    signer: authority::signer(der, true),
+                    fault,
+                });
                 if found.is_ok() {
                     break;
                 }
@@ -58,33 +62,26 @@ impl Trust {
         }
         found
     }
-}
 
-/// Whether it is the time of a certificate; any time is that of one that is not of version 3.
-fn is_time_of(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), webpki::Error> {
-    let Ok(certificate) = EndEntityCert::try_from(der) else {
-        return Ok(());
-    };
-    // The first thing that is looked at. There is nobody who could have signed it.
-    match certificate.verify_for_usage(&[], &[], &[], now, ForServers, None, None) {
-        Err(
-            error @ (webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. }),
-        ) => Err(error),
-        _ => Ok(()),
+    /// The trusted certificates of authorities that have a name.
+    fn of_name(&self, name: &[u8]) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let all = self.anchors.iter().zip(&self.authorities);
+        all.filter(move |(anchor, _)| anchor.subject.as_ref() == name)
+            .map(|(_, der)| der)
     }
 }
 
 /// What there is against a certificate.
 enum Doubt {
-    /// What is said of it.
-    Itself(webpki::Error),
-    /// The time of the authority that is trusted.
-    Authority(webpki::Error),
+    /// What the check of chains says.
+    Chain(webpki::Error),
+    /// What is known better.
+    Refused(Refusal),
 }
 
 impl From<webpki::Error> for Doubt {
     fn from(error: webpki::Error) -> Self {
-        Self::Itself(error)
+        Self::Chain(error)
     }
 }
 
@@ -96,7 +93,7 @@ pub(super) struct Verifier {
 }
 
 /// `serverAuth`, or any purpose.
-struct ForServers;
+pub(super) struct ForServers;
 
 impl ExtendedKeyUsageValidator for ForServers {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
@@ -126,23 +123,32 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), Doubt> {
         let trust = &self.trust;
-        let untimely = RefCell::new(None);
-        let timely = |path: &VerifiedPath<'_>| {
-            trust.is_time_of(path.anchor(), now).inspect_err(|error| {
-                untimely.replace(Some(error.clone()));
+        let faulty = RefCell::new(None);
+        let fit = |path: &VerifiedPath<'_>| {
+            let shown = path.intermediate_certificates();
+            let unfit = shown.map(webpki::Cert::der).find_map(|der| {
+                let fault = authority::check(&der, now).err()?;
+                let signer = authority::signer(&der, false);
+                Some(Refusal::Authority { signer, fault })
+            });
+            let found = unfit.map_or_else(|| trust.check(path.anchor(), now), Err);
+            found.map_err(|refusal| {
+                faulty.replace(Some(refusal));
+                webpki::Error::UnknownIssuer
             })
         };
         let chain = |anchors: &[TrustAnchor<'_>], others: &[CertificateDer<'_>]| {
-            let (all, last): (_, &dyn Fn(&VerifiedPath<'_>) -> _) = (self.algorithms.all, &timely);
+            let (all, last): (_, &dyn Fn(&VerifiedPath<'_>) -> _) = (self.algorithms.all, &fit);
             shown
                 .verify_for_usage(all, anchors, others, now, ForServers, None, Some(last))
                 .map(drop)
         };
         let itself = trust.themselves.contains(der.as_ref());
         if !itself && !certificate.is_authority() {
-            return chain(&trust.anchors, others).map_err(|error| match untimely.take() {
-                Some(time) if time == error => Doubt::Authority(error),
-                _ => Doubt::Itself(error),
+            return chain(&trust.anchors, others).map_err(|error| {
+                let met = faulty.take();
+                let refusal = self.of_signers(&error, met, certificate, der, others, now);
+                refusal.map_or(Doubt::Chain(error), Doubt::Refused)
             });
         }
         // All but who signed it: a chain without anybody to end at.
@@ -153,14 +159,74 @@ impl Verifier {
         if !certificate.is_for_servers() {
             return Err(webpki::Error::EmptyEkuExtension.into());
         }
-        match itself {
-            true => Ok(()),
-            false => {
-                let issuer = self.issuer(certificate);
-                let issuer = issuer.ok_or(webpki::Error::UnknownIssuer)?;
-                trust.is_time_of(issuer, now).map_err(Doubt::Authority)
+        if itself {
+            return Ok(());
+        }
+        match self.issuer(certificate) {
+            Some(issuer) => trust.check(issuer, now).map_err(Doubt::Refused),
+            None => {
+                let error = webpki::Error::UnknownIssuer;
+                let refusal = self.of_signers(&error, None, certificate, der, &[], now);
+                Err(refusal.map_or(Doubt::Chain(error), Doubt::Refused))
             }
         }
+    }
+
+    /// What an error of the check of chains is about, if that is an authority, which it does not say: the one that was `met`
+    /// at the end of a chain, or one that is shown.
+    fn of_signers(
+        &self,
+        error: &webpki::Error,
+        met: Option<Refusal>,
+        certificate: &Certificate<'_>,
+        der: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<Refusal> {
+        use webpki::Error;
+
+        let is_own = match error {
+            Error::CertExpired { .. } | Error::CertNotValidYet { .. } => {
+                authority::time(der, now).is_err()
+            }
+            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
+                !certificate.is_for_servers()
+            }
+            Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => {
+                return met.or_else(|| self.of_odd_key(certificate, others));
+            }
+            _ => true,
+        };
+        if is_own {
+            return None;
+        }
+        let mut shown = others.iter();
+        met.or_else(|| {
+            shown.find_map(|der| {
+                let fault = authority::check(der, now).err()?;
+                let signer = authority::signer(der, false);
+                Some(Refusal::Authority { signer, fault })
+            })
+        })
+    }
+
+    /// An authority whose signatures cannot be checked for the size of its key.
+    fn of_odd_key(
+        &self,
+        certificate: &Certificate<'_>,
+        others: &[CertificateDer<'_>],
+    ) -> Option<Refusal> {
+        let odd = |der: &CertificateDer<'_>, is_trusted| {
+            let bits = Certificate::parse(der)?.odd_rsa()?;
+            let signer = Some(authority::signer(der, is_trusted));
+            Some(Refusal::Key { signer, bits })
+        };
+        let shown = others.iter().find_map(|der| odd(der, false));
+        shown.or_else(|| {
+            let above = others.iter().filter_map(|der| Certificate::parse(der));
+            let mut names = std::iter::once(certificate.issuer).chain(above.map(|c| c.issuer));
+            names.find_map(|name| self.trust.of_name(name).find_map(|der| odd(der, true)))
+        })
     }
 
     /// Who of those that are trusted has signed a certificate himself. The check of chains lets no authority's
@@ -204,9 +270,13 @@ impl ServerCertVerifier for Verifier {
         self.check(&certificate, &shown, der, others, now)
             .and_then(|()| Ok(shown.verify_is_valid_for_subject_name(name)?))
             .map_err(|doubt| match doubt {
-                Doubt::Itself(error) => refused(error, Some(&certificate)),
-                Doubt::Authority(error) => Refusal::of_authority(&error, now).into(),
+                Doubt::Chain(error) => refused(error, Some(&certificate)),
+                Doubt::Refused(refusal) => refusal.into(),
             })?;
+        // What is signed with its key later could not be checked.
+        if let Some(bits) = certificate.odd_rsa() {
+            return Err(Refusal::Key { signer: None, bits }.into());
+        }
         Ok(ServerCertVerified::assertion())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! One program, because what every test may not do is print a secret, and there is one logger in a process.
 
+mod authorities; // who signed what a server shows
 mod certificates; // whom to believe
 mod coding; // what is compressed on its way
 mod early; // answers to what is not sent yet

@@ -110,6 +110,42 @@ fn a_proxy_that_is_not_there_is_named() {
 }
 
 #[test]
+fn names_that_socks_leaves_to_this_side_are_told() {
+    // Nobody is asked, because the name is not found before.
+    let nobody = Proxy::start().address();
+    for kind in ["socks4", "socks5"] {
+        let toml = format!(
+            "retries = 0\nproxy = \"{kind}://{nobody}\"\n{}",
+            NAMED.replace("example", "invalid")
+        );
+        let mut once = options(&toml);
+        once.retry.retries = 0;
+        let error = open(&Client::new(once).unwrap(), "registry.invalid")
+            .manifest(&tag(), LIMIT)
+            .unwrap_err();
+        let text = shown(&error);
+        let words = format!(
+            "the proxy {kind}://{nobody} (`proxy` in registries.toml): the name registry.invalid cannot be looked up here"
+        );
+        assert!(text.contains(&words), "{text}");
+        assert!(text.contains("write socks5h:// or socks4a://"), "{text}");
+    }
+    // Its own name is another matter.
+    let toml = format!("proxy = \"socks5h://proxy.invalid\"\n{NAMED}");
+    let mut once = options(&toml);
+    once.retry.retries = 0;
+    let error = open(&Client::new(once).unwrap(), "registry.example")
+        .manifest(&tag(), LIMIT)
+        .unwrap_err();
+    let text = shown(&error);
+    assert!(
+        text.contains("the proxy socks5h://proxy.invalid:1080"),
+        "{text}"
+    );
+    assert!(text.contains("is it running"), "{text}");
+}
+
+#[test]
 fn a_proxy_that_does_not_lead_on_is_named() {
     let registry = Faulty::start();
     add_index(&registry);
