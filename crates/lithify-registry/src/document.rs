@@ -147,8 +147,13 @@ fn media_type(value: &str) -> String {
 pub(crate) fn next_link(value: &str) -> Option<&str> {
     let mut rest = value;
     loop {
+        // What is no link, or nothing, is passed over.
+        let Some(link) = rest.trim_start().strip_prefix('<') else {
+            rest = rest.split_once(',')?.1;
+            continue;
+        };
         // Addresses may hold commas, so links are not cut at these.
-        let (address, after) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
+        let (address, after) = link.split_once('>')?;
         let (parameters, more) = match after.split_once(',') {
             Some((parameters, more)) => (parameters, Some(more)),
             None => (after, None),
@@ -177,5 +182,6 @@ mod tests {
         assert_eq!(next_link("</t?last=a,b>; rel=next"), Some("/t?last=a,b"));
         assert_eq!(next_link("<a>; rel=prev"), None);
         assert_eq!(next_link("nonsense"), None);
+        assert_eq!(next_link(", nonsense,  <a>; rel=next"), Some("a"));
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Attentive {
     held: bool,
     /// What comes next is the head of an answer.
     head: bool,
+    /// How much of that is known not to be its end.
+    seen: usize,
 }
 
 /// Why a request is not sent to its end.
@@ -58,6 +60,7 @@ impl Attentive {
             unsent: None,
             held: false,
             head: false,
+            seen: 0,
         }
     }
 
@@ -78,7 +81,7 @@ impl Attentive {
                 return Ok(more);
             }
             let buffers = self.inner.buffers();
-            if head::arrived(buffers)? == Arrived::All {
+            if head::arrived(buffers, &mut self.seen)? == Arrived::All {
                 // What follows `100 Continue` and the like is another head.
                 self.head = status(buffers.input()).is_none();
                 return Ok(true);
@@ -238,7 +241,7 @@ impl Transport for Attentive {
         if self.unsent.is_some() {
             return Ok(());
         }
-        self.head = true;
+        (self.head, self.seen) = (true, 0);
         let sent = match self.is_refused(timeout) {
             Ok(true) => {
                 self.give_up(Unsent::Answered);
@@ -257,7 +260,8 @@ impl Transport for Attentive {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let timeout = deadline::until(timeout);
         if std::mem::take(&mut self.held) && !self.inner.buffers().input().is_empty() {
-            let is_part = self.head && head::arrived(self.inner.buffers())? == Arrived::Part;
+            let is_part =
+                self.head && head::arrived(self.inner.buffers(), &mut self.seen)? == Arrived::Part;
             if !is_part {
                 return Ok(true);
             }

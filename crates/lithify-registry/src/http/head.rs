@@ -2,9 +2,10 @@
 //!
 //! Two things stand in the way of the HTTP library, and in nobody else's: values that go on in the next line (`obs-fold`;
 //! RFC 9112, section 5.2, has a client take the break for spaces), and more header lines than it has room for, which
-//! proxies and caches add to. Both are mended before it sees them, in place: a line break becomes two spaces, either
-//! between the parts of a value, or between header lines nobody here asks for, which become one value. The status, and
-//! every header that is asked for, stay as they are.
+//! proxies and caches add to. Both are mended before it sees them, in place: a line break becomes two spaces between the
+//! parts of a value. Of too many lines, those that nobody here asks for become one, and so do those whose values are lists,
+//! as their lists put together (RFC 9110, section 5.3, which also says that the order of different headers means nothing).
+//! The status, and every other header that is asked for, stay as they are.
 
 use std::ops::Range;
 
@@ -13,6 +14,8 @@ use ureq::unversioned::transport::Buffers;
 
 /// The most lines that are left alone; the library has room for 128.
 const LINES: usize = 100;
+/// The header lines the library has room for.
+const ROOM: usize = 128;
 /// The longest head that is looked at. The library takes half as much.
 const LONGEST: usize = 128 << 10;
 
@@ -36,6 +39,9 @@ const ASKED_FOR: [&[u8]; 16] = [
     b"x-squid-error",
 ];
 
+/// Those of them whose values are lists, so that many lines mean what one does.
+const LISTS: [&[u8]; 2] = [b"connection", b"link"];
+
 /// What has come of an answer's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrived {
@@ -45,21 +51,28 @@ pub(super) enum Arrived {
     All,
 }
 
-/// Mends the head of an answer, once all of it has arrived.
-pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
+/// Mends the head of an answer, once all of it has arrived. How much was looked at in vain is kept in `seen`, so that a head
+/// that comes in many pieces is not searched from its start for each.
+pub(super) fn arrived(buffers: &mut dyn Buffers, seen: &mut usize) -> Result<Arrived, Error> {
+    let from = std::mem::take(seen);
     let input = buffers.input();
     let start = input.len().min(5);
     if input[..start] != b"HTTP/"[..start] || input.len() > LONGEST {
         return Ok(Arrived::All);
     }
-    let Some(length) = head(input) else {
+    let Some(length) = head(input, from) else {
+        *seen = input.len();
         return Ok(Arrived::Part);
     };
     if has_blank_name(&input[..length]) {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, BlankName).into());
     }
     let mut mended = input[..length].to_vec();
-    if !mend(&mut mended) {
+    let is_mended = mend(&mut mended);
+    if breaks(&mended).len() > ROOM + 1 {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, TooManyLines).into());
+    }
+    if !is_mended {
         return Ok(Arrived::All);
     }
     mended.extend_from_slice(&input[length..]);
@@ -79,6 +92,13 @@ pub(super) fn arrived(buffers: &mut dyn Buffers) -> Result<Arrived, Error> {
 #[error("its answer has a header with a blank between name and colon")]
 struct BlankName;
 
+/// More headers than there is room for, which are not lists.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its answer has more than {ROOM} header lines that mean something each: it, or what stands before it, repeats them"
+)]
+struct TooManyLines;
+
 /// Whether a name and its colon have a blank between them, which some take for a part of the name and others do not
 /// (RFC 9112, section 5.1): Go 1.19.8 does not find the header.
 fn has_blank_name(head: &[u8]) -> bool {
@@ -90,8 +110,12 @@ fn has_blank_name(head: &[u8]) -> bool {
 }
 
 /// The bytes up to the empty line, and that. Lines may end with a line feed alone (RFC 9112, section 2.2).
-fn head(input: &[u8]) -> Option<usize> {
-    let feeds = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
+/// The first `from` bytes are known to have no end in them.
+fn head(input: &[u8], from: usize) -> Option<usize> {
+    // The end has three bytes at most.
+    let start = from.saturating_sub(3);
+    let feeds = input.iter().enumerate().skip(start);
+    let feeds = feeds.filter(|(_, b)| **b == b'\n');
     let mut ends = feeds.filter_map(|(at, _)| match input[at + 1..] {
         [b'\n', ..] => Some(at + 2),
         [b'\r', b'\n', ..] => Some(at + 3),
@@ -117,23 +141,61 @@ pub(crate) fn mend(head: &mut [u8]) -> bool {
     if breaks.len() <= LINES {
         return changed;
     }
-    let mut start = 0;
+    changed |= sort(head, &breaks);
+    let breaks = self::breaks(head);
+    let (mut start, mut is_plain) = (0, false);
     for pair in breaks.windows(2) {
         let [this, next] = [&pair[0], &pair[1]];
-        let (first, second) = (
-            name(&head[start..this.start]),
-            name(&head[this.end..next.start]),
-        );
-        if let (Some(first), Some(second)) = (first, second)
-            && !is_asked_for(first)
-            && !is_asked_for(second)
-        {
-            head[this.clone()].fill(b' ');
-            changed = true;
-        } else {
-            start = this.end;
+        let second_line = &head[this.end..next.start];
+        let is_next_plain = second_line
+            .iter()
+            .all(|&b| b == b'\t' || (b' '..=b'~').contains(&b));
+        let (first, second) = (name(&head[start..this.start]), name(second_line));
+        let (joined, length) = match (first, second) {
+            (Some(first), Some(second)) if !is_asked_for(first) && !is_asked_for(second) => {
+                (Some(b' '), 0)
+            }
+            // What is no text would spoil the others.
+            (Some(first), Some(second))
+                if is_plain
+                    && is_next_plain
+                    && first.eq_ignore_ascii_case(second)
+                    && is_among(&LISTS, first) =>
+            {
+                (Some(b','), second.len() + 1)
+            }
+            _ => (None, 0),
+        };
+        match joined {
+            Some(joined) => {
+                head[this.start..this.end + length].fill(b' ');
+                head[this.start] = joined;
+                changed = true;
+            }
+            None => (start, is_plain) = (this.end, is_next_plain),
         }
     }
+    changed
+}
+
+/// Puts lines that become one beside each other; says whether anything changed. Those of one name stay in order.
+fn sort(head: &mut [u8], breaks: &[Range<usize>]) -> bool {
+    let (Some(first), Some(last)) = (breaks.first(), breaks.last()) else {
+        return false;
+    };
+    let all = first.end..last.end;
+    let pairs = breaks.windows(2);
+    let mut lines: Vec<_> = pairs.map(|pair| &head[pair[0].end..pair[1].end]).collect();
+    lines.sort_by_cached_key(|line| match name(line) {
+        Some(name) => ASKED_FOR
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(name))
+            .unwrap_or(ASKED_FOR.len()),
+        None => ASKED_FOR.len() + 1,
+    });
+    let sorted = lines.concat();
+    let changed = head[all.clone()] != *sorted;
+    head[all].copy_from_slice(&sorted);
     changed
 }
 
@@ -162,9 +224,11 @@ fn name(line: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_asked_for(name: &[u8]) -> bool {
-    ASKED_FOR
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(name))
+    is_among(&ASKED_FOR, name)
+}
+
+fn is_among(names: &[&[u8]], name: &[u8]) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -175,7 +239,13 @@ mod tests {
 
     fn mended(head: &str) -> String {
         let mut bytes = head.as_bytes().to_vec();
-        assert_eq!(super::head(&bytes), Some(bytes.len()));
+        assert_eq!(super::head(&bytes, 0), Some(bytes.len()));
+        // In whatever pieces it comes.
+        for from in 0..bytes.len() {
+            if bytes.len() < 1000 && super::head(&bytes[..from], 0).is_none() {
+                assert_eq!(super::head(&bytes, from), Some(bytes.len()));
+            }
+        }
         let changed = mend(&mut bytes);
         assert_eq!(changed, bytes != head.as_bytes());
         String::from_utf8(bytes).unwrap()
@@ -225,10 +295,53 @@ mod tests {
         let mended = mended(&head);
         assert_eq!(mended.len(), head.len());
         let lines: Vec<_> = mended.split("\r\n").collect();
-        assert_eq!(lines.len(), 1 + 1 + 2 + 1 + 1 + 2);
-        assert_eq!(lines[0], "HTTP/1.1 200 OK");
-        assert_eq!(lines[2..4], ["Content-Length: 5", "Location: /x"]);
-        assert_eq!(lines[5], "WWW-Authenticate: Basic");
+        assert_eq!(lines.len(), 1 + 3 + 1 + 2);
+        assert_eq!(
+            lines[..4],
+            [
+                "HTTP/1.1 200 OK",
+                "Content-Length: 5",
+                "Location: /x",
+                "WWW-Authenticate: Basic"
+            ]
+        );
+    }
+
+    #[test]
+    fn many_lines_of_a_list_are_one_list() {
+        let lines = (0..1000).map(|n| {
+            let link = format!("Link: </{n}>; rel=x\r\nX-{n}: 1\r\nconnection: c{n}\r\n");
+            match n {
+                500 => format!(
+                    "{link}LINK: </next>; rel=next\r\nConnection: close\r\nLink: \u{fc}\r\n"
+                ),
+                _ => link,
+            }
+        });
+        let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", lines.collect::<String>());
+        let mended = mended(&head);
+        let lines: Vec<_> = mended.split("\r\n").collect();
+        // What is no text is left alone, and what follows it is another list.
+        assert_eq!(lines.len(), 1 + 1 + 3 + 1 + 2);
+        let values = |name: &str| -> Vec<String> {
+            let found = lines.iter().filter(|line| line.starts_with(name));
+            let values = found.flat_map(|line| line[name.len() + 1..].split(','));
+            values.map(|value| value.trim().to_owned()).collect()
+        };
+        let connection = values("connection");
+        assert_eq!(connection.len(), 1001);
+        assert_eq!(connection[500..502], ["c500", "close"]);
+        let links = values("Link");
+        assert_eq!(links.len(), 1002);
+        assert_eq!(
+            links[500..504],
+            [
+                "</500>; rel=x",
+                "</next>; rel=next",
+                "\u{fc}",
+                "</501>; rel=x"
+            ]
+        );
     }
 
     proptest! {
@@ -241,7 +354,11 @@ mod tests {
             let mended = mended(&head);
             let asked = |text: &str| {
                 let lines = text.split("\r\n").map(str::to_owned);
-                lines.filter(|l| name(l.as_bytes()).is_some_and(is_asked_for)).collect::<Vec<_>>()
+                let mut lines: Vec<_> =
+                    lines.filter(|l| name(l.as_bytes()).is_some_and(is_asked_for)).collect();
+                // The order of different ones means nothing.
+                lines.sort_by_key(|line| name(line.as_bytes()).map(<[u8]>::to_ascii_lowercase));
+                lines
             };
             prop_assert_eq!(asked(&mended), asked(&head));
             prop_assert!(head.starts_with("HTTP/1.1 200 OK\r\n"));
