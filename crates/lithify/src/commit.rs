@@ -19,18 +19,22 @@ use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::base_config;
-use crate::decode::warn_of_changes;
+use crate::CancelToken;
+use crate::Error;
+use crate::Image;
 use crate::description::RecordedDescription;
-use crate::encode::{Encoder, LayerCompression};
 use crate::error::{CommitError, LayerError, OutputError, TransferError};
 use crate::image::LayerBlob;
+use crate::image::warn_of_changes;
+use crate::manifest;
+use crate::manifest::base_config;
+use crate::manifest::encode::{Encoder, LayerCompression};
+use crate::manifest::read_back::read_back;
 use crate::name::shown;
 use crate::output::scratch_file;
 use crate::place::{self, Writing};
-use crate::read_back::read_back;
+use crate::session::ReadOptions;
 use crate::transfer::{FileBlob, Plan, PlannedBlob, run};
-use crate::{CancelToken, Error, Image, ReadOptions, manifest};
 
 /// How the layer is made, and what the image says about it.
 #[derive(Clone, Debug, Default)]

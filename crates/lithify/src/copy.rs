@@ -6,13 +6,16 @@ use std::num::NonZeroUsize;
 use lithify_oci::source::Source;
 use serde::Serialize;
 
+use crate::Error;
+use crate::Image;
 use crate::error::TransferError;
+use crate::manifest;
 use crate::name::shown;
 use crate::place::{self, Writing};
+use crate::session::ReadOptions;
 use crate::transfer::{
     PartKind, PartState, Plan, PlanPart, PlanReport, TransferCounts, Transferred, run, survey,
 };
-use crate::{Error, Image, ReadOptions, manifest};
 
 /// How an image is copied.
 #[derive(Clone, Debug)]

@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The version of this library, as artifacts and descriptions have it: who wrote them. Keys have that of the writer of their
+/// format, which rises with the bytes it makes.
+pub(crate) const WRITER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The file in the directory of a layered build that describes it, by which a new build knows that it may replace it.
+pub(crate) const DESCRIPTION: &str = "image.json";
+
 /// An image and the artifacts made of it. Fields that do not apply to a source are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

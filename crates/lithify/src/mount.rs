@@ -7,18 +7,27 @@ use lithify_mount::{ImageFile, Source};
 use lithify_tree::overlay::{XATTR_ESCAPE, XATTR_PREFIX};
 use lithify_tree::{Device, EntryKind, Escaped, Tree};
 
-use crate::artifact_dir::LayersDirectory;
-use crate::depot::Depot;
-use crate::disk::Place;
+use crate::BuildOptions;
+use crate::Error;
+use crate::Format;
+use crate::Image;
+use crate::StoreChoice;
+use crate::Subject;
 use crate::error::MountError;
-use crate::fs_image::{FsImage, Opened};
-use crate::make::filesystem::{Filesystem, Kind, Placement};
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::fs::disk::Place;
+use crate::fs::image::FsImage;
+use crate::fs::image::Opened;
+use crate::image::reading;
+use crate::make::depot::Depot;
 use crate::make::layered::{self, Layered};
 use crate::make::layers::{BuiltLayer, IMAGE, LayerOptions};
 use crate::make::write_flat;
-use crate::make::xattrs::reading;
+use crate::output::LayersDirectory;
 use crate::output::PendingFile;
-use crate::{BuildOptions, Error, Format, Image, ReadOptions, StoreChoice, Subject};
+use crate::session::ReadOptions;
 
 pub use lithify_mount::{MountKind, Mounted};
 
@@ -156,7 +165,7 @@ fn refuse_marks(image: &FsImage) -> Result<(), Error> {
 
 /// Whether a layer has attributes of the image that are escaped for an overlay. A merged image has them as they are.
 fn has_escaped(layer: &BuiltLayer, read: &ReadOptions) -> Result<bool, Error> {
-    let (path, file) = crate::depot::open_file(&layer.entry, IMAGE)?;
+    let (path, file) = crate::make::depot::open_file(&layer.entry, IMAGE)?;
     let mut found = false;
     FsImage::open(&path, file, Kind::Erofs, &read.cancel)?.for_each_entry(|entry| {
         let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
@@ -181,7 +190,7 @@ fn mount_layers(
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, Placement::Merged, &options)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Merged, options.filesystem())?,
         verity: false,
         durable: false,
     };

@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use lithify_oci::Reference;
 use lithify_oci::source::Source;
 
+use crate::Error;
 use crate::error::OpenError;
 use crate::name::shown;
 use crate::place::store::{PullOptions, PullReport, open_store, pull_into, survey_pull};
+use crate::session::ReadOptions;
 use crate::transfer::PlanReport;
-use crate::{Error, ReadOptions};
 
 /// Pulls an image of a registry, `docker://NAME` or `NAME`, into the store of [`ReadOptions::store`].
 ///

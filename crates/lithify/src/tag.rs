@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 
 use lithify_oci::source::Source;
 
+use crate::Error;
 use crate::error::OpenError;
 use crate::name::{name_in_store, shown};
 use crate::place::store::open_store;
-use crate::{Error, ReadOptions};
+use crate::session::ReadOptions;
 
 /// Gives an image of the store one more name. Returns the names as the store knows them.
 ///

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use lithify_tree::Escaped;
 
-use super::ErrorKind;
-use super::and_more;
+use super::words::and_more;
+use super::{DescriptionProblem, ErrorKind, Nested};
 
 /// Why a built artifact (an image file, a disk, the directory of a layered build) cannot be read, or is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum ArtifactError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<crate::Error>,
+        source: Nested,
     },
     /// A disk with partitions that cannot be read.
     #[error("`{}` is no disk lithify can read", Escaped::path(.path))]
@@ -96,7 +96,7 @@ pub enum ArtifactError {
         /// The description.
         path: PathBuf,
         /// What is wrong.
-        source: crate::DescriptionProblem,
+        source: DescriptionProblem,
     },
     /// A file of a layered build has another size than described.
     #[error("`{}` has {found} bytes, its description says {expected}", Escaped::path(.path))]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use lithify_digest::Mismatch;
 use lithify_tree::Escaped;
 
-use super::At;
 use super::ErrorKind;
+use super::words::At;
 
 /// Why a filesystem, disk or directory cannot be made of an image.
 #[derive(Debug, thiserror::Error)]

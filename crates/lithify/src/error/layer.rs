@@ -1,7 +1,7 @@
 //! Why the layers of an image cannot be read or applied.
 
-use super::At;
-use super::ErrorKind;
+use super::words::At;
+use super::{ErrorKind, NativeLayerError};
 
 /// Why the layers of an image cannot be read or applied.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum LayerError {
         /// Its digest.
         name: String,
         /// What is wrong with it.
-        source: Box<crate::NativeLayerError>,
+        source: Box<NativeLayerError>,
     },
     /// A layer cannot be applied to those below it.
     #[error("layer {index} ({name}) cannot be applied")]

@@ -3,13 +3,18 @@
 mod artifact; // files and directories that were built
 mod build; // making filesystems
 mod commit; // changes as layers
+mod description; // descriptions of layered builds
 mod kind; // what can be done about it
 mod layer; // reading and applying layers
 mod mount; // mounts
+mod native; // layers that are filesystems
+mod nested; // errors of what was part of something else
 mod open; // opening images
 mod output; // writing files
 mod publish; // filesystems as artifacts
+mod replace; // outputs in the place of others
 mod transfer; // images from place to place
+mod words; // parts of messages
 
 use std::fmt;
 use std::io;
@@ -22,12 +27,17 @@ use lithify_tree::TreePath;
 pub use artifact::ArtifactError;
 pub use build::BuildError;
 pub use commit::CommitError;
+pub use description::DescriptionProblem;
 pub use kind::ErrorKind;
 pub use layer::LayerError;
 pub use mount::MountError;
+pub use native::NativeLayerError;
+pub use nested::Nested;
 pub use open::OpenError;
+pub(crate) use output::directory_of;
 pub use output::{Operation, OutputError};
 pub use publish::PublishError;
+pub use replace::{Names, ReplaceError};
 pub use transfer::TransferError;
 
 /// The error of every operation of this crate: its [kind](Self::kind) says what can be done about it, its
@@ -172,7 +182,7 @@ impl Error {
     /// As [`scratch`](Self::scratch), of a scratch file beside an output.
     pub(crate) fn scratch_beside(output: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
         move |source| {
-            let directory = crate::output::directory_of(output);
+            let directory = directory_of(output);
             OutputError::Scratch { directory, source }.into()
         }
     }
@@ -258,7 +268,7 @@ impl Error {
             true => self,
             false => TransferError::GivenBy {
                 hosts,
-                source: Box::new(self),
+                source: self.into(),
             }
             .into(),
         }
@@ -270,7 +280,7 @@ impl Error {
             Cause::Artifact(ArtifactError::ReadErofs(_) | ArtifactError::ReadSquashfs(_)) => {
                 ArtifactError::InFile {
                     path: path.to_path_buf(),
-                    source: Box::new(self),
+                    source: self.into(),
                 }
                 .into()
             }
@@ -421,23 +431,8 @@ impl From<lithify_registry::Error> for Error {
     }
 }
 
-/// The place in a layer that a message ends with, if there is one.
-struct At<'a>(Option<&'a TreePath>);
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(path) => write!(f, ": `{path}`"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The number of problems that were not shown.
-pub(crate) fn and_more(count: u64) -> String {
-    if count == 0 {
-        String::new()
-    } else {
-        format!(" (and {count} more problems)")
+impl From<Error> for Nested {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind(), Box::new(error))
     }
 }

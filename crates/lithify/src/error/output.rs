@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lithify_tree::Escaped;
 
@@ -105,5 +105,13 @@ impl fmt::Display for Operation {
             Self::Rename => "rename the finished file to",
             Self::Remove => "remove what was replaced, now",
         })
+    }
+}
+
+/// The directory a path is in, never empty.
+pub(crate) fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
     }
 }

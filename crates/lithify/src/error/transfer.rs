@@ -6,7 +6,7 @@ use lithify_digest::Mismatch;
 use lithify_oci::source::Destinations;
 use lithify_tree::{Printable, TreePath};
 
-use super::ErrorKind;
+use super::{ErrorKind, Nested};
 
 /// Why an image cannot be moved from one place to another.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ pub enum TransferError {
         /// The hosts, each once.
         hosts: Vec<String>,
         /// What is wrong with it.
-        source: Box<crate::Error>,
+        source: Nested,
     },
 }
 

@@ -11,17 +11,29 @@ use std::path::{Path, PathBuf};
 use lithify_storage::open_regular;
 use lithify_store::ExportOptions;
 
-use super::filesystem::{Filesystem, Kind, Placement};
+use super::layered;
 use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
-use super::{
-    BuildOptions, BuildResult, Built, artifact, file_sha256, layered, output_path, verity,
-};
-use crate::budgets::Budgets;
-use crate::depot::Depot;
+use crate::Error;
+use crate::Event;
+use crate::Image;
 use crate::description::{Artifact, LeftOut, LeftOutReason};
 use crate::error::{BuildError, Operation};
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::fs::verity;
+use crate::make::depot::Depot;
+use crate::make::options::BuildOptions;
+use crate::make::options::Format;
+use crate::make::options::Output;
+use crate::make::result::BuildResult;
+use crate::make::result::Built;
+use crate::make::result::artifact;
+use crate::make::result::file_sha256;
+use crate::make::result::output_path;
 use crate::name::shown_path;
-use crate::{Error, Event, Format, Image, Output, ReadOptions};
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 use lithify_storage::temporary::remove_left;
 
 pub(super) fn build(
@@ -32,7 +44,7 @@ pub(super) fn build(
 ) -> Built {
     let path = output_path(output, options.format)?;
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, options)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, options.filesystem())?,
         verity: options.verity,
         durable: options.durable,
     };

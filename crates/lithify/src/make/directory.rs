@@ -4,11 +4,20 @@ use lithify_hostfs::{DirTarget, MaterialiseOptions};
 
 use lithify_tree::{InodeKind, Tree};
 
-use super::{BuildOptions, Built, Format, Output, artifact, output_path};
-use crate::budgets::Budgets;
-use crate::decode::decode;
+use crate::Error;
+use crate::Event;
+use crate::Image;
+use crate::image::add_dropped;
+use crate::image::decode;
+use crate::make::options::BuildOptions;
+use crate::make::options::Format;
+use crate::make::options::Output;
+use crate::make::result::Built;
+use crate::make::result::artifact;
+use crate::make::result::output_path;
 use crate::name::shown_path;
-use crate::{Error, Event, Image, ReadOptions};
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 
 pub(super) fn build(
     image: &Image,
@@ -44,7 +53,7 @@ pub(super) fn build(
     .map(|(name, count)| (name.to_owned(), count))
     .collect();
     artifact.size = data_bytes(&tree);
-    super::xattrs::add(&mut artifact.dropped_xattrs, &summaries);
+    add_dropped(&mut artifact.dropped_xattrs, &summaries);
     Ok((artifact, summaries).into())
 }
 

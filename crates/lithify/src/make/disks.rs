@@ -1,85 +1,26 @@
 //! Disks for virtual machines, of the merged image and the layers' images.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use lithify_cancel::Checked;
 use lithify_disk::gpt::GptOptions;
 use lithify_disk::vmdk::{CompanionContent, VmdkOptions};
 use lithify_disk::{Alignment, Disk, Part};
 use lithify_erofs::Storage as _;
-use lithify_tree::Escaped;
 
+use super::disk_kind::DiskKind;
 use super::fsmeta::Merged;
 use super::layers::{BuiltLayer, IMAGE};
-use super::{artifact, file_sha256};
+use crate::CancelToken;
+use crate::Error;
 use crate::description::Artifact;
 use crate::error::{BuildError, Operation};
+use crate::make::options::Format;
+use crate::make::result::artifact;
+use crate::make::result::file_sha256;
 use crate::output::PendingFile;
-use crate::{CancelToken, Error, Format};
-
-/// A kind of disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum DiskKind {
-    /// `disk.vmdk`: a text that lists the image files, so that nothing is copied.
-    Vmdk,
-    /// `disk.raw`: the same disk as one file.
-    Raw,
-    /// `disk.gpt`: one file with a partition for each image file.
-    Gpt,
-}
-
-/// A text that names no kind of disk.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("`{}` is no kind of disk: expected vmdk, raw or gpt", Escaped(.text))]
-pub struct UnknownDisk {
-    /// The text.
-    pub text: String,
-}
-
-impl DiskKind {
-    const ALL: [Self; 3] = [Self::Vmdk, Self::Raw, Self::Gpt];
-
-    /// The name on the command line and in descriptions.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Vmdk => "vmdk",
-            Self::Raw => "raw",
-            Self::Gpt => "gpt",
-        }
-    }
-
-    /// The file in the output directory.
-    fn file_name(self) -> &'static str {
-        match self {
-            Self::Vmdk => "disk.vmdk",
-            Self::Raw => "disk.raw",
-            Self::Gpt => "disk.gpt",
-        }
-    }
-}
-
-impl fmt::Display for DiskKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for DiskKind {
-    type Err = UnknownDisk;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| UnknownDisk {
-            text: text.to_owned(),
-        })
-    }
-}
 
 /// What stands on a disk.
 #[derive(Debug)]

@@ -4,15 +4,28 @@ use std::path::Path;
 
 use lithify_verity::Sidecar;
 
-use super::filesystem::{Filesystem, FsWriter};
-use super::{BuildOptions, Built, artifact, file_sha256, output_path, verity, xattrs};
-use crate::budgets::Budgets;
-use crate::decode::{LayerSummary, decode};
+use crate::Error;
+use crate::Event;
+use crate::Image;
 use crate::description::Artifact;
 use crate::error::Operation;
+use crate::fs::Filesystem;
+use crate::fs::FsWriter;
+use crate::fs::verity;
+use crate::image::LayerSummary;
+use crate::image::add_dropped;
+use crate::image::decode;
+use crate::make::options::BuildOptions;
+use crate::make::options::Format;
+use crate::make::options::Output;
+use crate::make::result::Built;
+use crate::make::result::artifact;
+use crate::make::result::file_sha256;
+use crate::make::result::output_path;
 use crate::name::shown_path;
 use crate::output::PendingFile;
-use crate::{Error, Event, Format, Image, Output, ReadOptions};
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 
 pub(super) fn build(
     image: &Image,
@@ -73,7 +86,7 @@ pub(crate) fn write(
     artifact.size = report.size;
     artifact.options = filesystem.options();
     artifact.dropped_xattrs = report.dropped;
-    xattrs::add(&mut artifact.dropped_xattrs, &summaries);
+    add_dropped(&mut artifact.dropped_xattrs, &summaries);
     artifact.statistics = report
         .statistics
         .into_iter()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Format;
+use crate::make::options::Format;
 use crate::name::shown_path;
 
 /// Why a name and a format do not go together.

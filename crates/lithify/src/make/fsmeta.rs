@@ -9,13 +9,17 @@ use lithify_verity::Sidecar;
 use serde::{Deserialize, Serialize};
 
 use super::layers::{BuiltLayer, IMAGE, LayerOptions};
-use super::{BuildOptions, verity};
-use crate::budgets::Budgets;
-use crate::decode::over_budget;
-use crate::depot::{self, Depot};
+use crate::Error;
+use crate::Image;
 use crate::description::Verity;
 use crate::error::BuildError;
-use crate::{Error, Image, ReadOptions};
+use crate::fs::verity;
+use crate::image::over_budget;
+use crate::make::depot;
+use crate::make::depot::Depot;
+use crate::make::options::BuildOptions;
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 
 /// What is kept about a merged image besides its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,19 +9,34 @@ use lithify_store::{ExportOptions, ImageRecord, Target};
 use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, Timestamp, TreePath};
 use lithify_verity::Sidecar;
 
-use super::filesystem::{Filesystem, FsWriter, Kind, Placement};
+use super::disks;
+use super::fsmeta;
 use super::layers::{self, BuiltLayer, IMAGE, LayerOptions};
-use super::{BuildOptions, Built, artifact, disks, fsmeta, output_path, verity};
-use crate::budgets::Budgets;
-use crate::decode::LayerSummary;
-use crate::depot::Depot;
+use super::result::{BuildResult, describe_layers, file_sha256};
+use crate::Error;
+use crate::Event;
+use crate::Image;
+use crate::description::DESCRIPTION;
 use crate::description::{Artifact, Description, Stack, Verity};
 use crate::error::{BuildError, Cause, LayerError, Operation};
-use crate::fs_image::FsImage;
+use crate::fs::Filesystem;
+use crate::fs::FsWriter;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::fs::image::FsImage;
+use crate::fs::verity;
+use crate::image::{Dropped, LayerSummary};
+use crate::make::depot::Depot;
+use crate::make::options::BuildOptions;
+use crate::make::options::Output;
+use crate::make::result::Built;
+use crate::make::result::artifact;
+use crate::make::result::output_path;
 use crate::name::shown_path;
+use crate::output::PendingDirectory;
 use crate::output::PendingFile;
-use crate::output_dir::{DESCRIPTION, PendingDirectory};
-use crate::{Error, Event, Image, Output, ReadOptions};
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 
 /// What was made of an image, before it has a place.
 #[derive(Debug)]
@@ -137,7 +152,7 @@ pub(super) fn build(
 ) -> Built {
     let path = output_path(output, options.format)?;
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(kind, Placement::Merged, options)?,
+        filesystem: Filesystem::new(kind, Placement::Merged, options.filesystem())?,
         verity: options.verity,
         durable: options.durable,
     };
@@ -156,7 +171,7 @@ pub(super) fn build(
     let mut description = image.describe();
     description.reference = image.portable_name();
     let summaries = summaries(&layered.layers);
-    super::describe_layers(&mut description, &summaries);
+    describe_layers(&mut description, &summaries);
     description.artifacts = artifacts.clone();
     description.stack = Some(stack.clone());
     place.write_description(&description)?;
@@ -166,12 +181,12 @@ pub(super) fn build(
         path: shown_path(&path.join(&artifact.path)),
         ..artifact
     };
-    Ok(super::BuildResult {
+    Ok(BuildResult {
         artifacts: artifacts.into_iter().map(at).collect(),
         summaries,
         stack: Some(stack),
         counts: Some((built, reused)),
-        ..super::BuildResult::default()
+        ..BuildResult::default()
     })
 }
 
@@ -184,7 +199,7 @@ pub(crate) fn summaries(layers: &[BuiltLayer]) -> Vec<LayerSummary> {
             tar_bytes: layer.facts.tar_size,
             entries: layer.facts.entries,
             recorded: None,
-            dropped: crate::make::xattrs::Dropped::new(),
+            dropped: Dropped::new(),
         })
         .collect()
 }
@@ -311,7 +326,7 @@ impl Place<'_> {
         artifact.size = written.size;
         self.put_tree(&mut artifact, &name, written.verity.as_ref())?;
         let file = fs::File::open(&path).map_err(|e| Error::input(&path, e))?;
-        artifact.sha256 = Some(super::file_sha256(&path, &file, &read.cancel)?);
+        artifact.sha256 = Some(file_sha256(&path, &file, &read.cancel)?);
         self.artifacts.push(artifact);
         Ok(Some(name))
     }
@@ -370,7 +385,8 @@ pub(crate) fn write_root(
     let describing = layers.iter().rposition(|l| l.facts.describes_root);
     let metadata = match describing.filter(|&n| n + 1 != layers.len()) {
         Some(describing) => {
-            let (image_path, file) = crate::depot::open_file(&layers[describing].entry, IMAGE)?;
+            let (image_path, file) =
+                crate::make::depot::open_file(&layers[describing].entry, IMAGE)?;
             FsImage::open(&image_path, file, kind, &read.cancel)?.root_metadata()?
         }
         // Of no layers there is only the root directory, as nobody describes it.

@@ -7,71 +7,42 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_oci::manifest::{Descriptor, ImageManifest};
 use lithify_oci::{Content, Located};
-use lithify_tree::Escaped;
 use lithify_verity::Sidecar;
 
-use super::filesystem::{Filesystem, Kind, Placement};
-use super::{BuildOptions, BuildResult, artifact, output_path, verity};
+use super::result::file_sha256;
+use super::wanted::Artifacts;
+use crate::Error;
+use crate::Event;
+use crate::Image;
+use crate::artifacts::Facts;
+use crate::artifacts::{VERITY, blob_type, media_type};
 use crate::description::ArtifactSource;
 use crate::error::{ArtifactError, BuildError, Operation};
-use crate::fs_image::FsImage;
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::fs::image::FsImage;
+use crate::fs::verify::verify_tree;
+use crate::fs::verity;
+use crate::make::options::BuildOptions;
+use crate::make::options::Output;
+use crate::make::result::BuildResult;
+use crate::make::result::artifact;
+use crate::make::result::output_path;
 use crate::name::shown_path;
 use crate::output::PendingFile;
-use crate::publish::artifact as published;
-use crate::publish::facts::Facts;
-use crate::subject::verify_tree;
+use crate::session::ReadOptions;
 use crate::transfer::{PartKind, PartState, PlanPart};
-use crate::{Error, Event, Image, Output, ReadOptions};
 
 /// Most artifacts of one image that are looked at.
 const MAX_LOOKED_AT: usize = 64;
 /// Bytes copied at once.
 const BUFFER: usize = 256 << 10;
-
-/// Whether image files that were published beside an image are taken instead of made.
-///
-/// An image's layers are in its manifest by their digests; that a filesystem is made of them, only the registry says that
-/// lists it. Who may push to the repository may list what they like. Hence the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Artifacts {
-    /// Never.
-    #[default]
-    Ignore,
-    /// Where there is one; others are made.
-    Use,
-    /// Always: that there is none is an error.
-    Require,
-}
-
-/// A way to treat artifacts that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not what is done with artifacts: expected ignore, use or require", Escaped(.found))]
-pub struct UnknownArtifacts {
-    /// What was given.
-    pub found: String,
-}
-
-impl FromStr for Artifacts {
-    type Err = UnknownArtifacts;
-
-    fn from_str(text: &str) -> Result<Self, UnknownArtifacts> {
-        match text {
-            "ignore" => Ok(Self::Ignore),
-            "use" => Ok(Self::Use),
-            "require" => Ok(Self::Require),
-            found => Err(UnknownArtifacts {
-                found: found.to_owned(),
-            }),
-        }
-    }
-}
 
 /// Takes the image file that someone published, if that is asked for and someone did.
 pub(super) fn take(
@@ -158,12 +129,12 @@ fn find<'a>(
     let Some(((content, subject), facts)) = image
         .oci()
         .and_then(|oci| Some((oci.content()?, oci.manifest_digest()?)))
-        .zip(Facts::of(image, options))
+        .zip(Facts::of(image, options.target_name()))
     else {
         return Ok(None);
     };
     let failed = |e: lithify_oci::blob::Error| Error::opening(image.name(), e);
-    let artifact_type = published::media_type(kind);
+    let artifact_type = media_type(kind);
     let listed = match content.referrers(subject, Some(artifact_type)) {
         // An artifact saves work; where nobody says what there is, it is done.
         Err(error @ lithify_oci::blob::Error::Unlisted { .. })
@@ -199,12 +170,12 @@ fn find<'a>(
             && facts.are_in(&manifest.annotations);
         let (filesystem, sidecar) = match (&*manifest.layers, options.verity) {
             ([filesystem], false) => (filesystem, None),
-            ([filesystem, sidecar], true) if sidecar.media_type == published::VERITY => {
+            ([filesystem, sidecar], true) if sidecar.media_type == VERITY => {
                 (filesystem, Some(sidecar.clone()))
             }
             _ => continue,
         };
-        if !is_wanted || filesystem.media_type != published::blob_type(kind) {
+        if !is_wanted || filesystem.media_type != blob_type(kind) {
             log::info!(
                 "{}: it is another kind of filesystem or of other files",
                 entry.digest
@@ -212,7 +183,7 @@ fn find<'a>(
             continue;
         }
         let writer_version = Facts::writer(&manifest.annotations).cloned();
-        let is_ours = writer_version.as_deref() == Some(crate::depot::WRITER_VERSION);
+        let is_ours = writer_version.as_deref() == Some(crate::description::WRITER_VERSION);
         // Of those that say the same, the one a build would give byte for byte.
         if best.is_none() || is_ours {
             best = Some(Found {
@@ -257,14 +228,15 @@ impl Found<'_> {
         let mut artifact = artifact(options.format, &shown_path(path));
         let digest = &self.filesystem.digest;
         artifact.size = self.filesystem.size;
-        artifact.options = Filesystem::new(kind, Placement::Packed, options)?.options();
+        artifact.options =
+            Filesystem::new(kind, Placement::Packed, options.filesystem())?.options();
         artifact.statistics = [("inodes".to_owned(), report.entries)].into();
         if let Some(version) = self.writer_version.clone() {
             artifact.writer_version = version;
         }
         artifact.source = Some(ArtifactSource {
             manifest: self.manifest.digest.to_string(),
-            artifact_type: published::media_type(kind).to_owned(),
+            artifact_type: media_type(kind).to_owned(),
         });
         let mut pending_sidecar = None;
         if let Some(descriptor) = &self.sidecar {
@@ -278,7 +250,7 @@ impl Found<'_> {
                 lithify_digest::Algorithm::Sha256 => digest.hex(),
                 _ => {
                     io::Seek::rewind(&mut file).map_err(|e| Error::input(path, e))?;
-                    super::file_sha256(path, pending.file(), &read.cancel)?
+                    file_sha256(path, pending.file(), &read.cancel)?
                 }
             });
         }

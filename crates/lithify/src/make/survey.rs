@@ -2,14 +2,23 @@
 
 use std::collections::HashSet;
 
-use super::filesystem::{Filesystem, Kind, Placement};
-use super::layers::{self, LayerOptions, layer_ids};
-use super::{BuildOptions, Format, Output, published};
-use crate::depot::Depot;
+use super::layers;
+use super::layers::LayerOptions;
+use super::published;
+use crate::Error;
+use crate::Image;
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
 use crate::image::Origin;
+use crate::image::layer_ids;
+use crate::make::depot::Depot;
+use crate::make::options::BuildOptions;
+use crate::make::options::Format;
+use crate::make::options::Output;
 use crate::name::shown_path;
+use crate::session::ReadOptions;
 use crate::transfer::{PartKind, PartState, PlanPart, PlanReport};
-use crate::{Error, Image, ReadOptions};
 
 /// Says what [`build`](super::build) would read, fetch and make, and what of it is in the store. Nothing is written.
 ///
@@ -98,7 +107,7 @@ fn kept(
 ) -> Result<Vec<bool>, Error> {
     let none = vec![false; image.layer_count()];
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(kind, Placement::Aligned, options)?,
+        filesystem: Filesystem::new(kind, Placement::Aligned, options.filesystem())?,
         verity: options.verity,
         durable: options.durable,
     };

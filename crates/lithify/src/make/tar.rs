@@ -8,15 +8,30 @@ use lithify_digest::{Algorithm, Hasher};
 use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, Inode, InodeKind, Metadata, NodeId, Tree, TreePath};
 
-use super::{BuildOptions, Built, Format, Output, artifact, verity};
-use crate::budgets::{Budgets, stored};
-use crate::decode::{LayerSummary, decode};
+use crate::CancelToken;
+use crate::Error;
+use crate::Event;
+use crate::Image;
+use crate::OutputPipe;
 use crate::error::{BuildError, Operation, TransferError};
+use crate::fs::verity;
+use crate::image::LayerSummary;
+use crate::image::Spool;
+use crate::image::Spooled;
+use crate::image::add_dropped;
+use crate::image::decode;
+use crate::make::options::BuildOptions;
+use crate::make::options::Format;
+use crate::make::options::Output;
+use crate::make::result::Built;
+use crate::make::result::artifact;
 use crate::name::shown_path;
-use crate::output::{PendingFile, scratch_file};
-use crate::retry::read_some;
-use crate::spool::{Spool, Spooled};
-use crate::{CancelToken, Error, Event, Image, OutputPipe, ReadOptions};
+use crate::output::PendingFile;
+use crate::output::retry::read_some;
+use crate::output::scratch_file;
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
+use crate::session::budgets::stored;
 
 pub(super) fn build(
     image: &Image,
@@ -74,7 +89,7 @@ pub(super) fn build(
             .statistics
             .insert("sockets_left_out".to_owned(), sockets);
     }
-    super::xattrs::add(&mut artifact.dropped_xattrs, &summaries);
+    add_dropped(&mut artifact.dropped_xattrs, &summaries);
     Ok((artifact, summaries).into())
 }
 

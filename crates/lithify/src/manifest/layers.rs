@@ -13,13 +13,20 @@ use lithify_oci::LayerKind;
 use lithify_oci::manifest::{Compression, Descriptor, media_type};
 use lithify_storage::FileCursor;
 
-use crate::budgets::Budgets;
-use crate::decode::{Discard, layer_error, native_error};
-use crate::encode::{Encoder, LayerCompression};
-use crate::native::{NativeBlob, NativeLayerError, NativeReader};
+use super::made::made;
+use crate::Error;
+use crate::Image;
+use crate::error::NativeLayerError;
+use crate::image::Discard;
+use crate::image::NativeBlob;
+use crate::image::NativeReader;
+use crate::image::layer_error;
+use crate::image::native_error;
+use crate::manifest::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 use crate::transfer::{FileBlob, Plan, PlannedBlob};
-use crate::{Error, Image, ReadOptions};
 
 /// Layers are compressed into files without names, since a manifest needs their digests; or copied there as they are.
 pub(super) fn plan(
@@ -50,7 +57,7 @@ pub(super) fn plan(
             source: Box::new(FileBlob(file.into())),
         });
     }
-    super::made(
+    made(
         blobs,
         layers,
         oci.raw_config().to_vec(),

@@ -8,13 +8,15 @@ use lithify_oci::Platform;
 use lithify_oci::manifest::Descriptor;
 use serde_json::json;
 
-use super::made;
-use crate::encode::{Encoder, LayerCompression};
+use super::made::made;
+use crate::Error;
+use crate::Image;
 use crate::error::OutputError;
 use crate::make::tar;
+use crate::manifest::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
+use crate::session::ReadOptions;
 use crate::transfer::{FileBlob, Plan, PlannedBlob};
-use crate::{Error, Image, ReadOptions};
 
 pub(super) fn plan(image: &Image, plain: bool, read: &ReadOptions) -> Result<Plan, Error> {
     let compression = match plain {

@@ -13,12 +13,15 @@ use lithify_storage::FileCursor;
 use lithify_tree::Escaped;
 
 use super::docker_archive::{DockerArchive, NATURE, loaded_name};
-use super::{Place, Writing};
+use super::room::Place;
+use super::room::Writing;
+use crate::CancelToken;
+use crate::Error;
 use crate::error::OpenError;
 use crate::image::Origin;
 use crate::output::scratch_file;
+use crate::session::ReadOptions;
 use crate::transfer::{BlobSource, Destination, Nature, Placed, Plan, Target};
-use crate::{CancelToken, Error, ReadOptions};
 
 /// An image of the daemon.
 pub(super) struct InDaemon<'a>(pub(super) &'a DaemonImage);
@@ -45,7 +48,7 @@ impl Place for InDaemon<'_> {
         _: &Writing,
         read: &ReadOptions,
     ) -> Result<Box<dyn Target>, Error> {
-        let refused = || super::refused(name);
+        let refused = || super::room::refused(name);
         let DaemonImage::Name(reference) = self.0 else {
             return Err(refused());
         };

@@ -10,14 +10,19 @@ use lithify_oci::manifest::{Descriptor, ImageManifest};
 use lithify_oci::source::Source;
 use lithify_oci::{Content, Limits, Located};
 
-use super::{Place, Writing, located_archive_or_layout, opened_archive_or_layout, tag_of};
+use super::room::Place;
+use super::room::Writing;
+use super::room::located_archive_or_layout;
+use super::room::opened_archive_or_layout;
+use super::room::tag_of;
+use crate::Error;
 use crate::error::CommitError;
 use crate::image::Origin;
 use crate::name::shown_path;
+use crate::session::ReadOptions;
 use crate::transfer::{
     BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target, signatures,
 };
-use crate::{Error, ReadOptions};
 
 /// A layout directory, and which of its images.
 pub(super) struct Layout<'a> {

@@ -13,12 +13,18 @@ use lithify_oci::source::Source;
 use lithify_oci::{Located, Reference};
 
 use super::member::{END, header, padded};
-use super::{Place, Writing, located_archive_or_layout, opened_archive_or_layout, tag_of};
+use super::room::Place;
+use super::room::Writing;
+use super::room::located_archive_or_layout;
+use super::room::opened_archive_or_layout;
+use super::room::tag_of;
+use crate::CancelToken;
+use crate::Error;
 use crate::error::Operation;
 use crate::image::Origin;
 use crate::output::PendingFile;
+use crate::session::ReadOptions;
 use crate::transfer::{BlobSource, Destination, Placed, Plan, SignatureTag, Target};
-use crate::{CancelToken, Error, ReadOptions};
 
 /// Bytes copied at a time.
 const BUFFER: usize = 256 << 10;

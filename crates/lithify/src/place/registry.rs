@@ -11,14 +11,16 @@ use lithify_oci::source::Source;
 use lithify_oci::{Limits, Located, Reference};
 use lithify_registry::{Content, ManifestName, PushOptions, Repository};
 
-use super::{Place, Writing};
+use super::room::Place;
+use super::room::Writing;
+use crate::Error;
 use crate::error::TransferError;
 use crate::image::Origin;
+use crate::session::ReadOptions;
 use crate::transfer::signatures::{self, There};
 use crate::transfer::{
     BlobSource, Destination, Look, Nature, Placed, Plan, SignatureTag, Target, referrers,
 };
-use crate::{Error, ReadOptions};
 
 /// The name of an image in its registry.
 pub(super) struct InRegistry<'a>(pub(super) &'a Reference);

@@ -6,11 +6,13 @@ use std::path::Path;
 use lithify_oci::Located;
 use lithify_oci::source::TarInput;
 
-use super::{Place, Writing};
+use super::room::Place;
+use super::room::Writing;
+use crate::Error;
 use crate::error::TransferError;
 use crate::image::Origin;
+use crate::session::ReadOptions;
 use crate::transfer::Target;
-use crate::{Error, ReadOptions};
 
 /// A directory of this host.
 pub(super) struct Rootfs<'a>(pub(super) &'a Path);
@@ -33,7 +35,7 @@ impl Place for Rootfs<'_> {
     }
 
     fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
-        Err(super::refused(name))
+        Err(super::room::refused(name))
     }
 }
 
@@ -57,7 +59,7 @@ impl Place for Tar<'_> {
     }
 
     fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
-        Err(super::refused(name))
+        Err(super::room::refused(name))
     }
 }
 

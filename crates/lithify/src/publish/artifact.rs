@@ -7,23 +7,24 @@ use lithify_digest::Digest;
 use lithify_oci::manifest::{Descriptor, ImageManifest, media_type as oci};
 use lithify_verity::Sidecar;
 
-use super::facts::Facts;
-use super::{Publisher, described_bytes};
+use super::publisher::Publisher;
+use super::publisher::described_bytes;
+use crate::BuildOptions;
+use crate::CancelToken;
+use crate::Error;
+use crate::Format;
+use crate::Image;
+use crate::artifacts::{Facts, VERITY, blob_type, media_type};
 use crate::description::Verity;
 use crate::error::{ArtifactError, OutputError};
-use crate::make::filesystem::{Filesystem, Kind, Placement};
-use crate::make::{file_sha256, verity, write_flat};
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::fs::verity;
+use crate::make::file_sha256;
+use crate::make::write_flat;
 use crate::output::PendingFile;
 use crate::transfer::{FileBlob, PlannedBlob};
-use crate::{BuildOptions, CancelToken, Error, Format, Image};
-
-/// A squashfs image with a whole root filesystem, as artifact and as blob. No other type for that is in common use.
-const SQUASHFS: &str = "application/vnd.lithify.squashfs.v1";
-/// The artifact with an EROFS image of a whole root filesystem. The blob is [`oci::EROFS_DRAFT`], which any EROFS image is.
-const EROFS: &str = "application/vnd.lithify.erofs.v1";
-/// Where the hash tree of an image is and its root, `{"roothash":…,"hashoffset":…}`, as artifact and as blob. containerd
-/// reads such a file beside an image, by the name the title annotation gives.
-pub(crate) const VERITY: &str = "application/vnd.lithify.dmverity.v1+json";
 
 /// The annotation for a blob's file name.
 const TITLE: &str = "org.opencontainers.image.title";
@@ -32,22 +33,6 @@ const TITLE: &str = "org.opencontainers.image.title";
 pub(super) struct Artifact {
     pub(super) descriptor: Descriptor,
     pub(super) layers: Vec<Descriptor>,
-}
-
-/// The type of the artifact with an image of that kind.
-pub(crate) const fn media_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Erofs => EROFS,
-        Kind::Squashfs => SQUASHFS,
-    }
-}
-
-/// The type of an image of that kind.
-pub(crate) const fn blob_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Erofs => oci::EROFS_DRAFT,
-        Kind::Squashfs => SQUASHFS,
-    }
 }
 
 /// Puts the merged filesystem of an image.
@@ -72,7 +57,7 @@ pub(super) fn flat(
         .beside
         .with_file_name(format!("image.{}", kind.name()));
     let pending = PendingFile::create(&place, false)?;
-    let filesystem = Filesystem::new(kind, Placement::Packed, &build)?;
+    let filesystem = Filesystem::new(kind, Placement::Packed, build.filesystem())?;
     let (artifact, _) = write_flat(image, &filesystem, &pending, &place, read)?;
     let mut size = artifact.size;
     let mut sidecar = None;
@@ -94,7 +79,7 @@ pub(super) fn flat(
     if let Some(facts) = sidecar {
         layers.push(put_sidecar(publisher, &facts, &title)?);
     }
-    let facts = Facts::of(image, &build).map(|facts| facts.annotations());
+    let facts = Facts::of(image, build.target_name()).map(|facts| facts.annotations());
     put(
         publisher,
         media_type(kind),

@@ -8,19 +8,27 @@ use lithify_digest::{Algorithm, Digest, HashingWriter, digest_of};
 use lithify_oci::manifest::{Descriptor, EROFS_ROLE, EROFS_UNCOMPRESSED};
 use lithify_tree::EntryKind;
 
-use super::{ErofsSpec, Publisher};
-use crate::budgets::Budgets;
-use crate::depot::{self, Depot};
+use super::publisher::Publisher;
+use super::spec::ErofsSpec;
+use crate::BuildOptions;
+use crate::Error;
+use crate::Event;
+use crate::Format;
+use crate::Image;
 use crate::description::Verity;
 use crate::error::PublishError;
-use crate::make::filesystem::{Filesystem, Kind, Placement};
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::make::depot;
+use crate::make::depot::Depot;
 use crate::make::layered;
 use crate::make::layers::{self, BuiltLayer, IMAGE, LayerOptions};
+use crate::output::ScratchDirectory;
+use crate::output::retry::read_some;
 use crate::output::scratch_file;
-use crate::output_dir::ScratchDirectory;
-use crate::retry::read_some;
+use crate::session::budgets::Budgets;
 use crate::transfer::{BlobSource, FileBlob};
-use crate::{BuildOptions, Error, Event, Format, Image};
 
 /// The level images are compressed with: what the wire saves over level 1 pays, more costs too much time.
 const ZSTD_LEVEL: i32 = 3;
@@ -66,7 +74,7 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, &build)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, build.filesystem())?,
         verity: options.verity,
         durable: options.durable,
     };

@@ -2,12 +2,24 @@
 
 use lithify_oci::manifest::Descriptor;
 
-use super::{ErofsSpec, PublishForm, PublishOptions, source};
-use crate::depot::Depot;
-use crate::make::filesystem::{Filesystem, Kind, Placement};
-use crate::make::layers::{self, IMAGE, LayerOptions, layer_ids};
+use super::options::PublishForm;
+use super::options::PublishOptions;
+use super::publisher::source;
+use super::spec::ErofsSpec;
+use crate::BuildOptions;
+use crate::Error;
+use crate::Format;
+use crate::Image;
+use crate::fs::Filesystem;
+use crate::fs::Kind;
+use crate::fs::Placement;
+use crate::image::layer_ids;
+use crate::make::depot::Depot;
+use crate::make::layers;
+use crate::make::layers::IMAGE;
+use crate::make::layers::LayerOptions;
+use crate::session::ReadOptions;
 use crate::transfer::{Look, Nature, PartKind, PartState, Plan, PlanPart, PlanReport, survey};
-use crate::{BuildOptions, Error, Format, Image, ReadOptions};
 
 /// Compares what would be published with what is at its destination, by `look`.
 pub(super) fn plan(
@@ -59,7 +71,7 @@ fn erofs_layers(
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, &build)?,
+        filesystem: Filesystem::new(Kind::Erofs, Placement::Aligned, build.filesystem())?,
         verity: options.verity,
         durable: options.durable,
     };

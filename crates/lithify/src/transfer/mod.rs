@@ -2,14 +2,16 @@
 //!
 //! Everything that makes or moves an image makes a [`Plan`] and runs it. Nothing here knows what places there are.
 
-mod ends; // blobs that are read, and places that take them
+mod blob; // blobs that are read
+mod destination; // places that take an image
 mod plan; // the parts of an image
 pub(crate) mod referrers; // manifests that refer to an image
 mod run; // the engine
 pub(crate) mod signatures; // signatures that are at a destination already
 mod survey; // a plan as a report
 
-pub(crate) use ends::{BlobSource, Destination, Look, Nature, Placed, Target};
+pub(crate) use blob::{BlobSource, Nature, Placed};
+pub(crate) use destination::{Destination, Look, Target};
 pub(crate) use plan::{Bytes, FileBlob, Plan, PlannedBlob, SignatureTag};
 pub(crate) use run::{Transferred, run};
 pub(crate) use survey::survey;

@@ -11,8 +11,9 @@ use lithify_oci::manifest::{Descriptor, Document, ImageManifest, LayerMediaType}
 use lithify_oci::{Content, Limits, Located};
 use lithify_storage::FileCursor;
 
-use super::{BlobSource, Nature};
-use crate::{Error, ReadOptions};
+use super::blob::{BlobSource, Nature};
+use crate::Error;
+use crate::session::ReadOptions;
 
 /// How far what refers to an image is followed: a signature of a list of parts of an artifact is three.
 const REFERRERS_DEPTH: usize = 4;

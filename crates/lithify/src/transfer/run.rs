@@ -8,10 +8,15 @@ use std::thread;
 
 use lithify_oci::manifest::Descriptor;
 
+use super::blob::{BlobSource, Placed};
+use super::destination::Destination;
 use super::plan::{Plan, PlannedBlob};
-use super::{BlobSource, Destination, Placed};
+use crate::CancelToken;
+use crate::Error;
+use crate::Event;
+use crate::Progress;
 use crate::error::TransferError;
-use crate::{CancelToken, Error, Event, Progress, ReadOptions};
+use crate::session::ReadOptions;
 
 /// Bytes between two reports.
 const PROGRESS_STEP: u64 = 1 << 20;

@@ -41,8 +41,10 @@ impl Imports {
                     found.names.insert(name, path);
                 }
                 at = end;
-            } else if matches!(tokens[at], "crate" | "super" | "self")
-                && tokens.get(at + 1) == Some(&"::")
+            } else if tokens.get(at + 1) == Some(&"::")
+                && (at == 0 || tokens[at - 1] != "::")
+                && (matches!(tokens[at], "crate" | "super" | "self")
+                    || children.iter().any(|child| child == tokens[at]))
             {
                 let mut path = vec![tokens[at].to_owned()];
                 while tokens.get(at + 1) == Some(&"::")

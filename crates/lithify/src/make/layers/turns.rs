@@ -7,13 +7,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use lithify_tree::overlay::{self, Changes, OverlayError};
 use lithify_tree::{ContentId, InodeKind, LayerEntries, LayerReport, Merge, Tree};
 
-use super::{BuiltLayer, IMAGE};
-use crate::budgets::Budgets;
-use crate::decode::{merge_error, over_budget};
+use super::options::{BuiltLayer, IMAGE};
+use crate::CancelToken;
+use crate::Error;
+use crate::Image;
 use crate::error::{ArtifactError, LayerError};
-use crate::fs_image::FsImage;
-use crate::make::filesystem::{FsWriter, Kind};
-use crate::{CancelToken, Error, Image, ReadOptions};
+use crate::fs::FsWriter;
+use crate::fs::Kind;
+use crate::fs::image::FsImage;
+use crate::image::merge_error;
+use crate::image::over_budget;
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 
 /// The merged filesystem so far, and who comes next.
 pub(super) struct Turns<'a> {
@@ -347,7 +352,7 @@ impl<'a> Turns<'a> {
 }
 
 fn open(layer: &BuiltLayer, kind: Kind, cancel: &CancelToken) -> Result<FsImage, Error> {
-    let (path, file) = crate::depot::open_file(&layer.entry, IMAGE)?;
+    let (path, file) = crate::make::depot::open_file(&layer.entry, IMAGE)?;
     FsImage::open(&path, file, kind, cancel)
 }
 

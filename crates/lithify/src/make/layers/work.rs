@@ -11,18 +11,32 @@ use lithify_digest::Digest;
 use lithify_store::{Key, KeyLock};
 use lithify_verity::Sidecar;
 
+use super::options::BuiltLayer;
+use super::options::IMAGE;
+use super::options::LayerFacts;
+use super::options::LayerOptions;
 use super::turns::Turns;
-use super::{BuiltLayer, IMAGE, LayerFacts, LayerId, LayerOptions};
-use crate::budgets::Budgets;
-use crate::decode::{Reader, native_error, open, read_layer};
-use crate::depot::{self, Depot};
+use crate::Error;
+use crate::Event;
+use crate::Image;
 use crate::description::Verity;
 use crate::error::{LayerError, Operation};
-use crate::flush::Flusher;
-use crate::make::filesystem::{FsError, FsWriter, Kind};
-use crate::make::verity;
-use crate::make::xattrs;
-use crate::{Error, Event, Image, ReadOptions};
+use crate::fs::FsError;
+use crate::fs::FsWriter;
+use crate::fs::Kind;
+use crate::fs::verity;
+use crate::image::LayerId;
+use crate::image::Reader;
+use crate::image::add_dropped;
+use crate::image::layer_ids;
+use crate::image::native_error;
+use crate::image::open;
+use crate::image::read_layer;
+use crate::make::depot;
+use crate::make::depot::Depot;
+use crate::output::flush::Flusher;
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 
 /// Layers made at the same time, at most: each has its buffers.
 const LAYERS_AT_A_TIME: usize = 4;
@@ -41,7 +55,7 @@ pub(super) fn make(
     read.progress.event(Event::Started {
         layers: missing.len(),
     });
-    let ids = super::layer_ids(image, options.takes_as_is());
+    let ids = layer_ids(image, options.takes_as_is());
     let work = Work {
         image,
         depot,
@@ -284,7 +298,7 @@ impl Work<'_> {
             verity: None,
             dropped_xattrs: report.dropped,
         };
-        xattrs::add(&mut facts.dropped_xattrs, std::slice::from_ref(&summary));
+        add_dropped(&mut facts.dropped_xattrs, std::slice::from_ref(&summary));
         if options.verity {
             let report = verity::append(file, report.size, beside, read)?;
             facts.verity = Some(Verity::from(&Sidecar::from(&report)));

@@ -21,10 +21,11 @@ use serde::Serialize;
 use crate::place::member::{BLOCK, END, block_header, header, padded};
 use lithify_storage::FileCursor;
 
-use crate::budgets::Budgets;
+use crate::Error;
 use crate::error::{LayerError, OpenError, Operation, TransferError};
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
 use crate::transfer::{BlobSource, Placed, Plan};
-use crate::{Error, ReadOptions};
 
 /// Bytes read at a time, and how many such pieces wait.
 const PIECE: usize = 256 << 10;

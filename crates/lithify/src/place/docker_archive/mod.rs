@@ -9,11 +9,16 @@ use lithify_oci::manifest::Descriptor;
 use lithify_oci::source::Source;
 use lithify_oci::{Located, Reference};
 
-use super::{Place, Writing, located_archive_or_layout, opened_archive_or_layout, tag_of};
+use crate::Error;
 use crate::image::Origin;
 use crate::output::PendingFile;
+use crate::place::room::Place;
+use crate::place::room::Writing;
+use crate::place::room::located_archive_or_layout;
+use crate::place::room::opened_archive_or_layout;
+use crate::place::room::tag_of;
+use crate::session::ReadOptions;
 use crate::transfer::{BlobSource, Destination, Nature, Placed, Plan, Target};
-use crate::{Error, ReadOptions};
 
 pub(super) use archive::DockerArchive;
 
@@ -49,7 +54,7 @@ impl Place for InFile<'_> {
         writing: &Writing,
         read: &ReadOptions,
     ) -> Result<Box<dyn Target>, Error> {
-        let refused = || super::refused(name);
+        let refused = || crate::place::room::refused(name);
         let tags = match tag_of(name, self.source)? {
             Some(tag) => {
                 vec![loaded_name(&tag.parse().map_err(|_| refused())?).ok_or_else(refused)?]

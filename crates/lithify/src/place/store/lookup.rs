@@ -6,8 +6,9 @@ use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType};
 use lithify_oci::{Limits, Located, Platform};
 use lithify_store::{Lease, Store, Tagged};
 
+use crate::Error;
 use crate::error::OpenError;
-use crate::{Error, ReadOptions};
+use crate::session::ReadOptions;
 
 /// An index lists platforms; whether it has the right one is found when it is opened.
 pub(super) fn is_index(tagged: &Tagged) -> bool {

@@ -9,12 +9,17 @@ mod pull; // images of registries into the store
 use lithify_oci::{Located, Reference};
 use lithify_store::{Access, OpenOptions, Store};
 
-use super::{Place, Writing};
+use crate::CancelToken;
+use crate::Error;
+use crate::PullPolicy;
+use crate::StoreChoice;
 use crate::error::{OpenError, TransferError};
 use crate::image::Origin;
 use crate::name::name_in_store;
+use crate::place::room::Place;
+use crate::place::room::Writing;
+use crate::session::ReadOptions;
 use crate::transfer::{Destination, Look, Nature, Target};
-use crate::{CancelToken, Error, PullPolicy, ReadOptions, StoreChoice};
 use destination::StoreDestination;
 use lookup::{in_store, is_index, located, not_in_store};
 

@@ -11,11 +11,13 @@ use super::beside::BesideStore;
 use super::destination::StoreDestination;
 use super::lookup::{in_store, located, not_in_store};
 use super::{InStoreTarget, NATURE};
+use crate::Error;
+use crate::PullPolicy;
 use crate::error::{OpenError, TransferError};
 use crate::image::Origin;
 use crate::name::name_in_store;
+use crate::session::ReadOptions;
 use crate::transfer::{Plan, PlanReport, Target as _, TransferCounts, Transferred, run, survey};
-use crate::{Error, PullPolicy, ReadOptions};
 
 /// How an image is pulled.
 #[derive(Clone, Debug)]

@@ -1,0 +1,194 @@
+//! How file data is compressed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lithify_tree::Escaped;
+
+use super::Kind;
+use crate::Error;
+use crate::error::BuildError;
+
+/// A compression algorithm of filesystem images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompressionAlgorithm {
+    /// Data as it is.
+    None,
+    /// LZ4: fastest to read.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+    /// Deflate; squashfs only.
+    Gzip,
+    /// LZMA2; squashfs only.
+    Xz,
+}
+
+/// An algorithm, and how hard it tries: `zstd`, `zstd:19`, `lz4`, `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compression {
+    /// The algorithm.
+    pub algorithm: CompressionAlgorithm,
+    /// The level, in the algorithm's own terms; without, its default.
+    pub level: Option<u32>,
+}
+
+/// A text that names no compression.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{}` is no compression: expected none, lz4, zstd, gzip or xz, with a level as in zstd:19",
+    Escaped(.text)
+)]
+pub struct UnknownCompression {
+    /// The text.
+    pub text: String,
+}
+
+impl CompressionAlgorithm {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::None, "none"),
+        (Self::Lz4, "lz4"),
+        (Self::Zstd, "zstd"),
+        (Self::Gzip, "gzip"),
+        (Self::Xz, "xz"),
+    ];
+
+    /// The name on the command line and in descriptions.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(algorithm, _)| *algorithm == self);
+        named.map_or("", |(_, name)| name)
+    }
+
+    /// The levels it has; none for those without.
+    const fn levels(self) -> Option<std::ops::RangeInclusive<u32>> {
+        match self {
+            Self::Zstd => Some(1..=22),
+            Self::Gzip => Some(1..=9),
+            Self::Xz => Some(0..=9),
+            Self::None | Self::Lz4 => None,
+        }
+    }
+}
+
+impl Compression {
+    /// An algorithm at its default level.
+    #[must_use]
+    pub const fn new(algorithm: CompressionAlgorithm) -> Self {
+        Self {
+            algorithm,
+            level: None,
+        }
+    }
+
+    /// The same for squashfs.
+    pub(crate) fn squashfs(self) -> Result<lithify_squashfs::Compression, Error> {
+        self.to_string()
+            .parse()
+            .map_err(|e: lithify_squashfs::UnknownCompression| {
+                Error::from(BuildError::Compression {
+                    compression: self.to_string(),
+                    expected: e.to_string(),
+                })
+            })
+    }
+
+    /// The same for EROFS.
+    pub(crate) fn erofs(self) -> Result<lithify_erofs::Compression, Error> {
+        let method = match self.algorithm {
+            CompressionAlgorithm::Lz4 => lithify_erofs::CompressionMethod::Lz4,
+            CompressionAlgorithm::Zstd => lithify_erofs::CompressionMethod::Zstd {
+                level: self.level.map_or(3, |level| level as i32),
+            },
+            _ => {
+                self.check(Kind::Erofs)?;
+                return Err(Error::from(BuildError::Compression {
+                    compression: self.to_string(),
+                    expected: "EROFS images take none, lz4 and zstd".to_owned(),
+                }));
+            }
+        };
+        Ok(lithify_erofs::Compression::new(method))
+    }
+
+    /// Whether a filesystem can hold data compressed so.
+    pub(crate) fn check(self, kind: Kind) -> Result<(), Error> {
+        let refused = |expected: String| {
+            Err(Error::from(BuildError::Compression {
+                compression: self.to_string(),
+                expected,
+            }))
+        };
+        if kind == Kind::Erofs
+            && matches!(
+                self.algorithm,
+                CompressionAlgorithm::Gzip | CompressionAlgorithm::Xz
+            )
+        {
+            return refused("EROFS images take none, lz4 and zstd".to_owned());
+        }
+        match (self.level, self.algorithm.levels()) {
+            (Some(_), None) => refused(format!("{} has no levels", self.algorithm.name())),
+            (Some(level), Some(levels)) if !levels.contains(&level) => refused(format!(
+                "{} has levels {} to {}",
+                self.algorithm.name(),
+                levels.start(),
+                levels.end()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.algorithm.name())?;
+        match self.level {
+            Some(level) => write!(f, ":{level}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = UnknownCompression;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownCompression {
+            text: text.to_owned(),
+        };
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level.parse().map_err(|_| unknown())?)),
+            None => (text, None),
+        };
+        let named = CompressionAlgorithm::ALL.iter().find(|(_, n)| *n == name);
+        let (algorithm, _) = *named.ok_or_else(unknown)?;
+        Ok(Self { algorithm, level })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back() {
+        for text in ["none", "lz4", "zstd", "zstd:19", "gzip:1", "xz"] {
+            let compression: Compression = text.parse().unwrap();
+            assert_eq!(compression.to_string(), text);
+        }
+        for text in ["", "zst", "zstd:", "zstd:x", ":3", "zstd:-1", "lz4:1:2"] {
+            assert!(text.parse::<Compression>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_and_filesystems_are_checked() {
+        let check = |text: &str, kind| text.parse::<Compression>().unwrap().check(kind).is_ok();
+        assert!(check("zstd:22", Kind::Erofs) && check("xz", Kind::Squashfs));
+        assert!(!check("zstd:23", Kind::Squashfs) && !check("lz4:3", Kind::Squashfs));
+        assert!(!check("gzip", Kind::Erofs) && !check("xz", Kind::Erofs));
+    }
+}

@@ -1,0 +1,23 @@
+//! Images: opened, and their layers decoded.
+
+mod decode; // layers into entries and data
+mod ids; // diff_ids and chain ids
+mod native; // layers that are filesystems
+mod opened; // an image, whatever it came from
+mod sink; // sinks for all layers
+mod spool; // data that waits
+mod summary; // what decoding found out
+mod twins; // layers named again
+
+pub(crate) use decode::{
+    Reader, decode, layer_error, merge_error, native_error, open, over_budget, read_layer,
+    warn_of_changes,
+};
+pub(crate) use ids::{LayerId, layer_ids};
+pub(crate) use native::{NativeBlob, NativeReader, Sniffed, SparseRead, copy_data, sniff};
+pub use opened::Image;
+pub(crate) use opened::{LayerBlob, LayerInput, Origin, compression};
+pub(crate) use sink::{Discard, LayerSink};
+pub(crate) use spool::{Spool, Spooled};
+pub(crate) use summary::{Dropped, LayerSummary, add_dropped, count_dropped, reading};
+pub(crate) use twins::Twins;

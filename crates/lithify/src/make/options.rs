@@ -1,0 +1,192 @@
+//! What to make of an image, and how.
+
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::error::BuildError;
+use crate::fs::Compression;
+use crate::fs::FsOptions;
+use crate::make::disk_kind::DiskKind;
+use crate::make::wanted::Artifacts;
+use crate::session::StoreChoice;
+
+/// What to make of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// One EROFS image with the merged filesystem.
+    #[default]
+    Erofs,
+    /// One squashfs image with the merged filesystem.
+    Squashfs,
+    /// A directory: an EROFS image per layer, a merged image that refers to their data, disks of all.
+    ErofsLayers,
+    /// A directory with a squashfs image per layer.
+    SquashfsLayers,
+    /// EROFS images of layers, where containerd's snapshotter looks for them.
+    ContainerdCache,
+    /// A directory with the merged filesystem.
+    Directory,
+    /// One tar with the merged filesystem, in sorted order.
+    Tar,
+}
+
+impl Format {
+    /// The name of the format on the command line and in descriptions.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Erofs => "erofs",
+            Self::Squashfs => "squashfs",
+            Self::ErofsLayers => "erofs-layers",
+            Self::SquashfsLayers => "squashfs-layers",
+            Self::ContainerdCache => "containerd-cache",
+            Self::Directory => "dir",
+            Self::Tar => "tar",
+        }
+    }
+}
+
+/// Where an artifact goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// A path. A regular file there is replaced, once the new one is complete; a directory must be empty, missing or
+    /// the output of an earlier build.
+    Path(PathBuf),
+    /// Standard output; formats that are written front to back only.
+    Stdout,
+}
+
+/// How an artifact is made. What a format has no use for is refused.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BuildOptions {
+    /// The format.
+    pub format: Format,
+    /// How file data is compressed in image files. Default: not in EROFS, `zstd` in squashfs.
+    pub compression: Option<Compression>,
+    /// Bytes compressed together at most; the default depends on the filesystem.
+    pub block_size: Option<u32>,
+    /// Append a dm-verity hash tree to image files.
+    pub verity: bool,
+    /// Leave out extended attributes the format cannot hold, and count them by name; without, they are an error. squashfs has no
+    /// room for POSIX ACLs, neither it nor EROFS for namespaces Linux does not have; a tar and a directory hold all.
+    pub drop_xattrs: bool,
+    /// Write sparse files into a tar as such, which few programs read; without, their holes are zeros, which take space and
+    /// count for the limit `tar_bytes`.
+    pub sparse: bool,
+    /// Disks to make of an EROFS image per layer. Default: a VMDK.
+    pub disks: Vec<DiskKind>,
+    /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
+    pub alignment: u64,
+    /// Put layers into a containerd cache too that are right only over the lower layers of this image: for a node that
+    /// runs no other image, since containerd gives them to every image that has them. Default false.
+    pub one_image: bool,
+    /// Whether to take the image file where someone published it, beside the image. Only for one image file.
+    pub artifacts: Artifacts,
+    /// Where images of layers are kept and looked for.
+    pub store: StoreChoice,
+    /// Wait until the artifact is on the disk, so that it survives a power cut. Default true.
+    pub durable: bool,
+    /// Compute the SHA-256 of artifacts of one file. Default false; others always have it.
+    pub digest: bool,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            compression: None,
+            block_size: None,
+            verity: false,
+            drop_xattrs: false,
+            sparse: false,
+            disks: vec![DiskKind::Vmdk],
+            alignment: lithify_erofs::BLOCK_SIZE as u64,
+            one_image: false,
+            artifacts: Artifacts::default(),
+            store: StoreChoice::default(),
+            durable: true,
+            digest: false,
+        }
+    }
+}
+
+impl BuildOptions {
+    /// What the image's record in the store calls the target: the format, and what is not at its default.
+    pub(crate) fn target_name(&self) -> String {
+        let mut name = self.format.name().to_owned();
+        let mut add = |text: String| {
+            name.push(' ');
+            name.push_str(&text);
+        };
+        if let Some(compression) = self.compression {
+            add(format!("compression={compression}"));
+        }
+        if let Some(size) = self.block_size {
+            add(format!("block_size={size}"));
+        }
+        if self.verity {
+            add("verity".to_owned());
+        }
+        if self.drop_xattrs {
+            add("drop_xattrs".to_owned());
+        }
+        if self.sparse {
+            add("sparse".to_owned());
+        }
+        if self.alignment != Self::default().alignment {
+            add(format!("alignment={}", self.alignment));
+        }
+        name
+    }
+
+    /// Returns the options an image file is written with.
+    pub(crate) fn filesystem(&self) -> FsOptions {
+        FsOptions {
+            compression: self.compression,
+            block_size: self.block_size,
+            drop_xattrs: self.drop_xattrs,
+        }
+    }
+
+    /// Refuses what the format has no use for.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let default = Self::default();
+        let is_image = !matches!(self.format, Format::Directory | Format::Tar);
+        let is_flat = matches!(self.format, Format::Erofs | Format::Squashfs);
+        let has_disks = self.format == Format::ErofsLayers;
+        let unused = [
+            ("compression", self.compression.is_some() && !is_image),
+            ("a block size", self.block_size.is_some() && !is_image),
+            ("verity", self.verity && !is_image),
+            ("sparse", self.sparse && self.format != Format::Tar),
+            (
+                "an alignment",
+                self.alignment != default.alignment && !has_disks,
+            ),
+            (
+                "taking artifacts",
+                self.artifacts != Artifacts::Ignore && !is_flat,
+            ),
+            ("disks", self.disks != default.disks && !has_disks),
+            (
+                "being for one image",
+                self.one_image && self.format != Format::ContainerdCache,
+            ),
+        ];
+        if let Some((option, _)) = unused.into_iter().find(|(_, unused)| *unused) {
+            return Err(Error::from(BuildError::UnusedOption {
+                option,
+                format: self.format.name(),
+            }));
+        }
+        if !self.alignment.is_power_of_two() || !(4096..=1 << 30).contains(&self.alignment) {
+            return Err(Error::from(BuildError::Alignment {
+                found: self.alignment,
+            }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! The reading and the writing side every place has, and what several have in common.
+
+use lithify_oci::Located;
+use lithify_oci::source::{Selector, Source};
+
+use crate::error::TransferError;
+use crate::image::Origin;
+use crate::transfer::Target;
+use crate::{Error, ReadOptions};
+
+/// The way an image is written to a place.
+#[derive(Clone, Debug)]
+pub(crate) struct Writing {
+    /// The place the image comes from, where it is one.
+    pub(crate) source: Option<Source>,
+    /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
+    pub(crate) chunk: Option<u64>,
+    /// Whether to wait until everything is on the disk.
+    pub(crate) durable: bool,
+    /// Whether it is an image for all platforms.
+    pub(crate) all_platforms: bool,
+}
+
+/// One image in its place, or the place one is to go to.
+pub(crate) trait Place {
+    /// Opens the image that is there, for the platform asked for.
+    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error>;
+
+    /// Whether a place of the kind has room for an image for one platform only.
+    fn is_for_one_platform(&self) -> bool {
+        false
+    }
+
+    /// Finds the manifest or index that is there, whatever it is for.
+    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error>;
+
+    /// Checks that an image can be written there, and touches nothing.
+    fn target(
+        &self,
+        name: &str,
+        writing: &Writing,
+        read: &ReadOptions,
+    ) -> Result<Box<dyn Target>, Error>;
+}
+
+/// Opens an image of a layout or archive.
+pub(super) fn opened_archive_or_layout(
+    name: &str,
+    source: &Source,
+    read: &ReadOptions,
+) -> Result<Origin, Error> {
+    let mut open = lithify_oci::OpenOptions::default()
+        .with_limits(read.limits.image.clone())
+        .preferring(read.layers)
+        .until(&read.cancel);
+    open.platform.clone_from(&read.platform);
+    let image = lithify_oci::open(source, &open).map_err(|e| Error::opening(name, e))?;
+    Ok(Origin::of(image))
+}
+
+/// Finds the manifest or index of a layout or archive.
+pub(super) fn located_archive_or_layout(
+    name: &str,
+    source: &Source,
+    read: &ReadOptions,
+) -> Result<Located, Error> {
+    lithify_oci::locate_until(source, &read.limits.image, &read.cancel)
+        .map_err(|e| Error::opening(name, e))
+}
+
+/// Returns the tag a destination has behind its path, if it has one.
+pub(super) fn tag_of(name: &str, destination: &Source) -> Result<Option<String>, Error> {
+    match destination {
+        Source::Oci { selector, .. }
+        | Source::OciArchive { selector, .. }
+        | Source::DockerArchive { selector, .. } => match selector {
+            Some(Selector::Name(tag)) => Ok(Some(tag.clone())),
+            None => Ok(None),
+            Some(_) => Err(refused(name)),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The error for a place images are not copied to.
+pub(super) fn refused(name: &str) -> Error {
+    Error::from(TransferError::TransferDestination {
+        name: name.to_owned(),
+    })
+}

@@ -1,0 +1,178 @@
+//! The forms an image is published in.
+
+use lithify_oci::LayerKind;
+use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
+use lithify_oci::platform::EROFS_FEATURE;
+
+use super::publisher::{Publisher, described, source};
+use super::{artifact, config, layers};
+use crate::artifacts::{self, VERITY};
+use crate::error::{OutputError, PublishError};
+use crate::fs::Kind;
+use crate::image::LayerBlob;
+use crate::manifest::base_config;
+use crate::manifest::read_back::read_back;
+use crate::transfer::{Bytes, PlannedBlob};
+use crate::{Error, Image};
+
+impl Publisher<'_> {
+    /// Adds the images and their EROFS forms, and the index of all.
+    pub(super) fn index(&mut self, images: &[Image]) -> Result<(), Error> {
+        if images.is_empty() {
+            return Err(PublishError::NoImages.into());
+        }
+        let mut entries = Vec::new();
+        for image in images {
+            let oci = source(image)?;
+            // An image of EROFS layers alone is its own EROFS form.
+            let layers = oci.layers();
+            if layers.is_empty() || layers.iter().any(|l| l.kind == LayerKind::Tar) {
+                entries.extend(self.original(image)?);
+            }
+        }
+        for image in images {
+            // Others have no use for EROFS.
+            if base_config::platform(source(image)?, self.read).os() == "linux" {
+                entries.push(self.erofs(image)?);
+            }
+        }
+        self.document(media_type::OCI_INDEX, &Index::new(entries))?;
+        Ok(())
+    }
+
+    /// Adds the EROFS forms of images: a manifest for one, an index for several.
+    pub(super) fn only(&mut self, images: &[Image]) -> Result<(), Error> {
+        let mut entries = Vec::new();
+        for image in images {
+            if base_config::platform(source(image)?, self.read).os() == "linux" {
+                entries.push(self.erofs(image)?);
+            }
+        }
+        match &*entries {
+            [] => Err(Error::from(PublishError::PublishSource {
+                name: images
+                    .first()
+                    .map(|i| i.name().to_owned())
+                    .unwrap_or_default(),
+                reason: "only Linux mounts EROFS layers, and it is for another system",
+            })),
+            // A client asks for the tag and gets the manifest: nothing is left to choose, for which many look for tars.
+            [only] => {
+                self.plan.end_with(only);
+                Ok(())
+            }
+            _ => {
+                self.document(media_type::OCI_INDEX, &Index::new(entries))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds an image as it is. `None` if it has no manifest: one of `docker save`.
+    fn original(&mut self, image: &Image) -> Result<Option<Descriptor>, Error> {
+        let oci = source(image)?;
+        let (Some(raw), Some(digest), Some(media_type)) =
+            (oci.raw_manifest(), oci.manifest_digest(), oci.media_type())
+        else {
+            return Ok(None);
+        };
+        let opened = |source| Error::opening(image.name(), source);
+        let manifest = ImageManifest::parse(raw, Some(media_type)).map_err(|source| {
+            opened(lithify_oci::Error::Manifest {
+                name: lithify_oci::blob::BlobName::Manifest(Box::new(*digest)),
+                source,
+            })
+        })?;
+        for (index, layer) in manifest.layers.iter().enumerate() {
+            self.plan.add(PlannedBlob {
+                descriptor: layer.clone(),
+                source: Box::new(LayerBlob::of(image.name(), oci, index)),
+            });
+        }
+        self.plan.add(PlannedBlob {
+            descriptor: manifest.config.clone(),
+            source: Box::new(Bytes(oci.raw_config().into())),
+        });
+        let mut descriptor = Descriptor::new(media_type, *digest, raw.len() as u64);
+        self.plan.add_document(descriptor.clone(), raw.to_vec());
+        descriptor.platform = Some(oci.platform().clone());
+        self.report.manifests.push(described(
+            "tar",
+            &descriptor,
+            oci.platform(),
+            &manifest.layers,
+        ));
+        Ok(Some(descriptor))
+    }
+
+    /// Adds the image with EROFS layers.
+    fn erofs(&mut self, image: &Image) -> Result<Descriptor, Error> {
+        let oci = source(image)?;
+        let layers::Made { layers, has_root } = layers::make(self, image)?;
+        let sidecars = layers::sidecars(&layers);
+        let diff_ids: Vec<_> = layers.iter().map(|l| l.diff_id).collect();
+        let descriptors: Vec<_> = layers.iter().map(|l| l.descriptor.clone()).collect();
+        for layer in layers {
+            self.plan.add(PlannedBlob {
+                descriptor: layer.descriptor,
+                source: layer.blob,
+            });
+        }
+        let config = config::rewrite(base_config::of(oci, self.read)?, &diff_ids, has_root)?;
+        let config_blob = PlannedBlob::of_bytes(media_type::OCI_CONFIG, config.clone());
+        let mut manifest = ImageManifest::new(config_blob.descriptor.clone(), descriptors.clone());
+        self.plan.add(config_blob);
+        if let Some(annotations) = oci.annotations() {
+            manifest.annotations.clone_from(annotations);
+        }
+        let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
+        read_back(&bytes, &config, diff_ids.len(), self.read)?;
+        let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
+        let platform = base_config::platform(oci, self.read);
+        let features = oci.platform().os_features().iter().cloned();
+        let platform = platform.with_os_features(features.chain([EROFS_FEATURE.to_owned()]));
+        self.report
+            .manifests
+            .push(described("erofs", &descriptor, &platform, &descriptors));
+        if self.options.verity {
+            let artifact = artifact::sidecars(self, &descriptor, sidecars)?;
+            self.report.manifests.push(described(
+                VERITY,
+                &artifact.descriptor,
+                &platform,
+                &artifact.layers,
+            ));
+        }
+        descriptor.platform = Some(platform);
+        Ok(descriptor)
+    }
+
+    /// Adds the merged filesystem as an artifact beside the image.
+    pub(super) fn artifact(&mut self, images: &[Image], kind: Kind) -> Result<(), Error> {
+        let [image] = images else {
+            return Err(Error::from(PublishError::PublishSource {
+                name: images
+                    .first()
+                    .map(|i| i.name().to_owned())
+                    .unwrap_or_default(),
+                reason: "an artifact is of one platform's image",
+            }));
+        };
+        let platform = source(image)?.platform();
+        let subject = self
+            .original(image)?
+            .ok_or_else(|| Error::from(PublishError::PublishSource {
+                name: image.name().to_owned(),
+                reason: "it has no manifest an artifact could refer to; copy it into a layout first",
+            }))?;
+        let artifact = artifact::flat(self, image, &subject, kind)?;
+        self.report.manifests.push(described(
+            artifacts::media_type(kind),
+            &artifact.descriptor,
+            platform,
+            &artifact.layers,
+        ));
+        self.plan.artifact_of = Some(subject);
+        Ok(())
+    }
+}

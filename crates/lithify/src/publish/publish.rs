@@ -1,0 +1,119 @@
+//! `push --as`: filesystems published the way images are.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use lithify_oci::source::Source;
+
+use super::options::{PublishForm, PublishOptions, PublishReport};
+use super::publisher::Publisher;
+use super::survey;
+use crate::error::PublishError;
+use crate::fs::Kind;
+use crate::image::reading;
+use crate::name::shown;
+use crate::place::{self, Writing};
+use crate::transfer::{Plan, PlanReport, Target, run};
+use crate::{Error, Image, ReadOptions};
+
+/// Publishes an image, opened once for each platform it is wanted for. `destination` is `oci:DIR` or `oci:DIR:TAG`.
+///
+/// The same images and options give the same digests.
+///
+/// # Errors
+/// [`PublishError::PublishDestination`](crate::PublishError::PublishDestination) and [`PublishError::PublishSource`](crate::PublishError::PublishSource) for what cannot be published so; [`LayerError::Overlay`](crate::LayerError::Overlay) for a
+/// layer that cannot be one of an overlay (a character device 0:0); [`PublishError::PublishWhiteouts`](crate::PublishError::PublishWhiteouts); and what building and
+/// writing fails with. Nothing has the destination's name before everything is there.
+pub fn publish(
+    images: &[Image],
+    destination: impl AsRef<OsStr>,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<PublishReport, Error> {
+    let read = &reading(read, options.drop_xattrs);
+    publish_to(images, destination.as_ref(), options, read).map_err(|e| read.reason(e))
+}
+
+/// Says what [`publish`] would send and make, and what of it is there already. Nothing is written.
+///
+/// # Errors
+/// As [`publish`], as far as it comes.
+pub fn plan_publish(
+    images: &[Image],
+    destination: impl AsRef<OsStr>,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<PlanReport, Error> {
+    let target = target(images, destination.as_ref(), options, read);
+    let planned = target.and_then(|(name, target)| {
+        let look = target.look()?;
+        survey::plan(images, &name, target.nature(), &look, options, read)
+    });
+    planned.map_err(|e| read.reason(e))
+}
+
+/// Checks that the destination can take what is published. Returns its name too.
+fn target(
+    images: &[Image],
+    destination: &OsStr,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<(String, Box<dyn Target>), Error> {
+    let name = shown(destination);
+    let writing = Writing {
+        source: images.first().map(|image| image.source().clone()),
+        chunk: options.chunk,
+        durable: options.durable,
+        all_platforms: false,
+    };
+    let target = place::target(destination, &writing, read)?;
+    match target.nature().other_layers {
+        true => Ok((name, target)),
+        false => Err(Error::from(PublishError::PublishDestination { name })),
+    }
+}
+
+fn publish_to(
+    images: &[Image],
+    destination: &OsStr,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<PublishReport, Error> {
+    let (_, target) = target(images, destination, options, read)?;
+    let to = Source::parse_destination(destination)?;
+    let nature = target.nature();
+    // What is made on the way goes where it can be written to: into a layout's own directory.
+    let beside = target.scratch();
+    let destination = target.open()?;
+    let (plan, mut report) = plan(images, beside, options, read)?;
+    let places = images.iter().map(Image::source).chain([&to]);
+    let workers = place::at_a_time(options.transfers, places, nature, read)?;
+    if let Some(root) = plan.root() {
+        report.digest = root.digest.to_string();
+    }
+    report.referrers_unlisted = run(plan, destination, workers, read)?.unlisted;
+    Ok(report)
+}
+
+/// Makes everything that is to be published. Scratch files go beside `beside`.
+fn plan(
+    images: &[Image],
+    beside: PathBuf,
+    options: &PublishOptions,
+    read: &ReadOptions,
+) -> Result<(Plan, PublishReport), Error> {
+    let mut publisher = Publisher {
+        plan: Plan::default(),
+        report: PublishReport::default(),
+        beside,
+        options,
+        read,
+    };
+    match options.form {
+        PublishForm::ErofsLayers if options.only => publisher.only(images)?,
+        PublishForm::ErofsLayers => publisher.index(images)?,
+        PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs)?,
+        PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs)?,
+    }
+    Ok((publisher.plan, publisher.report))
+}

@@ -1,0 +1,183 @@
+//! Image files and disks.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use lithify_oci::source::PathKind;
+use lithify_storage::{open_regular, read_regular};
+use lithify_tree::Escaped;
+
+use crate::Artifact;
+use crate::CancelToken;
+use crate::Description;
+use crate::Error;
+use crate::error::ArtifactError;
+use crate::fs::Kind;
+use crate::fs::disk;
+use crate::fs::disk::Place;
+use crate::fs::image::FsImage;
+use crate::fs::image::Opened;
+use crate::fs::verify::VerifyReport;
+use crate::fs::verify::verify_tree;
+use crate::fs::verity::{SIDECAR_MAX, sidecar_path};
+use crate::name::shown_path;
+use crate::session::ReadOptions;
+
+/// An image file, EROFS or squashfs, by itself or on a disk with the images it refers to.
+#[derive(Debug)]
+pub struct ImageFile {
+    pub(crate) image: FsImage,
+    /// Where it and the images it refers to lie, if that is not the file as it is.
+    pub(crate) places: Vec<Place>,
+    /// `erofs` or `squashfs` for an image, `vmdk` or `gpt` for a disk.
+    format: &'static str,
+    size: u64,
+}
+
+impl ImageFile {
+    pub(super) fn open(path: &Path, kind: PathKind, cancel: &CancelToken) -> Result<Self, Error> {
+        let file = open_artifact(path)?;
+        let size = file.metadata().map_err(|e| Error::input(path, e))?.len();
+        let disk = match kind {
+            PathKind::Vmdk => Some(("vmdk", disk::open_vmdk(path, &file)?)),
+            PathKind::Gpt => Some(("gpt", disk::open_gpt(path, &file)?)),
+            _ => None,
+        };
+        if let Some((format, disk)) = disk {
+            let image = match disk.devices {
+                Some(devices) => FsImage::open_with_devices(path, disk.image, devices, cancel)?,
+                None => FsImage::open(path, disk.image, Kind::Erofs, cancel)?,
+            };
+            return Ok(Self {
+                image,
+                places: disk.places,
+                format,
+                size,
+            });
+        }
+        let image = FsImage::open_any(path, file, cancel)?;
+        let format = match image.opened {
+            Opened::Erofs(_) => Kind::Erofs.name(),
+            Opened::Squashfs(_) => Kind::Squashfs.name(),
+        };
+        Ok(Self {
+            image,
+            places: Vec::new(),
+            format,
+            size,
+        })
+    }
+
+    /// What its superblock says.
+    pub(super) fn describe(&self) -> Description {
+        let name = shown_path(self.path());
+        let mut statistics = BTreeMap::new();
+        let mut count = |name: &str, value: u64| statistics.insert(name.to_owned(), value);
+        match &self.image.opened {
+            Opened::Erofs(image) => {
+                count("inodes", image.superblock().inodes);
+                count("block_size", image.block_size());
+                count("devices", image.devices().len() as u64);
+            }
+            Opened::Squashfs(image) => {
+                count("inodes", u64::from(image.superblock().inodes));
+                count("block_size", image.block_size());
+            }
+        }
+        Description {
+            reference: name.clone(),
+            artifacts: vec![Artifact {
+                path: name,
+                format: self.format.to_owned(),
+                size: self.size,
+                statistics,
+                ..Artifact::default()
+            }],
+            ..Description::default()
+        }
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.image.path
+    }
+
+    /// The filesystem in it: `erofs` or `squashfs`.
+    #[must_use]
+    pub fn filesystem(&self) -> &'static str {
+        match self.image.opened {
+            Opened::Erofs(_) => Kind::Erofs.name(),
+            Opened::Squashfs(_) => Kind::Squashfs.name(),
+        }
+    }
+
+    /// The data of a file; symbolic links on the way are not followed.
+    ///
+    /// # Errors
+    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage); [`ArtifactError::ReadErofs`](crate::ArtifactError::ReadErofs) or [`ArtifactError::ReadSquashfs`](crate::ArtifactError::ReadSquashfs) for damage and for what is no regular
+    /// file.
+    pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        let missing = || {
+            Error::from(ArtifactError::NotInImage {
+                path: Escaped(path).to_string(),
+            })
+        };
+        Ok(match &self.image.opened {
+            Opened::Erofs(image) => {
+                let inode = image.lookup(path).map_err(|e| self.image.failed(e))?;
+                image
+                    .read_to_vec(&inode.ok_or_else(missing)?, u64::MAX)
+                    .map_err(|e| self.image.failed(e))?
+            }
+            Opened::Squashfs(image) => {
+                let inode = image.lookup(path).map_err(|e| self.image.failed(e))?;
+                image
+                    .read_to_vec(&inode.ok_or_else(missing)?, u64::MAX)
+                    .map_err(|e| self.image.failed(e))?
+            }
+        })
+    }
+
+    pub(super) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+        let mut report = self.image.until(&options.cancel)?.verify()?;
+        // The layers' trees on a disk are not of the disk.
+        if !self.places.is_empty() {
+            return Ok(report);
+        }
+        if let Some(sidecar) = read_sidecar(self.path())? {
+            let file = open_artifact(self.path())?;
+            verify_tree(self.path(), &file, &sidecar, options)?;
+            report.data = true;
+        }
+        Ok(report)
+    }
+}
+
+/// What the file beside an image says about its hash tree, if there is one.
+fn read_sidecar(image: &Path) -> Result<Option<lithify_verity::Sidecar>, Error> {
+    let path: PathBuf = sidecar_path(image);
+    match read_regular(&path, SIDECAR_MAX) {
+        Ok(bytes) => lithify_verity::Sidecar::parse(&bytes)
+            .map(Some)
+            .map_err(|source| {
+                Error::from(ArtifactError::Sidecar {
+                    path,
+                    source: Box::new(source),
+                })
+            }),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(Error::input(&path, e.into())),
+    }
+}
+
+/// Opens what a user names as an artifact, without waiting for the other end of a pipe.
+fn open_artifact(path: &Path) -> Result<File, Error> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = path.metadata().map_err(|e| Error::input(path, e))?;
+    if kind.is_dir() || kind.file_type().is_block_device() {
+        return File::open(path).map_err(|e| Error::input(path, e));
+    }
+    open_regular(path).map_err(|e| Error::input(path, e.into()))
+}

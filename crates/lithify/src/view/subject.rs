@@ -1,0 +1,176 @@
+//! What `ls`, `verify` and `mount` take: an image, or an artifact made of one.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::Path;
+
+use lithify_oci::source::{PathKind, Source};
+
+use super::file::ImageFile;
+use super::lazy::Stack;
+use super::listing::Listing;
+use crate::Description;
+use crate::Error;
+use crate::Image;
+use crate::error::ArtifactError;
+use crate::fs::verify::VerifyReport;
+use crate::image::Discard;
+use crate::image::add_dropped;
+use crate::image::decode;
+use crate::image::reading;
+use crate::output::LayersDirectory;
+use crate::session::ReadOptions;
+use crate::session::budgets::Budgets;
+
+/// An image or an artifact.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Subject {
+    /// An image source.
+    Image(Image),
+    /// An image file, or a disk.
+    File(ImageFile),
+    /// The directory of a layered build.
+    Layers(LayersDirectory),
+}
+
+impl Subject {
+    /// Opens an image by its source name or an artifact by its path.
+    ///
+    /// # Errors
+    /// As [`Image::open`]; [`OpenError::Input`](crate::OpenError::Input) and [`ArtifactError::UnknownArtifact`](crate::ArtifactError::UnknownArtifact) for a path that is no artifact, and what is
+    /// wrong with one that is.
+    pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
+        let name = name.as_ref();
+        let path = Path::new(name);
+        let kind = match Source::has_transport(name) {
+            true => PathKind::Missing,
+            false => PathKind::of(path),
+        };
+        match kind {
+            PathKind::Layers => Ok(Self::Layers(LayersDirectory::open(path)?)),
+            // Of what is not told by its first bytes the name says whether it should have been an artifact.
+            kind if kind.is_artifact() || (kind == PathKind::Other && named_as_image(path)) => {
+                Ok(Self::File(ImageFile::open(path, kind, &options.cancel)?))
+            }
+            PathKind::Unreadable(why) if path.symlink_metadata().is_ok() => {
+                Err(Error::input(path, why.into()))
+            }
+            PathKind::Text | PathKind::Other => Err(Error::from(ArtifactError::UnknownArtifact {
+                path: path.to_path_buf(),
+            })),
+            // A path that needs a transport is refused with it.
+            _ => Ok(Self::Image(Image::open(name, options)?)),
+        }
+    }
+
+    /// The image as data, or what there is to say of an artifact.
+    #[must_use]
+    pub fn describe(&self) -> Description {
+        match self {
+            Self::Image(image) => image.describe(),
+            Self::File(file) => file.describe(),
+            Self::Layers(layers) => layers.describe(),
+        }
+    }
+
+    /// The names and metadata.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the image; its layers are decoded and verified for this.
+    pub fn list(&self, options: &ReadOptions) -> Result<Listing, Error> {
+        self.list_all(options).map_err(|e| options.reason(e))
+    }
+
+    fn list_all(&self, options: &ReadOptions) -> Result<Listing, Error> {
+        match self {
+            Self::Image(image) => {
+                let options = &reading(options, true);
+                let decoded = decode(
+                    image,
+                    &mut Discard,
+                    options,
+                    &Budgets::new(options),
+                    |never| match never {},
+                )?;
+                let (tree, layers) = decoded.merge(image, options)?;
+                Ok(Listing::of_layers(tree, &layers))
+            }
+            Self::File(file) => file.image.until(&options.cancel)?.tree().map(Listing::new),
+            Self::Layers(layers) => layers.tree(options).map(Listing::new),
+        }
+    }
+
+    /// The names and metadata at a path and below it, directories deeper than `depth` not entered; 0 is the path alone.
+    /// The listing may hold more: it always has what leads to the path.
+    ///
+    /// Of an image whose layers are all EROFS images, uncompressed and within reach by position, only the part asked for
+    /// is read, which can then not be compared with the layers' digests: [`verify`](Self::verify) does that. Whatever
+    /// else is listed as a whole.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list); [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage).
+    pub fn list_part(
+        &self,
+        path: &[u8],
+        depth: Option<usize>,
+        options: &ReadOptions,
+    ) -> Result<Listing, Error> {
+        let lazily = || match self {
+            Self::Image(image) => match Stack::of(image, &options.cancel)? {
+                Some(stack) => stack.list(path, depth, options).map(Some),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        };
+        match lazily().map_err(|e| options.reason(e))? {
+            Some(part) => Ok(part),
+            None => self.list(options),
+        }
+    }
+
+    /// Checks every byte: digests, sizes, checksums and diff_ids of an image's layers, and that they can be applied;
+    /// the whole structure of an artifact, and its data as far as a recorded digest or a hash tree goes.
+    ///
+    /// # Errors
+    /// The first thing found wrong.
+    pub fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+        self.verify_all(options).map_err(|e| options.reason(e))
+    }
+
+    fn verify_all(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+        match self {
+            Self::Image(image) => {
+                let options = &reading(options, true);
+                let decoded = decode(
+                    image,
+                    &mut Discard,
+                    options,
+                    &Budgets::new(options),
+                    |never| match never {},
+                )?;
+                let (_, layers) = decoded.merge(image, options)?;
+                let mut unusable_xattrs = BTreeMap::new();
+                add_dropped(&mut unusable_xattrs, &layers);
+                Ok(VerifyReport {
+                    unusable_xattrs,
+                    name: image.name().to_owned(),
+                    entries: layers.iter().map(|l| l.entries).sum(),
+                    bytes: layers.iter().map(|l| l.tar_bytes).sum(),
+                    data: true,
+                })
+            }
+            Self::File(file) => file.verify(options),
+            Self::Layers(layers) => layers.verify(options),
+        }
+    }
+}
+
+/// Whether a file's name says that it is a filesystem image or a disk.
+fn named_as_image(path: &Path) -> bool {
+    let known = [
+        "erofs", "squashfs", "sqfs", "sqsh", "sfs", "img", "raw", "vmdk", "gpt",
+    ];
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|found| known.iter().any(|known| found.eq_ignore_ascii_case(known)))
+}
