@@ -33,7 +33,7 @@ use crate::manifest::read_back::read_back;
 use crate::name::shown;
 use crate::output::scratch_file;
 use crate::place::{self, Writing};
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{FileBlob, Plan, PlannedBlob, run};
 
 /// How the layer is made, and what the image says about it.
@@ -105,9 +105,9 @@ pub fn commit(
     base: Option<&Image>,
     destination: impl AsRef<OsStr>,
     options: &CommitOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<CommitReport, Error> {
-    commit_to(upper, base, destination.as_ref(), options, read).map_err(|e| read.reason(e))
+    commit_to(upper, base, destination.as_ref(), options, session).map_err(|e| session.reason(e))
 }
 
 fn commit_to(
@@ -115,7 +115,7 @@ fn commit_to(
     base: Option<&Image>,
     destination: &OsStr,
     options: &CommitOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<CommitReport, Error> {
     let name = &shown(destination);
     // A bare name is one of the store: there is no other place for it.
@@ -129,12 +129,12 @@ fn commit_to(
         durable: options.durable,
         all_platforms: false,
     };
-    let target = place::target_of(name, &to, &writing, read)?;
+    let target = place::target_of(name, &to, &writing, session)?;
     let own;
     let base = match base {
         Some(image) => image,
         None => {
-            own = own_base(name, &to, read)?;
+            own = own_base(name, &to, session)?;
             &own
         }
     };
@@ -150,12 +150,12 @@ fn commit_to(
 
     let scratched = Error::scratch_beside(&scratch);
     let file = scratch_file(Some(&scratch)).map_err(scratched)?;
-    let layer = Layer::make(upper_of(upper)?, &file, scratched, options, read)?;
-    let plan = plan(base, oci, &layer, file, options, read)?;
+    let layer = Layer::make(upper_of(upper)?, &file, scratched, options, session)?;
+    let plan = plan(base, oci, &layer, file, options, session)?;
     let manifest = plan.root().ok_or(TransferError::NoManifest)?.digest;
     let places = [Some(base.source()), Some(&to)].into_iter().flatten();
-    let workers = place::at_a_time(options.transfers, places, nature, read)?;
-    run(plan, opened, workers, read)?;
+    let workers = place::at_a_time(options.transfers, places, nature, session)?;
+    run(plan, opened, workers, session)?;
     Ok(CommitReport {
         manifest_digest: manifest.to_string(),
         layer_digest: layer.digest.to_string(),
@@ -171,7 +171,7 @@ fn commit_to(
 }
 
 /// Opens the image that has the destination's name, on which the changes were made then.
-fn own_base(name: &str, to: &Source, read: &ReadOptions) -> Result<Image, Error> {
+fn own_base(name: &str, to: &Source, session: &Session) -> Result<Image, Error> {
     let path = match to {
         Source::Oci { path, .. } => Some((path, path.join("oci-layout"))),
         Source::OciArchive { path, .. } | Source::DockerArchive { path, .. } => {
@@ -183,7 +183,7 @@ fn own_base(name: &str, to: &Source, read: &ReadOptions) -> Result<Image, Error>
         Some((path, there)) if !there.is_file() => {
             Err(Error::from(CommitError::NoBase { path: path.clone() }))
         }
-        _ => Image::open_source(name, to.clone(), read),
+        _ => Image::open_source(name, to.clone(), session),
     }
 }
 
@@ -194,12 +194,12 @@ fn plan(
     layer: &Layer,
     file: File,
     options: &CommitOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Plan, Error> {
     let mut layers = Vec::new();
     let mut plan = Plan::default();
     for index in 0..base.layers().len() {
-        let (descriptor, blob) = base_layer(image, base, index, read)?;
+        let (descriptor, blob) = base_layer(image, base, index, session)?;
         plan.add(blob);
         layers.push(descriptor);
     }
@@ -210,7 +210,7 @@ fn plan(
     });
     layers.push(new);
     let count = layers.len();
-    let config = config(base, &layer.diff_id, options, read)?;
+    let config = config(base, &layer.diff_id, options, session)?;
     let config_blob = PlannedBlob::of_bytes(media_type::OCI_CONFIG, config.clone());
     let mut manifest = ImageManifest::new(config_blob.descriptor.clone(), layers);
     plan.add(config_blob);
@@ -218,10 +218,10 @@ fn plan(
         manifest.annotations.clone_from(annotations);
     }
     let manifest = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
-    read_back(&manifest, &config, count, read)?;
+    read_back(&manifest, &config, count, session)?;
     let digest = Digest::of(Algorithm::Sha256, &manifest);
     let mut root = Descriptor::new(media_type::OCI_MANIFEST, digest, manifest.len() as u64);
-    root.platform = Some(base_config::platform(base, read));
+    root.platform = Some(base_config::platform(base, session));
     plan.add_document(root, manifest);
     Ok(plan)
 }
@@ -268,11 +268,11 @@ impl Layer {
         scratch: &File,
         scratched: impl Fn(io::Error) -> Error + Copy,
         options: &CommitOptions,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Self, Error> {
         let mut scan = UpperOptions::default();
         scan.no_link = is_inside;
-        scan.cancel = read.cancel.clone();
+        scan.cancel = session.cancel.clone();
         scan.view.clone_from(&options.view);
         scan.fuse_overlayfs = options.fuse_overlayfs;
         scan.attributes = match options.user_attributes {
@@ -289,9 +289,9 @@ impl Layer {
         };
         let mut scanner = UpperScanner::open(&upper, scan)?;
         let out = io::BufWriter::with_capacity(1 << 20, scratch);
-        let out = HashingWriter::new(Checked::new(out, &read.cancel), Algorithm::Sha256);
+        let out = HashingWriter::new(Checked::new(out, &session.cancel), Algorithm::Sha256);
         let failed = |e: WriteError| match e {
-            WriteError::Write(_) if read.cancel.is_cancelled() => Error::cancelled(),
+            WriteError::Write(_) if session.cancel.is_cancelled() => Error::cancelled(),
             WriteError::Write(e) => scratched(e),
             e => Error::tar(
                 e,
@@ -300,18 +300,18 @@ impl Layer {
         };
         // Layers have no sparse members: image-spec, `layer.md`.
         let holes = Holes::Zeros {
-            bytes_max: read.limits.layer.tar_bytes,
+            bytes_max: session.limits.layer.tar_bytes,
         };
         let encoder = Encoder::new(out, options.compression).map_err(scratched)?;
         let mut tar = TarWriter::new(encoder).holes(holes);
         while let Some(entry) = scanner.next_entry()? {
-            if read.cancel.is_cancelled() {
+            if session.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
             tar.append(&entry).map_err(failed)?;
             if matches!(entry.kind, EntryKind::File { .. }) {
                 scanner
-                    .copy_into(&mut Data(&mut tar, &read.cancel))
+                    .copy_into(&mut Data(&mut tar, &session.cancel))
                     .map_err(|e| match e {
                         lithify_hostfs::CopyError::Sink(e) => failed(e),
                         lithify_hostfs::CopyError::Scan(e) => Error::from(LayerError::Scan(e)),
@@ -360,7 +360,7 @@ fn base_layer(
     image: &Image,
     base: &Arc<lithify_oci::Image>,
     index: usize,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(Descriptor, PlannedBlob), Error> {
     let layer = &base.layers()[index];
     let kind = layer.media_type.as_deref().map(LayerMediaType::of);
@@ -386,7 +386,7 @@ fn base_layer(
         _ => {
             let open = |source| Error::opening(format!("layer {index} of the base image"), source);
             let reader = base.open_layer(index).map_err(open)?.into_reader();
-            manifest::sha256_blob(layer, reader, media_type, read)?
+            manifest::sha256_blob(layer, reader, media_type, session)?
         }
     };
     blob.descriptor.annotations.clone_from(&layer.annotations);
@@ -406,10 +406,10 @@ fn config(
     base: &lithify_oci::Image,
     diff_id: &Digest,
     options: &CommitOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Vec<u8>, Error> {
-    let mut config = base_config::of(base, read)?;
-    // As the layers were read, however the base says it: `null`, no key, or in the manifest alone.
+    let mut config = base_config::of(base, session)?;
+    // As the layers were session, however the base says it: `null`, no key, or in the manifest alone.
     let mut rootfs = match config.remove("rootfs") {
         Some(Value::Object(rootfs)) => rootfs,
         _ => serde_json::Map::new(),

@@ -12,7 +12,7 @@ use crate::error::TransferError;
 use crate::manifest;
 use crate::name::shown;
 use crate::place::{self, Writing};
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{
     PartKind, PartState, Plan, PlanPart, PlanReport, TransferCounts, Transferred, run, survey,
 };
@@ -92,9 +92,9 @@ pub fn copy(
     source: impl AsRef<OsStr>,
     destination: impl AsRef<OsStr>,
     options: &CopyOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<CopyReport, Error> {
-    copy_to(source.as_ref(), destination.as_ref(), options, read).map_err(|e| read.reason(e))
+    copy_to(source.as_ref(), destination.as_ref(), options, session).map_err(|e| session.reason(e))
 }
 
 /// Says what [`copy`] would move, and what of it is there already. The source is read as far as its manifests, the destination
@@ -106,30 +106,30 @@ pub fn plan_copy(
     source: impl AsRef<OsStr>,
     destination: impl AsRef<OsStr>,
     options: &CopyOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
-    let read = &read.for_plan();
-    plan_to(source.as_ref(), destination.as_ref(), options, read).map_err(|e| read.reason(e))
+    let session = &session.for_plan();
+    plan_to(source.as_ref(), destination.as_ref(), options, session).map_err(|e| session.reason(e))
 }
 
 fn plan_to(
     source: &OsStr,
     destination: &OsStr,
     options: &CopyOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
     let parsed = Source::parse(source)?;
-    let target = place::target(destination, &options.writing(Some(parsed.clone())), read)?;
+    let target = place::target(destination, &options.writing(Some(parsed.clone())), session)?;
     let nature = target.nature();
     let (name, to) = (&shown(source), &shown(destination));
     if options.all_platforms && !is_tree(&parsed) {
-        let located = place::of(name, &parsed)?.locate(name, read)?;
-        let plan = Plan::of_all(name, &located, options.referrers, nature, read)?;
+        let located = place::of(name, &parsed)?.locate(name, session)?;
+        let plan = Plan::of_all(name, &located, options.referrers, nature, session)?;
         return survey(&plan, name, to, &*target.look()?);
     }
-    let image = Image::open_source(name, parsed, read)?;
+    let image = Image::open_source(name, parsed, session)?;
     let plan = match image.oci() {
-        Some(oci) => Plan::of_image(name, oci, options.referrers, nature, read)?,
+        Some(oci) => Plan::of_image(name, oci, options.referrers, nature, session)?,
         None => None,
     };
     match plan {
@@ -159,24 +159,24 @@ fn copy_to(
     source: &OsStr,
     destination: &OsStr,
     options: &CopyOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<CopyReport, Error> {
     let parsed = Source::parse(source)?;
-    // Who is to get it is known to be able to before anything is read.
+    // Who is to get it is known to be able to before anything is session.
     let to = Source::parse_destination(destination)?;
     let writing = options.writing(Some(parsed.clone()));
-    let target = place::target_of(&shown(destination), &to, &writing, read)?;
+    let target = place::target_of(&shown(destination), &to, &writing, session)?;
     let nature = target.nature();
     let opened = target.open()?;
     let name = &shown(source);
     let plan = match options.all_platforms && !is_tree(&parsed) {
         true => {
-            let located = place::of(name, &parsed)?.locate(name, read)?;
-            Plan::of_all(name, &located, options.referrers, nature, read)?
+            let located = place::of(name, &parsed)?.locate(name, session)?;
+            Plan::of_all(name, &located, options.referrers, nature, session)?
         }
         false => {
-            let image = Image::open_source(name, parsed.clone(), read)?;
-            manifest::plan(&image, options.referrers, nature, read)?
+            let image = Image::open_source(name, parsed.clone(), session)?;
+            manifest::plan(&image, options.referrers, nature, session)?
         }
     };
     let referrers = plan.referrers();
@@ -184,8 +184,8 @@ fn copy_to(
         Some(root) => (root.digest.to_string(), root.media_type.clone()),
         None => return Err(TransferError::NoManifest.into()),
     };
-    let workers = place::at_a_time(options.transfers, [&parsed, &to], nature, read)?;
-    let Transferred { counts, unlisted } = run(plan, opened, workers, read)?;
+    let workers = place::at_a_time(options.transfers, [&parsed, &to], nature, session)?;
+    let Transferred { counts, unlisted } = run(plan, opened, workers, session)?;
     Ok(CopyReport {
         source: name.clone(),
         destination: shown(destination),

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use lithify::{BuildOptions, Image, Output, ReadOptions, Subject};
+//! use lithify::{BuildOptions, Image, Output, Session, Subject};
 //!
 //! # let directory = tempfile::tempdir()?;
 //! # std::fs::create_dir(directory.path().join("root"))?;
@@ -14,7 +14,7 @@
 //! # let name = format!("rootfs:{}", directory.path().join("root").display());
 //! # let erofs = directory.path().join("image.erofs");
 //! // `oci:DIR:TAG`, `docker-archive:FILE`, `rootfs:DIR` …
-//! let options = ReadOptions::default();
+//! let options = Session::default();
 //! let image = Image::open(&name, &options)?;
 //! let report = lithify::build(&image, &Output::Path(erofs.clone()), &BuildOptions::default(), &options)?;
 //! assert_eq!(report.artifacts[0].format, "erofs");
@@ -29,7 +29,7 @@
 //! ```
 //!
 //! A build reports to a [`Progress`] and stops when its [`CancelToken`] is cancelled. Threads are bounded by
-//! [`ReadOptions::jobs`]; the bytes of an artifact depend neither on it nor on the clock, the host or the user.
+//! [`Session::jobs`]; the bytes of an artifact depend neither on it nor on the clock, the host or the user.
 #![forbid(unsafe_code)]
 
 mod artifacts; // filesystems beside images: what they are called
@@ -93,7 +93,7 @@ pub use publish::{
 };
 pub use pull::{plan_pull, pull};
 pub use session::{
-    Event, ImageLimits, Limits, Progress, PullPolicy, ReadOptions, Registries, Silent, StoreChoice,
+    Event, ImageLimits, Limits, Progress, PullPolicy, Registries, Session, Silent, StoreChoice,
     UnknownLimit, UnknownPolicy,
 };
 pub use tag::tag;

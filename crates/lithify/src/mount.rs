@@ -11,7 +11,6 @@ use crate::BuildOptions;
 use crate::Error;
 use crate::Format;
 use crate::Image;
-use crate::StoreChoice;
 use crate::Subject;
 use crate::error::MountError;
 use crate::fs::Filesystem;
@@ -27,7 +26,7 @@ use crate::make::layers::{BuiltLayer, IMAGE, LayerOptions};
 use crate::make::write_flat;
 use crate::output::LayersDirectory;
 use crate::output::PendingFile;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 pub use lithify_mount::{MountKind, Mounted};
 
@@ -43,9 +42,6 @@ pub struct MountOptions {
     pub devices: bool,
     /// Leave out extended attributes EROFS cannot hold; without, they are an error.
     pub drop_xattrs: bool,
-    /// Where images of layers are kept and looked for. With none, an image is converted into one file that goes away
-    /// with the mount.
-    pub store: StoreChoice,
 }
 
 impl Subject {
@@ -60,19 +56,19 @@ impl Subject {
         &self,
         directory: &Path,
         options: &MountOptions,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<(), Error> {
-        self.mount_at(directory, options, read)
-            .map_err(|e| read.reason(e))
+        self.mount_at(directory, options, session)
+            .map_err(|e| session.reason(e))
     }
 
     fn mount_at(
         &self,
         directory: &Path,
         options: &MountOptions,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<(), Error> {
-        let read = &reading(read, options.drop_xattrs);
+        let session = &reading(session, options.drop_xattrs);
         let mut mount = lithify_mount::MountOptions::default();
         mount.writable.clone_from(&options.writable);
         mount.setuid = options.setuid;
@@ -80,7 +76,7 @@ impl Subject {
         match self {
             Self::File(file) => {
                 if mount.writable.is_some() {
-                    refuse_marks(&file.image.until(&read.cancel)?)?;
+                    refuse_marks(&file.image.until(&session.cancel)?)?;
                 }
                 match disk_source(file)? {
                     None => Ok(lithify_mount::mount(file.path(), directory, &mount)?),
@@ -93,17 +89,22 @@ impl Subject {
                 }
             }
             Self::Layers(layers) => Ok(lithify_mount::mount_source(
-                &source(layers, mount.writable.is_some(), read)?,
+                &source(layers, mount.writable.is_some(), session)?,
                 directory,
                 Some(layers.path()),
                 &mount,
             )?),
             Self::Image(image) => {
-                match Depot::open(&options.store, &scratch_place(), &read.cancel)? {
-                    depot if depot.keeps().is_some() && image.oci().is_some() => {
-                        mount_layers(image, &depot, directory, &mount, options.drop_xattrs, read)
-                    }
-                    _ => mount_flat(image, directory, &mount, options.drop_xattrs, read),
+                match Depot::open(&session.store, &scratch_place(), &session.cancel)? {
+                    depot if depot.keeps().is_some() && image.oci().is_some() => mount_layers(
+                        image,
+                        &depot,
+                        directory,
+                        &mount,
+                        options.drop_xattrs,
+                        session,
+                    ),
+                    _ => mount_flat(image, directory, &mount, options.drop_xattrs, session),
                 }
             }
         }
@@ -120,7 +121,7 @@ fn mount_flat(
     directory: &Path,
     mount: &lithify_mount::MountOptions,
     drop_xattrs: bool,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(), Error> {
     let place = scratch_place();
     let pending = PendingFile::create(&place, false)?;
@@ -128,13 +129,13 @@ fn mount_flat(
         drop_xattrs,
         ..Filesystem::plain(Kind::Erofs)
     };
-    write_flat(image, &filesystem, &pending, &place, read)?;
+    write_flat(image, &filesystem, &pending, &place, session)?;
     if mount.writable.is_some() {
         let file = pending
             .file()
             .try_clone()
             .map_err(Error::scratch_beside(&place))?;
-        refuse_marks(&FsImage::open(&place, file, Kind::Erofs, &read.cancel)?)?;
+        refuse_marks(&FsImage::open(&place, file, Kind::Erofs, &session.cancel)?)?;
     }
     Ok(lithify_mount::mount_file(pending.file(), directory, mount)?)
 }
@@ -164,10 +165,10 @@ fn refuse_marks(image: &FsImage) -> Result<(), Error> {
 }
 
 /// Whether a layer has attributes of the image that are escaped for an overlay. A merged image has them as they are.
-fn has_escaped(layer: &BuiltLayer, read: &ReadOptions) -> Result<bool, Error> {
+fn has_escaped(layer: &BuiltLayer, session: &Session) -> Result<bool, Error> {
     let (path, file) = crate::make::depot::open_file(&layer.entry, IMAGE)?;
     let mut found = false;
-    FsImage::open(&path, file, Kind::Erofs, &read.cancel)?.for_each_entry(|entry| {
+    FsImage::open(&path, file, Kind::Erofs, &session.cancel)?.for_each_entry(|entry| {
         let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
         found |= names.any(|name| name.starts_with(XATTR_ESCAPE));
         Ok(())
@@ -182,7 +183,7 @@ fn mount_layers(
     directory: &Path,
     mount: &lithify_mount::MountOptions,
     drop_xattrs: bool,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(), Error> {
     let options = BuildOptions {
         format: Format::ErofsLayers,
@@ -195,15 +196,15 @@ fn mount_layers(
         durable: false,
     };
     let Layered { layers, merged } =
-        match layered::make(image, depot, &layer_options, &options, read) {
+        match layered::make(image, depot, &layer_options, &options, session) {
             // What an overlay cannot hold, a flat image can.
             Err(e) if e.is_no_overlay() => {
-                return mount_flat(image, directory, mount, drop_xattrs, read);
+                return mount_flat(image, directory, mount, drop_xattrs, session);
             }
             made => made?,
         };
     let Some(merged) = merged else {
-        return mount_flat(image, directory, mount, drop_xattrs, read);
+        return mount_flat(image, directory, mount, drop_xattrs, session);
     };
     let open = |entry: &lithify_store::Entry| -> Result<ImageFile, Error> {
         Ok(ImageFile::open(&entry.path(IMAGE)?)?)
@@ -213,7 +214,7 @@ fn mount_layers(
     let mut escaped = false;
     if mount.writable.is_some() {
         for layer in &layers {
-            escaped = escaped || has_escaped(layer, read)?;
+            escaped = escaped || has_escaped(layer, session)?;
         }
     }
     let source = match escaped {
@@ -266,14 +267,14 @@ fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
 
 /// The files of a layered build as the kernel takes them. A merged image has attributes of the image that mean something
 /// to an overlay as they are, so it cannot lie under one then.
-fn source(layers: &LayersDirectory, writable: bool, read: &ReadOptions) -> Result<Source, Error> {
+fn source(layers: &LayersDirectory, writable: bool, session: &Session) -> Result<Source, Error> {
     let open = |name: &String| -> Result<ImageFile, Error> {
         let (path, file) = layers.open_file(name)?;
         Ok(ImageFile::named(file, &path))
     };
     let stack = layers.stack();
     let merged = match &stack.fsmeta {
-        Some(_) if writable && has_marks(&layers.tree(read)?) => None,
+        Some(_) if writable && has_marks(&layers.tree(session)?) => None,
         merged => merged.as_ref(),
     };
     Ok(match merged {

@@ -9,10 +9,10 @@ use crate::Error;
 use crate::error::OpenError;
 use crate::name::shown;
 use crate::place::store::{PullOptions, PullReport, open_store, pull_into, survey_pull};
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::PlanReport;
 
-/// Pulls an image of a registry, `docker://NAME` or `NAME`, into the store of [`ReadOptions::store`].
+/// Pulls an image of a registry, `docker://NAME` or `NAME`, into the store of [`Session::store`].
 ///
 /// What an earlier attempt brought is not brought again. Nothing has the name before everything is there.
 ///
@@ -21,11 +21,11 @@ use crate::transfer::PlanReport;
 pub fn pull(
     name: impl AsRef<OsStr>,
     options: &PullOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PullReport, Error> {
     let reference = reference(name.as_ref())?;
-    let store = open_store(&read.store, &read.cancel)?;
-    pull_into(&store, &reference, options, read).map_err(|e| read.reason(e))
+    let store = open_store(&session.store, &session.cancel)?;
+    pull_into(&store, &reference, options, session).map_err(|e| session.reason(e))
 }
 
 /// Says what [`pull`] would bring, and what of it is there. The registry is asked for the manifests; nothing is written.
@@ -35,10 +35,10 @@ pub fn pull(
 pub fn plan_pull(
     name: impl AsRef<OsStr>,
     options: &PullOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
     let reference = reference(name.as_ref())?;
-    survey_pull(&reference, options, read).map_err(|e| read.reason(e))
+    survey_pull(&reference, options, session).map_err(|e| session.reason(e))
 }
 
 /// Returns the name of an image that can be pulled.

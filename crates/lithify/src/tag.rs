@@ -8,7 +8,7 @@ use crate::Error;
 use crate::error::OpenError;
 use crate::name::{name_in_store, shown};
 use crate::place::store::open_store;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// Gives an image of the store one more name. Returns the names as the store knows them.
 ///
@@ -17,7 +17,7 @@ use crate::session::ReadOptions;
 pub fn tag(
     source: impl AsRef<OsStr>,
     new: impl AsRef<OsStr>,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(String, String), Error> {
     let in_store = |name: &OsStr| match Source::parse(name)? {
         Source::Name(reference) | Source::Store(reference) | Source::Docker(reference) => {
@@ -26,7 +26,7 @@ pub fn tag(
         _ => Err(Error::from(OpenError::NotInStore { name: shown(name) })),
     };
     let (source, new) = (in_store(source.as_ref())?, in_store(new.as_ref())?);
-    let store = open_store(&read.store, &read.cancel)?;
+    let store = open_store(&session.store, &session.cancel)?;
     let found = store.find(&source)?;
     if found.is_empty() {
         return Err(Error::from(OpenError::NotInStore { name: source }));

@@ -109,7 +109,6 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         options.alignment = alignment;
     }
     options.artifacts = args.artifacts;
-    options.store = args.read.image.store.choice();
     options.durable = !args.no_fsync;
     options.digest = args.json;
     if args.dry_run {

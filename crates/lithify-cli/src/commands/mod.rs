@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify::{ArtifactError, Cause, ErrorKind, Limits, OutputError, Platform, ReadOptions};
+use lithify::{ArtifactError, Cause, ErrorKind, Limits, OutputError, Platform, Session};
 
 use crate::args::{Cli, Command, ImageArgs, LimitArgs, ReadArgs, RegistryArgs};
 use crate::progress::Renderer;
@@ -105,14 +105,14 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Read options with a progress renderer, which the caller clears before it prints.
-fn read_options(args: &ReadArgs, quiet: bool) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
+fn read_options(args: &ReadArgs, quiet: bool) -> Result<(Session, Arc<Renderer>), Failure> {
     let (mut options, renderer) = find_options(&args.image, quiet)?;
     options.jobs = args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n)));
     Ok((options, renderer))
 }
 
 /// The same for what decodes nothing.
-fn find_options(args: &ImageArgs, quiet: bool) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
+fn find_options(args: &ImageArgs, quiet: bool) -> Result<(Session, Arc<Renderer>), Failure> {
     let (mut options, renderer) = base_options(&args.limits, &args.registry, quiet)?;
     options.platform = args.platform.as_deref().map(platform).transpose()?;
     options.store = args.store.choice();
@@ -125,7 +125,7 @@ fn base_options(
     limit_args: &LimitArgs,
     registry: &RegistryArgs,
     quiet: bool,
-) -> Result<(ReadOptions, Arc<Renderer>), Failure> {
+) -> Result<(Session, Arc<Renderer>), Failure> {
     let mut limits = Limits::default();
     for (name, value) in &limit_args.limits {
         limits
@@ -133,12 +133,12 @@ fn base_options(
             .map_err(|e| Failure::Usage(e.to_string()))?;
     }
     let renderer = Arc::new(Renderer::new(quiet));
-    let options = ReadOptions {
+    let options = Session {
         registries: registry::registries(registry, &renderer)?,
         limits,
         cancel: crate::signals::token(),
         progress: Arc::clone(&renderer) as Arc<dyn lithify::Progress>,
-        ..ReadOptions::default()
+        ..Session::default()
     };
     Ok((options, renderer))
 }

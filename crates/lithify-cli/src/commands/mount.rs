@@ -17,7 +17,6 @@ pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
     options.setuid = args.suid;
     options.devices = args.dev;
     options.drop_xattrs = args.drop_xattrs;
-    options.store = args.read.image.store.choice();
     with_progress(&renderer, || {
         Subject::open(&args.image, &read)?.mount(&args.directory, &options, &read)
     })

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::{Image, Printable, PublishForm, PublishOptions, ReadOptions};
+use lithify::{Image, Printable, PublishForm, PublishOptions, Session};
 
 use super::{Failure, print_json, read_options, with_progress};
 use crate::args::{PushArgs, PushForm};
@@ -67,7 +67,6 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     options.compression = args.compress;
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
-    options.store = args.read.image.store.choice();
     options.transfers = args.transfer.transfers;
     options.chunk = args.chunk.chunk;
     options.durable = !args.transfer.no_fsync;
@@ -103,9 +102,9 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 /// Opens the image for the platforms that were asked for.
-fn images(args: &PushArgs, read: &ReadOptions) -> Result<Vec<Image>, lithify::Error> {
+fn images(args: &PushArgs, session: &Session) -> Result<Vec<Image>, lithify::Error> {
     match args.all_platforms {
-        true => Image::open_all(&args.image, read),
-        false => Ok(vec![Image::open(&args.image, read)?]),
+        true => Image::open_all(&args.image, session),
+        false => Ok(vec![Image::open(&args.image, session)?]),
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::time::Instant;
 
-use lithify::{CopyOptions, Printable, PullOptions, ReadOptions, TransferCounts};
+use lithify::{CopyOptions, Printable, PullOptions, Session, TransferCounts};
 
 use super::{Failure, base_options, platform, print_json, read_options, with_progress};
 use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
@@ -107,10 +107,10 @@ pub(crate) fn print(
 }
 
 pub(crate) fn tag(args: &TagArgs, quiet: bool) -> Result<(), Failure> {
-    let read = ReadOptions {
+    let read = Session {
         store: args.store.choice(),
         cancel: crate::signals::token(),
-        ..ReadOptions::default()
+        ..Session::default()
     };
     let at_work = crate::signals::at_work();
     let (source, new) = lithify::tag(&args.image, &args.new, &read)?;

@@ -44,9 +44,9 @@ pub use transfer::TransferError;
 /// [cause](Self::cause) what exactly went wrong.
 ///
 /// ```
-/// use lithify::{ErrorKind, Image, ReadOptions};
+/// use lithify::{ErrorKind, Image, Session};
 ///
-/// let error = Image::open("oci:/no/such/layout", &ReadOptions::default()).unwrap_err();
+/// let error = Image::open("oci:/no/such/layout", &Session::default()).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
 /// assert!(error.report().starts_with("cannot open image `oci:/no/such/layout`: "));
 /// ```

@@ -18,7 +18,7 @@ use crate::error::{BuildError, Operation};
 use crate::image::Dropped;
 use crate::image::LayerSink;
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// Where data of files may stand in an EROFS image.
@@ -253,25 +253,25 @@ impl FsWriter {
     pub(crate) fn new(
         file: File,
         filesystem: &Filesystem,
-        read: &ReadOptions,
+        session: &Session,
         budgets: &Budgets,
         beside: &Path,
     ) -> Result<Self, Error> {
-        let file = Checked::new(file, &read.cancel);
+        let file = Checked::new(file, &session.cancel);
         Ok(match filesystem.kind {
             Kind::Erofs => {
                 let mut data = filesystem.erofs_data()?;
                 data.budget = budgets.output_bytes.clone();
-                data.spill = Some(spill(beside.to_path_buf(), read.cancel.clone()));
+                data.spill = Some(spill(beside.to_path_buf(), session.cancel.clone()));
                 if let Some(compression) = &mut data.compression {
-                    compression.threads = read.threads();
+                    compression.threads = session.threads();
                 }
                 Self::Erofs(Box::new(lithify_erofs::Writer::new(file, data)))
             }
             Kind::Squashfs => {
                 let mut data = filesystem.squashfs_data()?;
                 data.budget = budgets.output_bytes.clone();
-                data.threads = std::num::NonZeroUsize::new(read.threads())
+                data.threads = std::num::NonZeroUsize::new(session.threads())
                     .unwrap_or(std::num::NonZeroUsize::MIN);
                 Self::Squashfs(Box::new(lithify_squashfs::Writer::new(file, data)))
             }

@@ -12,7 +12,7 @@ use crate::error::ArtifactError;
 use crate::fs::image::FsImage;
 use crate::fs::image::Opened;
 use crate::name::shown_path;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// What [`Subject::verify`](crate::Subject::verify) looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -79,13 +79,13 @@ pub(crate) fn verify_tree(
     path: &Path,
     file: &File,
     sidecar: &lithify_verity::Sidecar,
-    options: &ReadOptions,
+    session: &Session,
 ) -> Result<(), Error> {
     let verify = lithify_verity::VerifyOptions {
         root: Some(sidecar.root),
-        threads: options.threads(),
+        threads: session.threads(),
     };
-    let image = Checked::new(file, &options.cancel);
+    let image = Checked::new(file, &session.cancel);
     lithify_verity::verify(&image, sidecar.hash_offset, &verify).map_err(|e| {
         Error::from(ArtifactError::Verity {
             path: path.to_path_buf(),

@@ -14,7 +14,7 @@ use crate::error::ReplaceError;
 use crate::error::directory_of;
 use crate::error::{ArtifactError, BuildError, Operation, OutputError};
 use crate::output::PendingFile;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use lithify_storage::temporary::{claim, temporary_name};
 
 /// Longest file with a root hash, in bytes.
@@ -25,16 +25,16 @@ pub(crate) fn append(
     file: &File,
     size: u64,
     path: &Path,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<VerityReport, Error> {
     let options = VerityOptions {
-        threads: read.threads(),
+        threads: session.threads(),
         ..VerityOptions::default()
     };
     let handle = file
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, path, e))?;
-    let mut handle = Checked::new(handle, &read.cancel);
+    let mut handle = Checked::new(handle, &session.cancel);
     lithify_verity::append(&mut handle, size, &options).map_err(|e| match e {
         lithify_verity::WriteError::Io { source, .. } => {
             Error::output(Operation::Write, path, source)
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn neither_a_tree_nor_a_digest_is_made_once_the_work_is_stopped() {
-        let read = ReadOptions::default();
+        let read = Session::default();
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, &[1; 8192]).unwrap();
         io::Seek::rewind(&mut file).unwrap();

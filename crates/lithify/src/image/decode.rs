@@ -25,7 +25,7 @@ use crate::Event;
 use crate::Progress;
 use crate::error::LayerError;
 use crate::error::NativeLayerError;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// Bytes between two [`Event::Read`]s, and between two [`Event::Written`]s.
@@ -89,7 +89,7 @@ impl Read for Counting {
 pub(crate) fn decode<S, F>(
     image: &Image,
     sink: &mut S,
-    options: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
     sink_error: F,
 ) -> Result<Decoded, Error>
@@ -98,7 +98,7 @@ where
     F: Fn(S::Error) -> Error,
 {
     let count = image.layer_count();
-    options.progress.event(Event::Started { layers: count });
+    session.progress.event(Event::Started { layers: count });
     let twins = Twins::of(image);
     let mut kept: HashMap<usize, Kept> = HashMap::new();
     let mut decoded = Vec::with_capacity(count);
@@ -112,22 +112,22 @@ where
             let offset = sink
                 .repeat(&known.entries, known.contents.clone())
                 .map_err(|e| exceeded(image, index, None, sink_error(e)))?;
-            pass_over(image, index, options, &known.summary);
+            pass_over(image, index, session, &known.summary);
             let layer = (Arc::clone(&known.entries), offset);
             decoded.push((layer, known.summary.clone()));
             continue;
         }
         let reader = match next.take() {
             Some(reader) => reader,
-            None => open(image, index, options, budgets)?,
+            None => open(image, index, session, budgets)?,
         };
         // With threads to spare the layer below starts too, as far as its buffers reach.
-        if options.threads() > 1 && index > 0 && !twins.is_repeated(index - 1) {
-            next = Some(open(image, index - 1, options, budgets)?);
+        if session.threads() > 1 && index > 0 && !twins.is_repeated(index - 1) {
+            next = Some(open(image, index - 1, session, budgets)?);
         }
         let first = sink.content_count();
         let (entries, summary) =
-            read_layer(image, index, reader, sink, options, budgets, &sink_error)?;
+            read_layer(image, index, reader, sink, session, budgets, &sink_error)?;
         let entries = Arc::new(entries);
         if twins.is_repeated(index) {
             let known = Kept {
@@ -145,13 +145,13 @@ where
 }
 
 /// Reports a layer as done that need not be read again.
-fn pass_over(image: &Image, index: usize, options: &ReadOptions, summary: &LayerSummary) {
-    options.progress.event(Event::Layer {
+fn pass_over(image: &Image, index: usize, session: &Session, summary: &LayerSummary) {
+    session.progress.event(Event::Layer {
         index,
         name: &image.layer_name(index),
         blob_size: image.blob_size(index),
     });
-    options.progress.event(Event::LayerDone {
+    session.progress.event(Event::LayerDone {
         index,
         tar_bytes: summary.tar_bytes,
         entries: summary.entries,
@@ -184,7 +184,7 @@ pub(crate) fn read_layer<S, F>(
     index: usize,
     reader: Reader,
     sink: &mut S,
-    options: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
     sink_error: &F,
 ) -> Result<(LayerEntries, LayerSummary), Error>
@@ -194,15 +194,15 @@ where
 {
     let (entries, summary) = match reader {
         Reader::Stream(stream) => {
-            read_stream(image, index, stream, sink, options, budgets, sink_error)?
+            read_stream(image, index, stream, sink, session, budgets, sink_error)?
         }
         Reader::Native(native) => {
             let failed = |source| native_error(image, index, source);
-            native.read(sink, options, budgets, failed, sink_error)?
+            native.read(sink, session, budgets, failed, sink_error)?
         }
     };
     warn_of_changes(&image.layer_name(index), summary.recorded.as_ref());
-    options.progress.event(Event::LayerDone {
+    session.progress.event(Event::LayerDone {
         index,
         tar_bytes: summary.tar_bytes,
         entries: summary.entries,
@@ -215,7 +215,7 @@ fn read_stream<S, F>(
     index: usize,
     mut reader: Stream,
     sink: &mut S,
-    options: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
     sink_error: &F,
 ) -> Result<(LayerEntries, LayerSummary), Error>
@@ -227,7 +227,7 @@ where
     let (mut written, mut reported, mut memory) = (0_u64, 0, 0);
     let failed = |source| layer_error(image, index, source);
     while let Some(entry) = reader.next_entry().map_err(|e| e.into_error(failed))? {
-        if options.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
         let path = Some(&entry.path);
@@ -246,7 +246,7 @@ where
         }
         if written - reported >= PROGRESS_STEP {
             reported = written;
-            options.progress.event(Event::Written {
+            session.progress.event(Event::Written {
                 index,
                 data_bytes: written,
             });
@@ -352,38 +352,38 @@ pub(crate) fn native_error(image: &Image, index: usize, source: NativeLayerError
 pub(crate) fn open(
     image: &Image,
     index: usize,
-    options: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
 ) -> Result<Reader, Error> {
     let name = image.layer_name(index);
-    options.progress.event(Event::Layer {
+    session.progress.event(Event::Layer {
         index,
         name: &name,
         blob_size: image.blob_size(index),
     });
     let counting = |inner| Counting {
         inner,
-        progress: Arc::clone(&options.progress),
+        progress: Arc::clone(&session.progress),
         index,
         read: 0,
         reported: 0,
     };
-    Ok(match image.open_layer(index, &options.cancel)? {
+    Ok(match image.open_layer(index, &session.cancel)? {
         LayerInput::Native(mut blob) => {
             blob.reader = Box::new(counting(blob.reader));
             Reader::Native(Box::new(NativeReader(blob)))
         }
         LayerInput::Blob(inner, expected, names) => {
             let blob = counting(inner);
-            let threading = if options.threads() > 1 {
+            let threading = if session.threads() > 1 {
                 Threading::Pipelined
             } else {
                 Threading::Inline
             };
             let decode = Options {
-                limits: options.limits.layer,
+                limits: session.limits.layer,
                 threading,
-                cancel: options.cancel.clone(),
+                cancel: session.cancel.clone(),
                 names,
                 tar_budget: budgets.tar_bytes.clone(),
             };
@@ -397,14 +397,14 @@ pub(crate) fn open(
             Reader::Stream(Stream::Blob(Box::new(reader)))
         }
         LayerInput::Directory(path) => {
-            Reader::Stream(Stream::Directory(Box::new(scan(&path, options)?)))
+            Reader::Stream(Stream::Directory(Box::new(scan(&path, session)?)))
         }
     })
 }
 
-fn scan(path: &Path, read: &ReadOptions) -> Result<Scanner, Error> {
+fn scan(path: &Path, session: &Session) -> Result<Scanner, Error> {
     let mut options = ScanOptions::default();
-    options.cancel = read.cancel.clone();
+    options.cancel = session.cancel.clone();
     // A directory is no layer: nothing lies below it that could be removed.
     options.whiteouts = WhiteoutNames::Refused;
     Ok(Scanner::open(path, options)?)
@@ -492,12 +492,12 @@ impl Decoded {
     pub(crate) fn merge(
         self,
         image: &Image,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<(Tree, Vec<LayerSummary>), Error> {
         let mut merge = Merge::new()
-            .limit_names(options.limits.names)
-            .limit_memory(options.limits.total.memory_bytes)
-            .until(&options.cancel);
+            .limit_names(session.limits.names)
+            .limit_memory(session.limits.total.memory_bytes)
+            .until(&session.cancel);
         for (index, (layer, offset)) in self.layers.into_iter().enumerate() {
             merge
                 .apply_ref(&layer, offset)

@@ -21,7 +21,7 @@ use crate::description::{
     Description, LayerDescription, PlatformDescription, ReferrerDescription, Referrers,
 };
 use crate::name::{name_of_source, shown};
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::BlobSource;
 
 /// An image: some layers and, unless it is a bare root filesystem, a configuration.
@@ -78,13 +78,13 @@ impl Origin {
     pub(crate) fn of_located(
         name: &str,
         located: lithify_oci::Located,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<Self, Error> {
-        let limits = options.limits.image.clone();
+        let limits = session.limits.image.clone();
         let mut open = lithify_oci::OpenOptions::default()
             .with_limits(limits)
-            .preferring(options.layers);
-        open.platform.clone_from(&options.platform);
+            .preferring(session.layers);
+        open.platform.clone_from(&session.platform);
         let (content, root, names) = (located.content, located.root, located.names);
         let image = lithify_oci::Image::from_content(content, root, names, &open);
         Ok(Self::of(image.map_err(|e| Error::opening(name, e))?))
@@ -102,14 +102,14 @@ impl Image {
     }
 
     /// Opens what a name says for every platform it is there for. Of manifests that differ only in what their layers are,
-    /// [`ReadOptions::layers`] says which.
+    /// [`Session::layers`] says which.
     pub(crate) fn of_all(
         name: &str,
         source: &Source,
         located: &lithify_oci::Located,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<Vec<Self>, Error> {
-        let limits = &options.limits.image;
+        let limits = &session.limits.image;
         let failed = |source| Error::opening(name, source);
         let native = |platform: &lithify_oci::Platform| {
             platform.os_features().iter().any(|f| f == EROFS_FEATURE)
@@ -122,7 +122,7 @@ impl Image {
             platform.clone().with_os_features(features.cloned())
         };
         let there = located.platforms(limits).map_err(failed)?;
-        let wants_native = options.layers == LayerKind::Erofs;
+        let wants_native = session.layers == LayerKind::Erofs;
         let mut images = Vec::new();
         for (platform, manifest) in &there {
             let has_other = there.iter().any(|(other, _)| {

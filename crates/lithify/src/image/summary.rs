@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lithify_digest::Digest;
 use lithify_hostfs::RecordedSummary;
 
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// What decoding a layer found out.
 #[derive(Clone, Debug)]
@@ -29,10 +29,10 @@ const OTHERS: &str = "(other names)";
 pub(crate) type Dropped = BTreeMap<String, u64>;
 
 /// The same options, with attributes left out that Linux cannot hold, if that is asked for.
-pub(crate) fn reading(read: &ReadOptions, drop_xattrs: bool) -> ReadOptions {
-    let mut read = read.clone();
-    read.limits.layer.drop_xattrs |= drop_xattrs;
-    read
+pub(crate) fn reading(session: &Session, drop_xattrs: bool) -> Session {
+    let mut session = session.clone();
+    session.limits.layer.drop_xattrs |= drop_xattrs;
+    session
 }
 
 /// Adds what was left out while layers were read.

@@ -12,7 +12,7 @@ use crate::image::reading;
 use crate::make::options::BuildOptions;
 use crate::make::options::Format;
 use crate::make::options::Output;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// Builds an artifact. It exists complete when this returns, or not at all.
 ///
@@ -24,34 +24,34 @@ pub fn build(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Description, Error> {
-    build_any(image, output, options, read).map_err(|e| read.reason(e))
+    build_any(image, output, options, session).map_err(|e| session.reason(e))
 }
 
 fn build_any(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Description, Error> {
     options.check()?;
-    let read = &reading(read, options.drop_xattrs);
+    let session = &reading(session, options.drop_xattrs);
     let flat = |kind| {
         let filesystem = Filesystem::new(kind, Placement::Packed, options.filesystem())?;
-        if let Some(taken) = published::take(image, kind, output, options, read)? {
+        if let Some(taken) = published::take(image, kind, output, options, session)? {
             return Ok(taken);
         }
-        flat::build(image, &filesystem, output, options, read)
+        flat::build(image, &filesystem, output, options, session)
     };
     let result = match options.format {
         Format::Erofs => flat(Kind::Erofs)?,
         Format::Squashfs => flat(Kind::Squashfs)?,
-        Format::ErofsLayers => layered::build(image, Kind::Erofs, output, options, read)?,
-        Format::SquashfsLayers => layered::build(image, Kind::Squashfs, output, options, read)?,
-        Format::ContainerdCache => containerd::build(image, output, options, read)?,
-        Format::Directory => directory::build(image, output, options, read)?,
-        Format::Tar => tar::build(image, output, options, read)?,
+        Format::ErofsLayers => layered::build(image, Kind::Erofs, output, options, session)?,
+        Format::SquashfsLayers => layered::build(image, Kind::Squashfs, output, options, session)?,
+        Format::ContainerdCache => containerd::build(image, output, options, session)?,
+        Format::Directory => directory::build(image, output, options, session)?,
+        Format::Tar => tar::build(image, output, options, session)?,
     };
     let mut description = image.describe();
     describe_layers(&mut description, &result.summaries);

@@ -32,7 +32,7 @@ use crate::make::result::artifact;
 use crate::make::result::file_sha256;
 use crate::make::result::output_path;
 use crate::name::shown_path;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 use lithify_storage::temporary::remove_left;
 
@@ -40,7 +40,7 @@ pub(super) fn build(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Built {
     let path = output_path(output, options.format)?;
     let layer_options = LayerOptions {
@@ -51,9 +51,15 @@ pub(super) fn build(
     // A cache is added to: what is in it already stays.
     let _empty = (!path.exists()).then(|| EmptyDirectory(path));
     make_directory(path)?;
-    let depot = Depot::open(&options.store, path, &read.cancel)?;
-    let layers = layers::build(image, &depot, &layer_options, read, &Budgets::new(read))?;
-    read.progress.event(Event::Finishing);
+    let depot = Depot::open(&session.store, path, &session.cancel)?;
+    let layers = layers::build(
+        image,
+        &depot,
+        &layer_options,
+        session,
+        &Budgets::new(session),
+    )?;
+    session.progress.event(Event::Finishing);
     layered::remember(image, &depot, &layers, std::iter::empty(), options)?;
     let mut left_out = Vec::new();
     let mut taken = Vec::new();
@@ -68,7 +74,7 @@ pub(super) fn build(
             }),
             None => {
                 let place = place(path, layer);
-                if !layer.shared && differs(&place, layer, read)? {
+                if !layer.shared && differs(&place, layer, session)? {
                     return Err(Error::from(BuildError::CacheConflict {
                         index,
                         name: image.layer_name(index),
@@ -190,11 +196,11 @@ impl Drop for EmptyDirectory<'_> {
 }
 
 /// Whether a file is there with other bytes than the layer's image.
-fn differs(path: &Path, layer: &BuiltLayer, read: &ReadOptions) -> Result<bool, Error> {
+fn differs(path: &Path, layer: &BuiltLayer, session: &Session) -> Result<bool, Error> {
     let file = match open_regular(path) {
         Ok(file) => file,
         Err(e) if e.is_not_found() => return Ok(false),
         Err(e) => return Err(Error::input(path, e.into())),
     };
-    Ok(file_sha256(path, &file, &read.cancel)? != layer.entry.file(IMAGE)?.sha256.hex())
+    Ok(file_sha256(path, &file, &session.cancel)? != layer.entry.file(IMAGE)?.sha256.hex())
 }

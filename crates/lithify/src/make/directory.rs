@@ -16,24 +16,24 @@ use crate::make::result::Built;
 use crate::make::result::artifact;
 use crate::make::result::output_path;
 use crate::name::shown_path;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 pub(super) fn build(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Built {
     let path = output_path(output, Format::Directory)?;
     let mut materialise = MaterialiseOptions::default();
     materialise.sync = options.durable;
-    materialise.cancel = read.cancel.clone();
+    materialise.cancel = session.cancel.clone();
     let target = DirTarget::create(path, materialise)?;
-    let budgets = Budgets::of_data(read);
-    let decoded = decode(image, &mut target.sink(), read, &budgets, Error::from)?;
-    let (tree, summaries) = decoded.merge(image, read)?;
-    read.progress.event(Event::Finishing);
+    let budgets = Budgets::of_data(session);
+    let decoded = decode(image, &mut target.sink(), session, &budgets, Error::from)?;
+    let (tree, summaries) = decoded.merge(image, session)?;
+    session.progress.event(Event::Finishing);
     let report = target.finish(&tree)?;
     let mut artifact = artifact(Format::Directory, &shown_path(path));
     let not_set = &report.not_set;

@@ -24,7 +24,7 @@ use crate::make::result::file_sha256;
 use crate::make::result::output_path;
 use crate::name::shown_path;
 use crate::output::PendingFile;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 pub(super) fn build(
@@ -32,23 +32,23 @@ pub(super) fn build(
     filesystem: &Filesystem,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Built {
     let path = output_path(output, options.format)?;
     let pending = PendingFile::create(path, options.durable)?;
     verity::check_beside(path)?;
-    let (mut artifact, summaries) = write(image, filesystem, &pending, path, read)?;
+    let (mut artifact, summaries) = write(image, filesystem, &pending, path, session)?;
     artifact.format = options.format.name().to_owned();
     artifact.path = shown_path(path);
     let mut sidecar = None;
     if options.verity {
-        let report = verity::append(pending.file(), artifact.size, path, read)?;
+        let report = verity::append(pending.file(), artifact.size, path, session)?;
         let facts = Sidecar::from(&report);
         verity::describe(&mut artifact, &facts, report.size);
         sidecar = Some(verity::sidecar(path, &facts, options.durable)?);
     }
     if options.digest {
-        artifact.sha256 = Some(file_sha256(path, pending.file(), &read.cancel)?);
+        artifact.sha256 = Some(file_sha256(path, pending.file(), &session.cancel)?);
     }
     let durable = options.durable;
     verity::commit_with(path, sidecar, durable, || pending.commit(durable))?;
@@ -61,20 +61,20 @@ pub(crate) fn write(
     filesystem: &Filesystem,
     pending: &PendingFile,
     beside: &Path,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(Artifact, Vec<LayerSummary>), Error> {
     let file = pending
         .file()
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, beside, e))?;
-    let budgets = Budgets::new(read);
-    let mut writer = FsWriter::new(file, filesystem, read, &budgets, beside)?;
-    let decoded = decode(image, &mut writer, read, &budgets, |e| e.at(beside))?;
-    let (mut tree, summaries) = decoded.merge(image, read)?;
-    if read.cancel.is_cancelled() {
+    let budgets = Budgets::new(session);
+    let mut writer = FsWriter::new(file, filesystem, session, &budgets, beside)?;
+    let decoded = decode(image, &mut writer, session, &budgets, |e| e.at(beside))?;
+    let (mut tree, summaries) = decoded.merge(image, session)?;
+    if session.cancel.is_cancelled() {
         return Err(Error::cancelled());
     }
-    read.progress.event(Event::Finishing);
+    session.progress.event(Event::Finishing);
     let mut seed = Vec::new();
     for summary in &summaries {
         seed.extend_from_slice(summary.diff_id.as_bytes());

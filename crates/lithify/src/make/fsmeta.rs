@@ -18,7 +18,7 @@ use crate::image::over_budget;
 use crate::make::depot;
 use crate::make::depot::Depot;
 use crate::make::options::BuildOptions;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// What is kept about a merged image besides its bytes.
@@ -61,7 +61,7 @@ pub(crate) fn build(
     depot: &Depot,
     layer_options: &LayerOptions,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
 ) -> Result<Merged, Error> {
     let top = layers.last().map(|l| l.id.chain_id);
@@ -69,7 +69,7 @@ pub(crate) fn build(
     let mut named = layer_options.key_options()?;
     named.insert("alignment".to_owned(), options.alignment.to_string());
     // Layers used as they are have other images than the same ones converted, as where nothing said what they were before
-    // they were read.
+    // they were session.
     let as_is = layers.iter().enumerate().filter(|(_, l)| l.id.as_is);
     let as_is: Vec<_> = as_is.map(|(index, _)| index.to_string()).collect();
     if !as_is.is_empty() {
@@ -95,7 +95,7 @@ pub(crate) fn build(
         let (_, file) = depot::open_file(&layer.entry, IMAGE)?;
         let tag = device_tag(&layer.entry.file(IMAGE)?.sha256);
         images.push((
-            lithify_erofs::Image::open(Checked::new(file, &read.cancel))?,
+            lithify_erofs::Image::open(Checked::new(file, &session.cancel))?,
             layer.facts.describes_root,
             tag,
         ));
@@ -112,11 +112,11 @@ pub(crate) fn build(
     fsmeta.alignment = options.alignment;
     fsmeta.budget = budgets.output_bytes.clone();
     // Merged once more: not what was merged to make the layers.
-    fsmeta.entries = Budgets::new(read).entries;
+    fsmeta.entries = Budgets::new(session).entries;
     let pending = depot.store().begin()?;
     let file = pending.create(IMAGE)?;
     let place = pending.path(IMAGE)?;
-    let file = Checked::new(file, &read.cancel);
+    let file = Checked::new(file, &session.cancel);
     let (file, report) = write_fsmeta(&inputs, file, &fsmeta).map_err(|error| match error {
         FsmetaError::Budget { layer, source } => over_budget(image, layer, None, source),
         error => Error::fsmeta(error, &place),
@@ -130,7 +130,7 @@ pub(crate) fn build(
         verity: None,
     };
     if layer_options.verity {
-        let report = verity::append(&file, report.image.size, &place, read)?;
+        let report = verity::append(&file, report.image.size, &place, session)?;
         facts.verity = Some(Verity::from(&Sidecar::from(&report)));
     }
     let entry = pending.commit_as(lock, depot::to_facts(&facts))?;

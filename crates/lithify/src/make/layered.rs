@@ -35,7 +35,7 @@ use crate::make::result::output_path;
 use crate::name::shown_path;
 use crate::output::PendingDirectory;
 use crate::output::PendingFile;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// What was made of an image, before it has a place.
@@ -63,14 +63,14 @@ pub(crate) fn make(
     depot: &Depot,
     layer_options: &LayerOptions,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Layered, Error> {
-    let budgets = Budgets::new(read);
-    let layers = layers::build(image, depot, layer_options, read, &budgets)?;
-    if read.cancel.is_cancelled() {
+    let budgets = Budgets::new(session);
+    let layers = layers::build(image, depot, layer_options, session, &budgets)?;
+    if session.cancel.is_cancelled() {
         return Err(Error::cancelled());
     }
-    read.progress.event(Event::Finishing);
+    session.progress.event(Event::Finishing);
     // Blocks of compressed data cannot be referred to.
     let merged = match (
         layer_options.filesystem.kind,
@@ -83,7 +83,7 @@ pub(crate) fn make(
                 depot,
                 layer_options,
                 options,
-                read,
+                session,
                 &budgets,
             ) {
                 Ok(merged) => Some(merged),
@@ -148,7 +148,7 @@ pub(super) fn build(
     kind: Kind,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Built {
     let path = output_path(output, options.format)?;
     let layer_options = LayerOptions {
@@ -157,8 +157,8 @@ pub(super) fn build(
         durable: options.durable,
     };
     let directory = PendingDirectory::create(path)?;
-    let depot = Depot::open(&options.store, path, &read.cancel)?;
-    let layered = make(image, &depot, &layer_options, options, read)?;
+    let depot = Depot::open(&session.store, path, &session.cancel)?;
+    let layered = make(image, &depot, &layer_options, options, session)?;
     let mut place = Place {
         directory,
         kind,
@@ -166,7 +166,7 @@ pub(super) fn build(
         layer_options: &layer_options,
         artifacts: Vec::new(),
     };
-    let stack = place.put(&layered, read)?;
+    let stack = place.put(&layered, session)?;
     let artifacts = std::mem::take(&mut place.artifacts);
     let mut description = image.describe();
     description.reference = image.portable_name();
@@ -214,7 +214,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn put(&mut self, layered: &Layered, read: &ReadOptions) -> Result<Stack, Error> {
+    fn put(&mut self, layered: &Layered, session: &Session) -> Result<Stack, Error> {
         let extension = self.kind.name();
         self.directory.make("layers")?;
         let mut names: Vec<String> = Vec::new();
@@ -230,7 +230,7 @@ impl Place<'_> {
             overlay: names.iter().rev().cloned().collect(),
             ..Stack::default()
         };
-        if let Some(root) = self.put_root(&layered.layers, read)? {
+        if let Some(root) = self.put_root(&layered.layers, session)? {
             stack.overlay.insert(0, root);
         }
         if let Some(merged) = &layered.merged {
@@ -247,7 +247,7 @@ impl Place<'_> {
                 layers: &layered.layers,
                 names: &names,
                 durable: self.options.durable,
-                cancel: &read.cancel,
+                cancel: &session.cancel,
             };
             self.artifacts
                 .extend(disk.write(&self.options.disks, self.options.alignment)?);
@@ -313,12 +313,12 @@ impl Place<'_> {
     fn put_root(
         &mut self,
         layers: &[BuiltLayer],
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Option<String>, Error> {
         let name = format!("root.{}", self.kind.name());
         let path = self.directory.path().join(&name);
         let (verity, durable) = (self.options.verity, self.options.durable);
-        let Some(written) = write_root(layers, self.kind, &path, verity, durable, read)? else {
+        let Some(written) = write_root(layers, self.kind, &path, verity, durable, session)? else {
             return Ok(None);
         };
         let mut artifact = artifact(self.options.format, &name);
@@ -326,7 +326,7 @@ impl Place<'_> {
         artifact.size = written.size;
         self.put_tree(&mut artifact, &name, written.verity.as_ref())?;
         let file = fs::File::open(&path).map_err(|e| Error::input(&path, e))?;
-        artifact.sha256 = Some(file_sha256(&path, &file, &read.cancel)?);
+        artifact.sha256 = Some(file_sha256(&path, &file, &session.cancel)?);
         self.artifacts.push(artifact);
         Ok(Some(name))
     }
@@ -380,14 +380,14 @@ pub(crate) fn write_root(
     path: &Path,
     verity: bool,
     durable: bool,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Option<RootImage>, Error> {
     let describing = layers.iter().rposition(|l| l.facts.describes_root);
     let metadata = match describing.filter(|&n| n + 1 != layers.len()) {
         Some(describing) => {
             let (image_path, file) =
                 crate::make::depot::open_file(&layers[describing].entry, IMAGE)?;
-            FsImage::open(&image_path, file, kind, &read.cancel)?.root_metadata()?
+            FsImage::open(&image_path, file, kind, &session.cancel)?.root_metadata()?
         }
         // Of no layers there is only the root directory, as nobody describes it.
         None if layers.is_empty() => Metadata::implicit_directory(Timestamp::default()),
@@ -395,11 +395,11 @@ pub(crate) fn write_root(
     };
     let pending = PendingFile::create(path, durable)?;
     let mut written = RootImage {
-        size: write_root_image(metadata, kind, &pending, path, read)?,
+        size: write_root_image(metadata, kind, &pending, path, session)?,
         verity: None,
     };
     if verity {
-        let report = verity::append(pending.file(), written.size, path, read)?;
+        let report = verity::append(pending.file(), written.size, path, session)?;
         written.size = report.size;
         written.verity = Some(Verity::from(&Sidecar::from(&report)));
     }
@@ -412,7 +412,7 @@ fn write_root_image(
     kind: Kind,
     pending: &PendingFile,
     path: &Path,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<u64, Error> {
     let overlay = |source| {
         Error::from(LayerError::Overlay {
@@ -444,7 +444,7 @@ fn write_root_image(
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, path, e))?;
     let filesystem = Filesystem::plain(kind);
-    let writer = FsWriter::new(file, &filesystem, read, &Budgets::default(), path)?;
+    let writer = FsWriter::new(file, &filesystem, session, &Budgets::default(), path)?;
     let report = writer
         .finish(&filesystem, &mut merge.finish(), b"root")
         .map_err(|e| e.at(path))?;

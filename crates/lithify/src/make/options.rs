@@ -8,7 +8,6 @@ use crate::fs::Compression;
 use crate::fs::FsOptions;
 use crate::make::disk_kind::DiskKind;
 use crate::make::wanted::Artifacts;
-use crate::session::StoreChoice;
 
 /// What to make of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,8 +84,6 @@ pub struct BuildOptions {
     pub one_image: bool,
     /// Whether to take the image file where someone published it, beside the image. Only for one image file.
     pub artifacts: Artifacts,
-    /// Where images of layers are kept and looked for.
-    pub store: StoreChoice,
     /// Wait until the artifact is on the disk, so that it survives a power cut. Default true.
     pub durable: bool,
     /// Compute the SHA-256 of artifacts of one file. Default false; others always have it.
@@ -106,7 +103,6 @@ impl Default for BuildOptions {
             alignment: lithify_erofs::BLOCK_SIZE as u64,
             one_image: false,
             artifacts: Artifacts::default(),
-            store: StoreChoice::default(),
             durable: true,
             digest: false,
         }

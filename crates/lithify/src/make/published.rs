@@ -36,7 +36,7 @@ use crate::make::result::artifact;
 use crate::make::result::output_path;
 use crate::name::shown_path;
 use crate::output::PendingFile;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{PartKind, PartState, PlanPart};
 
 /// Most artifacts of one image that are looked at.
@@ -50,17 +50,17 @@ pub(super) fn take(
     kind: Kind,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Option<BuildResult>, Error> {
     if options.artifacts == Artifacts::Ignore {
         return Ok(None);
     }
     let path = output_path(output, options.format)?;
-    match wanted(image, kind, options, read)? {
+    match wanted(image, kind, options, session)? {
         Some(found) => {
             let digest = &found.manifest.digest;
             log::info!("{}: taking the artifact {digest}", image.name());
-            found.fetch(kind, path, options, read).map(Some)
+            found.fetch(kind, path, options, session).map(Some)
         }
         None => Ok(None),
     }
@@ -71,12 +71,12 @@ pub(super) fn look(
     image: &Image,
     kind: Kind,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Option<PlanPart>, Error> {
     if options.artifacts == Artifacts::Ignore {
         return Ok(None);
     }
-    let found = wanted(image, kind, options, read)?;
+    let found = wanted(image, kind, options, session)?;
     Ok(found.map(|found| {
         let mut part = PlanPart::new(PartKind::Filesystem, PartState::Move);
         part.digest = Some(found.filesystem.digest.to_string());
@@ -91,9 +91,9 @@ fn wanted<'a>(
     image: &'a Image,
     kind: Kind,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Option<Found<'a>>, Error> {
-    if let Some(found) = find(image, kind, options, read)? {
+    if let Some(found) = find(image, kind, options, session)? {
         return Ok(Some(found));
     }
     let target = options.target_name();
@@ -124,7 +124,7 @@ fn find<'a>(
     image: &'a Image,
     kind: Kind,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Option<Found<'a>>, Error> {
     let Some(((content, subject), facts)) = image
         .oci()
@@ -149,7 +149,7 @@ fn find<'a>(
     for entry in listed.into_iter().take(MAX_LOOKED_AT) {
         let located = Located::new(Arc::clone(content), entry.clone(), Vec::new());
         let Some(bytes) = located
-            .read_manifest(&entry, &read.limits.image)
+            .read_manifest(&entry, &session.limits.image)
             .map_err(failed)?
         else {
             continue;
@@ -209,22 +209,22 @@ impl Found<'_> {
         kind: Kind,
         path: &Path,
         options: &BuildOptions,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<BuildResult, Error> {
-        let limit = read.limits.layer.tar_bytes;
+        let limit = session.limits.layer.tar_bytes;
         self.check_size(&self.filesystem, limit, "tar_bytes")?;
         let pending = PendingFile::create(path, options.durable)?;
         verity::check_beside(path)?;
-        read.progress.event(Event::Started { layers: 1 });
+        session.progress.event(Event::Started { layers: 1 });
         let mut file: &std::fs::File = pending.file();
-        self.copy(&self.filesystem, read, &mut |data| {
+        self.copy(&self.filesystem, session, &mut |data| {
             file.write_all(data)
                 .map_err(|e| Error::output(Operation::Write, path, e))
         })?;
-        read.progress.event(Event::Finishing);
+        session.progress.event(Event::Finishing);
         let handle = pending.file().try_clone();
         let handle = handle.map_err(|e| Error::output(Operation::Create, path, e))?;
-        let report = FsImage::open(path, handle, kind, &read.cancel)?.verify()?;
+        let report = FsImage::open(path, handle, kind, &session.cancel)?.verify()?;
         let mut artifact = artifact(options.format, &shown_path(path));
         let digest = &self.filesystem.digest;
         artifact.size = self.filesystem.size;
@@ -240,8 +240,8 @@ impl Found<'_> {
         });
         let mut pending_sidecar = None;
         if let Some(descriptor) = &self.sidecar {
-            let facts = self.sidecar(descriptor, path, read)?;
-            verify_tree(path, pending.file(), &facts, read)?;
+            let facts = self.sidecar(descriptor, path, session)?;
+            verify_tree(path, pending.file(), &facts, session)?;
             verity::describe(&mut artifact, &facts, self.filesystem.size);
             pending_sidecar = Some(verity::sidecar(path, &facts, options.durable)?);
         }
@@ -250,7 +250,7 @@ impl Found<'_> {
                 lithify_digest::Algorithm::Sha256 => digest.hex(),
                 _ => {
                     io::Seek::rewind(&mut file).map_err(|e| Error::input(path, e))?;
-                    file_sha256(path, pending.file(), &read.cancel)?
+                    file_sha256(path, pending.file(), &session.cancel)?
                 }
             });
         }
@@ -276,15 +276,10 @@ impl Found<'_> {
     }
 
     /// The root hash.
-    fn sidecar(
-        &self,
-        part: &Descriptor,
-        path: &Path,
-        read: &ReadOptions,
-    ) -> Result<Sidecar, Error> {
+    fn sidecar(&self, part: &Descriptor, path: &Path, session: &Session) -> Result<Sidecar, Error> {
         self.check_size(part, verity::SIDECAR_MAX, "sidecar_bytes")?;
         let mut bytes = Vec::new();
-        self.copy(part, read, &mut |data| {
+        self.copy(part, session, &mut |data| {
             bytes.extend_from_slice(data);
             Ok(())
         })?;
@@ -300,7 +295,7 @@ impl Found<'_> {
     fn copy(
         &self,
         part: &Descriptor,
-        read: &ReadOptions,
+        session: &Session,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let failed = |e: lithify_oci::blob::Error| Error::opening(self.image.name(), e);
@@ -311,7 +306,7 @@ impl Found<'_> {
         let blob = self.content.open_blob(&part.digest, Some(part.size));
         let blob = blob.map_err(failed)?.ok_or_else(missing)?;
         let name = part.digest.to_string();
-        read.progress.event(Event::Layer {
+        session.progress.event(Event::Layer {
             index: 0,
             name: &name,
             blob_size: Some(part.size),
@@ -321,7 +316,7 @@ impl Found<'_> {
         let mut buffer = vec![0; BUFFER];
         let mut found = 0;
         loop {
-            if read.cancel.is_cancelled() {
+            if session.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
             let count = match reader.read(&mut buffer) {
@@ -332,7 +327,7 @@ impl Found<'_> {
             };
             found += count as u64;
             sink(&buffer[..count])?;
-            read.progress.event(Event::Read {
+            session.progress.event(Event::Read {
                 index: 0,
                 blob_bytes: found,
             });

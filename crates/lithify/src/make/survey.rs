@@ -17,7 +17,7 @@ use crate::make::options::BuildOptions;
 use crate::make::options::Format;
 use crate::make::options::Output;
 use crate::name::shown_path;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{PartKind, PartState, PlanPart, PlanReport};
 
 /// Says what [`build`](super::build) would read, fetch and make, and what of it is in the store. Nothing is written.
@@ -28,16 +28,16 @@ pub fn plan_build(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
-    plan(image, output, options, read).map_err(|e| read.reason(e))
+    plan(image, output, options, session).map_err(|e| session.reason(e))
 }
 
 fn plan(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
     options.check()?;
     let to = match output {
@@ -54,13 +54,13 @@ fn plan(
     };
     let is_flat = matches!(options.format, Format::Erofs | Format::Squashfs);
     if let Some(kind) = kind.filter(|_| is_flat)
-        && let Some(part) = published::look(image, kind, options, read)?
+        && let Some(part) = published::look(image, kind, options, session)?
     {
         report.add(part);
         return Ok(report);
     }
     let kept = match kind.filter(|_| !is_flat) {
-        Some(kind) => kept(image, kind, options, read)?,
+        Some(kind) => kept(image, kind, options, session)?,
         None => vec![false; image.layer_count()],
     };
     let is_remote = match image.origin() {
@@ -73,7 +73,7 @@ fn plan(
     };
     let mut seen = HashSet::new();
     for (layer, kept) in description.layers.iter().zip(&kept) {
-        // A layer named again is read once.
+        // A layer named again is session once.
         if layer.diff_id.as_ref().is_some_and(|id| !seen.insert(id)) {
             continue;
         }
@@ -103,7 +103,7 @@ fn kept(
     image: &Image,
     kind: Kind,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Vec<bool>, Error> {
     let none = vec![false; image.layer_count()];
     let layer_options = LayerOptions {
@@ -113,7 +113,7 @@ fn kept(
     };
     let (Some(ids), Some(depot)) = (
         layer_ids(image, layer_options.takes_as_is()),
-        Depot::existing(&options.store, &read.cancel)?,
+        Depot::existing(&session.store, &session.cancel)?,
     ) else {
         return Ok(none);
     };

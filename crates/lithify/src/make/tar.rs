@@ -29,7 +29,7 @@ use crate::name::shown_path;
 use crate::output::PendingFile;
 use crate::output::retry::read_some;
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 use crate::session::budgets::stored;
 
@@ -37,7 +37,7 @@ pub(super) fn build(
     image: &Image,
     output: &Output,
     options: &BuildOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Built {
     let (path, pending) = match output {
         Output::Path(path) => {
@@ -52,18 +52,18 @@ pub(super) fn build(
         summaries,
         spooled,
         budgets,
-    } = Merged::of(image, path, read)?;
+    } = Merged::of(image, path, session)?;
     let shown = path.unwrap_or(Path::new("standard output"));
     let written = |e| Error::output(Operation::Write, shown, e);
     let emission = Emission {
         holes: match options.sparse {
             true => Holes::Map,
             false => Holes::Zeros {
-                bytes_max: read.limits.layer.tar_bytes,
+                bytes_max: session.limits.layer.tar_bytes,
             },
         },
         digest: options.digest,
-        cancel: &read.cancel,
+        cancel: &session.cancel,
         is_layer: false,
         failed: &written,
         output: budgets.output_bytes,
@@ -71,7 +71,7 @@ pub(super) fn build(
     let (size, sha256, sockets) = match &pending {
         Some(pending) => emit(&tree, &spooled, &**pending.file(), &emission)?.1,
         None => {
-            let out = OutputPipe::stdout(&read.cancel).map_err(written)?;
+            let out = OutputPipe::stdout(&session.cancel).map_err(written)?;
             emit(&tree, &spooled, out, &emission)?.1
         }
     };
@@ -97,16 +97,16 @@ pub(super) fn build(
 pub(crate) fn write_layer<W: Write>(
     image: &Image,
     out: W,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(W, u64), Error> {
-    let merged = Merged::of(image, None, read)?;
+    let merged = Merged::of(image, None, session)?;
     let emission = Emission {
         // Layers have no sparse members: image-spec, `layer.md`.
         holes: Holes::Zeros {
-            bytes_max: read.limits.layer.tar_bytes,
+            bytes_max: session.limits.layer.tar_bytes,
         },
         digest: false,
-        cancel: &read.cancel,
+        cancel: &session.cancel,
         is_layer: true,
         failed: &Error::scratch,
         output: merged.budgets.output_bytes,
@@ -125,17 +125,17 @@ struct Merged {
 
 impl Merged {
     /// Reads an image. The scratch file is beside `path`.
-    fn of(image: &Image, path: Option<&Path>, read: &ReadOptions) -> Result<Self, Error> {
+    fn of(image: &Image, path: Option<&Path>, session: &Session) -> Result<Self, Error> {
         let scratched = |e| match path {
             Some(path) => Error::scratch_beside(path)(e),
             None => Error::scratch(e),
         };
         let mut spool = Spool::new(scratch_file(path).map_err(scratched)?);
-        let budgets = Budgets::of_data(read);
-        let decoded = decode(image, &mut spool, read, &budgets, scratched)?;
-        let (tree, summaries) = decoded.merge(image, read)?;
+        let budgets = Budgets::of_data(session);
+        let decoded = decode(image, &mut spool, session, &budgets, scratched)?;
+        let (tree, summaries) = decoded.merge(image, session)?;
         let spooled = spool.finish().map_err(scratched)?;
-        read.progress.event(Event::Finishing);
+        session.progress.event(Event::Finishing);
         Ok(Self {
             tree,
             summaries,

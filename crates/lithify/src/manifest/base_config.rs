@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::error::CommitError;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// Fields that say nothing if they are empty. Go's programs read `null` as absent, but an empty time is an error to
 /// them, and so is an empty system.
@@ -22,15 +22,15 @@ const TEXTS: [&str; 6] = [
 /// system and architecture are those the image is read for.
 pub(crate) fn of(
     base: &lithify_oci::Image,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Map<String, Value>, Error> {
     let config = parse(base.raw_config())?;
-    Ok(with_platform(config, &platform(base, read)))
+    Ok(with_platform(config, &platform(base, session)))
 }
 
 /// The platform of `base`, which is for the one that was asked for as far as it says nothing.
-pub(crate) fn platform(base: &lithify_oci::Image, read: &ReadOptions) -> Platform {
-    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
+pub(crate) fn platform(base: &lithify_oci::Image, session: &Session) -> Platform {
+    let wanted = session.platform.clone().unwrap_or_else(Platform::host);
     stated(base.platform(), &wanted)
 }
 

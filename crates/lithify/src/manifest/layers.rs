@@ -24,7 +24,7 @@ use crate::image::layer_error;
 use crate::image::native_error;
 use crate::manifest::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 use crate::transfer::{FileBlob, Plan, PlannedBlob};
 
@@ -33,9 +33,9 @@ pub(super) fn plan(
     image: &Image,
     oci: &lithify_oci::Image,
     plain: bool,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Plan, Error> {
-    let budgets = Budgets::new(read);
+    let budgets = Budgets::new(session);
     let mut blobs = Vec::new();
     let mut layers: Vec<Descriptor> = Vec::new();
     for (index, layer) in oci.layers().iter().enumerate() {
@@ -48,8 +48,8 @@ pub(super) fn plan(
             continue;
         }
         let (descriptor, file) = match layer.kind {
-            LayerKind::Tar => compress(image, oci, index, plain, read, &budgets)?,
-            _ => as_it_is(image, oci, index, read, &budgets)?,
+            LayerKind::Tar => compress(image, oci, index, plain, session, &budgets)?,
+            _ => as_it_is(image, oci, index, session, &budgets)?,
         };
         layers.push(descriptor.clone());
         blobs.push(PlannedBlob {
@@ -62,7 +62,7 @@ pub(super) fn plan(
         layers,
         oci.raw_config().to_vec(),
         oci.platform(),
-        read,
+        session,
     )
 }
 
@@ -71,7 +71,7 @@ fn as_it_is(
     image: &Image,
     oci: &lithify_oci::Image,
     index: usize,
-    read: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
@@ -91,10 +91,10 @@ fn as_it_is(
     let out = scratch_file(None).map_err(Error::scratch)?;
     let mut out = HashingWriter::new(out, Algorithm::Sha256);
     // Of the image itself: what is compressed still is as long as its source says.
-    let limit = read.limits.layer.tar_bytes;
+    let limit = session.limits.layer.tar_bytes;
     let mut buffer = vec![0; 256 << 10];
     loop {
-        if read.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
         match blob.read(&mut buffer) {
@@ -122,7 +122,13 @@ fn as_it_is(
         expected.digest = None;
     }
     let native = NativeBlob::new(reader, Some(file), compression, &expected);
-    NativeReader(native).read(&mut Discard, read, budgets, failed, &|never| match never {})?;
+    NativeReader(native).read(
+        &mut Discard,
+        session,
+        budgets,
+        failed,
+        &|never| match never {},
+    )?;
     Ok((descriptor, out))
 }
 
@@ -132,7 +138,7 @@ fn compress(
     oci: &lithify_oci::Image,
     index: usize,
     plain: bool,
-    read: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
 ) -> Result<(Descriptor, File), Error> {
     let layer = &oci.layers()[index];
@@ -178,9 +184,9 @@ fn compress(
         compression: None,
     };
     let options = Options {
-        limits: read.limits.layer,
+        limits: session.limits.layer,
         threading: Threading::Inline,
-        cancel: read.cancel.clone(),
+        cancel: session.cancel.clone(),
         tar_budget: budgets.tar_bytes.clone(),
         ..Options::default()
     };
@@ -233,11 +239,11 @@ pub(crate) fn sha256_blob(
     layer: &LayerDescriptor,
     blob: Box<dyn Read + Send>,
     media_type: &str,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlannedBlob, Error> {
     let expected = layer.digest.unwrap_or(layer.diff_id);
     let verifier = Verifier::promised(Some(expected), layer.size);
-    let mut reader = VerifiedReader::new(Checked::new(blob, &read.cancel), verifier);
+    let mut reader = VerifiedReader::new(Checked::new(blob, &session.cancel), verifier);
     let out = scratch_file(None).map_err(Error::scratch)?;
     let mut out = HashingWriter::new(out, Algorithm::Sha256);
     let mut buffer = vec![0; 256 << 10];
@@ -246,7 +252,7 @@ pub(crate) fn sha256_blob(
             Ok(0) => break,
             Ok(n) => out.write_all(&buffer[..n]).map_err(Error::scratch)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) if read.cancel.is_cancelled() => return Err(Error::cancelled()),
+            Err(_) if session.cancel.is_cancelled() => return Err(Error::cancelled()),
             Err(e) => return Err(Error::of_reader(&expected, e)),
         }
     }

@@ -3,7 +3,7 @@
 use super::{layers, tree};
 use crate::image::Origin;
 use crate::transfer::{Nature, Plan};
-use crate::{Error, Image, ReadOptions};
+use crate::{Error, Image, Session};
 
 /// Returns the plan of an image on its way to a place of that nature; with `referrers`, of what refers to it too. An image
 /// without a manifest gets one, the same each time.
@@ -11,13 +11,13 @@ pub(crate) fn plan(
     image: &Image,
     referrers: bool,
     to: Nature,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Plan, Error> {
     match image.origin() {
-        Origin::Oci(oci) => match Plan::of_image(image.name(), oci, referrers, to, read)? {
+        Origin::Oci(oci) => match Plan::of_image(image.name(), oci, referrers, to, session)? {
             Some(plan) => Ok(plan),
-            None => layers::plan(image, oci, to.plain_layers, read),
+            None => layers::plan(image, oci, to.plain_layers, session),
         },
-        Origin::Rootfs(_) | Origin::Tar(_) => tree::plan(image, to.plain_layers, read),
+        Origin::Rootfs(_) | Origin::Tar(_) => tree::plan(image, to.plain_layers, session),
     }
 }

@@ -6,14 +6,14 @@ use lithify_oci::manifest::{self, ImageManifest, media_type};
 
 use crate::Error;
 use crate::error::OpenError;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// Checks that a manifest and a config, as they are about to be written, are an image of so many layers.
 pub(crate) fn read_back(
     manifest: &[u8],
     config: &[u8],
     layers: usize,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(), Error> {
     let failed = |source| {
         Error::from(OpenError::Open {
@@ -26,7 +26,9 @@ pub(crate) fn read_back(
     };
     let manifest =
         ImageManifest::parse(manifest, Some(media_type::OCI_MANIFEST)).map_err(failed)?;
-    manifest.check_image(&read.limits.image).map_err(failed)?;
+    manifest
+        .check_image(&session.limits.image)
+        .map_err(failed)?;
     let config = manifest.parse_config(config).map_err(failed)?;
     manifest.check_config(&config).map_err(failed)?;
     match manifest.layers.len() == layers {

@@ -15,10 +15,10 @@ use crate::error::OutputError;
 use crate::make::tar;
 use crate::manifest::encode::{Encoder, LayerCompression};
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{FileBlob, Plan, PlannedBlob};
 
-pub(super) fn plan(image: &Image, plain: bool, read: &ReadOptions) -> Result<Plan, Error> {
+pub(super) fn plan(image: &Image, plain: bool, session: &Session) -> Result<Plan, Error> {
     let compression = match plain {
         true => LayerCompression::None,
         false => LayerCompression::Gzip,
@@ -26,14 +26,14 @@ pub(super) fn plan(image: &Image, plain: bool, read: &ReadOptions) -> Result<Pla
     let out = scratch_file(None).map_err(Error::scratch)?;
     let out = HashingWriter::new(out, Algorithm::Sha256);
     let encoder = Encoder::new(out, compression).map_err(Error::scratch)?;
-    let (encoder, sockets) = tar::write_layer(image, encoder, read)?;
+    let (encoder, sockets) = tar::write_layer(image, encoder, session)?;
     if sockets > 0 {
         log::warn!("{}: {sockets} sockets are left out", image.name());
     }
     let (diff_id, out) = encoder.finish().map_err(Error::scratch)?;
     let (file, digest, size) = out.finish();
     let layer = Descriptor::new(compression.media_type(), digest, size);
-    let platform = read.platform.clone().unwrap_or_else(Platform::host);
+    let platform = session.platform.clone().unwrap_or_else(Platform::host);
     let mut config = json!({
         "architecture": platform.architecture(),
         "os": platform.os(),
@@ -49,5 +49,5 @@ pub(super) fn plan(image: &Image, plain: bool, read: &ReadOptions) -> Result<Pla
         descriptor: layer.clone(),
         source: Box::new(FileBlob(file.into())),
     };
-    made(vec![blob], vec![layer], config, &platform, read)
+    made(vec![blob], vec![layer], config, &platform, session)
 }

@@ -286,7 +286,8 @@ fn remove_old(own: &OwnOutput, old: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::Cause;
-    use crate::output::tests::age;
+    use crate::description::DESCRIPTION;
+    use crate::output::file::tests::age;
     use rustix::fs::{FileType, Mode, mknodat};
 
     #[test]

@@ -20,34 +20,30 @@ use crate::Error;
 use crate::error::OpenError;
 use crate::image::Origin;
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{BlobSource, Destination, Nature, Placed, Plan, Target};
 
 /// An image of the daemon.
 pub(super) struct InDaemon<'a>(pub(super) &'a DaemonImage);
 
 impl Place for InDaemon<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        let mut open = lithify_oci::OpenOptions::default().with_limits(read.limits.image.clone());
-        open.platform.clone_from(&read.platform);
-        Ok(Origin::of(save(name, self.0, &open, read)?))
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        let mut open =
+            lithify_oci::OpenOptions::default().with_limits(session.limits.image.clone());
+        open.platform.clone_from(&session.platform);
+        Ok(Origin::of(save(name, self.0, &open, session)?))
     }
 
     fn is_for_one_platform(&self) -> bool {
         true
     }
 
-    fn locate(&self, name: &str, _: &ReadOptions) -> Result<Located, Error> {
+    fn locate(&self, name: &str, _: &Session) -> Result<Located, Error> {
         // It is saved as one image without a manifest.
         Err(Error::opening(name, lithify_oci::Error::NoManifest))
     }
 
-    fn target(
-        &self,
-        name: &str,
-        _: &Writing,
-        read: &ReadOptions,
-    ) -> Result<Box<dyn Target>, Error> {
+    fn target(&self, name: &str, _: &Writing, session: &Session) -> Result<Box<dyn Target>, Error> {
         let refused = || super::room::refused(name);
         let DaemonImage::Name(reference) = self.0 else {
             return Err(refused());
@@ -55,7 +51,7 @@ impl Place for InDaemon<'_> {
         Ok(Box::new(DaemonTarget {
             name: name.to_owned(),
             tags: vec![loaded_name(reference).ok_or_else(refused)?],
-            read: read.clone(),
+            session: session.clone(),
         }))
     }
 }
@@ -65,7 +61,7 @@ impl Place for InDaemon<'_> {
 struct DaemonTarget {
     name: String,
     tags: Vec<String>,
-    read: ReadOptions,
+    session: Session,
 }
 
 impl Target for DaemonTarget {
@@ -74,15 +70,19 @@ impl Target for DaemonTarget {
     }
 
     fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
-        let Self { name, tags, read } = *self;
-        let daemon =
-            Daemon::connect_until(&read.daemon, &read.cancel).map_err(|e| read.reason(e))?;
+        let Self {
+            name,
+            tags,
+            session,
+        } = *self;
+        let daemon = Daemon::connect_until(&session.daemon, &session.cancel)
+            .map_err(|e| session.reason(e))?;
         let file = Arc::new(scratch_file(None).map_err(Error::scratch)?);
         Ok(Box::new(DaemonDestination {
-            archive: DockerArchive::new(Arc::clone(&file), None, &name, tags, &read),
+            archive: DockerArchive::new(Arc::clone(&file), None, &name, tags, &session),
             file,
             daemon,
-            cancel: read.cancel,
+            cancel: session.cancel,
         }))
     }
 }
@@ -134,21 +134,21 @@ fn save(
     name: &str,
     image: &DaemonImage,
     open: &lithify_oci::OpenOptions,
-    options: &ReadOptions,
+    session: &Session,
 ) -> Result<lithify_oci::Image, Error> {
     let daemon =
-        Daemon::connect_until(&options.daemon, &options.cancel).map_err(|e| options.reason(e))?;
+        Daemon::connect_until(&session.daemon, &session.cancel).map_err(|e| session.reason(e))?;
     // Older daemons say only here in so many words that there is no such image.
-    let info = daemon.inspect(image).map_err(|e| options.reason(e))?;
+    let info = daemon.inspect(image).map_err(|e| session.reason(e))?;
     log::info!(
         "the daemon at {} saves {name} ({})",
         Escaped::path(daemon.socket()),
         Escaped(&info.id)
     );
-    let saved = daemon.save(image).map_err(|e| options.reason(e))?;
-    let archive = Archive::from_reader_until(saved, &open.limits, &options.cancel);
+    let saved = daemon.save(image).map_err(|e| session.reason(e))?;
+    let archive = Archive::from_reader_until(saved, &open.limits, &session.cancel);
     let archive = archive.map_err(|error| {
-        if options.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Error::cancelled();
         }
         failed(name, error)

@@ -19,7 +19,7 @@ use crate::Error;
 use crate::error::CommitError;
 use crate::image::Origin;
 use crate::name::shown_path;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{
     BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target, signatures,
 };
@@ -31,25 +31,25 @@ pub(super) struct Layout<'a> {
 }
 
 impl Place for Layout<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        opened_archive_or_layout(name, self.source, read)
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        opened_archive_or_layout(name, self.source, session)
     }
 
-    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error> {
-        located_archive_or_layout(name, self.source, read)
+    fn locate(&self, name: &str, session: &Session) -> Result<Located, Error> {
+        located_archive_or_layout(name, self.source, session)
     }
 
     fn target(
         &self,
         name: &str,
         writing: &Writing,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Box<dyn Target>, Error> {
         Ok(Box::new(LayoutTarget {
             path: self.path.to_owned(),
             tag: tag_of(name, self.source)?,
             durable: writing.durable,
-            read: read.clone(),
+            session: session.clone(),
         }))
     }
 }
@@ -60,7 +60,7 @@ struct LayoutTarget {
     path: PathBuf,
     tag: Option<String>,
     durable: bool,
-    read: ReadOptions,
+    session: Session,
 }
 
 impl Target for LayoutTarget {
@@ -82,13 +82,13 @@ impl Target for LayoutTarget {
     }
 
     fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
-        let writer = Writer::open(&self.path, &self.read.cancel).map_err(failed)?;
+        let writer = Writer::open(&self.path, &self.session.cancel).map_err(failed)?;
         Ok(Box::new(LayoutDestination {
             writer: Mutex::new(writer.durable(self.durable)),
             path: self.path,
             tag: self.tag,
             signed: HashSet::new(),
-            limits: self.read.limits.image,
+            limits: self.session.limits.image,
         }))
     }
 }

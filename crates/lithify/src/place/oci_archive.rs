@@ -23,7 +23,7 @@ use crate::Error;
 use crate::error::Operation;
 use crate::image::Origin;
 use crate::output::PendingFile;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{BlobSource, Destination, Placed, Plan, SignatureTag, Target};
 
 /// Bytes copied at a time.
@@ -36,25 +36,25 @@ pub(super) struct OciArchive<'a> {
 }
 
 impl Place for OciArchive<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        opened_archive_or_layout(name, self.source, read)
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        opened_archive_or_layout(name, self.source, session)
     }
 
-    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error> {
-        located_archive_or_layout(name, self.source, read)
+    fn locate(&self, name: &str, session: &Session) -> Result<Located, Error> {
+        located_archive_or_layout(name, self.source, session)
     }
 
     fn target(
         &self,
         name: &str,
         writing: &Writing,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Box<dyn Target>, Error> {
         Ok(Box::new(OciArchiveTarget {
             path: self.path.to_owned(),
             tag: tag_of(name, self.source)?,
             durable: writing.durable,
-            cancel: read.cancel.clone(),
+            cancel: session.cancel.clone(),
         }))
     }
 }

@@ -10,7 +10,7 @@ use super::{daemon, docker_archive, layout, oci_archive, registry, store, tree};
 use crate::error::{OpenError, TransferError};
 use crate::name::shown;
 use crate::transfer::{Nature, Target};
-use crate::{Error, Image, ReadOptions};
+use crate::{Error, Image, Session};
 
 /// Returns the place a name says.
 ///
@@ -40,13 +40,13 @@ pub(crate) fn of<'a>(name: &str, source: &'a Source) -> Result<Box<dyn Place + '
 pub(crate) fn target(
     given: &OsStr,
     writing: &Writing,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Box<dyn Target>, Error> {
     target_of(
         &shown(given),
         &Source::parse_destination(given)?,
         writing,
-        read,
+        session,
     )
 }
 
@@ -55,10 +55,10 @@ pub(crate) fn target_of(
     name: &str,
     source: &Source,
     writing: &Writing,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Box<dyn Target>, Error> {
     let place = of(name, source)?;
-    let target = place.target(name, writing, read)?;
+    let target = place.target(name, writing, session)?;
     match writing.all_platforms && place.is_for_one_platform() {
         true => Err(Error::from(TransferError::OnePlatform {
             name: name.to_owned(),
@@ -72,7 +72,7 @@ pub(crate) fn at_a_time<'a>(
     wanted: Option<NonZeroUsize>,
     places: impl IntoIterator<Item = &'a Source>,
     nature: Nature,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<NonZeroUsize, Error> {
     if nature.plain_layers {
         // One goes behind the other.
@@ -82,7 +82,9 @@ pub(crate) fn at_a_time<'a>(
         Source::Docker(reference) => Some(reference),
         _ => None,
     });
-    read.registries.at_a_time(wanted, registries, &read.cancel)
+    session
+        .registries
+        .at_a_time(wanted, registries, &session.cancel)
 }
 
 impl Image {
@@ -91,41 +93,41 @@ impl Image {
     /// # Errors
     /// [`OpenError::Name`](crate::OpenError::Name) and [`OpenError::UnsupportedSource`](crate::OpenError::UnsupportedSource) for a name that cannot be opened, [`OpenError::Open`](crate::OpenError::Open) and
     /// [`OpenError::Input`](crate::OpenError::Input) for what is wrong with the image.
-    pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
+    pub fn open(name: impl AsRef<OsStr>, session: &Session) -> Result<Self, Error> {
         let given = name.as_ref();
         let opened = Source::parse(given)
             .map_err(Error::from)
-            .and_then(|source| Self::open_source(&shown(given), source, options));
-        opened.map_err(|e| options.reason(e))
+            .and_then(|source| Self::open_source(&shown(given), source, session));
+        opened.map_err(|e| session.reason(e))
     }
 
     /// Opens the image a parsed name says.
     pub(crate) fn open_source(
         name: &str,
         source: Source,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<Self, Error> {
-        let origin = of(name, &source)?.open(name, options)?;
+        let origin = of(name, &source)?.open(name, session)?;
         Ok(Self::new(name, source, origin))
     }
 
     /// Opens an image for every platform it is there for. Of manifests that differ only in what their layers are,
-    /// [`ReadOptions::layers`] says which.
+    /// [`Session::layers`] says which.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_all(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Vec<Self>, Error> {
+    pub fn open_all(name: impl AsRef<OsStr>, session: &Session) -> Result<Vec<Self>, Error> {
         let given = name.as_ref();
         let (name, source) = (&shown(given), Source::parse(given)?);
         let place = of(name, &source)?;
         if !place.is_for_one_platform() {
-            let located = place.locate(name, options)?;
-            let images = Self::of_all(name, &source, &located, options)?;
+            let located = place.locate(name, session)?;
+            let images = Self::of_all(name, &source, &located, session)?;
             if !images.is_empty() {
                 return Ok(images);
             }
         }
         // Where there is none, opening says why.
-        Ok(vec![Self::open(given, options)?])
+        Ok(vec![Self::open(given, session)?])
     }
 }

@@ -16,7 +16,7 @@ use super::room::Writing;
 use crate::Error;
 use crate::error::TransferError;
 use crate::image::Origin;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::signatures::{self, There};
 use crate::transfer::{
     BlobSource, Destination, Look, Nature, Placed, Plan, SignatureTag, Target, referrers,
@@ -26,20 +26,20 @@ use crate::transfer::{
 pub(super) struct InRegistry<'a>(pub(super) &'a Reference);
 
 impl Place for InRegistry<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        Origin::of_located(name, self.locate(name, read)?, read)
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        Origin::of_located(name, self.locate(name, session)?, session)
     }
 
-    fn locate(&self, _: &str, read: &ReadOptions) -> Result<Located, Error> {
-        let limits = &read.limits.image;
-        read.registries.locate(self.0, limits, &read.cancel)
+    fn locate(&self, _: &str, session: &Session) -> Result<Located, Error> {
+        let limits = &session.limits.image;
+        session.registries.locate(self.0, limits, &session.cancel)
     }
 
     fn target(
         &self,
         _: &str,
         writing: &Writing,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Box<dyn Target>, Error> {
         let mut options = PushOptions::default().chunk(writing.chunk);
         let from = writing.source.as_ref();
@@ -47,10 +47,10 @@ impl Place for InRegistry<'_> {
             options = options.mount_from(from);
         }
         Ok(Box::new(RegistryTarget {
-            repository: read.registries.repository(self.0, &read.cancel)?,
+            repository: session.registries.repository(self.0, &session.cancel)?,
             reference: self.0.clone(),
             options,
-            limits: read.limits.image.clone(),
+            limits: session.limits.image.clone(),
         }))
     }
 }

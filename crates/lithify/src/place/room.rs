@@ -6,7 +6,7 @@ use lithify_oci::source::{Selector, Source};
 use crate::error::TransferError;
 use crate::image::Origin;
 use crate::transfer::Target;
-use crate::{Error, ReadOptions};
+use crate::{Error, Session};
 
 /// The way an image is written to a place.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Writing {
 /// One image in its place, or the place one is to go to.
 pub(crate) trait Place {
     /// Opens the image that is there, for the platform asked for.
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error>;
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error>;
 
     /// Whether a place of the kind has room for an image for one platform only.
     fn is_for_one_platform(&self) -> bool {
@@ -32,14 +32,14 @@ pub(crate) trait Place {
     }
 
     /// Finds the manifest or index that is there, whatever it is for.
-    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error>;
+    fn locate(&self, name: &str, session: &Session) -> Result<Located, Error>;
 
     /// Checks that an image can be written there, and touches nothing.
     fn target(
         &self,
         name: &str,
         writing: &Writing,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Box<dyn Target>, Error>;
 }
 
@@ -47,13 +47,13 @@ pub(crate) trait Place {
 pub(super) fn opened_archive_or_layout(
     name: &str,
     source: &Source,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Origin, Error> {
     let mut open = lithify_oci::OpenOptions::default()
-        .with_limits(read.limits.image.clone())
-        .preferring(read.layers)
-        .until(&read.cancel);
-    open.platform.clone_from(&read.platform);
+        .with_limits(session.limits.image.clone())
+        .preferring(session.layers)
+        .until(&session.cancel);
+    open.platform.clone_from(&session.platform);
     let image = lithify_oci::open(source, &open).map_err(|e| Error::opening(name, e))?;
     Ok(Origin::of(image))
 }
@@ -62,9 +62,9 @@ pub(super) fn opened_archive_or_layout(
 pub(super) fn located_archive_or_layout(
     name: &str,
     source: &Source,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Located, Error> {
-    lithify_oci::locate_until(source, &read.limits.image, &read.cancel)
+    lithify_oci::locate_until(source, &session.limits.image, &session.cancel)
         .map_err(|e| Error::opening(name, e))
 }
 

@@ -11,14 +11,14 @@ use super::room::Writing;
 use crate::Error;
 use crate::error::TransferError;
 use crate::image::Origin;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::Target;
 
 /// A directory of this host.
 pub(super) struct Rootfs<'a>(pub(super) &'a Path);
 
 impl Place for Rootfs<'_> {
-    fn open(&self, _: &str, _: &ReadOptions) -> Result<Origin, Error> {
+    fn open(&self, _: &str, _: &Session) -> Result<Origin, Error> {
         let metadata = std::fs::metadata(self.0).map_err(|e| Error::input(self.0, e))?;
         match metadata.is_dir() {
             true => Ok(Origin::Rootfs(self.0.to_owned())),
@@ -30,11 +30,11 @@ impl Place for Rootfs<'_> {
         true
     }
 
-    fn locate(&self, name: &str, _: &ReadOptions) -> Result<Located, Error> {
+    fn locate(&self, name: &str, _: &Session) -> Result<Located, Error> {
         Err(no_manifest(name))
     }
 
-    fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
+    fn target(&self, name: &str, _: &Writing, _: &Session) -> Result<Box<dyn Target>, Error> {
         Err(super::room::refused(name))
     }
 }
@@ -43,7 +43,7 @@ impl Place for Rootfs<'_> {
 pub(super) struct Tar<'a>(pub(super) &'a TarInput);
 
 impl Place for Tar<'_> {
-    fn open(&self, _: &str, _: &ReadOptions) -> Result<Origin, Error> {
+    fn open(&self, _: &str, _: &Session) -> Result<Origin, Error> {
         if let TarInput::File(path) = self.0 {
             std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
         }
@@ -54,11 +54,11 @@ impl Place for Tar<'_> {
         true
     }
 
-    fn locate(&self, name: &str, _: &ReadOptions) -> Result<Located, Error> {
+    fn locate(&self, name: &str, _: &Session) -> Result<Located, Error> {
         Err(no_manifest(name))
     }
 
-    fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
+    fn target(&self, name: &str, _: &Writing, _: &Session) -> Result<Box<dyn Target>, Error> {
         Err(super::room::refused(name))
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn flat(
     subject: &Descriptor,
     kind: Kind,
 ) -> Result<Artifact, Error> {
-    let (options, read) = (publisher.options, publisher.read);
+    let (options, session) = (publisher.options, publisher.session);
     let build = BuildOptions {
         format: match kind {
             Kind::Erofs => Format::Erofs,
@@ -58,15 +58,15 @@ pub(super) fn flat(
         .with_file_name(format!("image.{}", kind.name()));
     let pending = PendingFile::create(&place, false)?;
     let filesystem = Filesystem::new(kind, Placement::Packed, build.filesystem())?;
-    let (artifact, _) = write_flat(image, &filesystem, &pending, &place, read)?;
+    let (artifact, _) = write_flat(image, &filesystem, &pending, &place, session)?;
     let mut size = artifact.size;
     let mut sidecar = None;
     if options.verity {
-        let report = verity::append(pending.file(), size, &place, read)?;
+        let report = verity::append(pending.file(), size, &place, session)?;
         size = report.size;
         sidecar = Some(Verity::from(&Sidecar::from(&report)));
     }
-    let digest = sha256(&place, pending.file(), &read.cancel)?;
+    let digest = sha256(&place, pending.file(), &session.cancel)?;
     let blob_type = blob_type(kind);
     let title = format!("image.{}", kind.name());
     let mut layer = Descriptor::new(blob_type, digest, size);

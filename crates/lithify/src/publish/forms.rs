@@ -32,7 +32,7 @@ impl Publisher<'_> {
         }
         for image in images {
             // Others have no use for EROFS.
-            if base_config::platform(source(image)?, self.read).os() == "linux" {
+            if base_config::platform(source(image)?, self.session).os() == "linux" {
                 entries.push(self.erofs(image)?);
             }
         }
@@ -44,7 +44,7 @@ impl Publisher<'_> {
     pub(super) fn only(&mut self, images: &[Image]) -> Result<(), Error> {
         let mut entries = Vec::new();
         for image in images {
-            if base_config::platform(source(image)?, self.read).os() == "linux" {
+            if base_config::platform(source(image)?, self.session).os() == "linux" {
                 entries.push(self.erofs(image)?);
             }
         }
@@ -118,7 +118,7 @@ impl Publisher<'_> {
                 source: layer.blob,
             });
         }
-        let config = config::rewrite(base_config::of(oci, self.read)?, &diff_ids, has_root)?;
+        let config = config::rewrite(base_config::of(oci, self.session)?, &diff_ids, has_root)?;
         let config_blob = PlannedBlob::of_bytes(media_type::OCI_CONFIG, config.clone());
         let mut manifest = ImageManifest::new(config_blob.descriptor.clone(), descriptors.clone());
         self.plan.add(config_blob);
@@ -126,9 +126,9 @@ impl Publisher<'_> {
             manifest.annotations.clone_from(annotations);
         }
         let bytes = serde_json::to_vec(&manifest).map_err(OutputError::Json)?;
-        read_back(&bytes, &config, diff_ids.len(), self.read)?;
+        read_back(&bytes, &config, diff_ids.len(), self.session)?;
         let mut descriptor = self.document(media_type::OCI_MANIFEST, &manifest)?;
-        let platform = base_config::platform(oci, self.read);
+        let platform = base_config::platform(oci, self.session);
         let features = oci.platform().os_features().iter().cloned();
         let platform = platform.with_os_features(features.chain([EROFS_FEATURE.to_owned()]));
         self.report

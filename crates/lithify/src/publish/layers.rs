@@ -64,13 +64,12 @@ pub(super) fn sidecars(layers: &[ErofsLayer]) -> Vec<(Digest, Verity)> {
 
 /// Makes the layers, or takes them from the store.
 pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Error> {
-    let (options, read) = (publisher.options, publisher.read);
+    let (options, session) = (publisher.options, publisher.session);
     let build = BuildOptions {
         format: Format::ErofsLayers,
         compression: options.compression,
         verity: options.verity,
         drop_xattrs: options.drop_xattrs,
-        store: options.store.clone(),
         ..BuildOptions::default()
     };
     let layer_options = LayerOptions {
@@ -78,9 +77,15 @@ pub(super) fn make(publisher: &Publisher<'_>, image: &Image) -> Result<Made, Err
         verity: options.verity,
         durable: options.durable,
     };
-    let depot = Depot::open(&options.store, &publisher.beside, &publisher.read.cancel)?;
-    let built = layers::build(image, &depot, &layer_options, read, &Budgets::new(read))?;
-    read.progress.event(Event::Finishing);
+    let depot = Depot::open(&session.store, &publisher.beside, &publisher.session.cancel)?;
+    let built = layers::build(
+        image,
+        &depot,
+        &layer_options,
+        session,
+        &Budgets::new(session),
+    )?;
+    session.progress.event(Event::Finishing);
     layered::remember(image, &depot, &built, std::iter::empty(), &build)?;
     if options.spec == ErofsSpec::Draft
         && let Some(bottom) = built.first()
@@ -151,7 +156,7 @@ fn root(publisher: &Publisher<'_>, built: &[BuiltLayer]) -> Result<Option<LayerF
     let scratch = ScratchDirectory::create(&publisher.beside)?;
     let path = scratch.path().join("root.erofs");
     let verity = publisher.options.verity;
-    let root = layered::write_root(built, Kind::Erofs, &path, verity, false, publisher.read)?;
+    let root = layered::write_root(built, Kind::Erofs, &path, verity, false, publisher.session)?;
     let Some(root) = root else {
         return Ok(None);
     };
@@ -197,7 +202,7 @@ fn compress(
         encoder.set_pledged_src_size(Some(size))?;
         let mut buffer = vec![0; 1 << 18];
         loop {
-            if publisher.read.cancel.is_cancelled() {
+            if publisher.session.cancel.is_cancelled() {
                 return Ok(());
             }
             match read_some(&mut reader, &mut buffer)? {
@@ -208,7 +213,7 @@ fn compress(
         encoder.finish()?.flush()
     };
     copy().map_err(scratched)?;
-    if publisher.read.cancel.is_cancelled() {
+    if publisher.session.cancel.is_cancelled() {
         return Err(Error::cancelled());
     }
     let (_, digest, written) = out.finish();

@@ -12,11 +12,11 @@ mod config; // rewritten configurations
 mod forms; // what is published
 mod layers; // EROFS layers and their descriptors
 mod options; // how, and what was
-mod publish; // the verb
 mod publisher; // the plan as it grows
 mod spec; // the two conventions
-mod survey; // publishing that is not done
+mod survey;
+mod verb; // `push --as` // publishing that is not done
 
 pub use options::{PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest};
-pub use publish::{plan_publish, publish};
 pub use spec::{ErofsSpec, UnknownErofsSpec};
+pub use verb::{plan_publish, publish};

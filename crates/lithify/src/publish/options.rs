@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde::Serialize;
 
 use super::spec::ErofsSpec;
-use crate::{Compression, StoreChoice};
+use crate::Compression;
 
 /// As what an image is published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,8 +39,6 @@ pub struct PublishOptions {
     pub verity: bool,
     /// Leave out extended attributes the images cannot hold; without, they are an error.
     pub drop_xattrs: bool,
-    /// Where images of layers are kept and looked for.
-    pub store: StoreChoice,
     /// Blobs moved at the same time; `None` is 4.
     pub transfers: Option<NonZeroUsize>,
     /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
@@ -59,7 +57,6 @@ impl Default for PublishOptions {
             compression: None,
             drop_xattrs: false,
             verity: false,
-            store: StoreChoice::default(),
             transfers: None,
             chunk: None,
             durable: true,

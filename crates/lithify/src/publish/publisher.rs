@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::options::{PublishOptions, PublishReport, PublishedLayer, PublishedManifest};
 use crate::error::{OutputError, PublishError};
 use crate::transfer::Plan;
-use crate::{Error, Image, ReadOptions};
+use crate::{Error, Image, Session};
 
 /// The plan as it grows, and what all steps of publishing need.
 pub(super) struct Publisher<'a> {
@@ -18,7 +18,7 @@ pub(super) struct Publisher<'a> {
     pub(super) report: PublishReport,
     pub(super) beside: PathBuf,
     pub(super) options: &'a PublishOptions,
-    pub(super) read: &'a ReadOptions,
+    pub(super) session: &'a Session,
 }
 
 impl Publisher<'_> {

@@ -18,7 +18,7 @@ use crate::make::depot::Depot;
 use crate::make::layers;
 use crate::make::layers::IMAGE;
 use crate::make::layers::LayerOptions;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{Look, Nature, PartKind, PartState, Plan, PlanPart, PlanReport, survey};
 
 /// Compares what would be published with what is at its destination, by `look`.
@@ -28,14 +28,14 @@ pub(super) fn plan(
     nature: Nature,
     look: &Look,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
     let name = images.first().map_or("", |image| image.name());
     let mut report = PlanReport::new(name, destination);
     for image in images {
         let oci = source(image)?;
         if !options.only
-            && let Some(plan) = Plan::of_image(image.name(), oci, false, nature, read)?
+            && let Some(plan) = Plan::of_image(image.name(), oci, false, nature, session)?
         {
             for part in survey(&plan, name, destination, look)?.parts {
                 report.add(part);
@@ -43,7 +43,7 @@ pub(super) fn plan(
         }
         match options.form {
             PublishForm::ErofsLayers => {
-                for part in erofs_layers(image, look, options, read)? {
+                for part in erofs_layers(image, look, options, session)? {
                     report.add(part);
                 }
                 let mut manifest = PlanPart::new(PartKind::Manifest, PartState::Make);
@@ -62,7 +62,7 @@ fn erofs_layers(
     image: &Image,
     look: &Look,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Vec<PlanPart>, Error> {
     let build = BuildOptions {
         format: Format::ErofsLayers,
@@ -78,7 +78,7 @@ fn erofs_layers(
     let Some(ids) = layer_ids(image, layer_options.takes_as_is()) else {
         return Ok(vec![filesystem(Format::ErofsLayers)]);
     };
-    let depot = Depot::existing(&options.store, &read.cancel)?;
+    let depot = Depot::existing(&session.store, &session.cancel)?;
     let found = match &depot {
         Some(depot) => layers::find(depot, &layer_options, &ids)?,
         None => vec![None; ids.len()],

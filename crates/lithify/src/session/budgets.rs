@@ -3,7 +3,7 @@
 use lithify_cancel::{Budget, BudgetExceeded};
 use lithify_tree::{DataSegment, Entry, EntryBudgets, EntryKind, LayerEntries};
 
-use crate::ReadOptions;
+use crate::Session;
 
 /// Counters that the layers of one image share, however many of them are decoded at a time.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,8 @@ pub(crate) struct Budgets {
 
 impl Budgets {
     /// Starts with nothing used up.
-    pub(crate) fn new(options: &ReadOptions) -> Self {
-        let limits = &options.limits.total;
+    pub(crate) fn new(session: &Session) -> Self {
+        let limits = &session.limits.total;
         let mut entries = EntryBudgets::default();
         entries.entries = Budget::new("image_entries", "entries", limits.entries);
         entries.name_bytes = Budget::new(
@@ -53,10 +53,10 @@ impl Budgets {
     }
 
     /// Starts the same for a target that is the data of files.
-    pub(crate) fn of_data(options: &ReadOptions) -> Self {
+    pub(crate) fn of_data(session: &Session) -> Self {
         Self {
             data_is_output: true,
-            ..Self::new(options)
+            ..Self::new(session)
         }
     }
 

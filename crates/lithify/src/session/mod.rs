@@ -23,7 +23,7 @@ pub use store_choice::StoreChoice;
 
 /// Everything about reading an image that is not the image.
 #[derive(Clone, Debug)]
-pub struct ReadOptions {
+pub struct Session {
     /// Which image of several; `None` is Linux on this machine's architecture.
     pub platform: Option<Platform>,
     /// Which of an image's manifests to take, if it has one with tars and one with EROFS images for the same platform.
@@ -51,7 +51,7 @@ pub struct ReadOptions {
     pub cancel: CancelToken,
 }
 
-impl Default for ReadOptions {
+impl Default for Session {
     fn default() -> Self {
         Self {
             platform: None,
@@ -69,7 +69,7 @@ impl Default for ReadOptions {
     }
 }
 
-impl ReadOptions {
+impl Session {
     /// Why something failed: because the work was stopped, if it was.
     pub(crate) fn reason(&self, error: impl Into<Error>) -> Error {
         match self.cancel.is_cancelled() {

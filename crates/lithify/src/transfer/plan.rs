@@ -13,7 +13,7 @@ use lithify_storage::FileCursor;
 
 use super::blob::{BlobSource, Nature};
 use crate::Error;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// How far what refers to an image is followed: a signature of a list of parts of an artifact is three.
 const REFERRERS_DEPTH: usize = 4;
@@ -80,7 +80,7 @@ impl Plan {
         oci: &lithify_oci::Image,
         referrers: bool,
         to: Nature,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Option<Self>, Error> {
         let (Some(content), Some(digest), Some(raw)) =
             (oci.content(), oci.manifest_digest(), oci.raw_manifest())
@@ -94,7 +94,7 @@ impl Plan {
         );
         root.platform = Some(oci.platform().clone());
         let located = Located::new(Arc::clone(content), root.clone(), oci.names().to_vec());
-        let mut builder = Builder::new(name, &located, to, &read.limits.image);
+        let mut builder = Builder::new(name, &located, to, &session.limits.image);
         builder.seen.insert(root.digest);
         builder.document(&root, raw.to_vec(), 1)?;
         if referrers {
@@ -109,9 +109,9 @@ impl Plan {
         located: &Located,
         referrers: bool,
         to: Nature,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Self, Error> {
-        let mut builder = Builder::new(name, located, to, &read.limits.image);
+        let mut builder = Builder::new(name, located, to, &session.limits.image);
         builder.visit(&located.root, 1)?;
         if referrers {
             builder.referrers()?;

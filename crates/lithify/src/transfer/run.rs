@@ -16,7 +16,7 @@ use crate::Error;
 use crate::Event;
 use crate::Progress;
 use crate::error::TransferError;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// Bytes between two reports.
 const PROGRESS_STEP: u64 = 1 << 20;
@@ -50,20 +50,20 @@ pub(crate) fn run(
     plan: Plan,
     mut destination: Box<dyn Destination>,
     workers: NonZeroUsize,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Transferred, Error> {
     destination.begin(&plan)?;
     let counts = Mutex::new(TransferCounts {
         foreign: plan.foreign,
         ..TransferCounts::default()
     });
-    read.progress.event(Event::Started {
+    session.progress.event(Event::Started {
         layers: plan.blobs.len(),
     });
     let work = Work {
         blobs: &plan.blobs,
         destination: &*destination,
-        read,
+        session,
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         error: Mutex::new(None),
@@ -74,7 +74,7 @@ pub(crate) fn run(
             scope.spawn(|| work.run());
         }
     });
-    if read.cancel.is_cancelled() {
+    if session.cancel.is_cancelled() {
         return Err(Error::cancelled());
     }
     if let Some(error) = work
@@ -85,13 +85,13 @@ pub(crate) fn run(
         return Err(error);
     }
     for (descriptor, bytes) in &plan.documents {
-        if read.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
         destination.put_manifest(descriptor, bytes)?;
     }
     for tag in &plan.tags {
-        if read.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
         let mut documents = plan.documents.iter();
@@ -118,7 +118,7 @@ pub(crate) fn run(
 struct Work<'a> {
     blobs: &'a [PlannedBlob],
     destination: &'a dyn Destination,
-    read: &'a ReadOptions,
+    session: &'a Session,
     next: AtomicUsize,
     failed: AtomicBool,
     /// The first thing that went wrong.
@@ -147,7 +147,7 @@ impl Work<'_> {
             Placed::Existed
         } else {
             let name = descriptor.digest.to_string();
-            self.read.progress.event(Event::Layer {
+            self.session.progress.event(Event::Layer {
                 index,
                 name: &name,
                 blob_size: Some(descriptor.size),
@@ -155,14 +155,14 @@ impl Work<'_> {
             let counted = Counted {
                 inner: &*blob.source,
                 index,
-                progress: &self.read.progress,
-                cancel: &self.read.cancel,
+                progress: &self.session.progress,
+                cancel: &self.session.cancel,
                 failed: &self.failed,
             };
             self.put(descriptor, &counted)?
         };
         let name = descriptor.digest.to_string();
-        self.read.progress.event(Event::BlobDone {
+        self.session.progress.event(Event::BlobDone {
             index,
             name: &name,
             bytes: descriptor.size,

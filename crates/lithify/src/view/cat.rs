@@ -26,7 +26,7 @@ use crate::image::read_layer;
 use crate::image::reading;
 use crate::output::retry::read_some;
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// Bytes copied at once.
@@ -43,41 +43,31 @@ impl Subject {
     /// # Errors
     /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage), [`ArtifactError::NotAFile`](crate::ArtifactError::NotAFile), [`OutputError::Sink`](crate::OutputError::Sink) for errors of `out`, and whatever is wrong with the
     /// image.
-    pub fn cat(
-        &self,
-        path: &[u8],
-        out: &mut dyn Write,
-        options: &ReadOptions,
-    ) -> Result<u64, Error> {
-        self.cat_any(path, out, options)
-            .map_err(|e| options.reason(e))
+    pub fn cat(&self, path: &[u8], out: &mut dyn Write, session: &Session) -> Result<u64, Error> {
+        self.cat_any(path, out, session)
+            .map_err(|e| session.reason(e))
     }
 
-    fn cat_any(
-        &self,
-        path: &[u8],
-        out: &mut dyn Write,
-        options: &ReadOptions,
-    ) -> Result<u64, Error> {
+    fn cat_any(&self, path: &[u8], out: &mut dyn Write, session: &Session) -> Result<u64, Error> {
         match self {
-            Self::Image(image) => match Stack::of(image, &options.cancel)? {
-                Some(stack) => copy(&mut stack.open_file(path)?, out, options, |e| {
+            Self::Image(image) => match Stack::of(image, &session.cancel)? {
+                Some(stack) => copy(&mut stack.open_file(path)?, out, session, |e| {
                     unreadable(image, path, e)
                 }),
-                None => cat_decoded(image, path, out, options),
+                None => cat_decoded(image, path, out, session),
             },
             Self::File(file) => {
-                let image = file.image.until(&options.cancel)?;
+                let image = file.image.until(&session.cancel)?;
                 let tree = image.tree()?;
                 let (node, _) = find_file(&tree, path)?;
                 let mut spooled = OneFile::new()?;
                 image.copy_content(&tree.path(node), &mut spooled, Error::scratch)?;
-                spooled.write_to(out, options)
+                spooled.write_to(out, session)
             }
             Self::Layers(layers) => {
                 let mut spooled = OneFile::new()?;
-                layers.copy_file(path, &mut spooled, options)?;
-                spooled.write_to(out, options)
+                layers.copy_file(path, &mut spooled, session)?;
+                spooled.write_to(out, session)
             }
         }
     }
@@ -102,23 +92,23 @@ fn cat_decoded(
     image: &Image,
     path: &[u8],
     out: &mut dyn Write,
-    options: &ReadOptions,
+    session: &Session,
 ) -> Result<u64, Error> {
     // Data needs no attributes.
-    let options = &reading(options, true);
+    let session = &reading(session, true);
     if !image.can_be_read_again() {
-        return cat_once(image, path, out, options);
+        return cat_once(image, path, out, session);
     }
     let count = image.layer_count();
-    options.progress.event(Event::Started { layers: count });
-    let budgets = Budgets::new(options);
+    session.progress.event(Event::Started { layers: count });
+    let budgets = Budgets::new(session);
     let twins = Twins::of(image);
     let mut kept: HashMap<usize, Arc<LayerEntries>> = HashMap::new();
     let mut numbers = Numbers(0);
     let mut merge = Merge::new()
-        .limit_names(options.limits.names)
-        .limit_memory(options.limits.total.memory_bytes)
-        .until(&options.cancel);
+        .limit_names(session.limits.names)
+        .limit_memory(session.limits.total.memory_bytes)
+        .until(&session.cancel);
     // Where the numbers of each layer's contents begin.
     let mut firsts = Vec::with_capacity(count);
     for index in 0..count {
@@ -138,9 +128,9 @@ fn cat_decoded(
                 (Arc::clone(entries), offset)
             }
             None => {
-                let reader = open(image, index, options, &budgets)?;
+                let reader = open(image, index, session, &budgets)?;
                 let (entries, _) =
-                    read_layer(image, index, reader, &mut numbers, options, &budgets, &full)?;
+                    read_layer(image, index, reader, &mut numbers, session, &budgets, &full)?;
                 (Arc::new(entries), 0)
             }
         };
@@ -163,18 +153,18 @@ fn cat_decoded(
         file: OneFile::new()?,
     };
     // What all layers may ask for has been counted.
-    let budgets = Budgets::new(options);
-    let reader = open(image, index, options, &budgets)?;
+    let budgets = Budgets::new(session);
+    let reader = open(image, index, session, &budgets)?;
     read_layer(
         image,
         index,
         reader,
         &mut pick,
-        options,
+        session,
         &budgets,
         &Error::scratch,
     )?;
-    pick.file.write_to(out, options)
+    pick.file.write_to(out, session)
 }
 
 /// What can be read only once is kept.
@@ -182,12 +172,12 @@ fn cat_once(
     image: &Image,
     path: &[u8],
     out: &mut dyn Write,
-    options: &ReadOptions,
+    session: &Session,
 ) -> Result<u64, Error> {
     let mut spool = crate::image::Spool::new(scratch_file(None).map_err(Error::scratch)?);
-    let budgets = Budgets::of_data(options);
-    let decoded = crate::image::decode(image, &mut spool, options, &budgets, Error::scratch)?;
-    let (tree, _) = decoded.merge(image, options)?;
+    let budgets = Budgets::of_data(session);
+    let decoded = crate::image::decode(image, &mut spool, session, &budgets, Error::scratch)?;
+    let (tree, _) = decoded.merge(image, session)?;
     let spooled = spool.finish().map_err(Error::scratch)?;
     let (node, content) = find_file(&tree, path)?;
     let (Some(content), InodeKind::File { size, .. }) = (content, tree.node_inode(node).kind)
@@ -199,7 +189,7 @@ fn cat_once(
     file.begin(size, content.segments.as_deref())
         .map_err(Error::scratch)?;
     // The spool has the data without the holes.
-    let mut reader = Checked::new(spooled.reader(content), &options.cancel);
+    let mut reader = Checked::new(spooled.reader(content), &session.cancel);
     let mut buffer = vec![0; BUFFER];
     loop {
         match read_some(&mut reader, &mut buffer).map_err(Error::scratch)? {
@@ -207,7 +197,7 @@ fn cat_once(
             n => file.write(&buffer[..n]).map_err(Error::scratch)?,
         }
     }
-    file.write_to(out, options)
+    file.write_to(out, session)
 }
 
 fn full(error: TooMany) -> Error {
@@ -260,9 +250,9 @@ impl OneFile {
         })
     }
 
-    fn write_to(self, out: &mut dyn Write, options: &ReadOptions) -> Result<u64, Error> {
+    fn write_to(self, out: &mut dyn Write, session: &Session) -> Result<u64, Error> {
         let mut reader = FileCursor::new(&self.file, 0);
-        copy(&mut reader, out, options, Error::scratch)
+        copy(&mut reader, out, session, Error::scratch)
     }
 }
 
@@ -338,13 +328,13 @@ impl ContentSink for Pick {
 fn copy(
     reader: &mut dyn Read,
     out: &mut dyn Write,
-    options: &ReadOptions,
+    session: &Session,
     read_error: impl Fn(io::Error) -> Error,
 ) -> Result<u64, Error> {
     let mut buffer = vec![0; BUFFER];
     let mut copied = 0;
     loop {
-        if options.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
         match reader.read(&mut buffer) {

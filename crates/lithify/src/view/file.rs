@@ -22,7 +22,7 @@ use crate::fs::verify::VerifyReport;
 use crate::fs::verify::verify_tree;
 use crate::fs::verity::{SIDECAR_MAX, sidecar_path};
 use crate::name::shown_path;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// An image file, EROFS or squashfs, by itself or on a disk with the images it refers to.
 #[derive(Debug)]
@@ -140,15 +140,15 @@ impl ImageFile {
         })
     }
 
-    pub(super) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
-        let mut report = self.image.until(&options.cancel)?.verify()?;
+    pub(super) fn verify(&self, session: &Session) -> Result<VerifyReport, Error> {
+        let mut report = self.image.until(&session.cancel)?.verify()?;
         // The layers' trees on a disk are not of the disk.
         if !self.places.is_empty() {
             return Ok(report);
         }
         if let Some(sidecar) = read_sidecar(self.path())? {
             let file = open_artifact(self.path())?;
-            verify_tree(self.path(), &file, &sidecar, options)?;
+            verify_tree(self.path(), &file, &sidecar, session)?;
             report.data = true;
         }
         Ok(report)

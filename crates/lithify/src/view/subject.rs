@@ -19,7 +19,7 @@ use crate::image::add_dropped;
 use crate::image::decode;
 use crate::image::reading;
 use crate::output::LayersDirectory;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// An image or an artifact.
@@ -40,7 +40,7 @@ impl Subject {
     /// # Errors
     /// As [`Image::open`]; [`OpenError::Input`](crate::OpenError::Input) and [`ArtifactError::UnknownArtifact`](crate::ArtifactError::UnknownArtifact) for a path that is no artifact, and what is
     /// wrong with one that is.
-    pub fn open(name: impl AsRef<OsStr>, options: &ReadOptions) -> Result<Self, Error> {
+    pub fn open(name: impl AsRef<OsStr>, session: &Session) -> Result<Self, Error> {
         let name = name.as_ref();
         let path = Path::new(name);
         let kind = match Source::has_transport(name) {
@@ -51,7 +51,7 @@ impl Subject {
             PathKind::Layers => Ok(Self::Layers(LayersDirectory::open(path)?)),
             // Of what is not told by its first bytes the name says whether it should have been an artifact.
             kind if kind.is_artifact() || (kind == PathKind::Other && named_as_image(path)) => {
-                Ok(Self::File(ImageFile::open(path, kind, &options.cancel)?))
+                Ok(Self::File(ImageFile::open(path, kind, &session.cancel)?))
             }
             PathKind::Unreadable(why) if path.symlink_metadata().is_ok() => {
                 Err(Error::input(path, why.into()))
@@ -60,7 +60,7 @@ impl Subject {
                 path: path.to_path_buf(),
             })),
             // A path that needs a transport is refused with it.
-            _ => Ok(Self::Image(Image::open(name, options)?)),
+            _ => Ok(Self::Image(Image::open(name, session)?)),
         }
     }
 
@@ -78,26 +78,26 @@ impl Subject {
     ///
     /// # Errors
     /// Whatever is wrong with the image; its layers are decoded and verified for this.
-    pub fn list(&self, options: &ReadOptions) -> Result<Listing, Error> {
-        self.list_all(options).map_err(|e| options.reason(e))
+    pub fn list(&self, session: &Session) -> Result<Listing, Error> {
+        self.list_all(session).map_err(|e| session.reason(e))
     }
 
-    fn list_all(&self, options: &ReadOptions) -> Result<Listing, Error> {
+    fn list_all(&self, session: &Session) -> Result<Listing, Error> {
         match self {
             Self::Image(image) => {
-                let options = &reading(options, true);
+                let session = &reading(session, true);
                 let decoded = decode(
                     image,
                     &mut Discard,
-                    options,
-                    &Budgets::new(options),
+                    session,
+                    &Budgets::new(session),
                     |never| match never {},
                 )?;
-                let (tree, layers) = decoded.merge(image, options)?;
+                let (tree, layers) = decoded.merge(image, session)?;
                 Ok(Listing::of_layers(tree, &layers))
             }
-            Self::File(file) => file.image.until(&options.cancel)?.tree().map(Listing::new),
-            Self::Layers(layers) => layers.tree(options).map(Listing::new),
+            Self::File(file) => file.image.until(&session.cancel)?.tree().map(Listing::new),
+            Self::Layers(layers) => layers.tree(session).map(Listing::new),
         }
     }
 
@@ -114,18 +114,18 @@ impl Subject {
         &self,
         path: &[u8],
         depth: Option<usize>,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<Listing, Error> {
         let lazily = || match self {
-            Self::Image(image) => match Stack::of(image, &options.cancel)? {
-                Some(stack) => stack.list(path, depth, options).map(Some),
+            Self::Image(image) => match Stack::of(image, &session.cancel)? {
+                Some(stack) => stack.list(path, depth, session).map(Some),
                 None => Ok(None),
             },
             _ => Ok(None),
         };
-        match lazily().map_err(|e| options.reason(e))? {
+        match lazily().map_err(|e| session.reason(e))? {
             Some(part) => Ok(part),
-            None => self.list(options),
+            None => self.list(session),
         }
     }
 
@@ -134,22 +134,22 @@ impl Subject {
     ///
     /// # Errors
     /// The first thing found wrong.
-    pub fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
-        self.verify_all(options).map_err(|e| options.reason(e))
+    pub fn verify(&self, session: &Session) -> Result<VerifyReport, Error> {
+        self.verify_all(session).map_err(|e| session.reason(e))
     }
 
-    fn verify_all(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+    fn verify_all(&self, session: &Session) -> Result<VerifyReport, Error> {
         match self {
             Self::Image(image) => {
-                let options = &reading(options, true);
+                let session = &reading(session, true);
                 let decoded = decode(
                     image,
                     &mut Discard,
-                    options,
-                    &Budgets::new(options),
+                    session,
+                    &Budgets::new(session),
                     |never| match never {},
                 )?;
-                let (_, layers) = decoded.merge(image, options)?;
+                let (_, layers) = decoded.merge(image, session)?;
                 let mut unusable_xattrs = BTreeMap::new();
                 add_dropped(&mut unusable_xattrs, &layers);
                 Ok(VerifyReport {
@@ -160,8 +160,8 @@ impl Subject {
                     data: true,
                 })
             }
-            Self::File(file) => file.verify(options),
-            Self::Layers(layers) => layers.verify(options),
+            Self::File(file) => file.verify(session),
+            Self::Layers(layers) => layers.verify(session),
         }
     }
 }

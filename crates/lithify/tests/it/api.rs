@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use lithify::{
     ArtifactError, BuildOptions, CancelToken, Cause, ErrorKind, Event, Format, Image, LayerError,
-    Output, Progress, ReadOptions, Subject, TreeKind,
+    Output, Progress, Session, Subject, TreeKind,
 };
 use lithify_testkit::{Layout, Tar, TarEntry, temp_dir};
 
@@ -61,10 +61,10 @@ fn progress_tells_each_layer_and_the_end() {
         events: Mutex::default(),
         then: |_: &str| {},
     });
-    let options = ReadOptions {
+    let options = Session {
         progress: Arc::clone(&recorder) as Arc<dyn Progress>,
         jobs: NonZeroUsize::new(1),
-        ..ReadOptions::default()
+        ..Session::default()
     };
     let image = Image::open(&name, &options).unwrap();
     lithify::build(
@@ -112,10 +112,10 @@ fn a_cancelled_build_stops_and_leaves_nothing() {
             events: Mutex::default(),
             then,
         });
-        let options = ReadOptions {
+        let options = Session {
             progress,
             cancel,
-            ..ReadOptions::default()
+            ..Session::default()
         };
         let image = Image::open(&name, &options).unwrap();
         let mut build = BuildOptions::default();
@@ -142,7 +142,7 @@ fn a_cancelled_build_stops_and_leaves_nothing() {
 fn what_was_built_can_be_listed_and_read() {
     let tmp = temp_dir();
     let name = image(tmp.path());
-    let options = ReadOptions::default();
+    let options = Session::default();
     let out = tmp.path().join("x.erofs");
     let image = Image::open(&name, &options).unwrap();
     lithify::build(
@@ -180,7 +180,7 @@ fn an_error_names_the_layer_and_says_whether_it_is_about_verification() {
         .gzip_layer(&layer([TarEntry::file("b", "")]))
         .gzip_layer(&bad)
         .write(&tmp.path().join("image"));
-    let options = ReadOptions::default();
+    let options = Session::default();
     let subject = Subject::open(
         format!("oci:{}", tmp.path().join("image").display()),
         &options,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lithify::{
     BuildOptions, CancelToken, Cause, CopyOptions, DiskKind, Event, Format, Image, LayerError,
-    Output, Progress, ReadOptions, StoreChoice, Subject,
+    Output, Progress, Session, StoreChoice, Subject,
 };
 use lithify_testkit::{Layout, Tar, TarEntry, temp_dir};
 
@@ -44,16 +44,19 @@ fn build(
     source: &str,
     format: Format,
     out: &Path,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(), lithify::Error> {
     let mut options = BuildOptions::default();
     options.format = format;
-    options.store = StoreChoice::None;
     if format == Format::ErofsLayers {
         options.disks = vec![DiskKind::Vmdk, DiskKind::Gpt];
     }
-    let image = Image::open(source, &ReadOptions::default())?;
-    lithify::build(&image, &Output::Path(out.to_path_buf()), &options, read).map(drop)
+    let image = Image::open(source, &Session::default())?;
+    let session = Session {
+        store: StoreChoice::None,
+        ..session.clone()
+    };
+    lithify::build(&image, &Output::Path(out.to_path_buf()), &options, &session).map(drop)
 }
 
 /// Stops the work when all data is in place.
@@ -78,7 +81,7 @@ fn what_comes_behind_the_data_is_not_written() {
     ] {
         let tmp = temp_dir();
         let source = image(tmp.path());
-        let mut read = ReadOptions::default();
+        let mut read = Session::default();
         read.progress = Arc::new(StopsAtTheEnd(read.cancel.clone()));
         let built = build(&source, format, &tmp.path().join("out"), &read);
         assert!(
@@ -94,8 +97,8 @@ fn what_comes_behind_the_data_is_not_written() {
 fn an_artifact_is_read_as_long_as_the_work_goes_on() {
     let tmp = temp_dir();
     let source = image(tmp.path());
-    let read = ReadOptions::default();
-    let stopped = ReadOptions::default();
+    let read = Session::default();
+    let stopped = Session::default();
     stopped.cancel.cancel();
     for (name, format) in [
         ("erofs", Format::Erofs),
@@ -138,13 +141,7 @@ fn the_files_of_a_layered_build_are_not_hashed_to_the_end() {
     let tmp = temp_dir();
     let out = tmp.path().join("out");
     let source = image(tmp.path());
-    build(
-        &source,
-        Format::SquashfsLayers,
-        &out,
-        &ReadOptions::default(),
-    )
-    .unwrap();
+    build(&source, Format::SquashfsLayers, &out, &Session::default()).unwrap();
     // One becomes longer than can be read, with its description.
     let json = fs::read_to_string(out.join("image.json")).unwrap();
     let mut description: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -157,7 +154,7 @@ fn the_files_of_a_layered_build_are_not_hashed_to_the_end() {
     fs::write(&path, bytes).unwrap();
     let file = fs::File::options().write(true).open(&path).unwrap();
     file.set_len(ENDLESS).unwrap();
-    let read = ReadOptions::default();
+    let read = Session::default();
     let subject = Subject::open(&out, &read).unwrap();
     let error = std::thread::scope(|scope| {
         let verifying = scope.spawn(|| subject.verify(&read));
@@ -174,7 +171,7 @@ fn limits_hold_for_layers_that_are_compressed_to_be_copied() {
     let archive = tmp.path().join("archive.tar");
     fs::write(&archive, layout().docker_archive("x:1")).unwrap();
     let source = format!("docker-archive:{}", archive.display());
-    let mut read = ReadOptions::default();
+    let mut read = Session::default();
     for (limit, fits) in [(50_000, false), (200_000, true)] {
         read.limits.layer.tar_bytes = limit;
         let out = tmp.path().join(format!("{limit}"));

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::error::NativeLayerError;
 use crate::output::retry::read_some;
 use crate::output::scratch_file;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// Bytes read at once.
@@ -94,7 +94,7 @@ impl NativeBlob {
     pub(super) fn verify(
         mut self,
         copy: Option<&Arc<File>>,
-        read: &ReadOptions,
+        session: &Session,
         budgets: &Budgets,
         failed: impl Fn(NativeLayerError) -> Error,
     ) -> Result<Verified, Error> {
@@ -115,12 +115,12 @@ impl NativeBlob {
                 (Some(Arc::clone(&scratch)), scratch)
             }
         };
-        let (size, diff_id) = self
-            .copy(file.as_deref(), read, &counted)
-            .map_err(|e| match e {
-                Stopped::Cancelled => Error::cancelled(),
-                Stopped::Failed(e) => failed(e),
-            })?;
+        let (size, diff_id) =
+            self.copy(file.as_deref(), session, &counted)
+                .map_err(|e| match e {
+                    Stopped::Cancelled => Error::cancelled(),
+                    Stopped::Failed(e) => failed(e),
+                })?;
         Ok(Verified {
             source,
             size,
@@ -132,7 +132,7 @@ impl NativeBlob {
     fn copy(
         self,
         out: Option<&File>,
-        read: &ReadOptions,
+        session: &Session,
         budgets: &[Budget],
     ) -> Result<(u64, Digest), Stopped> {
         let plain = self.compression == Compression::None;
@@ -140,7 +140,7 @@ impl NativeBlob {
         // The blob of an image without compression is the image: one digest tells both.
         let same = plain && self.digest.is_none_or(|d| d.algorithm() == algorithm);
         let verifier = Verifier::promised(self.digest.filter(|_| !same), self.size);
-        let checked = Checked::new(self.reader, &read.cancel);
+        let checked = Checked::new(self.reader, &session.cancel);
         let mut blob = Blob {
             inner: VerifiedReader::new(checked, verifier),
             error: None,
@@ -149,13 +149,13 @@ impl NativeBlob {
             out,
             hasher: Hasher::new(algorithm),
             written: 0,
-            limit: read.limits.layer.tar_bytes,
+            limit: session.limits.layer.tar_bytes,
             budgets,
         };
         let copied = match self.compression {
             Compression::Gzip => image.take(&mut GzipReader::new(&mut blob)),
             Compression::Zstd => {
-                let window = read.limits.layer.zstd_window_log;
+                let window = session.limits.layer.zstd_window_log;
                 let buffered = io::BufReader::with_capacity(BUFFER, &mut blob);
                 match zstd::stream::read::Decoder::with_buffer(buffered) {
                     Ok(mut decoder) => decoder
@@ -172,7 +172,7 @@ impl NativeBlob {
             // The error is kept by the blob.
             io::copy(&mut blob, &mut io::sink()).ok();
         }
-        if read.cancel.is_cancelled() {
+        if session.cancel.is_cancelled() {
             return Err(Stopped::Cancelled);
         }
         let fail = |e| Err(Stopped::Failed(e));

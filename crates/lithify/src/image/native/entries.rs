@@ -15,7 +15,7 @@ use crate::error::NativeLayerError;
 use crate::image::Dropped;
 use crate::image::LayerSummary;
 use crate::image::NativeBlob;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// Bytes copied at once.
@@ -39,7 +39,7 @@ impl NativeReader {
     pub(crate) fn read<S, F>(
         self,
         sink: &mut S,
-        read: &ReadOptions,
+        session: &Session,
         budgets: &Budgets,
         failed: impl Fn(NativeLayerError) -> Error + Copy,
         sink_error: &F,
@@ -49,7 +49,7 @@ impl NativeReader {
         F: Fn(S::Error) -> Error,
     {
         let (kind, alone) = (self.0.kind, self.0.alone);
-        let verified = self.0.verify(None, read, budgets, failed)?;
+        let verified = self.0.verify(None, session, budgets, failed)?;
         let mut layer = LayerEntries::new();
         let mut summary = LayerSummary {
             // As a layer of an overlay the same image says something else.
@@ -68,10 +68,10 @@ impl NativeReader {
         if kind == LayerKind::ErofsChunkIndex {
             return Ok((layer, summary));
         }
-        let image = lithify_erofs::Image::open(Checked::new(verified.source, &read.cancel))
+        let image = lithify_erofs::Image::open(Checked::new(verified.source, &session.cancel))
             .map_err(|e| failed(e.into()))?;
         check(&image).map_err(failed)?;
-        let limits = read.limits.layer;
+        let limits = session.limits.layer;
         let limit = |what, limit, option| {
             failed(NativeLayerError::Limit {
                 what,
@@ -88,7 +88,7 @@ impl NativeReader {
             false => &mut overlay,
         };
         for item in entries {
-            if read.cancel.is_cancelled() {
+            if session.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
             let (entry, inode) = item.map_err(|e| failed(e.into()))?;
@@ -112,7 +112,7 @@ impl NativeReader {
                     return Err(limit("bytes of data", limits.tar_bytes, "tar_bytes"));
                 }
                 buffer.resize(BUFFER, 0);
-                let mut reader = Checked::new(image.reader(&inode), &read.cancel);
+                let mut reader = Checked::new(image.reader(&inode), &session.cancel);
                 let id = copy_data(
                     &mut reader,
                     *size,
@@ -140,12 +140,12 @@ impl NativeReader {
     pub(crate) fn copy_to(
         self,
         file: &Arc<File>,
-        read: &ReadOptions,
+        session: &Session,
         budgets: &Budgets,
         failed: impl Fn(NativeLayerError) -> Error + Copy,
     ) -> Result<AsIs, Error> {
-        let size = self.0.verify(Some(file), read, budgets, failed)?.size;
-        let image = lithify_erofs::Image::open(Checked::new(&**file, &read.cancel))
+        let size = self.0.verify(Some(file), session, budgets, failed)?.size;
+        let image = lithify_erofs::Image::open(Checked::new(&**file, &session.cancel))
             .map_err(|e| failed(e.into()))?;
         check(&image).map_err(failed)?;
         let mut entries = 0;
@@ -154,10 +154,10 @@ impl NativeReader {
             let (entry, _) = item.map_err(|e| failed(e.into()))?;
             budgets.entry(&entry).map_err(|e| failed(e.into()))?;
             entries += 1;
-            if entries > read.limits.layer.entries {
+            if entries > session.limits.layer.entries {
                 return Err(failed(NativeLayerError::Limit {
                     what: "entries",
-                    limit: read.limits.layer.entries,
+                    limit: session.limits.layer.entries,
                     option: "entries",
                 }));
             }

@@ -9,24 +9,24 @@ use super::work;
 use crate::image::{LayerId, layer_ids};
 use crate::make::depot::{self, Depot};
 use crate::session::budgets::Budgets;
-use crate::{Error, Image, ReadOptions};
+use crate::{Error, Image, Session};
 
 /// Makes or finds the images of all layers, bottom first.
 pub(crate) fn build(
     image: &Image,
     depot: &Depot,
     options: &LayerOptions,
-    read: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
 ) -> Result<Vec<BuiltLayer>, Error> {
     let count = image.layer_count();
     let Some(ids) = layer_ids(image, options.takes_as_is()) else {
-        // What has no id before it was read is not looked for.
+        // What has no id before it was session is not looked for.
         return work::make(
             image,
             depot,
             options,
-            read,
+            session,
             budgets,
             vec![None; count],
             HashMap::new(),
@@ -39,7 +39,7 @@ pub(crate) fn build(
     let locks = lock(depot, options, &ids, &found)?;
     // Whoever held the locks may have made them.
     let found = find(depot, options, &ids)?;
-    work::make(image, depot, options, read, budgets, found, locks)
+    work::make(image, depot, options, session, budgets, found, locks)
 }
 
 /// Returns what the store has of the layers.

@@ -17,13 +17,13 @@ use crate::fs::Kind;
 use crate::fs::image::FsImage;
 use crate::image::merge_error;
 use crate::image::over_budget;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// The merged filesystem so far, and who comes next.
 pub(super) struct Turns<'a> {
     image: &'a Image,
-    read: &'a ReadOptions,
+    session: &'a Session,
     budgets: &'a Budgets,
     kind: Kind,
     state: Mutex<State>,
@@ -97,7 +97,7 @@ pub(super) struct Applied {
 impl<'a> Turns<'a> {
     pub(super) fn new(
         image: &'a Image,
-        read: &'a ReadOptions,
+        session: &'a Session,
         budgets: &'a Budgets,
         kind: Kind,
         found: Vec<Option<BuiltLayer>>,
@@ -109,15 +109,15 @@ impl<'a> Turns<'a> {
             .collect();
         Self {
             image,
-            read,
+            session,
             budgets,
             kind,
             state: Mutex::new(State {
                 merge: Merge::new()
                     .track_changes()
-                    .limit_names(read.limits.names)
-                    .limit_memory(read.limits.total.memory_bytes)
-                    .until(&read.cancel),
+                    .limit_names(session.limits.names)
+                    .limit_memory(session.limits.total.memory_bytes)
+                    .until(&session.cancel),
                 next: 0,
                 last,
                 first_contents: Vec::new(),
@@ -146,7 +146,7 @@ impl<'a> Turns<'a> {
     ) -> Result<MutexGuard<'_, State>, Error> {
         let mut state = self.lock();
         loop {
-            if state.failed || self.read.cancel.is_cancelled() {
+            if state.failed || self.session.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
             if ready(&mut state)? {
@@ -181,7 +181,7 @@ impl<'a> Turns<'a> {
         while state.next < state.last
             && let Slot::Found(layer) = &state.layers[state.next]
         {
-            let image = open(layer, self.kind, &self.read.cancel)?;
+            let image = open(layer, self.kind, &self.session.cancel)?;
             let entries = image.layer_entries(state.next, layer.facts.describes_root)?;
             // One that this build made was counted then.
             if layer.reused {
@@ -237,10 +237,10 @@ impl<'a> Turns<'a> {
             })
         };
         let Some(changes) = applied.changes else {
-            return overlay::alone_until(entries, &self.read.cancel).map_err(overlay_failed);
+            return overlay::alone_until(entries, &self.session.cancel).map_err(overlay_failed);
         };
         let first = applied.first_content;
-        let cancel = &self.read.cancel;
+        let cancel = &self.session.cancel;
         let made = changes.overlay(|id, _| {
             cancel.check().map_err(|e| Failure::Other(e.into()))?;
             match id.0.checked_sub(first) {
@@ -271,7 +271,7 @@ impl<'a> Turns<'a> {
                 path: format!("content {own} of layer {owner}"),
             })
         })?;
-        let image = open(&contents.layer, self.kind, &self.read.cancel)?;
+        let image = open(&contents.layer, self.kind, &self.session.cancel)?;
         image.copy_content(path, writer, |e| e.at(beside))
     }
 
@@ -300,7 +300,7 @@ impl<'a> Turns<'a> {
                 }
             }
             None => {
-                let image = open(&built, self.kind, &self.read.cancel)?;
+                let image = open(&built, self.kind, &self.session.cancel)?;
                 image.for_each_content(|id, path| paths.add(id, path))?;
             }
         }

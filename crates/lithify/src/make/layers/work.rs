@@ -35,7 +35,7 @@ use crate::image::read_layer;
 use crate::make::depot;
 use crate::make::depot::Depot;
 use crate::output::flush::Flusher;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// Layers made at the same time, at most: each has its buffers.
@@ -46,13 +46,13 @@ pub(super) fn make(
     image: &Image,
     depot: &Depot,
     options: &LayerOptions,
-    read: &ReadOptions,
+    session: &Session,
     budgets: &Budgets,
     found: Vec<Option<BuiltLayer>>,
     locks: HashMap<usize, KeyLock>,
 ) -> Result<Vec<BuiltLayer>, Error> {
     let missing: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
-    read.progress.event(Event::Started {
+    session.progress.event(Event::Started {
         layers: missing.len(),
     });
     let ids = layer_ids(image, options.takes_as_is());
@@ -60,11 +60,11 @@ pub(super) fn make(
         image,
         depot,
         options,
-        read,
+        session,
         budgets,
         ids,
         locks: Mutex::new(locks),
-        turns: Turns::new(image, read, budgets, options.filesystem.kind, found),
+        turns: Turns::new(image, session, budgets, options.filesystem.kind, found),
         missing,
         next: AtomicUsize::new(0),
         error: Mutex::new(None),
@@ -74,7 +74,7 @@ pub(super) fn make(
         Kind::Erofs => LAYERS_AT_A_TIME,
         Kind::Squashfs => 2,
     };
-    let workers = read.threads().min(at_a_time).min(work.missing.len());
+    let workers = session.threads().min(at_a_time).min(work.missing.len());
     if workers <= 1 {
         work.run();
     } else {
@@ -98,7 +98,7 @@ struct Work<'a> {
     image: &'a Image,
     depot: &'a Depot,
     options: &'a LayerOptions,
-    read: &'a ReadOptions,
+    session: &'a Session,
     budgets: &'a Budgets,
     ids: Option<Vec<LayerId>>,
     /// The right to make each missing layer.
@@ -151,7 +151,7 @@ impl Work<'_> {
         {
             return self.take_as_is(index, id);
         }
-        let (options, read) = (self.options, self.read);
+        let (options, session) = (self.options, self.session);
         let pending = self.depot.store().begin()?;
         let file = Arc::new(pending.create(IMAGE)?);
         let beside = pending.path(IMAGE)?;
@@ -164,7 +164,7 @@ impl Work<'_> {
             false => None,
         };
         let made = self.write(index, &file, &beside);
-        let made = made.and_then(|made| match read.cancel.is_cancelled() {
+        let made = made.and_then(|made| match session.cancel.is_cancelled() {
             true => Err(Error::cancelled()),
             false => Ok(made),
         });
@@ -199,7 +199,7 @@ impl Work<'_> {
 
     /// Keeps a layer that is an EROFS image as it is.
     fn take_as_is(&self, index: usize, id: LayerId) -> Result<(), Error> {
-        let native = match open(self.image, index, self.read, self.budgets)? {
+        let native = match open(self.image, index, self.session, self.budgets)? {
             Reader::Native(native) => native,
             // Only layers that are EROFS images have such an id.
             Reader::Stream(_) => {
@@ -210,7 +210,7 @@ impl Work<'_> {
         let pending = self.depot.store().begin()?;
         let file = Arc::new(pending.create(IMAGE)?);
         let failed = |source| native_error(self.image, index, source);
-        let native = native.copy_to(&file, self.read, self.budgets, failed)?;
+        let native = native.copy_to(&file, self.session, self.budgets, failed)?;
         let facts = LayerFacts {
             // An image always does.
             describes_root: true,
@@ -220,7 +220,7 @@ impl Work<'_> {
             verity: None,
             dropped_xattrs: BTreeMap::new(),
         };
-        self.read.progress.event(Event::LayerDone {
+        self.session.progress.event(Event::LayerDone {
             index,
             tar_bytes: native.size,
             entries: native.entries,
@@ -261,31 +261,31 @@ impl Work<'_> {
     }
 
     fn write(&self, index: usize, file: &Arc<std::fs::File>, beside: &Path) -> Result<Made, Error> {
-        let (options, read) = (self.options, self.read);
+        let (options, session) = (self.options, self.session);
         let handle = file
             .try_clone()
             .map_err(|e| Error::output(Operation::Create, beside, e))?;
-        let mut writer = FsWriter::new(handle, &options.filesystem, read, self.budgets, beside)?;
+        let mut writer = FsWriter::new(handle, &options.filesystem, session, self.budgets, beside)?;
         let budgets = self.budgets;
-        let reader = open(self.image, index, read, budgets)?;
+        let reader = open(self.image, index, session, budgets)?;
         let sink_error = |e: FsError| e.at(beside);
         let (entries, summary) = read_layer(
             self.image,
             index,
             reader,
             &mut writer,
-            read,
+            session,
             budgets,
             &sink_error,
         )?;
         let id = self.id(index, summary.diff_id);
         let applied = self.turns.apply(index, &entries)?;
-        read.cancel.check()?;
+        session.cancel.check()?;
         let shared = applied.report.is_self_contained();
         // A difference says everything, the root's metadata too.
         let describes_root = applied.report.describes_root || !shared;
         let mut tree = self.turns.tree(applied, &entries, &mut writer, beside)?;
-        read.cancel.check()?;
+        session.cancel.check()?;
         let seed = if shared { id.diff_id } else { id.chain_id };
         let report = writer
             .finish(&options.filesystem, &mut tree, seed.as_bytes())
@@ -300,7 +300,7 @@ impl Work<'_> {
         };
         add_dropped(&mut facts.dropped_xattrs, std::slice::from_ref(&summary));
         if options.verity {
-            let report = verity::append(file, report.size, beside, read)?;
+            let report = verity::append(file, report.size, beside, session)?;
             facts.verity = Some(Verity::from(&Sidecar::from(&report)));
         }
         Ok(Made {

@@ -23,7 +23,7 @@ use lithify_storage::FileCursor;
 
 use crate::Error;
 use crate::error::{LayerError, OpenError, Operation, TransferError};
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 use crate::transfer::{BlobSource, Placed, Plan};
 
@@ -49,7 +49,7 @@ pub(in crate::place) struct DockerArchive {
     tags: Vec<String>,
     /// Whether Docker itself is to load it.
     for_docker: bool,
-    read: ReadOptions,
+    session: Session,
     /// What all layers together may have.
     budgets: Budgets,
     manifest: Option<ImageManifest>,
@@ -93,7 +93,7 @@ impl DockerArchive {
         path: Option<PathBuf>,
         name: &str,
         tags: Vec<String>,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Self {
         Self {
             file,
@@ -101,8 +101,8 @@ impl DockerArchive {
             tags,
             for_docker: path.is_none(),
             path,
-            read: read.clone(),
-            budgets: Budgets::new(read),
+            session: session.clone(),
+            budgets: Budgets::new(session),
             manifest: None,
             state: Mutex::default(),
         }
@@ -261,7 +261,7 @@ impl DockerArchive {
     }
 
     fn read_config(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Vec<u8>, Error> {
-        let limit = self.read.limits.image.config_bytes;
+        let limit = self.session.limits.image.config_bytes;
         if blob.size > limit {
             return Err(Error::from(OpenError::Open {
                 name: self.name.clone(),
@@ -285,7 +285,7 @@ impl DockerArchive {
     }
 
     fn unreadable(&self, blob: &Descriptor, error: io::Error) -> Error {
-        match self.read.cancel.is_cancelled() {
+        match self.session.cancel.is_cancelled() {
             true => Error::cancelled(),
             false => Error::of_reader(&blob.digest, error),
         }
@@ -328,9 +328,9 @@ impl DockerArchive {
     /// The digest of a layer's tar by another algorithm than that of its name.
     fn digest_of(&self, member: &Member, algorithm: Algorithm) -> Result<Digest, Error> {
         let place = FileCursor::new(&*self.file, member.start).take(member.size);
-        match digest_of(&mut Checked::new(place, &self.read.cancel), algorithm) {
+        match digest_of(&mut Checked::new(place, &self.session.cancel), algorithm) {
             Ok((digest, _)) => Ok(digest),
-            Err(_) if self.read.cancel.is_cancelled() => Err(Error::cancelled()),
+            Err(_) if self.session.cancel.is_cancelled() => Err(Error::cancelled()),
             Err(e) => Err(self.failed(e)),
         }
     }
@@ -354,12 +354,12 @@ impl DockerArchive {
             compression,
         };
         let options = Options {
-            limits: self.read.limits.layer,
-            threading: match self.read.jobs.is_some_and(|jobs| jobs.get() == 1) {
+            limits: self.session.limits.layer,
+            threading: match self.session.jobs.is_some_and(|jobs| jobs.get() == 1) {
                 true => Threading::Inline,
                 false => Threading::Pipelined,
             },
-            cancel: self.read.cancel.clone(),
+            cancel: self.session.cancel.clone(),
             tar_budget: self.budgets.tar_bytes.clone(),
             ..Options::default()
         };

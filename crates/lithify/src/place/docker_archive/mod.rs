@@ -17,7 +17,7 @@ use crate::place::room::Writing;
 use crate::place::room::located_archive_or_layout;
 use crate::place::room::opened_archive_or_layout;
 use crate::place::room::tag_of;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{BlobSource, Destination, Nature, Placed, Plan, Target};
 
 pub(super) use archive::DockerArchive;
@@ -36,23 +36,23 @@ pub(super) struct InFile<'a> {
 }
 
 impl Place for InFile<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        opened_archive_or_layout(name, self.source, read)
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        opened_archive_or_layout(name, self.source, session)
     }
 
     fn is_for_one_platform(&self) -> bool {
         true
     }
 
-    fn locate(&self, name: &str, read: &ReadOptions) -> Result<Located, Error> {
-        located_archive_or_layout(name, self.source, read)
+    fn locate(&self, name: &str, session: &Session) -> Result<Located, Error> {
+        located_archive_or_layout(name, self.source, session)
     }
 
     fn target(
         &self,
         name: &str,
         writing: &Writing,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Box<dyn Target>, Error> {
         let refused = || crate::place::room::refused(name);
         let tags = match tag_of(name, self.source)? {
@@ -66,7 +66,7 @@ impl Place for InFile<'_> {
             name: name.to_owned(),
             tags,
             durable: writing.durable,
-            read: read.clone(),
+            session: session.clone(),
         }))
     }
 }
@@ -84,7 +84,7 @@ struct InFileTarget {
     name: String,
     tags: Vec<String>,
     durable: bool,
-    read: ReadOptions,
+    session: Session,
 }
 
 impl Target for InFileTarget {
@@ -98,12 +98,12 @@ impl Target for InFileTarget {
             name,
             tags,
             durable,
-            read,
+            session,
         } = *self;
         let pending = PendingFile::create(&path, durable)?;
         let file = Arc::clone(pending.file());
         Ok(Box::new(InFileDestination {
-            archive: DockerArchive::new(file, Some(path), &name, tags, &read),
+            archive: DockerArchive::new(file, Some(path), &name, tags, &session),
             pending,
             durable,
         }))

@@ -8,7 +8,7 @@ use lithify_store::{Lease, Store, Tagged};
 
 use crate::Error;
 use crate::error::OpenError;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// An index lists platforms; whether it has the right one is found when it is opened.
 pub(super) fn is_index(tagged: &Tagged) -> bool {
@@ -16,9 +16,9 @@ pub(super) fn is_index(tagged: &Tagged) -> bool {
 }
 
 /// Why the store does not have a name for a platform, or for all.
-pub(super) fn not_in_store(store: &Store, name: String, all: bool, read: &ReadOptions) -> Error {
-    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
-    // That it cannot be read was said before.
+pub(super) fn not_in_store(store: &Store, name: String, all: bool, session: &Session) -> Error {
+    let wanted = session.platform.clone().unwrap_or_else(Platform::host);
+    // That it cannot be session was said before.
     let there = store.find(&name).unwrap_or_default();
     let is_wanted = |t: &&Tagged| {
         let platform = t.descriptor.platform.as_ref();
@@ -54,9 +54,9 @@ pub(super) fn in_store(
     lease: &Lease,
     name: &str,
     all: bool,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<Option<Tagged>, Error> {
-    let wanted = read.platform.clone().unwrap_or_else(Platform::host);
+    let wanted = session.platform.clone().unwrap_or_else(Platform::host);
     let tagged = lease.store().find(name)?;
     let rank = |t: &Tagged| wanted.rank(t.descriptor.platform.as_ref()?);
     let best = match all {
@@ -70,7 +70,7 @@ pub(super) fn in_store(
     let Some(found) = best.or_else(|| tagged.into_iter().find(is_index)) else {
         return Ok(None);
     };
-    Ok(is_whole(lease, &found, &read.limits.image)?.then_some(found))
+    Ok(is_whole(lease, &found, &session.limits.image)?.then_some(found))
 }
 
 /// Whether the store has all parts of a manifest, by their sizes. Those of an index are looked for when it is opened.

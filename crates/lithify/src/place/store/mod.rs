@@ -18,7 +18,7 @@ use crate::image::Origin;
 use crate::name::name_in_store;
 use crate::place::room::Place;
 use crate::place::room::Writing;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{Destination, Look, Nature, Target};
 use destination::StoreDestination;
 use lookup::{in_store, is_index, located, not_in_store};
@@ -33,31 +33,31 @@ const NATURE: Nature = Nature::ANYTHING;
 pub(super) struct InStore<'a>(pub(super) &'a Reference);
 
 impl InStore<'_> {
-    fn never_pulling(read: &ReadOptions) -> ReadOptions {
-        ReadOptions {
+    fn never_pulling(session: &Session) -> Session {
+        Session {
             pull: PullPolicy::Never,
-            ..read.clone()
+            ..session.clone()
         }
     }
 }
 
 impl Place for InStore<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        open_name(name, self.0, &Self::never_pulling(read))
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        open_name(name, self.0, &Self::never_pulling(session))
     }
 
-    fn locate(&self, _: &str, read: &ReadOptions) -> Result<Located, Error> {
-        locate_all(self.0, &Self::never_pulling(read))
+    fn locate(&self, _: &str, session: &Session) -> Result<Located, Error> {
+        locate_all(self.0, &Self::never_pulling(session))
     }
 
     fn target(
         &self,
         _: &str,
         writing: &Writing,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Box<dyn Target>, Error> {
         let name = name_in_store(self.0);
-        Ok(Box::new(InStoreTarget::new(name, writing.durable, read)))
+        Ok(Box::new(InStoreTarget::new(name, writing.durable, session)))
     }
 }
 
@@ -65,16 +65,16 @@ impl Place for InStore<'_> {
 pub(super) struct Bare<'a>(pub(super) &'a Reference);
 
 impl Place for Bare<'_> {
-    fn open(&self, name: &str, read: &ReadOptions) -> Result<Origin, Error> {
-        open_name(name, self.0, read)
+    fn open(&self, name: &str, session: &Session) -> Result<Origin, Error> {
+        open_name(name, self.0, session)
     }
 
-    fn locate(&self, _: &str, read: &ReadOptions) -> Result<Located, Error> {
-        locate_all(self.0, read)
+    fn locate(&self, _: &str, session: &Session) -> Result<Located, Error> {
+        locate_all(self.0, session)
     }
 
     /// It may have been meant for a file, or for a registry.
-    fn target(&self, name: &str, _: &Writing, _: &ReadOptions) -> Result<Box<dyn Target>, Error> {
+    fn target(&self, name: &str, _: &Writing, _: &Session) -> Result<Box<dyn Target>, Error> {
         Err(Error::from(TransferError::BareDestination {
             name: name.to_owned(),
         }))
@@ -86,22 +86,22 @@ impl Place for Bare<'_> {
 struct InStoreTarget {
     name: String,
     durable: bool,
-    read: ReadOptions,
+    session: Session,
 }
 
 impl InStoreTarget {
-    fn new(name: String, durable: bool, read: &ReadOptions) -> Self {
+    fn new(name: String, durable: bool, session: &Session) -> Self {
         Self {
             name,
             durable,
-            read: read.clone(),
+            session: session.clone(),
         }
     }
 
     /// Opens the store, if there is one.
     fn existing(&self) -> Result<Option<Store>, Error> {
         let options = OpenOptions::new().access(Access::Preferred);
-        match self.read.store.open_until(options, &self.read.cancel) {
+        match self.session.store.open_until(options, &self.session.cancel) {
             Ok(store) => Ok(Some(store)),
             Err(e) if e.is_no_store() => Ok(None),
             Err(e) => Err(e),
@@ -121,14 +121,16 @@ impl Target for InStoreTarget {
     }
 
     fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
-        let store = open_store(&self.read.store, &self.read.cancel)?;
+        let store = open_store(&self.session.store, &self.session.cancel)?;
         let Self {
             name,
             durable,
-            read,
+            session,
         } = *self;
-        let destination = StoreDestination::new(&store, name, durable, read.cancel.clone())?;
-        Ok(Box::new(destination.keeping_signatures(&read.limits.image)))
+        let destination = StoreDestination::new(&store, name, durable, session.cancel.clone())?;
+        Ok(Box::new(
+            destination.keeping_signatures(&session.limits.image),
+        ))
     }
 }
 
@@ -138,25 +140,25 @@ pub(crate) fn open_store(choice: &StoreChoice, cancel: &CancelToken) -> Result<S
 }
 
 /// Opens an image by a bare name: from the store, or pulled into it.
-fn open_name(name: &str, reference: &Reference, read: &ReadOptions) -> Result<Origin, Error> {
-    let located = match locate_name(reference, read)? {
+fn open_name(name: &str, reference: &Reference, session: &Session) -> Result<Origin, Error> {
+    let located = match locate_name(reference, session)? {
         Some(located) => located,
         // Nothing is kept: straight from the registry.
-        None => read
+        None => session
             .registries
-            .locate(reference, &read.limits.image, &read.cancel)?,
+            .locate(reference, &session.limits.image, &session.cancel)?,
     };
-    Origin::of_located(name, located, read)
+    Origin::of_located(name, located, session)
 }
 
 /// Finds an image by a bare name in the store, or pulls it into it. `None` when there is no store that can keep it.
-fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Located>, Error> {
+fn locate_name(reference: &Reference, session: &Session) -> Result<Option<Located>, Error> {
     let name = name_in_store(reference);
     let open = |create| {
         let options = OpenOptions::new().create(create).access(Access::Preferred);
-        read.store.open_until(options, &read.cancel)
+        session.store.open_until(options, &session.cancel)
     };
-    let asked_for = match read.store.directory() {
+    let asked_for = match session.store.directory() {
         Ok(Some((_, asked_for))) => asked_for,
         Ok(None) => false,
         Err(e) if e.is_no_place_for_a_store() => false,
@@ -170,21 +172,21 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
         Err(e) if asked_for => return Err(e),
         Err(_) => None,
     };
-    if read.pull != PullPolicy::Always
+    if session.pull != PullPolicy::Always
         && let Some(store) = &existing
     {
         let lease = store.lease()?;
-        if let Some(found) = in_store(&lease, &name, false, read)? {
+        if let Some(found) = in_store(&lease, &name, false, session)? {
             return Ok(Some(located(lease, found)));
         }
     }
-    if read.pull == PullPolicy::Never {
+    if session.pull == PullPolicy::Never {
         return Err(match &existing {
-            Some(store) => not_in_store(store, name, false, read),
+            Some(store) => not_in_store(store, name, false, session),
             None => Error::from(OpenError::NotInStore { name }),
         });
     }
-    if read.store == StoreChoice::None || read.dry_run {
+    if session.store == StoreChoice::None || session.dry_run {
         return Ok(None);
     }
     let store = match existing {
@@ -201,18 +203,18 @@ fn locate_name(reference: &Reference, read: &ReadOptions) -> Result<Option<Locat
     if store.read_only() {
         return Ok(None);
     }
-    pull_into(&store, reference, &PullOptions::default(), read)?;
+    pull_into(&store, reference, &PullOptions::default(), session)?;
     let lease = store.lease()?;
-    let found = in_store(&lease, &name, false, read)?;
+    let found = in_store(&lease, &name, false, session)?;
     Ok(found.map(|found| located(lease, found)))
 }
 
 /// Finds what a bare name means for all platforms: in the store, else in its registry.
-fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Located, Error> {
+fn locate_all(reference: &Reference, session: &Session) -> Result<Located, Error> {
     let name = name_in_store(reference);
     let options = OpenOptions::new().access(Access::Preferred);
-    if read.pull != PullPolicy::Always
-        && let Ok(store) = read.store.open_until(options, &read.cancel)
+    if session.pull != PullPolicy::Always
+        && let Ok(store) = session.store.open_until(options, &session.cancel)
     {
         let lease = store.lease()?;
         let mut tagged = store.find(&name)?;
@@ -222,14 +224,15 @@ fn locate_all(reference: &Reference, read: &ReadOptions) -> Result<Located, Erro
         match tagged.len() {
             0 => {}
             // What was chosen from an index is not all of it; the registry has the rest.
-            _ if read.pull != PullPolicy::Never && tagged.iter().any(|t| t.index.is_some()) => {}
+            _ if session.pull != PullPolicy::Never && tagged.iter().any(|t| t.index.is_some()) => {}
             1 => return Ok(located(lease, tagged.swap_remove(0))),
-            _ => return joined::index_of(lease, &tagged, &read.limits.image),
+            _ => return joined::index_of(lease, &tagged, &session.limits.image),
         }
     }
-    if read.pull == PullPolicy::Never {
+    if session.pull == PullPolicy::Never {
         return Err(Error::from(OpenError::NotInStore { name }));
     }
-    read.registries
-        .locate(reference, &read.limits.image, &read.cancel)
+    session
+        .registries
+        .locate(reference, &session.limits.image, &session.cancel)
 }

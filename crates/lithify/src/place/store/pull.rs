@@ -16,7 +16,7 @@ use crate::PullPolicy;
 use crate::error::{OpenError, TransferError};
 use crate::image::Origin;
 use crate::name::name_in_store;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::transfer::{Plan, PlanReport, Target as _, TransferCounts, Transferred, run, survey};
 
 /// How an image is pulled.
@@ -79,14 +79,14 @@ pub(crate) fn pull_into(
     store: &Store,
     reference: &Reference,
     options: &PullOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PullReport, Error> {
     let name = name_in_store(reference);
     // Whether what refers to it is all in the store, only the registry knows.
     let here = options.policy == PullPolicy::Never || !options.referrers;
     if options.policy != PullPolicy::Always
         && here
-        && let Some(found) = in_store(&store.lease()?, &name, options.all_platforms, read)?
+        && let Some(found) = in_store(&store.lease()?, &name, options.all_platforms, session)?
     {
         return Ok(PullReport {
             reference: name,
@@ -100,36 +100,39 @@ pub(crate) fn pull_into(
         });
     }
     if options.policy == PullPolicy::Never {
-        return Err(not_in_store(store, name, options.all_platforms, read));
+        return Err(not_in_store(store, name, options.all_platforms, session));
     }
-    let limits = &read.limits.image;
-    let mut located = read.registries.locate(reference, limits, &read.cancel)?;
+    let limits = &session.limits.image;
+    let mut located = session
+        .registries
+        .locate(reference, limits, &session.cancel)?;
     let root = located.root.clone();
     let mut destination =
-        StoreDestination::new(store, name.clone(), options.durable, read.cancel.clone())?;
+        StoreDestination::new(store, name.clone(), options.durable, session.cancel.clone())?;
     located.content = Arc::new(BesideStore {
         lease: destination.lease().clone(),
         remote: located.content,
         limits: limits.clone(),
     });
     let (plan, index, platform) = if options.all_platforms {
-        let plan = Plan::of_all(&name, &located, options.referrers, NATURE, read)?;
+        let plan = Plan::of_all(&name, &located, options.referrers, NATURE, session)?;
         (plan, None, None)
     } else {
-        let (plan, platform) = chosen(&name, &located, options.referrers, read)?;
+        let (plan, platform) = chosen(&name, &located, options.referrers, session)?;
         let index = root.digest;
         let chosen = plan.root().is_some_and(|manifest| manifest.digest != index);
-        if chosen && let Some(bytes) = read_root(&name, &located, read)? {
+        if chosen && let Some(bytes) = read_root(&name, &located, session)? {
             destination.chosen_from(&index, &bytes)?;
         }
         (plan, chosen.then_some(index), platform)
     };
     let digest = plan.root().map_or(root.digest, |d| d.digest);
     let referrers = plan.referrers();
-    let at_a_time = read
-        .registries
-        .at_a_time(options.downloads, [reference], &read.cancel)?;
-    let Transferred { counts, unlisted } = run(plan, Box::new(destination), at_a_time, read)?;
+    let at_a_time =
+        session
+            .registries
+            .at_a_time(options.downloads, [reference], &session.cancel)?;
+    let Transferred { counts, unlisted } = run(plan, Box::new(destination), at_a_time, session)?;
     Ok(PullReport {
         reference: name,
         digest: digest.to_string(),
@@ -147,12 +150,12 @@ fn chosen(
     name: &str,
     located: &Located,
     referrers: bool,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(Plan, Option<String>), Error> {
-    let Origin::Oci(oci) = Origin::of_located(name, located.clone(), read)? else {
+    let Origin::Oci(oci) = Origin::of_located(name, located.clone(), session)? else {
         return Err(TransferError::NoManifest.into());
     };
-    let plan = Plan::of_image(name, &oci, referrers, NATURE, read)?;
+    let plan = Plan::of_image(name, &oci, referrers, NATURE, session)?;
     let plan = plan.ok_or(TransferError::NoManifest)?;
     Ok((plan, Some(oci.platform().to_string())))
 }
@@ -161,15 +164,15 @@ fn chosen(
 pub(crate) fn survey_pull(
     reference: &Reference,
     options: &PullOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
     let name = name_in_store(reference);
-    let target = InStoreTarget::new(name.clone(), options.durable, read);
+    let target = InStoreTarget::new(name.clone(), options.durable, session);
     let store = target.existing()?;
     let source = format!("docker://{reference}");
     let found = match &store {
         Some(store) if options.policy != PullPolicy::Always => {
-            in_store(&store.lease()?, &name, options.all_platforms, read)?
+            in_store(&store.lease()?, &name, options.all_platforms, session)?
         }
         _ => None,
     };
@@ -178,28 +181,28 @@ pub(crate) fn survey_pull(
     {
         let located = located(store.lease()?, found);
         let plan = match options.all_platforms {
-            true => Plan::of_all(&name, &located, false, NATURE, read)?,
-            false => chosen(&name, &located, false, read)?.0,
+            true => Plan::of_all(&name, &located, false, NATURE, session)?,
+            false => chosen(&name, &located, false, session)?.0,
         };
         return survey(&plan, &source, &format!("store:{name}"), &*target.look()?);
     }
     if options.policy == PullPolicy::Never {
         return Err(match &store {
-            Some(store) => not_in_store(store, name, options.all_platforms, read),
+            Some(store) => not_in_store(store, name, options.all_platforms, session),
             None => Error::from(OpenError::NotInStore { name }),
         });
     }
-    let located = read
+    let located = session
         .registries
-        .locate(reference, &read.limits.image, &read.cancel)?;
+        .locate(reference, &session.limits.image, &session.cancel)?;
     let plan = match options.all_platforms {
-        true => Plan::of_all(&name, &located, options.referrers, NATURE, read)?,
-        false => chosen(&name, &located, options.referrers, read)?.0,
+        true => Plan::of_all(&name, &located, options.referrers, NATURE, session)?,
+        false => chosen(&name, &located, options.referrers, session)?.0,
     };
     survey(&plan, &source, &format!("store:{name}"), &*target.look()?)
 }
 
-fn read_root(name: &str, located: &Located, read: &ReadOptions) -> Result<Option<Vec<u8>>, Error> {
-    let bytes = located.read_manifest(&located.root, &read.limits.image);
+fn read_root(name: &str, located: &Located, session: &Session) -> Result<Option<Vec<u8>>, Error> {
+    let bytes = located.read_manifest(&located.root, &session.limits.image);
     bytes.map_err(|e| Error::opening(name, e))
 }

@@ -15,7 +15,7 @@ use crate::fs::disk::Extents;
 use crate::fs::image::FsImage;
 use crate::name::shown_path;
 use crate::output::LayersDirectory;
-use crate::session::ReadOptions;
+use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 impl LayersDirectory {
@@ -29,9 +29,9 @@ impl LayersDirectory {
     }
 
     /// The names and metadata as a tree.
-    pub(crate) fn tree(&self, options: &ReadOptions) -> Result<Tree, Error> {
-        let cancel = &options.cancel;
-        let budgets = Budgets::new(options);
+    pub(crate) fn tree(&self, session: &Session) -> Result<Tree, Error> {
+        let cancel = &session.cancel;
+        let budgets = Budgets::new(session);
         let mut merge = Merge::new().until(cancel);
         let mut apply = |index, image: &FsImage, describes_root| {
             let entries = image.layer_entries(index, describes_root)?;
@@ -61,10 +61,10 @@ impl LayersDirectory {
         &self,
         path: &[u8],
         sink: &mut impl ContentSink<Error = io::Error>,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<(), Error> {
-        let cancel = &options.cancel;
-        let budgets = Budgets::new(options);
+        let cancel = &session.cancel;
+        let budgets = Budgets::new(session);
         let mut merge = Merge::new().until(cancel);
         // Where the numbers of each layer's contents begin.
         let mut firsts = vec![0];

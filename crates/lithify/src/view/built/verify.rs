@@ -22,7 +22,7 @@ use crate::fs::verity;
 use crate::output::DescribedFile;
 use crate::output::LayersDirectory;
 use crate::output::OwnOutput;
-use crate::session::ReadOptions;
+use crate::session::Session;
 
 /// Longest file with a root hash read, in bytes; one more is read, to be told it is too long.
 const SIDECAR_MAX: u64 = 4097;
@@ -41,7 +41,7 @@ impl LayersDirectory {
     /// Checks that the description covers every file there is with a digest, that the stack has the image's layers in their
     /// order; then every file: its size and digest, its structure, its hash tree and the file that says so; that the
     /// merged image's data is where it says, and that disks name what is there.
-    pub(crate) fn verify(&self, options: &ReadOptions) -> Result<VerifyReport, Error> {
+    pub(crate) fn verify(&self, session: &Session) -> Result<VerifyReport, Error> {
         let files = self.check_files().map_err(|p| self.problem(p))?;
         self.check_stack(&files).map_err(|p| self.problem(p))?;
         let mut report = VerifyReport {
@@ -50,11 +50,11 @@ impl LayersDirectory {
             ..VerifyReport::default()
         };
         for described in &self.files {
-            if options.cancel.is_cancelled() {
+            if session.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
             report.bytes += described.size;
-            report.entries += self.verify_file(described, &files, options)?;
+            report.entries += self.verify_file(described, &files, session)?;
         }
         // Last: of what is known to be wrong with a file, the most exact is said.
         let names = OwnOutput::foreign(self).map_err(|e| Error::input(self.path(), e))?;
@@ -141,7 +141,7 @@ impl LayersDirectory {
         &self,
         described: &DescribedFile,
         files: &BTreeMap<&str, &DescribedFile>,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<u64, Error> {
         let (path, file) = self.open_file(&described.path)?;
         let found = file.metadata().map_err(|e| Error::input(&path, e))?.len();
@@ -152,7 +152,7 @@ impl LayersDirectory {
                 found,
             }));
         }
-        let found = crate::make::file_sha256(&path, &file, &options.cancel)?;
+        let found = crate::make::file_sha256(&path, &file, &session.cancel)?;
         if described.sha256.as_ref() != Some(&found) {
             return Err(Error::from(ArtifactError::ArtifactDigest {
                 path,
@@ -163,9 +163,9 @@ impl LayersDirectory {
         if described.format == "vmdk" {
             return self.verify_vmdk(&described.path, files).map(|()| 0);
         }
-        self.verify_sidecar(described, &path, &file, options)?;
+        self.verify_sidecar(described, &path, &file, session)?;
         if self.stack().fsmeta.as_ref() == Some(&described.path)
-            && let Opened::Erofs(merged) = &self.merged(&described.path, &options.cancel)?.opened
+            && let Opened::Erofs(merged) = &self.merged(&described.path, &session.cancel)?.opened
         {
             let found = merged.verify()?;
             damaged(&path, &found.problems, found.more_problems)?;
@@ -183,7 +183,7 @@ impl LayersDirectory {
         {
             return Ok(0);
         }
-        Ok(FsImage::open_any(&path, file, &options.cancel)?
+        Ok(FsImage::open_any(&path, file, &session.cancel)?
             .verify()?
             .entries)
     }
@@ -194,7 +194,7 @@ impl LayersDirectory {
         described: &DescribedFile,
         path: &Path,
         file: &File,
-        options: &ReadOptions,
+        session: &Session,
     ) -> Result<(), Error> {
         let name = format!("{}.dmverity", described.path);
         let read = self.directory.read(&name, SIDECAR_MAX);
@@ -222,7 +222,7 @@ impl LayersDirectory {
         if found != expected {
             return Err(self.problem(DescriptionProblem::Sidecar { name }));
         }
-        verify_tree(path, file, &expected, options)
+        verify_tree(path, file, &expected, session)
     }
 
     fn verify_vmdk(&self, name: &str, files: &BTreeMap<&str, &DescribedFile>) -> Result<(), Error> {

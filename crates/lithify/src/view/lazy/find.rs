@@ -10,7 +10,7 @@ use super::part;
 use super::stack::{Stack, missing};
 use crate::error::ArtifactError;
 use crate::session::budgets::Budgets;
-use crate::{Error, Listing, ReadOptions};
+use crate::{Error, Listing, Session};
 
 impl<R: ReadAt> Stack<R> {
     /// What is at a path and, so many directories deep, below it. Of a symbolic link that leads nowhere the link itself.
@@ -18,9 +18,9 @@ impl<R: ReadAt> Stack<R> {
         &self,
         path: &[u8],
         depth: Option<usize>,
-        read: &ReadOptions,
+        session: &Session,
     ) -> Result<Listing, Error> {
-        let mut part = part::Part::new(self, read.limits.names, Budgets::new(read));
+        let mut part = part::Part::new(self, session.limits.names, Budgets::new(session));
         let found = part.resolve(path)?;
         if let Some((at, node)) = &found {
             part.below(at, node, depth)?;

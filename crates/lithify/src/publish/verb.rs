@@ -14,7 +14,7 @@ use crate::image::reading;
 use crate::name::shown;
 use crate::place::{self, Writing};
 use crate::transfer::{Plan, PlanReport, Target, run};
-use crate::{Error, Image, ReadOptions};
+use crate::{Error, Image, Session};
 
 /// Publishes an image, opened once for each platform it is wanted for. `destination` is `oci:DIR` or `oci:DIR:TAG`.
 ///
@@ -28,10 +28,10 @@ pub fn publish(
     images: &[Image],
     destination: impl AsRef<OsStr>,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PublishReport, Error> {
-    let read = &reading(read, options.drop_xattrs);
-    publish_to(images, destination.as_ref(), options, read).map_err(|e| read.reason(e))
+    let session = &reading(session, options.drop_xattrs);
+    publish_to(images, destination.as_ref(), options, session).map_err(|e| session.reason(e))
 }
 
 /// Says what [`publish`] would send and make, and what of it is there already. Nothing is written.
@@ -42,14 +42,14 @@ pub fn plan_publish(
     images: &[Image],
     destination: impl AsRef<OsStr>,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PlanReport, Error> {
-    let target = target(images, destination.as_ref(), options, read);
+    let target = target(images, destination.as_ref(), options, session);
     let planned = target.and_then(|(name, target)| {
         let look = target.look()?;
-        survey::plan(images, &name, target.nature(), &look, options, read)
+        survey::plan(images, &name, target.nature(), &look, options, session)
     });
-    planned.map_err(|e| read.reason(e))
+    planned.map_err(|e| session.reason(e))
 }
 
 /// Checks that the destination can take what is published. Returns its name too.
@@ -57,7 +57,7 @@ fn target(
     images: &[Image],
     destination: &OsStr,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(String, Box<dyn Target>), Error> {
     let name = shown(destination);
     let writing = Writing {
@@ -66,7 +66,7 @@ fn target(
         durable: options.durable,
         all_platforms: false,
     };
-    let target = place::target(destination, &writing, read)?;
+    let target = place::target(destination, &writing, session)?;
     match target.nature().other_layers {
         true => Ok((name, target)),
         false => Err(Error::from(PublishError::PublishDestination { name })),
@@ -77,21 +77,21 @@ fn publish_to(
     images: &[Image],
     destination: &OsStr,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<PublishReport, Error> {
-    let (_, target) = target(images, destination, options, read)?;
+    let (_, target) = target(images, destination, options, session)?;
     let to = Source::parse_destination(destination)?;
     let nature = target.nature();
     // What is made on the way goes where it can be written to: into a layout's own directory.
     let beside = target.scratch();
     let destination = target.open()?;
-    let (plan, mut report) = plan(images, beside, options, read)?;
+    let (plan, mut report) = plan(images, beside, options, session)?;
     let places = images.iter().map(Image::source).chain([&to]);
-    let workers = place::at_a_time(options.transfers, places, nature, read)?;
+    let workers = place::at_a_time(options.transfers, places, nature, session)?;
     if let Some(root) = plan.root() {
         report.digest = root.digest.to_string();
     }
-    report.referrers_unlisted = run(plan, destination, workers, read)?.unlisted;
+    report.referrers_unlisted = run(plan, destination, workers, session)?.unlisted;
     Ok(report)
 }
 
@@ -100,14 +100,14 @@ fn plan(
     images: &[Image],
     beside: PathBuf,
     options: &PublishOptions,
-    read: &ReadOptions,
+    session: &Session,
 ) -> Result<(Plan, PublishReport), Error> {
     let mut publisher = Publisher {
         plan: Plan::default(),
         report: PublishReport::default(),
         beside,
         options,
-        read,
+        session,
     };
     match options.form {
         PublishForm::ErofsLayers if options.only => publisher.only(images)?,
