@@ -6,7 +6,7 @@ use std::time::Instant;
 use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable};
 use serde::Serialize;
 
-use super::{Failure, print_json, read_options, with_progress};
+use super::{Failure, decoding_session, print_json, with_progress};
 use crate::args::{BuildArgs, Format};
 use crate::human;
 
@@ -19,7 +19,7 @@ struct NothingMade<'a> {
 }
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
-    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    let (mut session, renderer) = decoding_session(&args.read, quiet)?;
     let format = args.format.map(|format| match format {
         Format::Erofs => lithify::Format::Erofs,
         Format::Squashfs => lithify::Format::Squashfs,
@@ -65,7 +65,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         && !args.verity
     {
         // Layers that are EROFS images already are used as they are.
-        read.layers = lithify::LayerKind::Erofs;
+        session.layers = lithify::LayerKind::Erofs;
     }
     let output = match args.output.as_os_str() == "-" {
         true => Output::Stdout,
@@ -112,17 +112,17 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     options.durable = !args.no_fsync;
     options.digest = args.json;
     if args.dry_run {
-        read.dry_run = true;
+        session.dry_run = true;
         let plan = with_progress(&renderer, || {
-            let image = Image::open(&args.image, &read)?;
-            lithify::plan_build(&image, &output, &options, &read)
+            let image = Image::open(&args.image, &session)?;
+            lithify::plan_build(&image, &output, &options, &session)
         })?;
         return super::plan::print(&plan, args.json, quiet);
     }
     let started = Instant::now();
     let description = with_progress(&renderer, || {
-        let image = Image::open(&args.image, &read)?;
-        lithify::build(&image, &output, &options, &read)
+        let image = Image::open(&args.image, &session)?;
+        lithify::build(&image, &output, &options, &session)
     })?;
     if args.json {
         return match description.artifacts.is_empty() {

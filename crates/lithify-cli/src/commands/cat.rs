@@ -2,17 +2,17 @@
 
 use lithify::{OutputPipe, Subject};
 
-use super::{Failure, read_options, with_path, with_progress};
+use super::{Failure, decoding_session, with_path, with_progress};
 use crate::args::CatArgs;
 
 pub(crate) fn run(args: CatArgs, quiet: bool) -> Result<(), Failure> {
-    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    let (mut session, renderer) = decoding_session(&args.read, quiet)?;
     // Of layers that are EROFS images only what is asked for has to be read.
-    read.layers = lithify::LayerKind::Erofs;
-    let mut out = OutputPipe::stdout(&read.cancel)?;
+    session.layers = lithify::LayerKind::Erofs;
+    let mut out = OutputPipe::stdout(&session.cancel)?;
     with_progress(&renderer, || {
-        let subject = Subject::open(&args.image, &read)?;
-        with_path(&args.path, |path| subject.cat(path, &mut out, &read))
+        let subject = Subject::open(&args.image, &session)?;
+        with_path(&args.path, |path| subject.cat(path, &mut out, &session))
     })?;
     Ok(())
 }

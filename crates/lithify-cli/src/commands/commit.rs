@@ -4,12 +4,12 @@ use std::io::Write as _;
 
 use lithify::{CommitOptions, Image};
 
-use super::{Failure, find_options, print_json, with_progress};
+use super::{Failure, finding_session, print_json, with_progress};
 use crate::args::{CommitArgs, LayerCompression};
 use crate::human;
 
 pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = find_options(&args.find, quiet)?;
+    let (session, renderer) = finding_session(&args.find, quiet)?;
     let mut options = CommitOptions::default();
     options.compression = match args.compress {
         LayerCompression::Gzip => lithify::LayerCompression::Gzip,
@@ -26,10 +26,10 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
     options.durable = !args.transfer.no_fsync;
     let report = with_progress(&renderer, || {
         let base = match &args.base {
-            Some(name) => Some(Image::open(name, &read)?),
+            Some(name) => Some(Image::open(name, &session)?),
             None => None,
         };
-        lithify::commit(&args.upper, base.as_ref(), &args.output, &options, &read)
+        lithify::commit(&args.upper, base.as_ref(), &args.output, &options, &session)
     })?;
     if args.json {
         return print_json(&report);

@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 use lithify::{Description, Printable, Subject};
 
-use super::{Failure, find_options, print_json, with_progress};
+use super::{Failure, finding_session, print_json, with_progress};
 use crate::args::InspectArgs;
 use crate::human;
 
 pub(crate) fn run(args: InspectArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = find_options(&args.find, quiet)?;
-    let subject = with_progress(&renderer, || Subject::open(&args.image, &read))?;
+    let (session, renderer) = finding_session(&args.find, quiet)?;
+    let subject = with_progress(&renderer, || Subject::open(&args.image, &session))?;
     let mut description = subject.describe();
     if args.referrers {
         let Subject::Image(image) = &subject else {

@@ -4,14 +4,14 @@ use std::io::{BufWriter, Write};
 
 use lithify::{Escaped, Listing, NodeId, Subject, TreeKind};
 
-use super::{Failure, read_options, with_path, with_progress};
+use super::{Failure, decoding_session, with_path, with_progress};
 use crate::args::LsArgs;
 use crate::{human, terminal};
 
 pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
-    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    let (mut session, renderer) = decoding_session(&args.read, quiet)?;
     // Of layers that are EROFS images only what is asked for has to be read.
-    read.layers = lithify::LayerKind::Erofs;
+    session.layers = lithify::LayerKind::Erofs;
     let depth = match args.depth {
         Some(depth) => Some(depth),
         None if args.directory => Some(0),
@@ -22,9 +22,9 @@ pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {
     // As `ls` has it: a symbolic link itself where it is described, what it leads to where that is listed.
     let itself = args.directory || (args.long && !args.json);
     let (listing, top) = with_progress(&renderer, || {
-        let subject = Subject::open(&args.image, &read)?;
+        let subject = Subject::open(&args.image, &session)?;
         with_path(&args.path, |path| {
-            let listing = subject.list_part(path, depth, &read)?;
+            let listing = subject.list_part(path, depth, &session)?;
             let top = match itself {
                 true => listing.find_itself(path)?,
                 false => listing.find(path)?,

@@ -105,15 +105,15 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Read options with a progress renderer, which the caller clears before it prints.
-fn read_options(args: &ReadArgs, quiet: bool) -> Result<(Session, Arc<Renderer>), Failure> {
-    let (mut options, renderer) = find_options(&args.image, quiet)?;
+fn decoding_session(args: &ReadArgs, quiet: bool) -> Result<(Session, Arc<Renderer>), Failure> {
+    let (mut options, renderer) = finding_session(&args.image, quiet)?;
     options.jobs = args.jobs.and_then(|n| NonZeroUsize::new(usize::from(n)));
     Ok((options, renderer))
 }
 
 /// The same for what decodes nothing.
-fn find_options(args: &ImageArgs, quiet: bool) -> Result<(Session, Arc<Renderer>), Failure> {
-    let (mut options, renderer) = base_options(&args.limits, &args.registry, quiet)?;
+fn finding_session(args: &ImageArgs, quiet: bool) -> Result<(Session, Arc<Renderer>), Failure> {
+    let (mut options, renderer) = base_session(&args.limits, &args.registry, quiet)?;
     options.platform = args.platform.as_deref().map(platform).transpose()?;
     options.store = args.store.choice();
     options.pull = args.policy;
@@ -121,7 +121,7 @@ fn find_options(args: &ImageArgs, quiet: bool) -> Result<(Session, Arc<Renderer>
 }
 
 /// What every kind of reading needs.
-fn base_options(
+fn base_session(
     limit_args: &LimitArgs,
     registry: &RegistryArgs,
     quiet: bool,

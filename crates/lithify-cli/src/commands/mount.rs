@@ -5,20 +5,20 @@ use std::io::Write as _;
 use lithify::{Escaped, MountKind, MountOptions, Subject};
 use serde_json::json;
 
-use super::{Failure, insert_path, print_json, read_options, with_progress};
+use super::{Failure, decoding_session, insert_path, print_json, with_progress};
 use crate::args::{MountArgs, UmountArgs};
 
 pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
-    let (mut read, renderer) = read_options(&args.read, quiet)?;
+    let (mut session, renderer) = decoding_session(&args.read, quiet)?;
     // Layers that are EROFS images already are mounted as they are.
-    read.layers = lithify::LayerKind::Erofs;
+    session.layers = lithify::LayerKind::Erofs;
     let mut options = MountOptions::default();
     options.writable = args.rw;
     options.setuid = args.suid;
     options.devices = args.dev;
     options.drop_xattrs = args.drop_xattrs;
     with_progress(&renderer, || {
-        Subject::open(&args.image, &read)?.mount(&args.directory, &options, &read)
+        Subject::open(&args.image, &session)?.mount(&args.directory, &options, &session)
     })
 }
 

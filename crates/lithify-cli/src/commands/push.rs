@@ -4,14 +4,14 @@ use std::io::Write as _;
 
 use lithify::{Image, Printable, PublishForm, PublishOptions, Session};
 
-use super::{Failure, print_json, read_options, with_progress};
+use super::{Failure, decoding_session, print_json, with_progress};
 use crate::args::{PushArgs, PushForm};
 use crate::human;
 
 pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     super::transfer::check_creds(&args.read.image.registry, &args.image, &args.destination)?;
-    let (mut read, renderer) = read_options(&args.read, quiet)?;
-    read.dry_run = args.dry_run;
+    let (mut session, renderer) = decoding_session(&args.read, quiet)?;
+    session.dry_run = args.dry_run;
     let Some(form) = args.form else {
         let published = [
             ("--only", args.only),
@@ -30,13 +30,13 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
         options.all_platforms = args.all_platforms;
         if args.dry_run {
             let plan = with_progress(&renderer, || {
-                lithify::plan_copy(&args.image, &args.destination, &options, &read)
+                lithify::plan_copy(&args.image, &args.destination, &options, &session)
             })?;
             return super::plan::print(&plan, args.json, quiet);
         }
         let started = std::time::Instant::now();
         let report = with_progress(&renderer, || {
-            lithify::copy(&args.image, &args.destination, &options, &read)
+            lithify::copy(&args.image, &args.destination, &options, &session)
         })?;
         return super::transfer::print(&report, args.json, quiet, started);
     };
@@ -72,14 +72,14 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     options.durable = !args.transfer.no_fsync;
     if args.dry_run {
         let plan = with_progress(&renderer, || {
-            let images = images(&args, &read)?;
-            lithify::plan_publish(&images, &args.destination, &options, &read)
+            let images = images(&args, &session)?;
+            lithify::plan_publish(&images, &args.destination, &options, &session)
         })?;
         return super::plan::print(&plan, args.json, quiet);
     }
     let report = with_progress(&renderer, || {
-        let images = images(&args, &read)?;
-        lithify::publish(&images, &args.destination, &options, &read)
+        let images = images(&args, &session)?;
+        lithify::publish(&images, &args.destination, &options, &session)
     })?;
     if args.json {
         return print_json(&report);

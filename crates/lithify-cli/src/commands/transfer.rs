@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use lithify::{CopyOptions, Printable, PullOptions, Session, TransferCounts};
 
-use super::{Failure, base_options, platform, print_json, read_options, with_progress};
+use super::{Failure, base_session, decoding_session, platform, print_json, with_progress};
 use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
 use crate::human;
 
 pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
-    let (mut read, renderer) = base_options(&args.limits, &args.registry, quiet)?;
-    read.platform = args.platform.as_deref().map(platform).transpose()?;
-    read.store = args.store.choice();
+    let (mut session, renderer) = base_session(&args.limits, &args.registry, quiet)?;
+    session.platform = args.platform.as_deref().map(platform).transpose()?;
+    session.store = args.store.choice();
     let mut options = PullOptions::default();
     options.policy = args.policy;
     options.all_platforms = args.all_platforms;
@@ -23,11 +23,11 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
     let started = Instant::now();
     if args.dry_run {
         let plan = with_progress(&renderer, || {
-            lithify::plan_pull(&args.image, &options, &read)
+            lithify::plan_pull(&args.image, &options, &session)
         })?;
         return super::plan::print(&plan, args.json, quiet);
     }
-    let report = with_progress(&renderer, || lithify::pull(&args.image, &options, &read))?;
+    let report = with_progress(&renderer, || lithify::pull(&args.image, &options, &session))?;
     if args.json {
         return print_json(&report);
     }
@@ -64,19 +64,19 @@ pub(crate) fn check_creds(
 
 pub(crate) fn copy(args: CopyArgs, quiet: bool) -> Result<(), Failure> {
     check_creds(&args.read.image.registry, &args.source, &args.destination)?;
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (session, renderer) = decoding_session(&args.read, quiet)?;
     let mut options = copy_options(&args.transfer, &args.chunk);
     options.all_platforms = args.all_platforms;
     options.referrers = args.referrers;
     if args.dry_run {
         let plan = with_progress(&renderer, || {
-            lithify::plan_copy(&args.source, &args.destination, &options, &read)
+            lithify::plan_copy(&args.source, &args.destination, &options, &session)
         })?;
         return super::plan::print(&plan, args.json, quiet);
     }
     let started = Instant::now();
     let report = with_progress(&renderer, || {
-        lithify::copy(&args.source, &args.destination, &options, &read)
+        lithify::copy(&args.source, &args.destination, &options, &session)
     })?;
     print(&report, args.json, quiet, started)
 }
@@ -107,13 +107,13 @@ pub(crate) fn print(
 }
 
 pub(crate) fn tag(args: &TagArgs, quiet: bool) -> Result<(), Failure> {
-    let read = Session {
+    let session = Session {
         store: args.store.choice(),
         cancel: crate::signals::token(),
         ..Session::default()
     };
     let at_work = crate::signals::at_work();
-    let (source, new) = lithify::tag(&args.image, &args.new, &read)?;
+    let (source, new) = lithify::tag(&args.image, &args.new, &session)?;
     drop(at_work);
     if !quiet {
         let (source, new) = (Printable(&source), Printable(&new));

@@ -4,14 +4,14 @@ use std::io::Write as _;
 
 use lithify::Subject;
 
-use super::{Failure, print_json, read_options, shown, with_progress};
+use super::{Failure, decoding_session, print_json, shown, with_progress};
 use crate::args::VerifyArgs;
 use crate::human;
 
 pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
-    let (read, renderer) = read_options(&args.read, quiet)?;
+    let (session, renderer) = decoding_session(&args.read, quiet)?;
     let report = with_progress(&renderer, || {
-        Subject::open(&args.image, &read)?.verify(&read)
+        Subject::open(&args.image, &session)?.verify(&session)
     })?;
     if args.json {
         return print_json(&report);
