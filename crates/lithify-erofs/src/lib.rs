@@ -19,14 +19,14 @@ mod write; // images as they become
 pub use error::{DirectoryDamage, IndexDamage, Operation, ReadError, WriteError, XattrDamage};
 pub use format::BLOCK_SIZE;
 pub use format::device::DeviceSlot;
-pub use format::dirent::FileType;
 pub use format::inode::DataLayout;
 pub use format::superblock::Superblock;
 pub use fsmeta::{FsmetaError, FsmetaOptions, FsmetaReport, LayerImage, device_tag, write_fsmeta};
+pub use lithify_fskit::read::FileType;
 pub use lithify_storage::{ReadAt, Storage};
 pub use read::{
-    DirEntry, Entries, Extent, FileReader, Image, Inode, LayerContents, MappedOther,
-    OverlayEntries, OverlayEntry, Problem, ProblemKind, ReadDir, Verification, Walk, WalkEntry,
+    DataCounts, DirEntry, Entries, Extent, FileReader, Image, Inode, LayerContents, MappedOther,
+    OverlayEntries, Problem, ProblemKind, ReadDir, Verification, Walk, WalkEntry,
 };
 pub use write::{
     Compression, CompressionMethod, DataOptions, FinishReport, ImageOptions, SpillFactory, Writer,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -64,12 +65,13 @@ pub enum PoolError<E> {
 ///     }
 /// }
 ///
-/// let mut pool = Pool::new(Square, "square", 2, |threads| threads + 1);
+/// let mut pool = Pool::new(Square, "square", 2.try_into()?, |threads| threads + 1);
 /// pool.submit(3);
 /// pool.submit(4);
 /// assert_eq!(pool.take(true), Ok(Some(9)));
 /// assert_eq!(pool.take(true), Ok(Some(16)));
 /// assert_eq!(pool.take(true), Ok(None));
+/// # Ok::<(), std::num::TryFromIntError>(())
 /// ```
 pub struct Pool<T: Task> {
     task: T,
@@ -130,11 +132,16 @@ impl<T: Task> Pool<T> {
     /// Makes a pool of `threads` threads called `name`. With one, work is done in the caller's thread. `limit` says
     /// how many jobs may be in flight with a number of threads that run, 0 for the caller's own.
     #[must_use]
-    pub fn new(task: T, name: &'static str, threads: usize, limit: fn(usize) -> usize) -> Self {
+    pub fn new(
+        task: T,
+        name: &'static str,
+        threads: NonZeroUsize,
+        limit: fn(usize) -> usize,
+    ) -> Self {
         Self {
             task,
             name,
-            wanted: if threads > 1 { threads } else { 0 },
+            wanted: if threads.get() > 1 { threads.get() } else { 0 },
             limit,
             shared: Arc::new(Shared {
                 queue: Mutex::new(Queue {
@@ -324,7 +331,9 @@ mod tests {
     }
 
     fn pool(threads: usize) -> Pool<Double> {
-        Pool::new(Double, "double", threads, |threads| threads + 1)
+        Pool::new(Double, "double", threads.try_into().unwrap(), |threads| {
+            threads + 1
+        })
     }
 
     fn doubles(mut pool: Pool<Double>) {
@@ -344,7 +353,7 @@ mod tests {
 
     #[test]
     fn order_is_kept_with_any_number_of_threads() {
-        for threads in [0, 1, 2, 5] {
+        for threads in [1, 2, 5] {
             doubles(pool(threads));
         }
     }

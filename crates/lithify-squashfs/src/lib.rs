@@ -15,12 +15,12 @@ mod write; // images as they become
 
 pub use codec::{Compression, UnknownCompression};
 pub use error::{Damage, Operation, ReadError, WriteError};
-pub use format::inode::FileType;
 pub use format::superblock::{Compressor, Superblock};
+pub use lithify_fskit::read::FileType;
 pub use lithify_storage::{ReadAt, Storage};
 pub use read::{
-    DirEntry, Entries, FileReader, Image, Inode, Problem, ProblemKind, ReadDir, TableProblem,
-    Verification, Walk, WalkEntry,
+    DirEntry, Entries, FileReader, Image, Inode, OverlayEntries, Problem, ProblemKind, ReadDir,
+    TableProblem, Verification, Walk, WalkEntry,
 };
 pub use write::{
     DataOptions, FinishReport, ImageOptions, UnsupportedXattrs, Writer, unsupported_xattrs,

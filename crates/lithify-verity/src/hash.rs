@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -136,13 +137,9 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// `threads` threads (0: one for each processor), or as many as can be had; with one, or none, hashing is done by the
-    /// caller's.
-    pub(crate) fn new(hasher: BlockHasher, block: u32, threads: usize) -> Self {
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, Into::into),
-            n => n,
-        };
+    /// `threads` threads, or as many as can be had; with one, or none, hashing is done by the caller's.
+    pub(crate) fn new(hasher: BlockHasher, block: u32, threads: NonZeroUsize) -> Self {
+        let threads = threads.get();
         let block = block as usize;
         let workers = if threads > 1 {
             (0..threads)

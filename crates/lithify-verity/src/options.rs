@@ -1,4 +1,6 @@
-//! How a tree is made.
+//! Options of making a tree.
+
+use std::num::NonZeroUsize;
 
 /// Options of [`append`](crate::append) and [`TreeBuilder`](crate::TreeBuilder). The defaults are containerd's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,9 +15,8 @@ pub struct VerityOptions {
     /// UUID for the superblock. Without one it is derived from the root hash, the salt and the sizes (version 8 of
     /// RFC 9562), so that equal images have equal superblocks.
     pub uuid: Option<[u8; 16]>,
-    /// Number of threads that hash, beside the one that reads. 0 is as many as there are processors. The result does
-    /// not depend on it.
-    pub threads: usize,
+    /// Threads that hash. Default 1: none but the caller's. The result does not depend on it.
+    pub threads: NonZeroUsize,
 }
 
 impl Default for VerityOptions {
@@ -25,7 +26,7 @@ impl Default for VerityOptions {
             hash_block: 4096,
             salt: vec![0; 32],
             uuid: None,
-            threads: 0,
+            threads: NonZeroUsize::MIN,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Trees as they are.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use lithify_storage::ReadAt;
 
@@ -10,13 +11,22 @@ use crate::hash::{Batch, BlockHasher, DIGEST_SIZE, Hash, Pool};
 use crate::superblock::{SUPERBLOCK_SIZE, Superblock};
 
 /// Options of [`verify`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
     /// The root hash the tree must have. Without one, a tree that fits its data is good, whoever made it: that
     /// finds damage, but no intent.
     pub root: Option<Hash>,
-    /// Number of threads that hash, beside the one that reads. 0 is as many as there are processors.
-    pub threads: usize,
+    /// Threads that hash. Default 1: none but the caller's.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            root: None,
+            threads: NonZeroUsize::MIN,
+        }
+    }
 }
 
 /// What was found good.
@@ -206,7 +216,7 @@ impl<R: ReadAt + ?Sized> Check<'_, R> {
     }
 
     /// Each block of data against level 0.
-    fn data(&self, threads: usize) -> Result<(), VerifyError> {
+    fn data(&self, threads: NonZeroUsize) -> Result<(), VerifyError> {
         let Some(level) = self.geometry.levels().first() else {
             // The root was its digest.
             return Ok(());

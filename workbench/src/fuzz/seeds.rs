@@ -217,7 +217,6 @@ fn archives() -> Vec<Vec<u8>> {
 pub(super) fn compressed(method: CompressionMethod, cluster_size: u32) -> Option<Vec<u8>> {
     let mut compression = lithify_erofs::Compression::new(method);
     compression.cluster_size = cluster_size;
-    compression.threads = 1;
     let mut options = DataOptions::default();
     options.compression = Some(compression);
     let mut writer = Writer::new(Vec::new(), options);

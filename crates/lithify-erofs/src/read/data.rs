@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lithify_tree::DataSegment;
+
 use super::compressed::{ClusterMap, Decompressed};
 use super::{Image, Inode};
 use crate::format::chunk::{ChunkFormat, decode_entry};
@@ -248,6 +250,39 @@ pub(super) const fn is_compressed(inode: &Inode) -> bool {
         inode.raw.layout,
         DataLayout::CompressedFull | DataLayout::CompressedCompact
     )
+}
+
+impl<R: ReadAt> Image<R> {
+    /// Where a file's data is, if it is stored with holes; adjacent extents make one segment.
+    ///
+    /// # Errors
+    /// [`ReadError`] when its map is damaged.
+    pub fn segments(&self, inode: &Inode) -> Result<Option<Vec<DataSegment>>, ReadError> {
+        if inode.layout() != DataLayout::Chunked {
+            return Ok(None);
+        }
+        self.check_map(inode)?;
+        let mut segments: Vec<DataSegment> = Vec::new();
+        let mut holes = false;
+        for extent in self.extents(inode) {
+            let extent = extent?;
+            let offset = extent.offset;
+            if extent.address.is_none() {
+                holes = true;
+            } else {
+                match segments.last_mut() {
+                    Some(last) if last.offset + last.length == offset => {
+                        last.length += extent.length
+                    }
+                    _ => segments.push(DataSegment {
+                        offset,
+                        length: extent.length,
+                    }),
+                }
+            }
+        }
+        Ok(holes.then_some(segments))
+    }
 }
 
 /// Reads a file of an [`Image`] from start to end.

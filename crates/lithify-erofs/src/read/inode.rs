@@ -3,7 +3,6 @@
 use lithify_tree::{Device, Timestamp};
 
 use super::Image;
-use crate::format::dirent::TYPE_MASK;
 use crate::format::inode::{
     COMPACT_LEN, DataLayout, EXTENDED_LEN, RawInode, SLOT_SIZE, decode_device, length,
 };
@@ -37,7 +36,7 @@ impl Inode {
     /// Permission bits with set-user-ID, set-group-ID and sticky.
     #[must_use]
     pub fn mode(&self) -> u16 {
-        self.raw.mode & !TYPE_MASK
+        self.raw.mode & !FileType::MASK
     }
 
     /// Owner.

@@ -1,11 +1,12 @@
 //! Reading images, ours and those of others, without trusting them.
 
+mod bounds; // limits to what an image makes a walk do
 mod compressed; // finding and decompressing it
 mod data; // where data is, and reading it
 mod devices; // data on further devices
 mod directory; // names in directories
 mod inode; // one inode
-mod overlay; // images that are layers of an overlay
+mod overlay; // images that are layers of an overlay, as layers
 mod verify; // everything at once
 mod walk; // all names
 mod xattr; // extended attributes
@@ -19,9 +20,9 @@ use devices::Devices;
 pub use data::{Extent, FileReader};
 pub use directory::{DirEntry, ReadDir};
 pub use inode::Inode;
-pub use overlay::{LayerContents, OverlayEntries, OverlayEntry};
-pub use verify::{MappedOther, Problem, ProblemKind, Verification};
-pub use walk::{Entries, Walk, WalkEntry};
+pub use overlay::LayerContents;
+pub use verify::{DataCounts, MappedOther, Problem, ProblemKind, Verification};
+pub use walk::{Entries, OverlayEntries, Walk, WalkEntry};
 
 /// Block sizes accepted, as binary logarithms: what Linux accepts on some machine.
 const BLOCK_BITS: std::ops::RangeInclusive<u8> = 9..=16;
@@ -215,11 +216,6 @@ impl<R: ReadAt> Image<R> {
             });
         }
         Ok(())
-    }
-
-    /// Most directory entries an image of this size has room for, each taking at least twelve bytes and a name.
-    fn entry_limit(&self) -> u64 {
-        self.size / (crate::format::dirent::DIRENT_LEN as u64 + 1)
     }
 }
 

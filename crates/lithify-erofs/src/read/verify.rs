@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;
 
+use lithify_fskit::read;
 use lithify_tree::Escaped;
 
 use super::compressed::Decompressed;
@@ -15,76 +16,30 @@ use crate::format::inode::DataLayout;
 use crate::format::superblock::{SUPERBLOCK_END, SUPERBLOCK_OFFSET, incompat};
 use crate::{FileType, ReadAt, ReadError};
 
-/// Problems kept; more are only counted.
-const PROBLEMS_MAX: usize = 1000;
-
 /// Most slots of 16 bytes behind the superblock that end within a page, the smallest there is.
 const EXTENSION_SLOTS_MAX: u8 = ((4096 - SUPERBLOCK_END) / 16) as u8;
 
 /// Longest prefix of attribute names: a byte that says what it begins with, and a name (`EROFS_NAME_LEN`).
 const PREFIX_MAX: u16 = 256;
 
-/// Longest path shown with a problem, in bytes.
-const SHOWN_PATH_MAX: usize = 4096;
+/// The result of [`Image::verify`].
+pub type Verification = read::Verification<ProblemKind, DataCounts>;
 
-/// What [`Image::verify`] found.
-#[derive(Debug, Default)]
+/// Something wrong with an image.
+pub type Problem = read::Problem<ProblemKind>;
+
+/// Counts of file data that other filesystems have nothing to count for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Verification {
-    /// Inodes reached from the root.
-    pub inodes: u64,
-    /// Of these, directories.
-    pub directories: u64,
-    /// Of these, regular files.
-    pub files: u64,
-    /// Of these, symbolic links.
-    pub symlinks: u64,
+pub struct DataCounts {
     /// Regular files whose data is compressed: their indexes have been checked, and by
     /// [`verify_data`](Image::verify_data) their data.
     /// Data compressed in a way this version does not know has not been looked at.
     pub compressed_files: u64,
-    /// Names, `.` and `..` not counted.
-    pub names: u64,
-    /// Bytes of the image with data of regular files.
-    pub data_bytes: u64,
     /// Bytes of data that belong to several files, which is no problem.
     pub shared_data_bytes: u64,
     /// Bytes of data on further devices: how many files have them is not looked at.
     pub device_data_bytes: u64,
-    /// What is wrong, at most the first thousand.
-    pub problems: Vec<Problem>,
-    /// Further problems.
-    pub more_problems: u64,
-}
-
-impl Verification {
-    /// Whether nothing is wrong.
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
-
-/// Something wrong with an image.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Problem {
-    /// Where, relative to the root: empty for the root, or for problems that have no path.
-    pub path: Vec<u8>,
-    /// What.
-    pub kind: ProblemKind,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}: {}", Escaped(&self.path), self.kind)?;
-        let mut source = std::error::Error::source(&self.kind);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// What can be wrong with an image.
@@ -474,16 +429,10 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
 
     /// Checks an inode reached for the first time.
     fn inode(&mut self, inode: &Inode) -> Result<Flow, ReadError> {
-        self.report.inodes += 1;
+        self.report.count(inode.file_type());
         let is_directory = inode.file_type() == FileType::Directory;
         let stated = if is_directory { 1 } else { inode.nlink() };
         self.inodes.insert(inode.nid(), (stated, 1));
-        match inode.file_type() {
-            FileType::Directory => self.report.directories += 1,
-            FileType::File => self.report.files += 1,
-            FileType::Symlink => self.report.symlinks += 1,
-            _ => {}
-        }
         let mut end = inode.behind();
         if let DataLayout::Chunked = inode.layout() {
             match self.image.check_map(inode) {
@@ -570,7 +519,7 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
             });
         }
         if is_compressed(inode) {
-            self.report.compressed_files += 1;
+            self.report.own.compressed_files += 1;
             return match self.compressed_data(inode) {
                 Err(ReadError::Compressed { .. }) => Ok(()),
                 other => other,
@@ -587,8 +536,11 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
                 continue;
             };
             if extent.device != 0 {
-                self.report.device_data_bytes =
-                    self.report.device_data_bytes.saturating_add(extent.length);
+                self.report.own.device_data_bytes = self
+                    .report
+                    .own
+                    .device_data_bytes
+                    .saturating_add(extent.length);
                 continue;
             }
             // The last bytes of an inline inode are part of its record.
@@ -724,7 +676,7 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
             let fresh = end.saturating_sub(start.max(last.0));
             if start < last.0 {
                 if used_for == Use::Data && last.1 == Use::Data {
-                    self.report.shared_data_bytes += end.min(last.0) - start;
+                    self.report.own.shared_data_bytes += end.min(last.0) - start;
                 } else {
                     let (first, second) = (last.1.name(), used_for.name());
                     self.problem(ProblemKind::Overlap {
@@ -753,11 +705,6 @@ impl<'a, R: ReadAt> Verifier<'a, R> {
     }
 
     fn problem(&mut self, kind: ProblemKind) {
-        if self.report.problems.len() == PROBLEMS_MAX {
-            self.report.more_problems += 1;
-            return;
-        }
-        let path = self.path[..self.path.len().min(SHOWN_PATH_MAX)].to_vec();
-        self.report.problems.push(Problem { path, kind });
+        self.report.problem(&self.path, kind);
     }
 }

@@ -2,8 +2,9 @@
 
 use lithify_tree::{NodeId, Tree};
 
+use crate::FileType;
 use crate::format::BLOCK_SIZE;
-use crate::format::dirent::{DIRENT_LEN, Dirent, FileType};
+use crate::format::dirent::{DIRENT_LEN, Dirent};
 
 /// The entries of a directory, `.` and `..` among them, sorted bytewise: Linux searches them by bisection, first for
 /// the block, then inside it.

@@ -19,7 +19,7 @@ const ZSTD: CompressionMethod = CompressionMethod::Zstd { level: 3 };
 fn options(method: CompressionMethod, cluster_size: u32, threads: usize) -> DataOptions {
     let mut compression = Compression::new(method);
     compression.cluster_size = cluster_size;
-    compression.threads = threads;
+    compression.threads = threads.try_into().unwrap();
     let mut options = DataOptions::default();
     options.compression = Some(compression);
     options
@@ -209,7 +209,7 @@ fn check(built: &Built, fsck: bool) {
     let verification = built.image().verify_data().unwrap();
     assert!(verification.is_sound(), "{:?}", verification.problems);
     assert_eq!(
-        verification.compressed_files,
+        verification.own.compressed_files,
         u64::from(built.report.compressed_files)
     );
 }
@@ -415,7 +415,7 @@ fn images_of_others() {
                 "{options:?} {:?}",
                 verification.problems
             );
-            assert!(verification.compressed_files > 10);
+            assert!(verification.own.compressed_files > 10);
             for (name, data) in &files {
                 assert!(read(&image, name) == *data, "{name} {options:?}");
             }

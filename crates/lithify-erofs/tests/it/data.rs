@@ -101,7 +101,7 @@ fn tails_with_attributes_that_leave_no_room() {
             );
         }
     });
-    assert_eq!(built.image().verify().unwrap().shared_data_bytes, 0);
+    assert_eq!(built.image().verify().unwrap().own.shared_data_bytes, 0);
 }
 
 #[test]

@@ -370,7 +370,7 @@ fn inodes_that_lie() {
     fix_checksum(&mut bytes);
     let verification = Image::open(&bytes[..]).unwrap().verify().unwrap();
     assert!(
-        verification.is_sound() && verification.shared_data_bytes == 8192,
+        verification.is_sound() && verification.own.shared_data_bytes == 8192,
         "{verification:?}"
     );
 }
@@ -463,7 +463,7 @@ fn reads_what_mkfs_erofs_writes() {
         let large = image.lookup(b"sub/f70000").unwrap().unwrap();
         assert_eq!(large.layout(), layout, "{options:?}");
         let compressed = options.contains(&"-zlz4hc");
-        assert_eq!(verification.compressed_files > 0, compressed);
+        assert_eq!(verification.own.compressed_files > 0, compressed);
         if compressed {
             assert!(matches!(
                 image.extent(&large, 0),

@@ -494,7 +494,7 @@ fn contents_may_be_shared_by_inodes() {
     let image = Image::open(bytes).unwrap();
     let verification = image.verify().unwrap();
     assert!(verification.is_sound());
-    assert_eq!(verification.shared_data_bytes, 8192);
+    assert_eq!(verification.own.shared_data_bytes, 8192);
     for name in [b"a", b"b"] {
         let inode = image.lookup(name).unwrap().unwrap();
         assert_eq!(image.read_to_vec(&inode, 10_000).unwrap(), data);

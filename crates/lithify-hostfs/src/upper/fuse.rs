@@ -4,9 +4,8 @@
 //! Attributes under its prefixes are hidden from them too. `user.containers.override_stat` is not, so it counts only
 //! where the top directory has it, as it does to fuse-overlayfs: else a user of the container could write one.
 
+use lithify_tree::overlay::Marks;
 use lithify_tree::{Device, Entry, EntryKind, XattrError, Xattrs};
-
-use super::attributes::Said;
 
 /// What only fuse-overlayfs writes.
 pub(super) const OWN: &[u8] = b"user.fuseoverlayfs.";
@@ -38,8 +37,8 @@ pub(super) fn is_mark(name: &[u8]) -> bool {
 pub(super) fn take(
     xattrs: &mut Xattrs,
     override_name: Option<&[u8]>,
-) -> Result<(Said, Option<Vec<u8>>), XattrError> {
-    let mut said = Said::default();
+) -> Result<(Marks, Option<Vec<u8>>), XattrError> {
+    let mut said = Marks::default();
     let mut stat = None;
     let mut kept = Xattrs::new();
     for (name, value) in xattrs.iter() {

@@ -1,6 +1,5 @@
 //! Reading an overlay's upper directory as a layer.
 
-mod attributes; // the overlay's own attributes
 mod error;
 mod fuse; // fuse-overlayfs' ways
 mod options;
@@ -10,6 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 
+use lithify_tree::overlay::{Marks, Namespace};
 use lithify_tree::{
     ContentId, ContentSink, Convention, Device, Entry, EntryKind, Escaped, Metadata, TreePath,
     WHITEOUT_PREFIX,
@@ -21,9 +21,6 @@ pub use error::UpperError;
 pub use options::{OverlayAttributes, UpperOptions, UpperSummary};
 use view::View;
 
-const TRUSTED: &[u8] = b"trusted.overlay.";
-const USER: &[u8] = b"user.overlay.";
-
 /// Walks the upper directory of an overlay as one layer: what an overlay says with devices and attributes becomes what
 /// layers say with [`EntryKind::Whiteout`] and [`EntryKind::Opaque`] (kernel documentation,
 /// `filesystems/overlayfs.rst`, "whiteouts and opaque directories"). The layer over the overlay's lower layers is what
@@ -32,7 +29,8 @@ const USER: &[u8] = b"user.overlay.";
 /// - A character device 0:0, and in directories with `overlay.opaque=x` an empty file with `overlay.whiteout`, is a
 ///   whiteout. (Overlays make one such device and link it everywhere.)
 /// - A directory with `overlay.opaque=y` is followed by an opaque marker.
-/// - The overlay's other attributes are left out; those of users that were stored under another name get theirs back.
+/// - The overlay's other attributes are left out, also those that are unknown here (see [`Marks`]); those of users that were
+///   stored under another name get theirs back.
 /// - A socket, which no tar holds, becomes a whiteout, lest a file of a lower layer appear in its place.
 /// - A renamed directory, and a file without its data, is read from the mounted overlay
 ///   ([`UpperOptions::view`]): the directory as an opaque one with all it shows. Hard links between it and the rest become
@@ -56,8 +54,8 @@ const USER: &[u8] = b"user.overlay.";
 pub struct UpperScanner {
     scanner: Scanner,
     options: UpperOptions,
-    /// What the overlay's own attributes begin with.
-    prefix: &'static [u8],
+    /// Where the overlay keeps its own attributes.
+    namespace: Namespace,
     view: Option<View>,
     /// Entries that come before the scanner's next.
     pending: VecDeque<Entry>,
@@ -96,13 +94,13 @@ impl UpperScanner {
     /// overlay's attributes.
     pub fn open(directory: impl AsRef<Path>, options: UpperOptions) -> Result<Self, UpperError> {
         let sees_trusted = sys::sees_trusted_xattrs();
-        let prefix = match options.attributes {
+        let namespace = match options.attributes {
             // Opaque directories have a file too.
-            _ if options.fuse_overlayfs == Some(true) => USER,
+            _ if options.fuse_overlayfs == Some(true) => Namespace::User,
             OverlayAttributes::Trusted if !sees_trusted => return Err(UpperError::Unprivileged),
-            OverlayAttributes::Trusted => TRUSTED,
-            OverlayAttributes::Found if sees_trusted => TRUSTED,
-            OverlayAttributes::Found | OverlayAttributes::User => USER,
+            OverlayAttributes::Trusted => Namespace::Trusted,
+            OverlayAttributes::Found if sees_trusted => Namespace::Trusted,
+            OverlayAttributes::Found | OverlayAttributes::User => Namespace::User,
         };
         let scanner = Scanner::open(directory, scan_options(&options))?;
         let view = options.view.as_deref().map(|path| {
@@ -114,7 +112,7 @@ impl UpperScanner {
         });
         Ok(Self {
             scanner,
-            prefix,
+            namespace,
             view: view.transpose()?,
             options,
             pending: VecDeque::new(),
@@ -344,10 +342,8 @@ impl UpperScanner {
             }
             _ => {}
         }
-        let path = entry.path.clone();
         self.refuse_ambiguous(&entry)?;
-        let said = attributes::take(&mut entry.metadata.xattrs, self.prefix)
-            .map_err(|source| UpperError::Xattr { path, source })?;
+        let said = Marks::take(&mut entry.metadata.xattrs, self.namespace);
         match &entry.kind {
             EntryKind::Directory => {
                 if said.has_file_whiteouts {
@@ -383,11 +379,12 @@ impl UpperScanner {
 
     /// An attribute whose owner cannot be told.
     fn refuse_ambiguous(&self, entry: &Entry) -> Result<(), UpperError> {
-        if self.options.attributes != OverlayAttributes::Found || self.prefix == USER {
+        if self.options.attributes != OverlayAttributes::Found || self.namespace == Namespace::User
+        {
             return Ok(());
         }
         let mut names = entry.metadata.xattrs.iter().map(|(name, _)| name);
-        match names.find(|name| name.starts_with(USER)) {
+        match names.find(|name| name.starts_with(Namespace::User.prefix())) {
             None => Ok(()),
             Some(name) => Err(UpperError::Ambiguous {
                 path: entry.path.clone(),

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lithify_tree::Escaped;
+
 use crate::Compressor;
 
 /// Why an image cannot be read. Nothing in an image is trusted: whatever it says is checked before it is used.
@@ -116,6 +118,17 @@ pub enum ReadError {
     /// Inodes with what stands behind them take more bytes than the image has room for.
     #[error("the inodes take more bytes than the image has room for: they overlap")]
     InodesOverlap,
+    /// An attribute by which overlayfs would show something else than what is here.
+    #[error(
+        "inode {number} has the attribute `{}`, which gives it another meaning in an overlay: no layer has that",
+        Escaped(.name)
+    )]
+    OverlayXattr {
+        /// The inode's number.
+        number: u32,
+        /// Name of the attribute.
+        name: Vec<u8>,
+    },
     /// A path longer than Linux can name.
     #[error("a path in the image is longer than {limit} bytes")]
     PathTooLong {

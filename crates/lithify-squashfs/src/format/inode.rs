@@ -1,6 +1,7 @@
 //! Inodes: a common head and a body for each of seven types in a basic and an extended form.
 
 use super::{NONE, u16_at, u32_at, u64_at};
+use crate::FileType;
 
 /// Length of the head all inodes have.
 pub(crate) const HEAD_LEN: usize = 16;
@@ -16,65 +17,31 @@ pub(crate) const TARGET_MAX: usize = 65536;
 /// Added to the extended form's type number.
 const EXTENDED: u16 = 7;
 
-/// What an inode is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FileType {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A symbolic link.
-    Symlink,
-    /// A block device.
-    BlockDevice,
-    /// A character device.
-    CharDevice,
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
+/// The type number of the basic form, which directories use for both.
+pub(crate) const fn type_code(file_type: FileType) -> u16 {
+    match file_type {
+        FileType::Directory => 1,
+        FileType::File => 2,
+        FileType::Symlink => 3,
+        FileType::BlockDevice => 4,
+        FileType::CharDevice => 5,
+        FileType::Fifo => 6,
+        FileType::Socket => 7,
+    }
 }
 
-impl FileType {
-    /// The type number of the basic form, which directories use for both.
-    pub(crate) const fn code(self) -> u16 {
-        match self {
-            Self::Directory => 1,
-            Self::File => 2,
-            Self::Symlink => 3,
-            Self::BlockDevice => 4,
-            Self::CharDevice => 5,
-            Self::Fifo => 6,
-            Self::Socket => 7,
-        }
-    }
-
-    /// The type of a basic form's number.
-    pub(crate) const fn from_code(code: u16) -> Option<Self> {
-        Some(match code {
-            1 => Self::Directory,
-            2 => Self::File,
-            3 => Self::Symlink,
-            4 => Self::BlockDevice,
-            5 => Self::CharDevice,
-            6 => Self::Fifo,
-            7 => Self::Socket,
-            _ => return None,
-        })
-    }
-
-    /// For messages.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::File => "regular file",
-            Self::Symlink => "symbolic link",
-            Self::BlockDevice => "block device",
-            Self::CharDevice => "character device",
-            Self::Fifo => "named pipe",
-            Self::Socket => "socket",
-        }
-    }
+/// The type of a basic form's number.
+pub(crate) const fn type_of_code(code: u16) -> Option<FileType> {
+    Some(match code {
+        1 => FileType::Directory,
+        2 => FileType::File,
+        3 => FileType::Symlink,
+        4 => FileType::BlockDevice,
+        5 => FileType::CharDevice,
+        6 => FileType::Fifo,
+        7 => FileType::Socket,
+        _ => return None,
+    })
 }
 
 /// The head.
@@ -95,7 +62,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let code = self.file_type.code() + if self.extended { EXTENDED } else { 0 };
+        let code = type_code(self.file_type) + if self.extended { EXTENDED } else { 0 };
         out.extend(code.to_le_bytes());
         out.extend(self.mode.to_le_bytes());
         out.extend(self.uid.to_le_bytes());
@@ -110,7 +77,7 @@ impl Head {
         let extended = code > EXTENDED;
         let basic = if extended { code - EXTENDED } else { code };
         Ok(Self {
-            file_type: FileType::from_code(basic).ok_or(code)?,
+            file_type: type_of_code(basic).ok_or(code)?,
             extended,
             mode: u16_at(bytes, 2),
             uid: u16_at(bytes, 4),

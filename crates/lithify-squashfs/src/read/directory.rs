@@ -6,7 +6,7 @@ use crate::error::Damage;
 use crate::format::directory::{
     ENTRY_LEN, Entry, HEADER_LEN, Header, INDEX_LEN, Index, NAME_MAX, RUN_MAX,
 };
-use crate::format::inode::Body;
+use crate::format::inode::{Body, type_of_code};
 use crate::format::{METADATA_LEN, Position};
 use crate::{FileType, ReadAt, ReadError};
 
@@ -169,7 +169,7 @@ impl<R: ReadAt> ReadDir<'_, R> {
         if name == b"." || name == b".." || name.iter().any(|&b| b == 0 || b == b'/') {
             return Err(self.damaged(Damage::Name));
         }
-        let file_type = FileType::from_code(entry.file_type).ok_or_else(|| {
+        let file_type = type_of_code(entry.file_type).ok_or_else(|| {
             self.damaged(Damage::InodeType {
                 code: entry.file_type,
             })

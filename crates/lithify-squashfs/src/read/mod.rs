@@ -1,5 +1,6 @@
 //! Reading images, ours and those of others, without trusting them.
 
+mod bounds; // limits to what an image makes a walk do
 mod cache; // blocks read last
 mod data; // contents of files
 mod directory; // names in directories
@@ -27,7 +28,7 @@ pub use directory::{DirEntry, ReadDir};
 pub use inode::Inode;
 pub use tables::TableProblem;
 pub use verify::{Problem, ProblemKind, Verification};
-pub use walk::{Entries, Walk, WalkEntry};
+pub use walk::{Entries, OverlayEntries, Walk, WalkEntry};
 
 /// Blocks of metadata kept: at most half a megabyte.
 const METADATA_CACHED: usize = 64;

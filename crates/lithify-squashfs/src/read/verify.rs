@@ -1,8 +1,8 @@
 //! Checking a whole image.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 
+use lithify_fskit::read;
 use lithify_tree::Escaped;
 
 use super::directory::DirEntry;
@@ -13,60 +13,14 @@ use crate::format::inode::Body;
 use crate::format::{BLOCK_STORED, NO_TABLE, NONE};
 use crate::{FileType, ReadAt, ReadError};
 
-/// Problems kept; more are only counted.
-const PROBLEMS_MAX: usize = 1000;
-
 /// Longest target Linux reads: a page, the smallest there is (`squashfs_read_inode`, since 6.9).
 const TARGET_MAX: u64 = 4096;
 
-/// Longest path shown with a problem, in bytes.
-const SHOWN_PATH_MAX: usize = 4096;
-
-/// What [`Image::verify`] found.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Verification {
-    /// Inodes reached from the root.
-    pub inodes: u64,
-    /// Of these, directories.
-    pub directories: u64,
-    /// Of these, regular files.
-    pub files: u64,
-    /// Of these, symbolic links.
-    pub symlinks: u64,
-    /// Names.
-    pub names: u64,
-    /// Bytes of the image with data of regular files, those several files share counted once.
-    pub data_bytes: u64,
-    /// What is wrong, at most the first thousand.
-    pub problems: Vec<Problem>,
-    /// Further problems.
-    pub more_problems: u64,
-}
-
-impl Verification {
-    /// Whether nothing is wrong.
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
+/// The result of [`Image::verify`].
+pub type Verification = read::Verification<ProblemKind>;
 
 /// Something wrong with an image.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Problem {
-    /// Where, relative to the root: empty for the root, or for problems that have no path.
-    pub path: Vec<u8>,
-    /// What.
-    pub kind: ProblemKind,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}: {}", Escaped(&self.path), self.kind)
-    }
-}
+pub type Problem = read::Problem<ProblemKind>;
 
 /// What can be wrong with an image.
 #[derive(Debug, thiserror::Error)]
@@ -225,13 +179,7 @@ struct Todo {
 
 impl<R: ReadAt> Verifier<'_, R> {
     fn problem(&mut self, kind: ProblemKind) {
-        if self.report.problems.len() == PROBLEMS_MAX {
-            self.report.more_problems += 1;
-            return;
-        }
-        let mut path = self.path.clone();
-        path.truncate(SHOWN_PATH_MAX);
-        self.report.problems.push(Problem { path, kind });
+        self.report.problem(&self.path, kind);
     }
 
     /// Notes what cannot be read; what is wrong with the source ends everything.
@@ -391,7 +339,7 @@ impl<R: ReadAt> Verifier<'_, R> {
                 directory,
             },
         );
-        self.report.inodes += 1;
+        self.report.count(inode.file_type());
         let length = self.image.inode_len(inode)?;
         let Some(left) = self.inodes_left.checked_sub(length) else {
             self.problem(ProblemKind::Unreadable(ReadError::InodesOverlap));
@@ -409,9 +357,7 @@ impl<R: ReadAt> Verifier<'_, R> {
             self.export(inode)?;
         }
         match inode.file_type() {
-            FileType::Directory => self.report.directories += 1,
             FileType::Symlink => {
-                self.report.symlinks += 1;
                 let target = match inode.size() {
                     size if size > TARGET_MAX => Err(inode.damaged(Damage::Size {
                         size,
@@ -422,7 +368,6 @@ impl<R: ReadAt> Verifier<'_, R> {
                 self.tried(target)?;
             }
             FileType::File => {
-                self.report.files += 1;
                 let result = self.data(inode);
                 self.tried(result)?;
             }

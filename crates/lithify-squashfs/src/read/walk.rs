@@ -1,204 +1,156 @@
-//! All names of an image.
+//! All names of an image, one after another.
 
-use std::collections::{HashMap, HashSet};
+use lithify_fskit::read;
+use lithify_tree::overlay::Restored;
+use lithify_tree::{DataSegment, Device, Timestamp, TreePath, Xattrs};
 
-use lithify_tree::{Entry, EntryKind, Metadata, PATH_MAX, TreePath};
-
-use super::{Image, Inode, ReadDir};
-use crate::format::METADATA_LEN;
+use super::bounds::Bounds;
+use super::{DirEntry, Image, Inode, ReadDir};
 use crate::{FileType, ReadAt, ReadError};
 
 /// A name of an inode.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct WalkEntry {
-    /// The path: components separated by slashes, empty for the root.
-    pub path: Vec<u8>,
-    /// What it is a name of.
-    pub inode: Inode,
-}
+pub type WalkEntry = read::WalkEntry<Inode>;
 
 /// All names of an image depth first, every directory before what is in it. After an error it ends. Memory grows with
 /// the number of directories.
-#[derive(Debug)]
-pub struct Walk<'a, R> {
-    image: &'a Image<R>,
-    /// Directories being read, and the length of their path.
-    pub(super) open: Vec<(ReadDir<'a, R>, usize)>,
-    path: Vec<u8>,
-    /// Directories met: each has one name.
-    directories: HashSet<u64>,
-    listing_left: u64,
-    started: bool,
-}
+pub type Walk<'a, R> = read::Walk<'a, Image<R>>;
+
+/// An image as the entries of a layer. After an error it ends.
+pub type Entries<'a, R> = read::Entries<'a, Image<R>>;
+
+/// A layer's image as the layer's entries. After an error it ends.
+pub type OverlayEntries<'a, R> = read::OverlayEntries<'a, Image<R>>;
 
 impl<R: ReadAt> Image<R> {
     /// All names of the image.
     #[must_use]
     pub fn walk(&self) -> Walk<'_, R> {
-        Walk {
-            image: self,
-            open: Vec::new(),
-            path: Vec::new(),
-            directories: HashSet::new(),
-            listing_left: self.metadata_limit(),
-            started: false,
-        }
+        Walk::new(self)
     }
 
     /// The image as a layer that makes it from nothing: every name with its metadata, second names as hard links.
     /// Memory grows with the number of directories and of files that have several names.
     #[must_use]
     pub fn entries(&self) -> Entries<'_, R> {
-        Entries {
-            walk: self.walk(),
-            first_names: HashMap::new(),
-            inodes_left: self.metadata_limit(),
-        }
+        Entries::new(self)
     }
 
-    /// Bytes a table of metadata can have: each of its blocks takes three bytes or more of the image.
-    pub(super) fn metadata_limit(&self) -> u64 {
-        (self.size() / 3 + 1).saturating_mul(METADATA_LEN as u64)
-    }
-}
-
-impl<'a, R: ReadAt> Walk<'a, R> {
-    fn enter(&mut self, directory: &Inode) -> Result<(), ReadError> {
-        let left = self.listing_left.checked_sub(directory.size());
-        self.listing_left = left.ok_or(ReadError::TooManyEntries)?;
-        if !self.directories.insert(directory.reference()) {
-            return Err(ReadError::TooManyEntries);
-        }
-        self.open
-            .push((self.image.read_dir(directory)?, self.path.len()));
-        Ok(())
+    /// This image, made as a layer of an overlay, as the entries of that layer: what [`entries`](Self::entries) gives,
+    /// with whiteouts and opaque markers for what overlayfs has in their place. The root directory's own entry is left
+    /// out unless the layer describes it: an image always has one.
+    ///
+    /// # Errors
+    /// The iterator's items: [`ReadError`] when something is damaged, [`ReadError::OverlayXattr`] when an attribute
+    /// would have overlayfs look elsewhere (`trusted.overlay.redirect`, `metacopy` and the like).
+    #[must_use]
+    pub fn overlay_entries(&self, describes_root: bool) -> OverlayEntries<'_, R> {
+        OverlayEntries::new(self, describes_root)
     }
 
-    fn advance(&mut self) -> Result<Option<WalkEntry>, ReadError> {
-        if !self.started {
-            self.started = true;
-            let root = self.image.root()?;
-            self.enter(&root)?;
-            return Ok(Some(WalkEntry {
-                path: Vec::new(),
-                inode: root,
-            }));
-        }
-        while let Some((directory, path_len)) = self.open.last_mut() {
-            let Some(entry) = directory.next().transpose()? else {
-                self.open.pop();
-                continue;
-            };
-            self.path.truncate(*path_len);
-            if !self.path.is_empty() {
-                self.path.push(b'/');
-            }
-            self.path.extend_from_slice(&entry.name);
-            if self.path.len() > PATH_MAX {
-                return Err(ReadError::PathTooLong { limit: PATH_MAX });
-            }
-            let inode = self.image.inode(entry.reference)?;
-            if inode.file_type() == FileType::Directory {
-                self.enter(&inode)?;
-            }
-            return Ok(Some(WalkEntry {
-                path: self.path.clone(),
-                inode,
-            }));
-        }
-        Ok(None)
+    /// An inode of this image, made as a layer of an overlay, under a name: what
+    /// [`overlay_entries`](Self::overlay_entries) says of it, without reading anything else. Never a hard link.
+    ///
+    /// # Errors
+    /// As [`overlay_entries`](Self::overlay_entries).
+    pub fn overlay_entry(&self, path: TreePath, inode: &Inode) -> Result<Restored, ReadError> {
+        read::overlay_entry(self, path, inode)
     }
 }
 
-impl<R: ReadAt> Iterator for Walk<'_, R> {
-    type Item = Result<WalkEntry, ReadError>;
+impl<R: ReadAt> read::Image for Image<R> {
+    type Inode = Inode;
+    type DirEntry = DirEntry;
+    type ReadDir<'a>
+        = ReadDir<'a, R>
+    where
+        R: 'a;
+    type Bounds = Bounds;
+    type Error = ReadError;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let result = self.advance();
-        if result.is_err() {
-            self.open.clear();
+    fn root(&self) -> Result<Inode, ReadError> {
+        Self::root(self)
+    }
+
+    fn inode(&self, place: u64) -> Result<Inode, ReadError> {
+        Self::inode(self, place)
+    }
+
+    fn read_dir<'a>(&'a self, directory: &Inode) -> Result<ReadDir<'a, R>, ReadError> {
+        Self::read_dir(self, directory)
+    }
+
+    fn read_link(&self, inode: &Inode) -> Result<Vec<u8>, ReadError> {
+        Self::read_link(self, inode)
+    }
+
+    fn xattrs(&self, inode: &Inode) -> Result<Xattrs, ReadError> {
+        Self::xattrs(self, inode)
+    }
+
+    fn segments(&self, inode: &Inode) -> Result<Option<Vec<DataSegment>>, ReadError> {
+        Self::segments(self, inode)
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds::of(self)
+    }
+
+    fn path_too_long(limit: usize) -> ReadError {
+        ReadError::PathTooLong { limit }
+    }
+
+    fn overlay_xattr(inode: &Inode, name: Vec<u8>) -> ReadError {
+        ReadError::OverlayXattr {
+            number: inode.number(),
+            name,
         }
-        result.transpose()
     }
 }
 
-/// An image as the entries of a layer. After an error it ends.
-#[derive(Debug)]
-pub struct Entries<'a, R> {
-    walk: Walk<'a, R>,
-    /// First names of inodes that say they have several.
-    first_names: HashMap<u64, TreePath>,
-    /// What is left for inodes and what stands behind them.
-    inodes_left: u64,
-}
+impl read::Inode for Inode {
+    fn place(&self) -> u64 {
+        self.reference()
+    }
 
-impl<R: ReadAt> Entries<'_, R> {
-    fn entry(&mut self, found: &WalkEntry) -> Result<Entry, ReadError> {
-        let image = self.walk.image;
-        let inode = &found.inode;
-        // Names have been checked for slashes, NULs, dots and length, the path for its length.
-        let path =
-            TreePath::clean(&found.path).map_err(|_| ReadError::PathTooLong { limit: PATH_MAX })?;
-        if inode.nlink() > 1 && inode.file_type() != FileType::Directory {
-            if let Some(target) = self.first_names.get(&inode.reference()) {
-                let kind = EntryKind::HardLink {
-                    target: target.clone(),
-                };
-                return Ok(Entry {
-                    path,
-                    metadata: Metadata::default(),
-                    kind,
-                });
-            }
-            self.first_names.insert(inode.reference(), path.clone());
-        }
-        // Reading what stands behind an inode takes time in proportion to its length.
-        self.inodes_left = self
-            .inodes_left
-            .checked_sub(image.inode_len(inode)?)
-            .ok_or(ReadError::InodesOverlap)?;
-        let kind = match inode.file_type() {
-            FileType::Directory => EntryKind::Directory,
-            FileType::File => EntryKind::File {
-                size: inode.size(),
-                segments: image.segments(inode)?,
-            },
-            FileType::Symlink => EntryKind::Symlink {
-                target: image.read_link(inode)?,
-            },
-            FileType::CharDevice => EntryKind::CharDevice(inode.device()),
-            FileType::BlockDevice => EntryKind::BlockDevice(inode.device()),
-            FileType::Fifo => EntryKind::Fifo,
-            FileType::Socket => EntryKind::Socket,
-        };
-        let metadata = Metadata {
-            mode: inode.mode(),
-            uid: inode.uid(),
-            gid: inode.gid(),
-            mtime: inode.mtime(),
-            xattrs: image.xattrs(inode)?,
-        };
-        Ok(Entry {
-            path,
-            metadata,
-            kind,
-        })
+    fn file_type(&self) -> FileType {
+        self.file_type()
+    }
+
+    fn mode(&self) -> u16 {
+        self.mode()
+    }
+
+    fn uid(&self) -> u32 {
+        self.uid()
+    }
+
+    fn gid(&self) -> u32 {
+        self.gid()
+    }
+
+    fn mtime(&self) -> Timestamp {
+        self.mtime()
+    }
+
+    fn nlink(&self) -> u32 {
+        self.nlink()
+    }
+
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn device(&self) -> Device {
+        self.device()
     }
 }
 
-impl<R: ReadAt> Iterator for Entries<'_, R> {
-    type Item = Result<(Entry, Inode), ReadError>;
+impl read::DirEntry for DirEntry {
+    fn name(&self) -> &[u8] {
+        &self.name
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let found = match self.walk.next()? {
-            Ok(found) => found,
-            Err(e) => return Some(Err(e)),
-        };
-        let result = self.entry(&found).map(|entry| (entry, found.inode));
-        if result.is_err() {
-            self.walk.open.clear();
-        }
-        Some(result)
+    fn place(&self) -> u64 {
+        self.reference
     }
 }

@@ -1,9 +1,10 @@
 //! Listings of directories.
 
 use super::metadata::MetadataWriter;
+use crate::FileType;
 use crate::WriteError;
 use crate::format::directory::{ENTRY_LEN, Entry, HEADER_LEN, Header, Index, RUN_MAX};
-use crate::format::inode::FileType;
+use crate::format::inode::type_code;
 use crate::format::{METADATA_LEN, Position};
 
 /// A name and the inode it refers to.
@@ -69,7 +70,7 @@ pub(crate) fn write(table: &mut MetadataWriter, names: &[Name<'_>]) -> Result<Li
                 offset: member.inode.offset,
                 // As `run_len` has checked.
                 delta: member.number.wrapping_sub(head.number) as i16,
-                file_type: member.file_type.code(),
+                file_type: type_code(member.file_type),
                 name_len: member.name.len(),
             }
             .encode(&mut run);

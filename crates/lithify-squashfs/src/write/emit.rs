@@ -14,9 +14,10 @@ use super::directories::{Listing, Name, write as write_listing};
 use super::ids::IdTable;
 use super::metadata::MetadataWriter;
 use super::xattrs::XattrTable;
+use crate::FileType;
 use crate::error::Operation;
 use crate::format::directory::SIZE_EXTRA;
-use crate::format::inode::{Body, FileType, Head, encode_device};
+use crate::format::inode::{Body, Head, encode_device};
 use crate::format::{NONE, Position};
 use crate::{Compression, Storage, WriteError};
 

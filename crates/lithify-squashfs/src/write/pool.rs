@@ -80,8 +80,8 @@ impl Pool {
         };
         // Copying is not worth a thread.
         let threads = match compression {
-            Compression::None => 1,
-            _ => threads.get(),
+            Compression::None => NonZeroUsize::MIN,
+            _ => threads,
         };
         Self {
             blocks: lithify_fskit::Pool::new(block, "squashfs", threads, |threads| {

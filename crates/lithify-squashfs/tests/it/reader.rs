@@ -302,3 +302,54 @@ fn reading_in_pieces() {
     }
     assert!(all == data);
 }
+
+/// A layer of an overlay, also one that another program made: names of one whiteout are whiteouts, marks are understood,
+/// and marks that no layer has are refused.
+#[test]
+fn layers_of_an_overlay_are_read_as_layers() {
+    use lithify_tree::{Device, EntryKind};
+
+    let mut b = Builder::new(Vec::new());
+    b.directory("d", with_xattrs(&[("trusted.overlay.opaque", b"y")]));
+    let whiteout = EntryKind::CharDevice(Device::default());
+    b.entry("d/gone", metadata(0), whiteout, None);
+    b.link("d/gone-too", "d/gone");
+    let escaped = with_xattrs(&[
+        ("trusted.overlay.origin", b""),
+        ("trusted.overlay.overlay.opaque", b"image"),
+    ]);
+    b.file("f", escaped, b"x");
+    let image = Image::open(b.finish().0).unwrap();
+    let entries: Vec<_> = image
+        .overlay_entries(false)
+        .map(|e| e.unwrap().0)
+        .map(|e| (e.path.to_string(), e.kind, e.metadata.xattrs))
+        .collect();
+    let none = crate::common::xattrs(&[]);
+    let own = crate::common::xattrs(&[("trusted.overlay.opaque", b"image")]);
+    let file = EntryKind::File {
+        size: 1,
+        segments: None,
+    };
+    let expected = [
+        ("/d", EntryKind::Opaque, &none),
+        ("/d", EntryKind::Directory, &none),
+        ("/d/gone", EntryKind::Whiteout, &none),
+        ("/d/gone-too", EntryKind::Whiteout, &none),
+        ("/f", file, &own),
+    ]
+    .map(|(path, kind, xattrs)| (path.to_owned(), kind, xattrs.clone()));
+    assert_eq!(entries, expected);
+
+    for name in ["redirect", "metacopy", "whiteout", "opaque", "later"] {
+        let mut b = Builder::new(Vec::new());
+        let name = format!("trusted.overlay.{name}");
+        b.directory("d", with_xattrs(&[(&name, b"x")]));
+        let image = Image::open(b.finish().0).unwrap();
+        let refused = image.overlay_entries(true).find_map(Result::err);
+        let Some(ReadError::OverlayXattr { name: found, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(found, name.as_bytes());
+    }
+}

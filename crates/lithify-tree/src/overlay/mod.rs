@@ -16,7 +16,8 @@
 //! [`difference`] suits all: it says what turns the filesystem below into the one with the layer. [`Changes`] says the same
 //! without comparing all of both, from what [`Merge::apply_changes`](crate::Merge::apply_changes) noted.
 //!
-//! [`restore`] goes back: from what is in such a layer to the entries of a layer of an image.
+//! [`restore`] goes back: from what is in such a layer to the entries of a layer of an image. [`Marks`] reads the attributes of
+//! overlays, those of other layers than these too.
 //!
 //! Three things an overlay cannot say. Its root directory looks as the topmost layer says, so a layer that has no entry
 //! for the root hides the root's metadata of lower layers. A real character device 0:0 is always a whiteout
@@ -26,12 +27,14 @@
 mod alone; // from the layer's entries
 mod between; // from the filesystems below and above
 mod changes; // from what was noted while it was applied
+mod marks; // the overlay's own attributes, read
 mod restore; // and back
 
 pub use alone::{alone, alone_until};
 pub use between::difference;
 pub use changes::Changes;
-pub use restore::restore;
+pub use marks::{ForeignMark, Marks, Namespace};
+pub use restore::{Restored, restore};
 
 use crate::{Escaped, MergeError, Xattrs};
 
@@ -105,29 +108,6 @@ pub fn escape(xattrs: &Xattrs) -> Result<Option<Xattrs>, OverlayError> {
             })?;
     }
     Ok(Some(escaped))
-}
-
-/// The attributes as the image has them, from those of a layer of an overlay: escaped ones under their own names, those
-/// that are the overlay's own left out. `None` if nothing changes.
-#[must_use]
-pub fn unescape(xattrs: &Xattrs) -> Option<Xattrs> {
-    if !xattrs
-        .iter()
-        .any(|(name, _)| name.starts_with(XATTR_PREFIX))
-    {
-        return None;
-    }
-    let mut own = Xattrs::new();
-    for (name, value) in xattrs.iter() {
-        let full = match name.strip_prefix(XATTR_ESCAPE) {
-            Some(rest) => [XATTR_PREFIX, rest].concat(),
-            None if name.starts_with(XATTR_PREFIX) => continue,
-            None => name.to_vec(),
-        };
-        let set = own.set(&full, value);
-        debug_assert!(set.is_ok(), "shorter than a name that was valid");
-    }
-    Some(own)
 }
 
 /// Adds one of the overlay's own attributes.

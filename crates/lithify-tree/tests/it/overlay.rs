@@ -24,9 +24,10 @@ fn describe(tree: &Tree, node: NodeId, strip: bool) -> String {
         }
         kind => format!("{kind:?}"),
     };
-    let set = tree.xattrs(inode.xattrs);
-    let own = if strip { overlay::unescape(set) } else { None };
-    let set = own.as_ref().unwrap_or(set);
+    let mut set = tree.xattrs(inode.xattrs).clone();
+    if strip {
+        overlay::Marks::take(&mut set, overlay::Namespace::Trusted);
+    }
     format!(
         "{kind} {:o} {}:{} {:?} {set:?}",
         inode.mode, inode.uid, inode.gid, inode.mtime
@@ -207,11 +208,16 @@ fn restored(tree: &Tree) -> LayerEntries {
             mtime: inode.mtime,
             xattrs: tree.xattrs(inode.xattrs).clone(),
         };
-        for entry in overlay::restore(Entry {
+        let restored = overlay::restore(Entry {
             path,
             metadata,
             kind,
-        }) {
+        });
+        let restored = restored.unwrap();
+        for entry in [Some(restored.entry.clone()), restored.marker()]
+            .into_iter()
+            .flatten()
+        {
             layer.push(&entry, content).unwrap();
         }
     }

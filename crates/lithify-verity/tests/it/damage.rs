@@ -13,7 +13,7 @@ fn options(data_block: u32, hash_block: u32, threads: usize) -> VerityOptions {
     VerityOptions {
         data_block,
         hash_block,
-        threads,
+        threads: threads.try_into().unwrap(),
         ..VerityOptions::default()
     }
 }
@@ -84,7 +84,7 @@ proptest! {
         prop_assert_eq!(&again, &report);
         prop_assert!(behind[image.len()..] == appended[image.len()..]);
 
-        let good = verify(&appended, report.hash_offset, &VerifyOptions { root: Some(root), threads });
+        let good = verify(&appended, report.hash_offset, &VerifyOptions { root: Some(root), threads: threads.try_into().unwrap() });
         prop_assert_eq!(good.unwrap().end, report.size);
     }
 
@@ -104,7 +104,7 @@ proptest! {
         let checked = verify(
             &image,
             report.hash_offset,
-            &VerifyOptions { root: Some(report.root), threads: 2 },
+            &VerifyOptions { root: Some(report.root), threads: 2.try_into().unwrap() },
         );
         let tree = report.geometry.tree_offset(report.hash_offset).unwrap();
         let superblock = report.hash_offset..report.hash_offset + 512;
@@ -151,7 +151,7 @@ proptest! {
                 }
             }
         }
-        let checked = verify(&bytes, offset, &VerifyOptions { root: None, threads: 1 });
+        let checked = verify(&bytes, offset, &VerifyOptions { root: None, threads: 1.try_into().unwrap() });
         if let Ok(found) = checked {
             prop_assert!(found.end <= bytes.len() as u64);
         }
@@ -184,7 +184,10 @@ fn wrong_levels_are_told_from_wrong_data() {
         verify(
             &image,
             report.hash_offset,
-            &VerifyOptions { root, threads: 3 },
+            &VerifyOptions {
+                root,
+                threads: 3.try_into().unwrap(),
+            },
         )
         .unwrap_err()
     };

@@ -144,7 +144,7 @@ fn other_block_sizes_and_salts() {
                 hash_block,
                 salt,
                 uuid: Some([0x5a; 16]),
-                threads: 2,
+                threads: 2.try_into().unwrap(),
             };
             check(1_234_567, &options);
         }

@@ -89,7 +89,9 @@ impl ErrorKind {
         use lithify_squashfs::ReadError;
         match error {
             ReadError::Io { .. } | ReadError::Length { .. } => Self::Io,
-            ReadError::UnknownCompressor { .. } => Self::Unsupported,
+            ReadError::UnknownCompressor { .. } | ReadError::OverlayXattr { .. } => {
+                Self::Unsupported
+            }
             _ => Self::Verification,
         }
     }

@@ -271,8 +271,7 @@ impl FsWriter {
             Kind::Squashfs => {
                 let mut data = filesystem.squashfs_data()?;
                 data.budget = budgets.output_bytes.clone();
-                data.threads = std::num::NonZeroUsize::new(session.threads())
-                    .unwrap_or(std::num::NonZeroUsize::MIN);
+                data.threads = session.threads();
                 Self::Squashfs(Box::new(lithify_squashfs::Writer::new(file, data)))
             }
         })

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::Checked;
-use lithify_tree::overlay::restore;
 use lithify_tree::{
     ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree,
 };
@@ -167,18 +166,22 @@ impl FsImage {
 
     /// What the root directory's inode says.
     pub(crate) fn root_metadata(&self) -> Result<Metadata, Error> {
-        let root = match &self.opened {
+        let root = lithify_tree::TreePath::root();
+        let restored = match &self.opened {
             Opened::Erofs(image) => {
-                let first = image.entries().next().transpose();
-                first.map_err(|e| self.failed(e))?.map(|e| e.0)
+                let inode = image.root().map_err(|e| self.failed(e))?;
+                image
+                    .overlay_entry(root, &inode)
+                    .map_err(|e| self.failed(e))?
             }
             Opened::Squashfs(image) => {
-                let first = image.entries().next().transpose();
-                first.map_err(|e| self.failed(e))?.map(|e| e.0)
+                let inode = image.root().map_err(|e| self.failed(e))?;
+                image
+                    .overlay_entry(root, &inode)
+                    .map_err(|e| self.failed(e))?
             }
         };
-        let root = root.into_iter().flat_map(restore).next();
-        Ok(root.map(|e| e.metadata).unwrap_or_default())
+        Ok(restored.entry.metadata)
     }
 
     /// All entries of an overlay layer as a layer of an image has them. The root directory's own only comes with
@@ -188,17 +191,19 @@ impl FsImage {
         describes_root: bool,
         mut each: impl FnMut(Entry) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if let Opened::Erofs(image) = &self.opened {
-            for entry in image.overlay_entries(describes_root) {
-                each(entry.map_err(|e| self.failed(e))?.0)?;
+        match &self.opened {
+            Opened::Erofs(image) => {
+                for entry in image.overlay_entries(describes_root) {
+                    each(entry.map_err(|e| self.failed(e))?.0)?;
+                }
             }
-            return Ok(());
+            Opened::Squashfs(image) => {
+                for entry in image.overlay_entries(describes_root) {
+                    each(entry.map_err(|e| self.failed(e))?.0)?;
+                }
+            }
         }
-        self.for_each_entry(|entry| {
-            restore(entry)
-                .filter(|e| describes_root || !e.path.is_root() || e.kind != EntryKind::Directory)
-                .try_for_each(&mut each)
-        })
+        Ok(())
     }
 
     /// An overlay layer as a layer of an image. Contents are numbered in the order of their files.

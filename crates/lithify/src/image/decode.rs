@@ -122,7 +122,7 @@ where
             None => open(image, index, session, budgets)?,
         };
         // With threads to spare the layer below starts too, as far as its buffers reach.
-        if session.threads() > 1 && index > 0 && !twins.is_repeated(index - 1) {
+        if session.threads().get() > 1 && index > 0 && !twins.is_repeated(index - 1) {
             next = Some(open(image, index - 1, session, budgets)?);
         }
         let first = sink.content_count();
@@ -375,7 +375,7 @@ pub(crate) fn open(
         }
         LayerInput::Blob(inner, expected, names) => {
             let blob = counting(inner);
-            let threading = if session.threads() > 1 {
+            let threading = if session.threads().get() > 1 {
                 Threading::Pipelined
             } else {
                 Threading::Inline

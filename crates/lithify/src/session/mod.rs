@@ -87,9 +87,9 @@ impl Session {
     }
 
     /// The number of threads to use.
-    pub(crate) fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> NonZeroUsize {
         self.jobs
             .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get)
+            .unwrap_or(NonZeroUsize::MIN)
     }
 }

@@ -13,6 +13,8 @@ mod pool; // batches as work of threads
 pub(crate) use index::{encode_index, index_len};
 pub(super) use place::{Compressor, Piece};
 
+use std::num::NonZeroUsize;
+
 use crate::WriteError;
 use crate::format::BLOCK_SIZE;
 use crate::format::compressed::{Method, PHYSICAL_MAX, settings};
@@ -47,9 +49,9 @@ pub struct Compression {
     /// Whether what becomes smaller than a block stands behind its inode, which is most of small files and needs Linux 5.17.
     /// Never with [`block_aligned`](super::DataOptions::block_aligned). Default yes.
     pub inline: bool,
-    /// Threads that compress; 1 compresses in the calling thread. The image does not depend on it. Each takes up to
-    /// about 16 MiB. Default 0: as many as there are processors.
-    pub threads: usize,
+    /// Threads that compress. Default 1: none but the caller's. Each takes up to about 16 MiB; the image is the same
+    /// whatever their number.
+    pub threads: NonZeroUsize,
 }
 
 /// A compression algorithm.
@@ -76,7 +78,7 @@ impl Compression {
                 CompressionMethod::Zstd { .. } => 128 << 10,
             },
             inline: true,
-            threads: 0,
+            threads: NonZeroUsize::MIN,
         }
     }
 

@@ -32,16 +32,12 @@ pub(super) struct Pool(lithify_fskit::Pool<Compress>);
 
 impl Pool {
     pub(super) fn new(options: Compression) -> Self {
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        };
         // One batch for each thread, and one more to go on with.
         let limit = |threads| threads + 1;
         Self(lithify_fskit::Pool::new(
             Compress(options),
             "erofs-compress",
-            threads,
+            options.threads,
             limit,
         ))
     }

@@ -320,7 +320,7 @@ pub fn check_image<R: ReadAt>(image: &Image<R>, expected: &Expected) {
         .collect();
     assert_eq!(shown, [""; 0]);
     assert_eq!(verification.inodes, expected.tree.inode_count() as u64);
-    assert_eq!(verification.shared_data_bytes, 0);
+    assert_eq!(verification.own.shared_data_bytes, 0);
 
     let tree = &expected.tree;
     let mut nids: HashMap<InodeId, u64> = HashMap::new();

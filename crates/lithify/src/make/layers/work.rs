@@ -74,7 +74,11 @@ pub(super) fn make(
         Kind::Erofs => LAYERS_AT_A_TIME,
         Kind::Squashfs => 2,
     };
-    let workers = session.threads().min(at_a_time).min(work.missing.len());
+    let workers = session
+        .threads()
+        .get()
+        .min(at_a_time)
+        .min(work.missing.len());
     if workers <= 1 {
         work.run();
     } else {
