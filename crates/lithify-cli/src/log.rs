@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::commands::Failure;
+use crate::failure::Failure;
 
 /// Only what this project says: libraries below it print what is of no use here, and might print what is secret.
 const OURS: &str = "lithify";

@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod failure;
 mod human;
 mod log;
 mod progress;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use commands::Failure;
+use failure::Failure;
 
 /// The operation failed.
 const FAILED: u8 = 1;

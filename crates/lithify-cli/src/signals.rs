@@ -11,7 +11,7 @@ use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::{flag, iterator::Signals, low_level};
 
-use crate::commands::Failure;
+use crate::failure::Failure;
 
 /// How long a process whose work has ended may take to print what came of it: somebody may have stopped reading.
 const PRINTING: Duration = Duration::from_millis(500);

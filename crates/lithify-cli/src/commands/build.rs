@@ -6,8 +6,9 @@ use std::time::Instant;
 use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable};
 use serde::Serialize;
 
-use super::{Failure, decoding_session, print_json, with_progress};
+use super::{decoding_session, print_json, with_progress};
 use crate::args::{BuildArgs, Format};
+use crate::failure::Failure;
 use crate::human;
 
 /// A build whose list of artifacts is there although nothing is in it.

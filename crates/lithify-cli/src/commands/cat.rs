@@ -2,8 +2,9 @@
 
 use lithify::{OutputPipe, Subject};
 
-use super::{Failure, decoding_session, with_path, with_progress};
+use super::{decoding_session, with_path, with_progress};
 use crate::args::CatArgs;
+use crate::failure::Failure;
 
 pub(crate) fn run(args: CatArgs, quiet: bool) -> Result<(), Failure> {
     let (mut session, renderer) = decoding_session(&args.read, quiet)?;

@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use lithify::{CommitOptions, Image};
 
-use super::{Failure, finding_session, print_json, with_progress};
+use super::{finding_session, print_json, with_progress};
 use crate::args::{CommitArgs, LayerCompression};
+use crate::failure::Failure;
 use crate::human;
 
 pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {

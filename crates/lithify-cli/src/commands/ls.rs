@@ -4,8 +4,9 @@ use std::io::{BufWriter, Write};
 
 use lithify::{Escaped, Listing, NodeId, Subject, TreeKind};
 
-use super::{Failure, decoding_session, with_path, with_progress};
+use super::{decoding_session, with_path, with_progress};
 use crate::args::LsArgs;
+use crate::failure::Failure;
 use crate::{human, terminal};
 
 pub(crate) fn run(args: LsArgs, quiet: bool) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 
-use super::Failure;
 use crate::args::Cli;
+use crate::failure::Failure;
 
 pub(crate) fn run(output: Option<&Path>) -> Result<(), Failure> {
     let Some(directory) = output else {

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use lithify::{Escaped, MountKind, MountOptions, Subject};
 use serde_json::json;
 
-use super::{Failure, decoding_session, insert_path, print_json, with_progress};
+use super::{decoding_session, insert_path, print_json, with_progress};
 use crate::args::{MountArgs, UmountArgs};
+use crate::failure::Failure;
 
 pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
     let (mut session, renderer) = decoding_session(&args.read, quiet)?;

@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use lithify::{PartKind, PartState, PlanReport, Printable};
 
-use super::{Failure, print_json};
+use super::print_json;
+use crate::failure::Failure;
 use crate::human;
 
 /// Prints a plan: a line for each part, and what they come to.

@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use lithify::{Image, Printable, PublishForm, PublishOptions, Session};
 
-use super::{Failure, decoding_session, print_json, with_progress};
+use super::{decoding_session, print_json, with_progress};
 use crate::args::{PushArgs, PushForm};
+use crate::failure::Failure;
 use crate::human;
 
 pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {

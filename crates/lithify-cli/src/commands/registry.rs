@@ -9,8 +9,8 @@ use lithify::registry::config::{Config, Environment};
 use lithify::registry::{Client, ClientOptions, Secret};
 use lithify::{Escaped, Registries};
 
-use super::Failure;
 use crate::args::{LoginArgs, LogoutArgs, RegistryArgs};
+use crate::failure::Failure;
 use crate::progress::Renderer;
 
 fn failed(error: impl Into<lithify::registry::Error>) -> Failure {

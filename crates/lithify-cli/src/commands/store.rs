@@ -11,8 +11,9 @@ use lithify::store::{
 use lithify::{Escaped, Printable, StoreChoice};
 use serde_json::{Value, json};
 
-use super::{Failure, insert_path, platform, print_json, shown};
+use super::{insert_path, platform, print_json, shown};
 use crate::args::{FsckArgs, GcArgs, RmArgs, StoreListArgs};
+use crate::failure::Failure;
 use crate::human;
 
 fn open(choice: &StoreChoice, options: OpenOptions) -> Result<Store, Failure> {

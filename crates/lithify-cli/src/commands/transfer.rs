@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use lithify::{CopyOptions, Printable, PullOptions, Session, TransferCounts};
 
-use super::{Failure, base_session, decoding_session, platform, print_json, with_progress};
+use super::{base_session, decoding_session, platform, print_json, with_progress};
 use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
+use crate::failure::Failure;
 use crate::human;
 
 pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {

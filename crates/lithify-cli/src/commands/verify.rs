@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use lithify::Subject;
 
-use super::{Failure, decoding_session, print_json, shown, with_progress};
+use super::{decoding_session, print_json, shown, with_progress};
 use crate::args::VerifyArgs;
+use crate::failure::Failure;
 use crate::human;
 
 pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {

@@ -8,8 +8,8 @@ use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::Shell;
 use lithify::{TRANSPORTS, Transport};
 
-use super::Failure;
 use crate::args::Cli;
+use crate::failure::Failure;
 
 pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
     let command = Cli::command();
