@@ -2,7 +2,7 @@
 
 use lithify_digest::{Algorithm, Hasher};
 
-use crate::disk::Part;
+use crate::part::Part;
 
 /// SHA-256 of what something is for and of everything that makes it what it is.
 pub(crate) fn digest<'a>(

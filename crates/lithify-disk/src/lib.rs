@@ -44,13 +44,15 @@ mod disk; // what stands where
 mod error; // what can go wrong
 pub mod gpt;
 mod identity; // identifiers derived from content
+mod part; // what disks are made of
 mod raw; // disks as one file
 pub mod vmdk;
 
 pub use alignment::Alignment;
-pub use disk::{Content, Disk, Part, Piece};
+pub use disk::{Content, Disk, Piece};
 pub use error::{DiskError, RawError};
 pub use lithify_storage::{ReadAt, Storage};
+pub use part::Part;
 
 /// Size of a sector in bytes: everything on a disk is counted in these.
 pub const SECTOR: u64 = 512;

@@ -8,8 +8,9 @@ use std::io;
 use lithify_cancel::{CancelToken, Checked};
 use lithify_storage::{ReadAt, Storage};
 
-use crate::disk::{Content, Disk, Part};
+use crate::disk::{Content, Disk};
 use crate::error::RawError;
+use crate::part::Part;
 
 /// Bytes read in one go.
 const CHUNK: usize = 1 << 20;

@@ -2,8 +2,8 @@
 
 use super::format::{self, ENTRIES_MIN, ENTRY_SIZE, Entry, Header, NAME_MAX};
 use super::guid::Guid;
-use crate::disk::Part;
 use crate::error::DiskError;
+use crate::part::Part;
 use crate::{Alignment, SECTOR, identity};
 
 /// First sector of the first partition, at 1 MiB as partitioning programs place it. Entries that do not fit before it do
