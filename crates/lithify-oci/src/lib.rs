@@ -32,6 +32,7 @@ pub mod image;
 pub mod layout;
 mod limits;
 pub mod manifest;
+mod opened;
 pub mod platform;
 pub mod reference;
 pub mod source;

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use lithify_cancel::{CancelToken, Checked};
 
 use crate::Limits;
-use crate::blob::Blob;
+use crate::opened::Blob;
 
 pub use error::Error;
 /// What can be wrong with the tar, as the parser has it.
