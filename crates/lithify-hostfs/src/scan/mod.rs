@@ -127,7 +127,12 @@ impl Scanner {
         let stat = fstat(&fd).map_err(|e| fail("stat", &root, e))?;
         let mut scanner = Self::of_directory(fd, root, options)?;
         if scanner.options.sidecar {
-            let found = Sidecar::beside(&scanner.root, &stat, &scanner.options);
+            let found = Sidecar::beside(
+                &scanner.root,
+                &stat,
+                scanner.options.entries_max,
+                &scanner.options.cancel,
+            );
             scanner.recorded = found
                 .map_err(|e| match scanner.options.cancel.check() {
                     Ok(()) => ScanError::Sidecar(Box::new(e)),

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use lithify_cancel::Checked;
+use lithify_cancel::{CancelToken, Checked};
 use lithify_digest::Digest;
 use lithify_tree::{Device, Timestamp, TreePath, Xattrs};
 use rustix::fd::OwnedFd;
@@ -19,7 +19,6 @@ use serde::de::{MapAccess, Visitor};
 
 use super::error::{SidecarError, SidecarFault};
 use super::{FORMAT, SIDECAR_SUFFIX, Special, VERSION};
-use crate::ScanOptions;
 
 /// Bytes of the whole file: eight million lines of the usual length.
 const BYTES_MAX: u64 = 1 << 30;
@@ -64,11 +63,12 @@ pub(crate) struct Record {
 }
 
 impl Sidecar {
-    /// The file beside a directory that is open; `None` if there is none.
+    /// The file beside a directory that is open, of at most so many lines; `None` if there is none.
     pub(crate) fn beside(
         directory: &Path,
         stat: &Stat,
-        options: &ScanOptions,
+        lines_max: u64,
+        cancel: &CancelToken,
     ) -> Result<Option<Self>, SidecarError> {
         // The name it was written beside, whatever links and dots the path at hand has.
         let Ok(real) = directory.canonicalize() else {
@@ -115,11 +115,10 @@ impl Sidecar {
         if mode & 0o022 != 0 {
             return Err(SidecarError::Writable { path, mode });
         }
-        let reader =
-            BufReader::with_capacity(1 << 16, Checked::new(File::from(fd), &options.cancel));
+        let reader = BufReader::with_capacity(1 << 16, Checked::new(File::from(fd), cancel));
         Ok(Some(Self {
             owner: own.st_uid,
-            lines: read(reader, &path, options.entries_max)?,
+            lines: read(reader, &path, lines_max)?,
         }))
     }
 }
