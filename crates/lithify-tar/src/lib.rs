@@ -102,6 +102,7 @@
 //! archives whose members are written before their sizes are known.
 #![forbid(unsafe_code)]
 
+mod detail; // how much is read
 mod error; // faults, with their places
 mod header; // the 512-byte block, read and written
 mod limits; // bounds on what a tar may ask for
@@ -114,10 +115,11 @@ mod typeflag; // kinds of headers
 mod write; // entries to tar
 mod xattr; // extended attributes in PAX records
 
+pub use detail::Detail;
 pub use error::{Located, SparseFault, TarError, TarFault};
 pub use header::{BLOCK, Block, END_MARK, has_magic, is_zero, looks_like_header, padded};
 pub use limits::{Bound, Limit, LimitExceeded, Limits};
 pub use member::Member;
-pub use parser::{Demand, Detail, Event, Parser};
+pub use parser::{Demand, Event, Parser};
 pub use typeflag::MemberKind;
 pub use write::{Holes, TarWriter, WriteError, file_header};

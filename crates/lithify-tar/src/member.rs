@@ -2,10 +2,10 @@
 
 use lithify_tree::{DataSegment, Device, Timestamp, Xattrs};
 
+use crate::detail::Detail;
 use crate::error::{SparseFault, TarFault};
 use crate::header::{self, Format, Header, Numbers};
 use crate::limits::{Limit, LimitExceeded, Limits};
-use crate::parser::Detail;
 use crate::pax::{Records, Value};
 use crate::typeflag::MemberKind;
 use crate::xattr;

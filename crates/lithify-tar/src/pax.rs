@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use lithify_tree::Timestamp;
 
+use crate::detail::Detail;
 use crate::error::{SparseFault, TarFault};
 use crate::limits::{Limit, LimitExceeded, Limits};
 use crate::number;
-use crate::parser::Detail;
 
 /// A key's value: an empty one takes back what global records said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

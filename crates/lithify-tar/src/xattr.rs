@@ -160,7 +160,7 @@ fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::Detail;
+    use crate::detail::Detail;
     use crate::pax::{self, Records};
 
     #[test]

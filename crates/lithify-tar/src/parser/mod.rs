@@ -9,6 +9,7 @@ mod sparse; // how sparse files begin
 
 use std::collections::BTreeMap;
 
+use crate::detail::Detail;
 use crate::error::{Located, TarError, TarFault};
 use crate::header::{self, BLOCK, BadHeader, Block, Header};
 use crate::limits::{Limit, LimitExceeded, Limits};
@@ -17,16 +18,6 @@ use crate::sparse::{MapText, SparseMap};
 use crate::typeflag::{self, MemberKind, Typed};
 
 use extension::{Body, Pending};
-
-/// The part of what headers say that is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
-    /// All of it: members with owner, mode, times and attributes, the maps of sparse files.
-    #[default]
-    Everything,
-    /// Names, kinds, sizes and where data lies, in one piece: sparse files are errors. The rest of a [`Member`] stays empty.
-    Placement,
-}
 
 /// What the parser goes on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
