@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use lithify_digest::{Digest, Mismatch};
 use lithify_escape::{Escaped, Printable};
 
-use crate::{DocumentError, EntryId, IndexError, KeyError, RecordError};
+use crate::fault::{DocumentError, IndexError};
+use crate::{EntryId, KeyError, RecordError};
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -57,9 +57,11 @@
 
 mod blobs; // of images
 mod df; // what takes the space
+mod document; // manifests, as they stand here
 mod entry; // an entry in use
 mod error; // why not
 mod export; // to an output file
+mod fault; // of manifests and the list of images
 mod fsck; // reading everything
 mod gc; // removing what nobody needs
 mod images; // what is needed
@@ -88,17 +90,15 @@ pub use df::{DfReport, Usage};
 pub use entry::Entry;
 pub use error::Error;
 pub use export::{ExportOptions, Exported};
+pub use fault::{DocumentError, IndexError};
 pub use fsck::{Action, Finding, FsckOptions, FsckReport, LayoutProblem, Problem};
 pub use gc::{GcOptions, GcReport, Kept};
 pub use images::{ImageRecord, Images, StoredImage, Target};
 pub use key::{EntryId, Input, InputKind, Key, KeyError};
 pub use lock::{KeyLock, OnWait, Waiting};
 pub use lookup::{Damage, Defect, Lookup};
-pub use names::{
-    INDEX_ANNOTATION, IndexError, NAME_ANNOTATION, SUBJECT_ANNOTATION, TAG_ANNOTATION, Tagged,
-};
+pub use names::{INDEX_ANNOTATION, NAME_ANNOTATION, SUBJECT_ANNOTATION, TAG_ANNOTATION, Tagged};
 pub use pending::{Origin, Pending};
-pub use reach::DocumentError;
 pub use record::{EntryRecord, FileRecord};
 pub use scan::{Bytes, EntryInfo};
 pub use seal::RecordError;

@@ -4,28 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lithify_digest::Digest;
 
-use crate::error::{Context as _, Error};
-use crate::names::{Entries, IndexError, Referrer, read_as};
-use crate::refs::{MAX_DOCUMENT, Part, Reference, is_document_type, references};
-use crate::{Store, sys};
-
-/// What is wrong with a manifest or index.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DocumentError {
-    /// More bytes than any has.
-    #[error("a manifest has at most {MAX_DOCUMENT} bytes")]
-    TooLarge,
-    /// Other bytes than its name says.
-    #[error("its bytes have the digest {found}")]
-    Digest {
-        /// The digest of its bytes.
-        found: Box<Digest>,
-    },
-    /// Not JSON.
-    #[error("it is not JSON")]
-    Json(#[from] serde_json::Error),
-}
+use crate::Store;
+use crate::document::Document;
+use crate::error::Error;
+use crate::fault::IndexError;
+use crate::names::{Entries, Referrer, read_as};
+use crate::refs::{Part, Reference, is_document_type, references};
 
 /// How a blob that is needed is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,27 +143,6 @@ impl Store {
         read_as(self, |json| Ok(references(json)?))
     }
 
-    /// Reads and verifies a manifest or index.
-    pub(crate) fn document(&self, digest: &Digest) -> Result<Document, Error> {
-        let Some(file) = self.open_blob(digest)? else {
-            return Ok(Document::Missing);
-        };
-        let path = self.blob_path(digest);
-        let bytes = sys::read_limited(file, MAX_DOCUMENT).context("read", &path)?;
-        let Some(bytes) = bytes else {
-            return Ok(Document::Damaged(DocumentError::TooLarge));
-        };
-        let found = Digest::of(digest.algorithm(), &bytes);
-        if found != *digest {
-            let found = Box::new(found);
-            return Ok(Document::Damaged(DocumentError::Digest { found }));
-        }
-        Ok(match references(&bytes) {
-            Ok(references) => Document::Good(references),
-            Err(e) => Document::Damaged(DocumentError::Json(e)),
-        })
-    }
-
     /// The first part of a manifest that is not there, or has another length; its own and, in an index, those of the
     /// manifests that are there.
     pub(crate) fn missing_part(
@@ -218,14 +181,6 @@ impl Store {
         }
         Ok(None)
     }
-}
-
-/// A manifest or index, as it stands in the store.
-pub(crate) enum Document {
-    Missing,
-    Damaged(DocumentError),
-    /// What it refers to.
-    Good(Vec<Reference>),
 }
 
 /// A manifest, and a part of it that is not there.

@@ -121,7 +121,7 @@ impl Store {
 
     /// What living processes need; `None` when one of their lists cannot be understood. For those who hold the
     /// exclusive lock of `blobs/`: nobody enters anything meanwhile.
-    pub(super) fn leased(&self) -> Result<Option<BTreeSet<Digest>>, Error> {
+    pub(crate) fn leased(&self) -> Result<Option<BTreeSet<Digest>>, Error> {
         let locks = self.at(LOCKS);
         let mut all = BTreeSet::new();
         for item in fs::read_dir(&locks).context("list", &locks)? {

@@ -7,7 +7,6 @@ mod content; // of images
 mod ingest; // one blob, as it arrives
 mod lease; // what must not be collected
 mod partial; // what arrived so far
-mod sweep; // collection
 
 use std::fs::{self, File};
 use std::io;
@@ -19,7 +18,6 @@ use lithify_digest::{Algorithm, Digest};
 pub use self::ingest::{Begun, Ingest};
 pub use self::lease::Lease;
 pub(crate) use self::partial::is_partial_name;
-pub(crate) use self::sweep::BlobTrash;
 use crate::error::{Context as _, Error};
 use crate::lookup::is_odd;
 use crate::scan::Bytes;

@@ -73,52 +73,54 @@ fn make_writable(path: &Path) -> bool {
     file.metadata().is_ok_and(read_only) && sys::set_mode(&file, 0o600).is_ok()
 }
 
-/// Removes those nobody writes to and that were not written to within this time; gives their number and bytes.
-pub(super) fn collect(
-    store: &Store,
-    older_than: Option<Duration>,
-    dry_run: bool,
-) -> Result<(u64, Bytes), Error> {
-    let directory = store.at(PARTIAL);
-    let (mut removed, mut bytes) = (0, Bytes::default());
-    let items = match fs::read_dir(&directory) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((removed, bytes)),
-        items => items.context("list", &directory)?,
-    };
-    let now = SystemTime::now();
-    for item in items {
-        store.cancel.check()?;
-        let item = item.context("list", &directory)?;
-        let path = item.path();
-        if !item.file_name().to_str().is_some_and(is_partial_name) {
-            continue;
-        }
-        let file = match sys::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound || is_odd(&e) => continue,
-            Err(e) => return Err(Error::io("open", &path, e)),
+impl Store {
+    /// Removes beginnings of blobs that nobody writes to and that were not written to within this time; gives their number and bytes.
+    pub(crate) fn collect_partials(
+        &self,
+        older_than: Option<Duration>,
+        dry_run: bool,
+    ) -> Result<(u64, Bytes), Error> {
+        let directory = self.at(PARTIAL);
+        let (mut removed, mut bytes) = (0, Bytes::default());
+        let items = match fs::read_dir(&directory) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((removed, bytes)),
+            items => items.context("list", &directory)?,
         };
-        let metadata = file.metadata().context("look at", &path)?;
-        let written = metadata.modified().context("look at", &path)?;
-        let age = now.duration_since(written).unwrap_or_default();
-        if !metadata.is_file() || older_than.is_some_and(|limit| age < limit) {
-            continue;
+        let now = SystemTime::now();
+        for item in items {
+            self.cancel.check()?;
+            let item = item.context("list", &directory)?;
+            let path = item.path();
+            if !item.file_name().to_str().is_some_and(is_partial_name) {
+                continue;
+            }
+            let file = match sys::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound || is_odd(&e) => continue,
+                Err(e) => return Err(Error::io("open", &path, e)),
+            };
+            let metadata = file.metadata().context("look at", &path)?;
+            let written = metadata.modified().context("look at", &path)?;
+            let age = now.duration_since(written).unwrap_or_default();
+            if !metadata.is_file() || older_than.is_some_and(|limit| age < limit) {
+                continue;
+            }
+            let Ok(file) = Locked::try_exclusive(file).context("lock", &path)? else {
+                continue;
+            };
+            if !sys::is_at(&file, &path).context("look at", &path)? {
+                continue;
+            }
+            removed += 1;
+            bytes.add(Bytes::of(&metadata));
+            if dry_run {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.context("remove", &path)?,
+            }
         }
-        let Ok(file) = Locked::try_exclusive(file).context("lock", &path)? else {
-            continue;
-        };
-        if !sys::is_at(&file, &path).context("look at", &path)? {
-            continue;
-        }
-        removed += 1;
-        bytes.add(Bytes::of(&metadata));
-        if dry_run {
-            continue;
-        }
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => other.context("remove", &path)?,
-        }
+        Ok((removed, bytes))
     }
-    Ok((removed, bytes))
 }

@@ -4,25 +4,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use lithify_digest::Digest;
 
-use super::{BlobInfo, partial};
+use super::report::{GcReport, Kept};
+use crate::Store;
+use crate::blobs::BlobInfo;
 use crate::error::{Context as _, Error};
-use crate::gc::Kept;
 use crate::lock::BlobsLock;
-use crate::scan::Bytes;
 use crate::store::{BLOBS, TEMP};
 use crate::temp::unique_name;
-use crate::{GcReport, Store};
 
 /// A blob moved to `tmp/`.
 #[derive(Debug)]
-pub(crate) struct BlobTrash(PathBuf);
+pub(super) struct BlobTrash(PathBuf);
 
 impl BlobTrash {
-    pub(crate) fn remove(self) -> Result<(), Error> {
+    pub(super) fn remove(self) -> Result<(), Error> {
         match fs::remove_file(&self.0) {
             // Another collection took it for a leftover, and was faster.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -33,7 +31,7 @@ impl BlobTrash {
 
 impl Store {
     /// Moves blobs out of sight that nobody needs at the moment. For those who hold the lock of the store.
-    pub(crate) fn take_blobs(
+    pub(super) fn take_blobs(
         &self,
         judged: Vec<(BlobInfo, Option<Kept>)>,
         dry_run: bool,
@@ -65,15 +63,6 @@ impl Store {
             report.blobs.push(blob);
         }
         Ok(taken)
-    }
-
-    /// Removes beginnings of blobs that nobody goes on with.
-    pub(crate) fn collect_partials(
-        &self,
-        older_than: Option<Duration>,
-        dry_run: bool,
-    ) -> Result<(u64, Bytes), Error> {
-        partial::collect(self, older_than, dry_run)
     }
 
     /// Blobs by whether anything leads to them.

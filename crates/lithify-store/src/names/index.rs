@@ -14,32 +14,9 @@ use serde_json::value::RawValue;
 
 use super::{INDEX_ANNOTATION, NAME_ANNOTATION, SUBJECT_ANNOTATION, TAG_ANNOTATION};
 use crate::error::{Context as _, Error};
+use crate::fault::{IndexError, MAX_INDEX};
 use crate::store::OCI_INDEX;
 use crate::{Store, sys};
-
-/// Longest `index.json`, in bytes.
-const MAX_INDEX: usize = 4 << 20;
-
-/// What is wrong with the list of images.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IndexError {
-    /// There is none.
-    #[error("it is missing")]
-    Missing,
-    /// More bytes than it may have.
-    #[error("it has more than {MAX_INDEX} bytes")]
-    TooLarge,
-    /// Not a regular file.
-    #[error("it is not a regular file")]
-    NotAFile,
-    /// Not JSON.
-    #[error("it is not JSON")]
-    Json(#[from] serde_json::Error),
-    /// Not an index.
-    #[error("it is not an image index: expected an object with a list `manifests`")]
-    Form,
-}
 
 /// An image with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

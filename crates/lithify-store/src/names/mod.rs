@@ -13,13 +13,14 @@ use lithify_oci::Platform;
 use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::Reference;
 
+pub use self::index::Tagged;
 use self::index::read_index;
 pub(crate) use self::index::{Entries, Referrer, read_as};
-pub use self::index::{IndexError, Tagged};
 use crate::Store;
+use crate::document::Document;
 use crate::error::Error;
+use crate::fault::IndexError;
 use crate::quarantine::quarantine_locked;
-use crate::reach::Document;
 use crate::store::OCI_INDEX;
 
 /// Annotation with the digest of the index a manifest was chosen from.
