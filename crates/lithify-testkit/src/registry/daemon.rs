@@ -9,8 +9,10 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::http::{Answer, Framing, Request};
-use super::rules::{Action, Hits, Kind, On};
-use super::server::{Server, Service, lock};
+use super::kind::Kind;
+use super::lock::lock;
+use super::rules::{Action, Hits, On};
+use super::server::{Server, Service};
 use crate::snapshot::hex;
 
 /// A Docker daemon on a unix socket that knows some images and takes others.

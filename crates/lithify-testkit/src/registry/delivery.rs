@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::http::{Answer, Framing, Request, Socket, reason};
+use super::lock::lock;
 use super::rules::{Action, At};
-use super::server::lock;
 
 /// Bytes written at once.
 const PIECE: usize = 64 << 10;

@@ -30,6 +30,8 @@ mod daemon; // the Docker Engine API
 mod delivery; // answers on their way
 mod faulty; // a registry with rules
 mod http; // requests and answers of HTTP/1.1
+mod kind; // what requests ask for
+mod lock; // locks whose holders may have panicked
 mod proxy; // an HTTP proxy
 mod real; // Debian's registry
 mod rules; // what goes wrong, and when
@@ -40,8 +42,9 @@ mod token; // a token server
 pub use daemon::FakeDaemon;
 pub use faulty::{Demand, Faulty};
 pub use http::{Answer, Framing, Request, http_date};
+pub use kind::Kind;
 pub use proxy::Proxy;
 pub use real::{Real, Setup};
-pub use rules::{Action, At, Hits, Kind, On};
+pub use rules::{Action, At, Hits, On};
 pub use tls::{Authority, Certificate, Recipe};
 pub use token::{Asked, TokenServer};

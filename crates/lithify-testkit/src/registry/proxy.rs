@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use super::Certificate;
 use super::http::{Answer, Request};
-use super::rules::{Action, Hits, Kind, On};
-use super::server::{Server, Service, lock};
+use super::kind::Kind;
+use super::lock::lock;
+use super::rules::{Action, Hits, On};
+use super::server::{Server, Service};
 
 /// An HTTP proxy on loopback: tunnels by `CONNECT`, and plain requests for whole URLs.
 ///

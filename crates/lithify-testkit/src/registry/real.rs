@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::server::lock;
+use super::lock::lock;
 use super::{Authority, Certificate, TokenServer};
 use crate::{require, run};
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,9 @@ use rustls::ServerConfig;
 use super::Certificate;
 use super::delivery::{Fate, Plan, Record};
 use super::http::{self, Answer, Request, Socket};
-use super::rules::{Action, Hits, Kind, On, Rule};
+use super::kind::Kind;
+use super::lock::lock;
+use super::rules::{Action, Hits, On, Rule};
 
 /// What a server is asked.
 pub(super) trait Service: Send + Sync + 'static {
@@ -148,11 +150,6 @@ impl Drop for Server {
             panic!("a thread of a test server panicked");
         }
     }
-}
-
-/// What a poisoned lock protects is still good enough for a test to report.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn accept(listener: &Listener, shared: &Arc<Shared>, service: &Arc<dyn Service>) {

@@ -14,7 +14,8 @@ pub use demand::Demand;
 use repository::{Manifest, digest};
 use routes::Registry;
 
-use super::server::{Server, lock};
+use super::lock::lock;
+use super::server::Server;
 use super::{Action, Authority, Certificate, Hits, On, Request};
 
 /// An OCI registry in memory, over HTTP on loopback (plain or by TLS), whose answers rules can bend.

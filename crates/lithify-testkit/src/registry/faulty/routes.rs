@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::repository::{Manifest, State, is_digest};
 use super::uploads;
-use crate::registry::server::{Service, lock};
+use crate::registry::lock::lock;
+use crate::registry::server::Service;
 use crate::registry::{Answer, Kind, Request};
 
 #[derive(Debug, Default)]

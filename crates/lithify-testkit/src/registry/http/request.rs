@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::registry::Kind;
+use crate::registry::kind::Kind;
 
 /// The longest request line or header read.
 const LINE: u64 = 64 << 10;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::registry::server::lock;
+use crate::registry::lock::lock;
 
 /// A connection that several threads can hold: one serves it, another may shut it down.
 #[derive(Debug)]

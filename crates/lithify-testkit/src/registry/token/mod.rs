@@ -10,7 +10,8 @@ use std::time::Duration;
 pub(super) use service::Verifier;
 use service::{State, User};
 
-use super::server::{Server, lock};
+use super::lock::lock;
+use super::server::Server;
 use super::{Action, Hits, On, Request};
 
 /// What a token server was asked, and what it gave.

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::jwt::Signer;
 use super::{Asked, TokenServer};
 use crate::registry::http::{form, rfc3339};
-use crate::registry::server::{Service, lock};
+use crate::registry::lock::lock;
+use crate::registry::server::Service;
 use crate::registry::{Answer, Kind, Request};
 
 /// By how much `docker-registry` lets clocks differ (`Leeway` of its package `registry/auth/token`).
