@@ -1,37 +1,18 @@
 //! The client: what is shared between all repositories.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use lithify_cancel::{CancelToken, Hook};
+use lithify_cancel::CancelToken;
 use lithify_oci::Reference;
-use lithify_oci::reference::DEFAULT_DOMAIN;
 
 use crate::RetryPolicy;
-use crate::auth::{Authenticator, Credentials};
-use crate::config::{self, Config, Environment, PlainHttp, Role};
+use crate::auth::Credentials;
+use crate::config::{Config, Role};
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::http::tls::TlsFiles;
-use crate::http::url::Url;
-use crate::http::{Http, Profile, Proxies};
 use crate::repository::Repository;
-use crate::session::Endpoint;
-use crate::session::Roots;
-
-/// A pause before a request is sent again.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Pause<'a> {
-    /// What went wrong, and with whom.
-    pub reason: &'a str,
-    /// How long nothing is done.
-    pub time: Duration,
-}
-
-/// Is told of a pause that begins. Called from the thread that waits.
-pub type OnPause = Arc<dyn Fn(&Pause<'_>) + Send + Sync>;
+use crate::session::{Endpoint, OnPause, Shared};
 
 /// How registries are talked to.
 #[derive(Clone)]
@@ -87,35 +68,6 @@ impl fmt::Debug for ClientOptions {
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Shared>);
 
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) retry: RetryPolicy,
-    /// Its own, stopped with the one it was made with.
-    pub(crate) cancel: CancelToken,
-    _stopped_with: Hook,
-    on_pause: Told,
-    pub(crate) http: Http,
-    pub(crate) auth: Authenticator,
-    /// For places registries send us to.
-    pub(crate) nobody: Authenticator,
-    pub(crate) roots: Roots,
-    /// Where registries were found to be, by host and whether their certificates count.
-    bases: Mutex<HashMap<(String, bool), Base>>,
-}
-
-/// `https://HOST/` or `http://HOST/`, once it is known.
-pub(crate) type Base = Arc<OnceLock<Url>>;
-
-/// An [`OnPause`] that can be printed.
-struct Told(Option<OnPause>);
-
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Told")
-    }
-}
-
 impl Client {
     /// A client; nothing is connected to yet.
     ///
@@ -126,31 +78,11 @@ impl Client {
             config,
             credentials,
             retry,
-            cancel: given,
+            cancel,
             on_pause,
         } = options;
-        let cancel = CancelToken::new();
-        let own = cancel.clone();
-        let stopped_with = given.on_cancel(move || own.cancel());
-        let proxies = match config.proxy() {
-            Some(proxy) => {
-                let direct = config.no_proxy().unwrap_or_default();
-                Proxies::configured(proxy, direct).ok_or(Error::Proxy)?
-            }
-            None => Proxies::of_environment(config.no_proxy()),
-        };
-        Ok(Self(Arc::new(Shared {
-            config,
-            retry,
-            http: Http::new(proxies, &cancel),
-            auth: Authenticator::new(credentials.until(&cancel)),
-            nobody: Authenticator::new(Credentials::anonymous()),
-            roots: Roots::default(),
-            cancel,
-            _stopped_with: stopped_with,
-            on_pause: Told(on_pause),
-            bases: Mutex::default(),
-        })))
+        let shared = Shared::new(config, credentials, retry, &cancel, on_pause)?;
+        Ok(Self(Arc::new(shared)))
     }
 
     /// The repository a reference names, with the mirrors configured for it.
@@ -211,72 +143,4 @@ fn with_tag(reference: &Reference) -> Reference {
 fn with_digest(reference: &Reference) -> Reference {
     let any = format!("{}@sha256:{:064}", reference.name(), 0);
     any.parse().unwrap_or_else(|_| reference.clone())
-}
-
-impl Shared {
-    /// Waits before a request is sent again.
-    pub(crate) fn pause(&self, reason: &dyn fmt::Display, time: Duration) -> Result<(), Error> {
-        self.check_cancelled()?;
-        match &self.on_pause.0 {
-            Some(told) => {
-                let reason = &reason.to_string();
-                told(&Pause { reason, time });
-            }
-            None => log::warn!("{reason}; trying again in {:.1} s", time.as_secs_f64()),
-        }
-        self.cancel.wait(time).map_err(|_| Error::Cancelled)
-    }
-
-    fn endpoint(&self, endpoint: config::Endpoint, tags: bool, digests: bool) -> Endpoint {
-        let key = (endpoint.host.clone(), endpoint.verify);
-        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
-        let base = Arc::clone(bases.entry(key).or_default());
-        Endpoint {
-            host: endpoint.host.clone(),
-            registry: match endpoint.host.as_str() {
-                "registry-1.docker.io" => DEFAULT_DOMAIN.to_owned(),
-                host => host.to_owned(),
-            },
-            repository: endpoint.repository.clone(),
-            mirror: endpoint.role == Role::Mirror,
-            elsewhere: false,
-            tags,
-            digests,
-            profile: profile(&endpoint),
-            base,
-            config: endpoint,
-        }
-    }
-
-    /// How a host is connected to that a registry sends us to.
-    pub(crate) fn profile_of(&self, host: &str) -> Profile {
-        match self.config.registry(host) {
-            // What is not checked there is checked here: the user trusted the one, not whoever it names.
-            Ok(endpoint) => Profile {
-                tls: TlsFiles {
-                    insecure: false,
-                    ..profile(&endpoint).tls
-                },
-                ..profile(&endpoint)
-            },
-            Err(_) => Profile::default(),
-        }
-    }
-}
-
-fn profile(endpoint: &config::Endpoint) -> Profile {
-    Profile {
-        tls: TlsFiles {
-            files: endpoint.tls.clone(),
-            insecure: !endpoint.verify,
-        },
-        timeouts: endpoint.timeouts,
-    }
-}
-
-impl Endpoint {
-    /// Whether it may be spoken to without encryption.
-    pub(crate) fn plain(&self) -> PlainHttp {
-        self.config.plain_http
-    }
 }

@@ -11,7 +11,8 @@ use lithify_oci::{Content, Limits, Located, Reference};
 use lithify_storage::{Cached, ReadAt};
 
 use crate::error::{Error, Operation};
-use crate::repository::{Manifest, ManifestName, Repository};
+use crate::manifest::{Manifest, ManifestName};
+use crate::repository::Repository;
 
 /// Bytes of a blob that is read in parts that are kept.
 const CACHE: usize = 16 << 20;

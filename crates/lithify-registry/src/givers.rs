@@ -26,7 +26,7 @@ const REMEMBERED: usize = 64;
 
 impl Givers {
     /// Notes that a blob is read anew, or what of it is missing, and returns the first endpoint to ask.
-    pub(super) fn begin(&self, digest: &Digest, is_rest: bool) -> usize {
+    pub(crate) fn begin(&self, digest: &Digest, is_rest: bool) -> usize {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let given = all.entry(*digest).or_default();
         given.answers.clear();
@@ -35,7 +35,7 @@ impl Givers {
     }
 
     /// Notes that an endpoint's answer has bytes of a blob.
-    pub(super) fn gave(&self, digest: &Digest, endpoint: usize) {
+    pub(crate) fn gave(&self, digest: &Digest, endpoint: usize) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let given = all.entry(*digest).or_default();
         if given.answers.len() < REMEMBERED || given.answers.last() != Some(&endpoint) {

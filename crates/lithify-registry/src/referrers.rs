@@ -9,7 +9,8 @@ use lithify_oci::manifest::{Descriptor, Document, Index, media_type};
 
 use crate::error::{Error, Operation};
 use crate::http::url::encode;
-use crate::repository::{ManifestName, Repository, read_manifest};
+use crate::manifest::ManifestName;
+use crate::repository::{Repository, read_manifest};
 
 /// Most referrers of one manifest.
 const MAX_REFERRERS: usize = 10_000;

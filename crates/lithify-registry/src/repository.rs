@@ -1,6 +1,5 @@
 //! One repository: what it holds, wherever that is got from.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -8,12 +7,12 @@ use std::time::Instant;
 use lithify_digest::{Algorithm, Digest};
 use lithify_oci::manifest::{Descriptor, media_type};
 
-use crate::blob::{BlobReader, Givers};
-use crate::client::Shared;
 use crate::document::{Document, Head, Wanted};
 use crate::error::{Error, Operation};
+use crate::givers::Givers;
 use crate::http::Failure;
-use crate::session::{Endpoint, Session, To};
+use crate::manifest::{Manifest, ManifestName};
+use crate::session::{Endpoint, Session, Shared, To};
 
 /// All forms of manifests that are understood.
 const MANIFESTS: [&str; 4] = [
@@ -28,35 +27,6 @@ const MANIFEST_BYTES: &str = "manifest_bytes";
 
 /// How many times the time of one answer (`answer`) a list may take that comes in pages.
 const PAGES_TIME: u32 = 10;
-
-/// How a manifest is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ManifestName {
-    /// By a tag, which may lead to another manifest tomorrow.
-    Tag(String),
-    /// By its digest.
-    Digest(Digest),
-}
-
-impl fmt::Display for ManifestName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tag(tag) => f.write_str(tag),
-            Self::Digest(digest) => digest.fmt(f),
-        }
-    }
-}
-
-/// A manifest or index, byte for byte, and what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Manifest {
-    /// Media type, digest and size. The digest is computed, never the registry's word.
-    pub descriptor: Descriptor,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-}
 
 /// A repository of a registry, with the mirrors configured for it.
 #[derive(Clone, Debug)]
@@ -232,19 +202,6 @@ impl Repository {
                 _ => Ok(read_manifest(session, name, &operation, limit)?.descriptor),
             }
         })
-    }
-
-    /// Opens a blob of `size` bytes at `offset`. `None` if it is not there.
-    ///
-    /// # Errors
-    /// [`Error::Length`] when the registry has something else, and anything a registry may do wrong.
-    pub fn blob(
-        &self,
-        digest: &Digest,
-        size: u64,
-        offset: u64,
-    ) -> Result<Option<BlobReader>, Error> {
-        BlobReader::open(self.clone(), *digest, size, offset)
     }
 
     /// The tags, in the registry's order.

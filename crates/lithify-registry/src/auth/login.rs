@@ -29,7 +29,7 @@ use super::credentials::{
 };
 use super::json::{Members, quote};
 use super::{Credential, JsonError};
-use crate::config::Environment;
+use crate::environment::Environment;
 
 /// Most symbolic links followed to a file.
 const MAX_LINKS: usize = 32;

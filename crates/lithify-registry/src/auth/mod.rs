@@ -29,10 +29,11 @@ mod error;
 mod fetch;
 mod json;
 mod login;
+mod registry;
 mod scope;
 mod token;
 
-pub use authenticator::{Answer, Authenticator, Exchange, Registry};
+pub use authenticator::{Answer, Authenticator, Exchange};
 pub use challenge::{Challenge, ChallengeError};
 pub use credentials::{
     Credential, Credentials, CredentialsError, Found, HELPER_TIMEOUT, Lookup, Outcome, Place,
@@ -41,6 +42,7 @@ pub use credentials::{
 pub use error::Error;
 pub use json::JsonError;
 pub use login::{Login, Removed, default_file};
+pub use registry::Registry;
 pub use scope::Scopes;
 pub use token::{
     Clock, MAX_TOKEN_RESPONSE, Method, RealmError, SystemClock, TokenEndpoint, TokenRequest,

@@ -1,10 +1,8 @@
 //! Blobs: as streams that survive broken connections, and in parts.
 
-mod givers; // who gave what
 mod part; // some bytes of a blob
 mod range; // `Content-Range`
 mod reader; // all of it, in order
 
-pub(crate) use givers::Givers;
 pub(crate) use range::ContentRange;
 pub use reader::BlobReader;

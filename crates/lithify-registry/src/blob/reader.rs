@@ -58,6 +58,21 @@ impl std::fmt::Debug for Body {
     }
 }
 
+impl Repository {
+    /// Opens a blob of `size` bytes at `offset`. `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the registry has something else, and anything a registry may do wrong.
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Option<BlobReader>, Error> {
+        BlobReader::open(self.clone(), *digest, size, offset)
+    }
+}
+
 impl BlobReader {
     /// Opens the blob at `offset`. `Ok(None)` when no endpoint has it.
     pub(crate) fn open(

@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use lithify_escape::Escaped;
 
+use super::ConfigError;
 use super::endpoint::FoundFiles;
-use super::{ConfigError, Environment};
+use crate::environment::Environment;
 
 /// Most files looked at in one directory.
 const MAX_FILES: usize = 1024;

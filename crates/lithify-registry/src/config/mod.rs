@@ -46,7 +46,6 @@
 
 mod certificates;
 mod endpoint;
-mod environment;
 mod error;
 mod file;
 mod matching;
@@ -58,10 +57,10 @@ use lithify_escape::Escaped;
 use lithify_oci::reference::Reference;
 
 pub use endpoint::{Endpoint, FoundFiles, PlainHttp, Role, Timeouts, TlsFiles};
-pub use environment::Environment;
 pub use error::ConfigError;
 
 use crate::Secret;
+pub use crate::environment::Environment;
 use file::{File, MirrorTable, PullFrom, RegistryTable};
 use matching::{Prefix, canonical};
 

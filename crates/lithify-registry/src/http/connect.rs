@@ -18,7 +18,8 @@ use ureq::unversioned::transport::{
 
 use super::early::Attentive;
 use super::pace::Pace;
-use super::proxy::{Names, Proxy, ProxyNames, Reached, Socks, Through};
+use super::proxy::{Names, ProxyNames, Reached, Socks, Through};
+use super::proxy_address::Proxy;
 use super::socket::{Line, Socket};
 use super::tls::{Encrypt, Tls, TlsError};
 use crate::config::Timeouts;

@@ -8,6 +8,7 @@ mod failure; // why there is no answer
 pub(crate) mod head; // the first lines of an answer
 pub(crate) mod pace; // transfers that hardly go on
 pub(crate) mod proxy; // the way out
+mod proxy_address; // where it begins
 pub(crate) mod retry; // and when to ask again
 pub(crate) mod socket; // bytes to and from a host
 pub(crate) mod tls; // certificates
@@ -29,7 +30,8 @@ use deadline::Deadline;
 use early::{Notes, Sendable};
 pub use failure::Failure;
 pub(crate) use proxy::Proxies;
-use proxy::{Incoming, Passage, Proxy};
+use proxy::{Incoming, Passage};
+use proxy_address::Proxy;
 use tls::{Tls, TlsError, TlsFiles};
 use url::Url;
 

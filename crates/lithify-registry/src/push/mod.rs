@@ -7,7 +7,8 @@ use lithify_oci::manifest::Descriptor;
 use ureq::http::Method;
 
 use crate::error::{Error, Operation};
-use crate::repository::{ManifestName, Repository};
+use crate::manifest::ManifestName;
+use crate::repository::Repository;
 use crate::session::{Access, Answer, Call, CallBody, To};
 
 pub use upload::{Content, PushOptions, Pushed};

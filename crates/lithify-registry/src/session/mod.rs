@@ -1,6 +1,8 @@
 //! Talking to one registry: with credentials, redirects and patience.
 
 mod base; // where it is
+mod endpoint; // where an image is
+mod shared; // what all repositories share
 mod sign_in; // credentials for a request
 mod words; // what errors say
 
@@ -10,21 +12,20 @@ use std::time::{Duration, Instant, SystemTime};
 use ureq::http::Method;
 
 use crate::auth::Scopes;
-use crate::client::{Base, Shared};
-use crate::config;
 use crate::error::{Error, LocationError, Operation};
 use crate::http::coding::Unexpected;
 use crate::http::retry::{is_passing, retry_after};
 use crate::http::url::{Url, is_loopback};
 use crate::http::{Body, Failure, Profile, Request, Response};
-use crate::repository::ManifestName;
 
 /// Redirects followed at most; registries need one or two.
 pub(crate) const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an error's body that are looked at.
 const MAX_MESSAGE: u64 = 16 << 10;
 
-pub(crate) use sign_in::Roots;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use shared::Shared;
+pub use shared::{OnPause, Pause};
 use sign_in::Signing;
 use words::message;
 
@@ -35,29 +36,6 @@ pub(crate) enum Access {
     Pull,
     /// Reading and writing.
     Push,
-}
-
-/// Where an image is, as one host knows it.
-#[derive(Debug)]
-pub(crate) struct Endpoint {
-    /// Host and port.
-    pub(crate) host: String,
-    /// What users call the registry: `docker.io` for its hosts.
-    pub(crate) registry: String,
-    /// The repository there.
-    pub(crate) repository: String,
-    /// Whether it stands in for another one.
-    pub(crate) mirror: bool,
-    /// Whether it does so on another host.
-    pub(crate) elsewhere: bool,
-    /// Whether it is asked for what a tag means.
-    pub(crate) tags: bool,
-    /// Whether it is asked for content by its digest.
-    pub(crate) digests: bool,
-    pub(crate) config: config::Endpoint,
-    pub(crate) profile: Profile,
-    /// `https://HOST/` or `http://HOST/`, once it is known.
-    pub(crate) base: Base,
 }
 
 /// One request and all it takes.
@@ -142,16 +120,6 @@ impl Call<'_> {
 /// or wants credentials or patience, says so of the whole too.
 fn refuses_part(status: u16) -> bool {
     matches!(status, 400..=499 | 501) && !matches!(status, 401 | 404 | 408 | 429)
-}
-
-impl Endpoint {
-    /// Whether this place is asked for a manifest of that name.
-    pub(crate) fn serves(&self, name: &ManifestName) -> bool {
-        match name {
-            ManifestName::Tag(_) => self.tags,
-            ManifestName::Digest(_) => self.digests,
-        }
-    }
 }
 
 impl Session<'_> {
@@ -497,11 +465,5 @@ impl Session<'_> {
             operation: operation.clone(),
             source,
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
-        self.cancel.check().map_err(|_| Error::Cancelled)
     }
 }

@@ -49,7 +49,7 @@ pub(crate) use helper::{Helper, Reply};
 pub(crate) use key::{Key, canonical_host, servers};
 
 use crate::Secret;
-use crate::config::Environment;
+use crate::environment::Environment;
 use file::AuthFile;
 use locations::{Format, Location};
 

@@ -1,11 +1,13 @@
 //! What went wrong between here and a server.
 
+mod proxy; // at a proxy
+
 use std::fmt;
 use std::io;
 
 use super::pace::TooSlow;
-use super::proxy::ProxyError;
 use super::tls::TlsFailure;
+pub(crate) use proxy::ProxyError;
 
 /// Why there is no answer, or no whole one.
 #[derive(Debug)]

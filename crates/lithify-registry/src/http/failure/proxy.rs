@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lithify_escape::Escaped;
 
-use super::Proxy;
-use crate::http::{Failure, Response};
+use super::Failure;
+use crate::http::Response;
+use crate::http::proxy_address::Proxy;
 
 /// Why a proxy does not lead on. Its name comes without its password.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ impl Proxy {
 
 impl ProxyError {
     /// What a status it answers with means.
-    pub(super) fn of_status(proxy: &Arc<Proxy>, to: &str, status: u16) -> Self {
+    pub(crate) fn of_status(proxy: &Arc<Proxy>, to: &str, status: u16) -> Self {
         let (proxy, to) = (Arc::clone(proxy), to.to_owned());
         match status {
             407 => Self::SignIn { proxy },

@@ -11,8 +11,9 @@ use ureq::unversioned::transport::{
 use ureq::{Error, config::Config};
 
 use super::absolute::Absolute;
-use super::{Proxy, ProxyError};
 use crate::http::USER_AGENT;
+use crate::http::failure::ProxyError;
+use crate::http::proxy_address::Proxy;
 use crate::http::tls::{Tls, TlsError, TlsFiles};
 
 /// Most bytes of a proxy's answer to `CONNECT`.

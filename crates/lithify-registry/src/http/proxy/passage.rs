@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use ureq::BodyReader;
 
-use super::{Proxy, ProxyError};
-use crate::http::Failure;
+use crate::http::failure::{Failure, ProxyError};
+use crate::http::proxy_address::Proxy;
 
 /// The way to a host.
 #[derive(Clone, Debug)]
