@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn the_workspace_has_none() {
         let mut found = of_the_workspace().unwrap();
-        found.retain(|circle| circle.starts_with(STRICT) && !circle.starts_with("lithify-"));
+        // The two crates in which this is being done.
+        found.retain(|c| !c.starts_with("lithify-erofs: ") && !c.starts_with("lithify-squashfs: "));
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
