@@ -2,10 +2,10 @@
 //! `fsck.erofs`, mounted and compared in full.
 #![cfg(target_os = "linux")]
 
-use crate::common::{Builder, build, build_unchecked, metadata, pattern};
+use crate::common::{Builder, build, build_unchecked, metadata};
 use lithify_erofs::DataOptions;
 use lithify_testkit::{require, run};
-use lithify_tree::{Device, EntryKind};
+use lithify_tree::EntryKind;
 
 #[test]
 fn an_empty_tree_is_one_block() {
@@ -53,109 +53,6 @@ fn directory_sizes_around_block_boundaries() {
             }
         }
     });
-}
-
-#[test]
-fn names_of_255_bytes() {
-    build(|b| {
-        for i in 0..60 {
-            b.entry(
-                format!("d/{i:0>255}"),
-                metadata(0o600),
-                EntryKind::Fifo,
-                None,
-            );
-        }
-        b.directory(
-            format!("{}/{}", "a".repeat(255), "b".repeat(255)),
-            metadata(0o755),
-        );
-    });
-}
-
-#[test]
-fn names_of_any_bytes() {
-    build(|b| {
-        for byte in 1..=255_u8 {
-            if byte != b'/' && byte != b'.' {
-                b.file([b"one/", &[byte][..]].concat(), metadata(0o644), &[byte]);
-            }
-            if byte != b'/' {
-                b.file(
-                    [b"two/", &[b'.', byte, b'x'][..]].concat(),
-                    metadata(0o644),
-                    &[byte],
-                );
-                b.file([b"three/x", &[byte][..]].concat(), metadata(0o644), &[byte]);
-            }
-        }
-        b.file(b"new\nline", metadata(0o644), b"x");
-        b.file(b"\xff\xfe\x80", metadata(0o644), b"x");
-        b.file("...", metadata(0o644), b"x");
-        b.file(b".\x01", metadata(0o644), b"x");
-        b.file("!before the dots", metadata(0o644), b"x");
-    });
-}
-
-#[test]
-fn symlinks_up_to_4095_bytes() {
-    build(|b| {
-        for length in [
-            1, 60, 100, 2900, 2912, 2913, 4031, 4032, 4033, 4063, 4064, 4065, 4094, 4095,
-        ] {
-            b.symlink(format!("l{length}"), &pattern(length, length));
-        }
-        b.symlink("dangling", b"/nowhere/at\nall\xff");
-        b.link("second name", "dangling");
-    });
-}
-
-#[test]
-fn special_files() {
-    build(|b| {
-        for (major, minor) in [
-            (1, 3),
-            (0, 0),
-            (8, 0),
-            (8, 256),
-            (259, 77),
-            (4095, 1_048_575),
-        ] {
-            let device = Device { major, minor };
-            b.entry(
-                format!("c{major}-{minor}"),
-                metadata(0o666),
-                EntryKind::CharDevice(device),
-                None,
-            );
-            b.entry(
-                format!("b{major}-{minor}"),
-                metadata(0o660),
-                EntryKind::BlockDevice(device),
-                None,
-            );
-        }
-        b.entry("fifo", metadata(0o600), EntryKind::Fifo, None);
-        b.entry("socket", metadata(0o777), EntryKind::Socket, None);
-        b.link("null", "c1-3");
-    });
-}
-
-#[test]
-fn more_than_65535_hard_links_and_subdirectories() {
-    let built = build(|b| {
-        b.file("file", metadata(0o644), b"one file");
-        for i in 0..66_000 {
-            b.link(format!("links/{i}"), "file");
-        }
-        for i in 0..65_540 {
-            b.directory(format!("dirs/{i}"), metadata(0o755));
-        }
-    });
-    assert_eq!(
-        built.image().lookup(b"file").unwrap().unwrap().nlink(),
-        66_001
-    );
 }
 
 #[test]

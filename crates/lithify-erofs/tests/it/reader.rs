@@ -1,8 +1,9 @@
 //! Damaged, hostile and foreign images.
 #![cfg(target_os = "linux")]
 
-use crate::common::{Builder, Content, metadata, pattern, with_xattrs};
+use crate::common::{Builder, Content, Erofs, metadata, pattern, with_xattrs};
 use lithify_erofs::{DataLayout, FileType, Image, ReadError};
+use lithify_fstests::Filesystem as _;
 use lithify_testkit::{require, run};
 use lithify_tree::{ContentSink, EntryKind, LayerEntries, Merge};
 
@@ -80,19 +81,6 @@ fn read_everything(bytes: &[u8]) -> Result<u64, ReadError> {
     result.map(|()| read)
 }
 
-/// Makes the superblock's checksum right again.
-fn fix_checksum(bytes: &mut [u8]) {
-    bytes[1028..1032].fill(0);
-    let mut sum = !0_u32;
-    for &byte in &bytes[1024..4096] {
-        sum ^= u32::from(byte);
-        for _ in 0..8 {
-            sum = sum >> 1 ^ if sum & 1 == 1 { 0x82f6_3b78 } else { 0 };
-        }
-    }
-    bytes[1028..1032].copy_from_slice(&sum.to_le_bytes());
-}
-
 #[test]
 fn every_flipped_byte_of_the_superblock_is_noticed() {
     let (bytes, _) = sample();
@@ -140,7 +128,7 @@ fn flipped_bytes_anywhere_never_panic() {
         for flip in [0x01, 0x80, 0xff] {
             let mut bad = bytes.clone();
             bad[at] ^= flip;
-            fix_checksum(&mut bad);
+            Erofs::repair(&mut bad);
             let _outcome = read_everything(&bad);
         }
     }
@@ -183,7 +171,7 @@ fn a_cut_image_is_noticed() {
 fn unknown_features_are_named() {
     let (mut bytes, _) = sample();
     bytes[1024 + 80] |= 0x80;
-    fix_checksum(&mut bytes);
+    Erofs::repair(&mut bytes);
     assert!(matches!(
         Image::open(&bytes[..]).unwrap_err(),
         ReadError::Features { bits: 0x80 }
@@ -246,7 +234,7 @@ fn a_directory_that_contains_itself() {
     let entry = entry_offset(&bytes, b"b", b"inner");
     let nid = (address(&bytes, b"b") / 32) as u64;
     bytes[entry..entry + 8].copy_from_slice(&nid.to_le_bytes());
-    fix_checksum(&mut bytes);
+    Erofs::repair(&mut bytes);
     let found = problems(&bytes);
     assert!(
         found
@@ -269,7 +257,7 @@ fn names_that_lie() {
     let check = |change: &dyn Fn(&mut [u8]), expected: &str| {
         let mut bytes = small();
         change(&mut bytes);
-        fix_checksum(&mut bytes);
+        Erofs::repair(&mut bytes);
         let found = problems(&bytes);
         assert!(
             found.iter().any(|p| p.contains(expected)),
@@ -343,7 +331,7 @@ fn inodes_that_lie() {
         let mut bytes = small();
         let at = address(&bytes, path) + field;
         bytes[at..at + value.len()].copy_from_slice(value);
-        fix_checksum(&mut bytes);
+        Erofs::repair(&mut bytes);
         let found = problems(&bytes);
         assert!(
             found.iter().any(|p| p.contains(expected)),
@@ -367,7 +355,7 @@ fn inodes_that_lie() {
     let mut bytes = small();
     let (c, d) = (address(&bytes, b"c"), address(&bytes, b"d"));
     bytes.copy_within(c + 16..c + 20, d + 16);
-    fix_checksum(&mut bytes);
+    Erofs::repair(&mut bytes);
     let verification = Image::open(&bytes[..]).unwrap().verify().unwrap();
     assert!(
         verification.is_sound() && verification.own.shared_data_bytes == 8192,

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::common::{Builder, Content, metadata, pattern, with_xattrs};
-use lithify_erofs::{DataOptions, Image, ImageOptions, ReadAt, Storage, WriteError, Writer};
+use lithify_erofs::{DataOptions, Image, ImageOptions, WriteError, Writer};
 use lithify_tree::{
     ContentId, ContentSink, DataSegment, Device, Entry, EntryKind, LayerEntries, Merge, Metadata,
     Timestamp, Tree, TreePath,
@@ -380,89 +380,6 @@ fn the_same_input_gives_the_same_bytes() {
     for pieces in [1000, 4096, 65_536, 131_072, 200_001, 1 << 20] {
         assert!(bytes(pieces) == first, "pieces of {pieces}");
     }
-}
-
-/// A disk with room for so many bytes.
-struct Disk {
-    bytes: Vec<u8>,
-    room: u64,
-}
-
-impl ReadAt for Disk {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.bytes.read_exact_at(buffer, offset)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        self.bytes.size()
-    }
-}
-
-impl Storage for Disk {
-    fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        if offset + data.len() as u64 > self.room {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.bytes.write_all_at(data, offset)
-    }
-
-    fn set_size(&mut self, length: u64) -> io::Result<()> {
-        self.bytes.set_size(length)
-    }
-}
-
-#[test]
-fn a_full_disk_is_an_error_at_every_point() {
-    let write = |room: u64| -> Result<Vec<u8>, WriteError> {
-        let mut writer = Writer::new(
-            Disk {
-                bytes: Vec::new(),
-                room,
-            },
-            DataOptions::default(),
-        );
-        let mut layer = LayerEntries::new();
-        for i in 0..300_u64 {
-            let size = i * 100;
-            writer.begin(size, None)?;
-            writer.write(&pattern(1, size as usize))?;
-            let id = writer.finish()?;
-            let path = TreePath::clean(format!("d{}/{i}", i % 5).as_bytes()).unwrap();
-            let kind = EntryKind::File {
-                size,
-                segments: None,
-            };
-            layer
-                .push(
-                    &Entry {
-                        path,
-                        metadata: metadata(0o644),
-                        kind,
-                    },
-                    Some(id),
-                )
-                .unwrap();
-        }
-        let mut merge = Merge::new();
-        merge.apply(layer).unwrap();
-        Ok(writer
-            .finish_image(&merge.finish(), &ImageOptions::default())?
-            .0
-            .bytes)
-    };
-    let whole = write(u64::MAX).unwrap();
-    for room in (0..whole.len() as u64)
-        .step_by(100_000)
-        .chain([whole.len() as u64 - 1])
-    {
-        match write(room) {
-            Err(WriteError::Io { source, .. }) => {
-                assert_eq!(source.kind(), io::ErrorKind::StorageFull)
-            }
-            other => panic!("{room}: {other:?}"),
-        }
-    }
-    assert!(write(whole.len() as u64).unwrap() == whole);
 }
 
 #[test]

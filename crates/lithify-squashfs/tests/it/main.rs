@@ -10,6 +10,5 @@ mod data;
 mod mutations;
 mod peers;
 mod reader;
-mod roundtrip;
-mod unwanted;
+mod suite;
 mod writer;

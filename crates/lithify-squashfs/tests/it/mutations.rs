@@ -1,100 +1,15 @@
 //! Every field of the superblock and of the tables behind it changed: what other readers refuse, `verify` does.
 #![cfg(target_os = "linux")]
 
-use std::path::Path;
-
-use crate::common::{Builder, compressed, metadata, pattern, with_xattrs};
+use crate::common::{Builder, Squashfs, compressed, metadata, pattern, with_xattrs};
+use lithify_fstests::Filesystem as _;
+use lithify_fstests::mutations::{Field, compare, get, put, refusal};
 use lithify_squashfs::Image;
-use lithify_testkit::{Mount, require};
+use lithify_testkit::require;
 
-/// A number in an image: what it is, where, how many bytes.
-type Field = (&'static str, usize, usize);
-
-fn get(bytes: &[u8], (_, at, length): Field) -> u64 {
-    let mut value = [0; 8];
-    value[..length].copy_from_slice(&bytes[at..at + length]);
-    u64::from_le_bytes(value)
-}
-
-fn put(bytes: &mut [u8], (_, at, length): Field, value: u64) {
-    bytes[at..at + length].copy_from_slice(&value.to_le_bytes()[..length]);
-}
-
-/// Numbers near the right one, at the ends of what fits, and with one bit changed.
-fn others(field: Field, right: u64) -> Vec<u64> {
-    let max = u64::MAX >> (64 - 8 * field.2);
-    let mut values = vec![0, 1, 2, max, max - 1, max / 2];
-    for near in [1, 2, 8, 16, 4096] {
-        values.extend([
-            right.wrapping_add(near) & max,
-            right.wrapping_sub(near) & max,
-        ]);
-    }
-    values.extend((0..8 * field.2).map(|bit| right ^ 1 << bit));
-    values.retain(|&v| v != right);
-    values.sort_unstable();
-    values.dedup();
-    values
-}
-
-/// What the kernel or another program says against an image, if anything.
-fn refusal(image: &Path) -> Option<String> {
-    match Mount::try_image("squashfs", image) {
-        Err(said) => return Some(said),
-        Ok(mount) => {
-            if let Err(e) = mount.read_all() {
-                return Some(format!("the kernel: {e}"));
-            }
-        }
-    }
-    let mut tool = lithify_testkit::run::command("unsquashfs");
-    let out = image.with_extension("out");
-    tool.args(["-q", "-n", "-f", "-d"]).arg(&out).arg(image);
-    let output = tool.output().unwrap();
-    (!output.status.success()).then(|| {
-        let said = [&output.stdout[..], &output.stderr[..]].concat();
-        String::from_utf8_lossy(&said).into_owned()
-    })
-}
-
-fn is_sound(bytes: &[u8]) -> bool {
-    Image::open(bytes).is_ok_and(|image| image.verify().is_ok_and(|v| v.is_sound()))
-}
-
-/// Asserts that whatever of `fields` is changed, no other reader refuses what `verify` accepts; gives how many
-/// changes it accepts.
-fn compare(what: &str, right: &[u8], fields: &[Field], repair: impl Fn(&mut [u8])) -> usize {
-    let directory = lithify_testkit::temp_dir();
-    let path = directory.path().join("image");
-    std::fs::write(&path, right).unwrap();
-    assert!(is_sound(right), "{what}");
-    assert_eq!(refusal(&path), None, "{what}");
-    let (mut accepted, mut wrong) = (0, Vec::new());
-    for &field in fields {
-        for value in others(field, get(right, field)) {
-            let mut bytes = right.to_vec();
-            put(&mut bytes, field, value);
-            // Linux knows no lzma; `unsquashfs` and this reader do.
-            if field.0 == "compressor" && value == 2 {
-                continue;
-            }
-            repair(&mut bytes);
-            if !is_sound(&bytes) {
-                continue;
-            }
-            accepted += 1;
-            std::fs::write(&path, &bytes).unwrap();
-            if let Some(said) = refusal(&path) {
-                wrong.push(format!(
-                    "{what}: {} {:#x} to {value:#x}: {said}",
-                    field.0,
-                    get(right, field)
-                ));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    accepted
+/// Linux knows no lzma; `unsquashfs` and this reader do.
+fn unknown(field: Field, value: u64) -> bool {
+    field.0 == "compressor" && value == 2
 }
 
 /// An image with all tables.
@@ -160,7 +75,7 @@ fn what_linux_or_unsquashfs_refuses_is_not_sound() {
             fields.push((name, list, 8));
             fields.push((header, get(&right, (name, list, 8)) as usize, 2));
         }
-        let accepted = compare(compression, &right, &fields, |_| {});
+        let accepted = compare::<Squashfs>(compression, &right, &fields, unknown);
         // The time and flags that say nothing to a reader: less would mean that everything is refused.
         assert!(accepted > 40, "{compression}: {accepted}");
     }
@@ -172,7 +87,7 @@ fn a_link_to_two_places_is_not_sound() {
     let mut b = Builder::with(Vec::new(), compressed("none"));
     b.symlink("link", b"etc/passwd.harmless");
     let right = b.finish().0;
-    assert!(is_sound(&right));
+    assert!(Squashfs::is_sound(&right));
     let at = right.windows(11).position(|w| w == b"passwd.harm").unwrap();
     let mut bytes = right;
     bytes[at + 6] = 0;
@@ -213,17 +128,17 @@ fn filters_of_xz_that_are_newer_are_nothing_to_a_reader() {
         let mut bytes = right.clone();
         put(&mut bytes, filters, value);
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(refusal(&path), None, "{value:#x}");
-        assert!(is_sound(&bytes), "{value:#x}");
+        assert_eq!(refusal::<Squashfs>(&path), None, "{value:#x}");
+        assert!(Squashfs::is_sound(&bytes), "{value:#x}");
         let image = Image::open(&bytes[..]).unwrap();
         let file = image.lookup(b"file").unwrap().unwrap();
         let data = image.read_to_vec(&file, u64::MAX).unwrap();
         assert!(data == pattern(1, 300_000), "{value:#x}");
     }
-    compare(
+    compare::<Squashfs>(
         "xz",
         &right,
         &[("dictionary of xz", 98, 4), filters],
-        |_| {},
+        unknown,
     );
 }

@@ -1,241 +1,193 @@
-//! Builds images for tests and compares them with what was asked for: through this crate's reader, through
-//! `unsquashfs`, and through a kernel mount.
+//! squashfs for the suite all filesystems have, and its tools for the tests only this one has.
 #![allow(unreachable_pub, reason = "shared by test programs")]
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
 
+use lithify_fskit::read::Verification;
+use lithify_fstests::Filesystem;
 use lithify_squashfs::{
-    Compression, DataOptions, FileType, FinishReport, Image, ImageOptions, Inode, ReadAt, Storage,
-    Writer,
+    Compression, DataOptions, FinishReport, Image, ImageOptions, Inode, ProblemKind, ReadAt,
+    ReadError, Storage, WriteError, Writer,
 };
-use lithify_testkit::{Mount, require, run};
-use lithify_tree::{
-    ContentId, ContentSink, DataSegment, Device, Entry, EntryKind, InodeId, InodeKind,
-    LayerEntries, Merge, Metadata, Timestamp, Tree, TreePath, Xattrs,
-};
+use lithify_testkit::{require, run};
+use lithify_tree::{Timestamp, Tree, Xattrs};
+use proptest::sample::Index;
 
-/// Data of a file: its stretches, and zeros between them.
-#[derive(Clone, Debug, Default)]
-pub struct Content {
-    pub size: u64,
-    pub parts: Vec<(u64, Vec<u8>)>,
-}
+pub use lithify_fstests::{Content, Expected, acl, metadata, pattern, with_xattrs};
 
-impl Content {
-    pub fn plain(data: &[u8]) -> Self {
-        Self {
-            size: data.len() as u64,
-            parts: vec![(0, data.to_vec())],
+/// The filesystem of this crate.
+#[derive(Debug)]
+pub struct Squashfs;
+
+pub type Builder<S> = lithify_fstests::Builder<Squashfs, S>;
+pub type Built = lithify_fstests::Built<Squashfs>;
+
+impl Filesystem for Squashfs {
+    const NAME: &'static str = "squashfs";
+    const CASES: u32 = 48;
+    const MOUNTED_CASES: u32 = 48;
+    const SUPERBLOCK: Range<usize> = 0..96;
+
+    type DataOptions = DataOptions;
+    type ImageOptions = ImageOptions;
+    type Writer<S: Storage> = Writer<S>;
+    type Report = FinishReport;
+    type WriteError = WriteError;
+    type Image<R: ReadAt> = Image<R>;
+    type Inode = Inode;
+    type ReadError = ReadError;
+    type Problem = ProblemKind;
+    type Counts = ();
+    type Choice = Choice;
+
+    fn writer<S: Storage>(storage: S, options: DataOptions) -> Writer<S> {
+        Writer::new(storage, options)
+    }
+
+    fn finish_image<S: Storage>(
+        writer: Writer<S>,
+        tree: &Tree,
+        options: &ImageOptions,
+    ) -> Result<(S, FinishReport), WriteError> {
+        writer.finish_image(tree, options)
+    }
+
+    fn size(report: &FinishReport) -> u64 {
+        report.size
+    }
+
+    fn open<R: ReadAt>(source: R) -> Result<Image<R>, ReadError> {
+        Image::open(source)
+    }
+
+    fn verify<R: ReadAt>(image: &Image<R>) -> Result<Verification<ProblemKind, ()>, ReadError> {
+        image.verify()
+    }
+
+    fn lookup<R: ReadAt>(image: &Image<R>, path: &[u8]) -> Result<Option<Inode>, ReadError> {
+        image.lookup(path)
+    }
+
+    fn read<R: ReadAt>(
+        image: &Image<R>,
+        inode: &Inode,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        image.read(inode, offset, buffer)
+    }
+
+    fn io_error(error: &WriteError) -> Option<&io::Error> {
+        match error {
+            WriteError::Io { source, .. } => Some(source),
+            _ => None,
         }
     }
 
-    /// The bytes from `offset`, at most `length`.
-    pub fn slice(&self, offset: u64, length: usize) -> Vec<u8> {
-        let end = self.size.min(offset + length as u64);
-        let mut out = vec![0; (end - offset) as usize];
-        for (at, data) in &self.parts {
-            let (from, to) = ((*at).max(offset), (at + data.len() as u64).min(end));
-            if from < to {
-                out[(from - offset) as usize..(to - offset) as usize]
-                    .copy_from_slice(&data[(from - at) as usize..(to - at) as usize]);
+    fn overlay_xattr(error: &ReadError) -> Option<&[u8]> {
+        match error {
+            ReadError::OverlayXattr { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Has `unsquashfs` and `rdsquashfs` list an image.
+    fn fsck(path: &Path) {
+        if require::tool("unsquashfs") {
+            run::ok(run::command("unsquashfs").arg("-lls").arg(path));
+        }
+        if require::tool("rdsquashfs") {
+            run::ok(run::command("rdsquashfs").arg("-d").arg(path));
+        }
+    }
+
+    fn refusal(path: &Path) -> Option<String> {
+        let mut tool = run::command("unsquashfs");
+        let out = path.with_extension("out");
+        tool.args(["-q", "-n", "-f", "-d"]).arg(&out).arg(path);
+        let output = tool.output().unwrap();
+        (!output.status.success()).then(|| {
+            let said = [&output.stdout[..], &output.stderr[..]].concat();
+            String::from_utf8_lossy(&said).into_owned()
+        })
+    }
+
+    /// One of many.
+    fn choices(pick: Index) -> Vec<Choice> {
+        const NAMES: [&str; 6] = ["zstd", "zstd:6", "gzip", "lz4", "xz:1", "none"];
+        let number = pick.index(NAMES.len() * 3);
+        vec![Choice {
+            compression: NAMES[number / 3],
+            threads: number % 3 + 1,
+        }]
+    }
+
+    /// With any number of threads.
+    fn same_bytes(choice: &Choice) -> Choice {
+        Choice {
+            threads: choice.threads % 3 + 1,
+            ..*choice
+        }
+    }
+
+    fn options(choice: &Choice) -> DataOptions {
+        let mut options = compressed(choice.compression);
+        options.threads = choice.threads.try_into().unwrap();
+        // Small blocks, so that files have several.
+        options.block_size = 4096;
+        options
+    }
+
+    fn metadata(report: &FinishReport, length: usize) -> Range<usize> {
+        let metadata = report.metadata_bytes as usize;
+        length.saturating_sub(metadata + metadata.min(4096))..length
+    }
+
+    fn check_report(report: &FinishReport) {
+        assert_eq!(report.size % 4096, 0);
+    }
+
+    /// A time as squashfs can have it.
+    fn time(time: Timestamp) -> Timestamp {
+        Timestamp {
+            seconds: time.seconds.clamp(0, i64::from(u32::MAX)),
+            nanoseconds: 0,
+        }
+    }
+
+    /// The attributes squashfs can have.
+    fn kept(xattrs: &Xattrs) -> Xattrs {
+        let mut kept = Xattrs::new();
+        let names = ["user.", "trusted.", "security."].map(str::as_bytes);
+        for (name, value) in xattrs.iter() {
+            if names.iter().any(|n| name.starts_with(n)) {
+                kept.set(name, value).unwrap();
             }
         }
-        out
+        kept
     }
 }
 
-/// An image being described, layer by layer from the bottom.
-pub struct Builder<S> {
-    pub writer: Writer<S>,
-    layers: Vec<LayerEntries>,
-    pub contents: HashMap<ContentId, Content>,
-    pub options: ImageOptions,
+/// Builds an image in a temporary file and has everyone check it.
+pub fn build(describe: impl FnOnce(&mut Builder<File>)) -> Built {
+    build_with(DataOptions::default(), describe)
 }
 
-/// Bytes that differ between files and offsets.
-pub fn pattern(seed: usize, length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|i| (i.wrapping_mul(31) ^ (i >> 8).wrapping_mul(7) ^ seed.wrapping_mul(131)) as u8 | 1)
-        .collect()
+pub fn build_with(options: DataOptions, describe: impl FnOnce(&mut Builder<File>)) -> Built {
+    lithify_fstests::build_with(options, describe)
 }
 
-pub fn metadata(mode: u16) -> Metadata {
-    Metadata {
-        mode,
-        mtime: Timestamp {
-            seconds: 1_700_000_000,
-            nanoseconds: 0,
-        },
-        ..Metadata::default()
-    }
+/// Builds an image in a temporary file.
+pub fn build_unchecked(options: DataOptions, describe: impl FnOnce(&mut Builder<File>)) -> Built {
+    lithify_fstests::build_unchecked(options, describe)
 }
 
-pub fn xattrs(pairs: &[(&str, &[u8])]) -> Xattrs {
-    let mut x = Xattrs::new();
-    for (name, value) in pairs {
-        x.set(name.as_bytes(), value).unwrap();
-    }
-    x
-}
-
-pub fn with_xattrs(pairs: &[(&str, &[u8])]) -> Metadata {
-    Metadata {
-        xattrs: xattrs(pairs),
-        ..metadata(0o644)
-    }
-}
-
-/// An ACL as `setxattr` takes it: tag, permissions, id.
-pub fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let mut bytes = 2_u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in entries {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(permissions.to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-    }
-    bytes
-}
-
-impl<S: Storage> Builder<S> {
-    pub fn new(storage: S) -> Self {
-        Self::with(storage, DataOptions::default())
-    }
-
-    pub fn with(storage: S, options: DataOptions) -> Self {
-        Self {
-            writer: Writer::new(storage, options),
-            layers: vec![LayerEntries::new()],
-            contents: HashMap::new(),
-            options: ImageOptions::default(),
-        }
-    }
-
-    pub fn next_layer(&mut self) {
-        self.layers.push(LayerEntries::new());
-    }
-
-    pub fn entry(
-        &mut self,
-        path: impl AsRef<[u8]>,
-        metadata: Metadata,
-        kind: EntryKind,
-        content: Option<ContentId>,
-    ) {
-        let path = TreePath::clean(path.as_ref()).unwrap();
-        self.layers
-            .last_mut()
-            .unwrap()
-            .push(
-                &Entry {
-                    path,
-                    metadata,
-                    kind,
-                },
-                content,
-            )
-            .unwrap();
-    }
-
-    pub fn file(&mut self, path: impl AsRef<[u8]>, metadata: Metadata, data: &[u8]) -> ContentId {
-        self.writer.begin(data.len() as u64, None).unwrap();
-        self.writer.write(data).unwrap();
-        let id = self.writer.finish().unwrap();
-        self.contents.insert(id, Content::plain(data));
-        let kind = EntryKind::File {
-            size: data.len() as u64,
-            segments: None,
-        };
-        self.entry(path, metadata, kind, Some(id));
-        id
-    }
-
-    pub fn sparse(&mut self, path: impl AsRef<[u8]>, metadata: Metadata, content: Content) {
-        let segments: Vec<_> = content
-            .parts
-            .iter()
-            .map(|(offset, d)| DataSegment {
-                offset: *offset,
-                length: d.len() as u64,
-            })
-            .collect();
-        self.writer.begin(content.size, Some(&segments)).unwrap();
-        // In pieces that have nothing to do with the segments.
-        let data: Vec<u8> = content.parts.iter().flat_map(|(_, d)| d).copied().collect();
-        data.chunks(1000)
-            .for_each(|piece| self.writer.write(piece).unwrap());
-        let id = self.writer.finish().unwrap();
-        let kind = EntryKind::File {
-            size: content.size,
-            segments: Some(segments),
-        };
-        self.contents.insert(id, content);
-        self.entry(path, metadata, kind, Some(id));
-    }
-
-    pub fn directory(&mut self, path: impl AsRef<[u8]>, metadata: Metadata) {
-        self.entry(path, metadata, EntryKind::Directory, None);
-    }
-
-    pub fn symlink(&mut self, path: impl AsRef<[u8]>, target: &[u8]) {
-        self.entry(
-            path,
-            metadata(0o777),
-            EntryKind::Symlink {
-                target: target.to_vec(),
-            },
-            None,
-        );
-    }
-
-    pub fn link(&mut self, path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) {
-        let target = TreePath::clean(target.as_ref()).unwrap();
-        self.entry(
-            path,
-            Metadata::default(),
-            EntryKind::HardLink { target },
-            None,
-        );
-    }
-
-    pub fn tree(&mut self) -> Tree {
-        let mut merge = Merge::new();
-        for layer in std::mem::take(&mut self.layers) {
-            merge.apply(layer).unwrap();
-        }
-        merge.finish()
-    }
-
-    pub fn finish(mut self) -> (S, FinishReport, Expected) {
-        let tree = self.tree();
-        let (storage, report) = self.writer.finish_image(&tree, &self.options).unwrap();
-        (
-            storage,
-            report,
-            Expected {
-                tree,
-                contents: self.contents,
-            },
-        )
-    }
-}
-
-/// What an image should be.
-pub struct Expected {
-    pub tree: Tree,
-    pub contents: HashMap<ContentId, Content>,
-}
-
-/// An image in a file.
-pub struct Built {
-    pub directory: tempfile::TempDir,
-    pub path: PathBuf,
-    pub report: FinishReport,
-    pub expected: Expected,
+/// Compares what this crate reads with what should be there.
+pub fn check_with_reader<R: ReadAt>(source: R, expected: &Expected) {
+    lithify_fstests::check_with_reader::<Squashfs, R>(source, expected);
 }
 
 /// Options with another compression.
@@ -252,305 +204,9 @@ pub fn threads(count: usize) -> DataOptions {
     options
 }
 
-/// Builds an image in a temporary file and has everyone check it.
-pub fn build(describe: impl FnOnce(&mut Builder<File>)) -> Built {
-    build_with(DataOptions::default(), describe)
-}
-
-pub fn build_with(options: DataOptions, describe: impl FnOnce(&mut Builder<File>)) -> Built {
-    let built = build_unchecked(options, describe);
-    built.check();
-    built
-}
-
-/// Builds an image in a temporary file.
-pub fn build_unchecked(options: DataOptions, describe: impl FnOnce(&mut Builder<File>)) -> Built {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("image.squashfs");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .unwrap();
-    let mut builder = Builder::with(file, options);
-    describe(&mut builder);
-    let (file, report, expected) = builder.finish();
-    assert_eq!(file.metadata().unwrap().len(), report.size);
-    Built {
-        directory,
-        path,
-        report,
-        expected,
-    }
-}
-
-impl Built {
-    pub fn check(&self) {
-        list(&self.path);
-        check_with_reader(File::open(&self.path).unwrap(), &self.expected);
-        mount_and_check(&self.path, &self.expected);
-    }
-
-    pub fn image(&self) -> Image<File> {
-        Image::open(File::open(&self.path).unwrap()).unwrap()
-    }
-
-    pub fn bytes(&self) -> Vec<u8> {
-        std::fs::read(&self.path).unwrap()
-    }
-}
-
-/// Has `unsquashfs` and `rdsquashfs` list an image.
-pub fn list(path: &Path) {
-    if require::tool("unsquashfs") {
-        run::ok(run::command("unsquashfs").arg("-lls").arg(path));
-    }
-    if require::tool("rdsquashfs") {
-        run::ok(run::command("rdsquashfs").arg("-d").arg(path));
-    }
-}
-
-/// Has the kernel mount an image and compares everything it shows.
-pub fn mount_and_check(path: &Path, expected: &Expected) {
-    if require::kernel_filesystem("squashfs") {
-        check_mounted(Mount::squashfs(path).path(), expected);
-    }
-}
-
-/// Compares what this crate reads with what should be there.
-pub fn check_with_reader<R: ReadAt>(source: R, expected: &Expected) {
-    let image = Image::open(source).unwrap();
-    let verification = image.verify().unwrap();
-    let shown: Vec<String> = verification
-        .problems
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(shown, [""; 0]);
-    assert_eq!(verification.inodes, expected.tree.inode_count() as u64);
-
-    let tree = &expected.tree;
-    let mut references: HashMap<InodeId, u64> = HashMap::new();
-    let mut walked = image.walk();
-    for node in tree.walk() {
-        let found = walked.next().expect("a name is missing").unwrap();
-        let path = tree.path(node);
-        assert_eq!(
-            found.path.escape_ascii().to_string(),
-            path.escape_ascii().to_string()
-        );
-        let id = tree.inode_id(node);
-        assert_eq!(
-            *references.entry(id).or_insert(found.inode.reference()),
-            found.inode.reference(),
-            "hard link"
-        );
-        compare_inode(&image, &found.inode, expected, id, &path);
-    }
-    assert!(walked.next().is_none(), "a name too many");
-    let distinct: std::collections::HashSet<_> = references.values().collect();
-    assert_eq!(distinct.len(), tree.inode_count());
-    // A sample of look-ups by bisection.
-    for node in tree.walk().step_by(tree.len().div_ceil(500)) {
-        let path = tree.path(node);
-        let found = image.lookup(&path).unwrap().expect("look-up");
-        assert_eq!(found.reference(), references[&tree.inode_id(node)]);
-    }
-}
-
-fn compare_inode<R: ReadAt>(
-    image: &Image<R>,
-    found: &Inode,
-    expected: &Expected,
-    id: InodeId,
-    path: &[u8],
-) {
-    let shown = path.escape_ascii();
-    let inode = expected.tree.inode(id);
-    assert_eq!(found.mode(), inode.mode, "mode of {shown}");
-    assert_eq!(
-        (found.uid(), found.gid()),
-        (inode.uid, inode.gid),
-        "owner of {shown}"
-    );
-    assert_eq!(found.mtime(), time(inode.mtime), "time of {shown}");
-    assert_eq!(found.nlink(), inode.nlink, "links of {shown}");
-    assert_eq!(
-        image.xattrs(found).unwrap(),
-        kept(expected.tree.xattrs(inode.xattrs)),
-        "attributes of {shown}"
-    );
-    match inode.kind {
-        InodeKind::File { size, content } => {
-            assert_eq!(
-                (found.file_type(), found.size()),
-                (FileType::File, size),
-                "{shown}"
-            );
-            let Some(content) = content.map(|c| &expected.contents[&c]) else {
-                return;
-            };
-            for_each_window(content, |offset, data| {
-                let mut bytes = vec![0; data.len()];
-                assert_eq!(image.read(found, offset, &mut bytes).unwrap(), data.len());
-                assert!(bytes == data, "content of {shown} at {offset}");
-            });
-        }
-        InodeKind::Directory => assert_eq!(found.file_type(), FileType::Directory),
-        InodeKind::Symlink { target } => assert_eq!(image.read_link(found).unwrap(), target),
-        InodeKind::CharDevice(d) => assert_eq!(
-            (found.file_type(), found.device()),
-            (FileType::CharDevice, d)
-        ),
-        InodeKind::BlockDevice(d) => assert_eq!(
-            (found.file_type(), found.device()),
-            (FileType::BlockDevice, d)
-        ),
-        InodeKind::Fifo => assert_eq!(found.file_type(), FileType::Fifo),
-        InodeKind::Socket => assert_eq!(found.file_type(), FileType::Socket),
-        _ => panic!("a new kind"),
-    }
-}
-
-/// All of a small file; of a large one what is around its data, and its ends.
-fn for_each_window(content: &Content, mut check: impl FnMut(u64, &[u8])) {
-    if content.size <= 64 << 20 {
-        return check(0, &content.slice(0, content.size as usize));
-    }
-    let ends = [0, content.size - 10_000];
-    let around = content.parts.iter().map(|(at, _)| at.saturating_sub(5000));
-    for offset in ends.into_iter().chain(around) {
-        check(offset, &content.slice(offset, 1 << 20));
-    }
-}
-
-/// Compares what the kernel shows with what should be there.
-pub fn check_mounted(root: &Path, expected: &Expected) {
-    let tree = &expected.tree;
-    let mut inos: HashMap<InodeId, u64> = HashMap::new();
-    for node in tree.walk() {
-        let bytes = tree.path(node);
-        // Long paths are longer still below the mount point, but never by name.
-        let path = root.join(OsStr::from_bytes(&bytes));
-        let shown = bytes.escape_ascii().to_string();
-        let m = std::fs::symlink_metadata(&path).unwrap_or_else(|e| panic!("{shown}: {e}"));
-        let inode = tree.node_inode(node);
-        assert_eq!(m.mode() & 0o7777, u32::from(inode.mode), "mode of {shown}");
-        assert_eq!(
-            (m.uid(), m.gid()),
-            (inode.uid, inode.gid),
-            "owner of {shown}"
-        );
-        assert_eq!(
-            (m.mtime(), m.mtime_nsec()),
-            (time(inode.mtime).seconds, 0),
-            "time of {shown}"
-        );
-        assert_eq!(m.nlink(), u64::from(inode.nlink), "links of {shown}");
-        assert_eq!(
-            *inos.entry(tree.inode_id(node)).or_insert(m.ino()),
-            m.ino(),
-            "hard link {shown}"
-        );
-        check_mounted_xattrs(&path, &m, tree.xattrs(inode.xattrs), &shown);
-        let t = m.file_type();
-        match inode.kind {
-            InodeKind::File { size, content } => {
-                assert!(t.is_file() && m.len() == size, "{shown}");
-                let Some(content) = content.map(|c| &expected.contents[&c]) else {
-                    continue;
-                };
-                let file = File::open(&path).unwrap();
-                for_each_window(content, |offset, data| {
-                    let mut bytes = vec![0; data.len()];
-                    ReadAt::read_exact_at(&file, &mut bytes, offset).unwrap();
-                    assert!(bytes == data, "content of {shown} at {offset}");
-                });
-            }
-            InodeKind::Directory => {
-                assert!(t.is_dir());
-                let mut names: Vec<Vec<u8>> = std::fs::read_dir(&path)
-                    .unwrap()
-                    .map(|e| e.unwrap().file_name().as_bytes().to_vec())
-                    .collect();
-                names.sort();
-                let wanted: Vec<&[u8]> = tree.children(node).map(|c| tree.name(c)).collect();
-                assert!(names == wanted, "names in {shown}");
-            }
-            InodeKind::Symlink { target } => {
-                assert_eq!(
-                    std::fs::read_link(&path).unwrap().as_os_str().as_bytes(),
-                    target,
-                    "{shown}"
-                );
-            }
-            InodeKind::CharDevice(d) => assert!(t.is_char_device() && device(&m) == d, "{shown}"),
-            InodeKind::BlockDevice(d) => assert!(t.is_block_device() && device(&m) == d, "{shown}"),
-            InodeKind::Fifo => assert!(t.is_fifo(), "{shown}"),
-            InodeKind::Socket => assert!(t.is_socket(), "{shown}"),
-            _ => panic!("a new kind"),
-        }
-    }
-    let distinct: std::collections::HashSet<_> = inos.values().collect();
-    assert_eq!(distinct.len(), tree.inode_count(), "inode numbers");
-}
-
-/// A time as squashfs can have it.
-fn time(time: Timestamp) -> Timestamp {
-    Timestamp {
-        seconds: time.seconds.clamp(0, i64::from(u32::MAX)),
-        nanoseconds: 0,
-    }
-}
-
-/// The attributes squashfs can have.
-fn kept(xattrs: &Xattrs) -> Xattrs {
-    let mut kept = Xattrs::new();
-    let names = ["user.", "trusted.", "security."].map(str::as_bytes);
-    for (name, value) in xattrs.iter() {
-        if names.iter().any(|n| name.starts_with(n)) {
-            kept.set(name, value).unwrap();
-        }
-    }
-    kept
-}
-
-fn device(m: &std::fs::Metadata) -> Device {
-    Device {
-        major: rustix::fs::major(m.rdev()),
-        minor: rustix::fs::minor(m.rdev()),
-    }
-}
-
-fn check_mounted_xattrs(path: &Path, m: &std::fs::Metadata, wanted: &Xattrs, shown: &str) {
-    let mut list = vec![0_u8; 1 << 17];
-    let length = match rustix::fs::llistxattr(path, &mut list[..]) {
-        // What squashfs says of a file that has none.
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        result => result.unwrap_or_else(|e| panic!("listxattr {shown}: {e}")),
-    };
-    let mut names: Vec<&[u8]> = list[..length]
-        .split(|&b| b == 0)
-        .filter(|n| !n.is_empty())
-        .collect();
-    names.sort_unstable();
-    let wanted = kept(wanted);
-    let wanted_names: Vec<&[u8]> = wanted.iter().map(|(name, _)| name).collect();
-    assert!(names == wanted_names, "attributes of {shown}: {names:?}");
-    for (name, value) in wanted.iter() {
-        // Linux does not let anyone read these, wherever they are stored.
-        if name.starts_with(b"user.") && !m.is_file() && !m.is_dir() {
-            continue;
-        }
-        let mut bytes = vec![0_u8; 1 << 17];
-        let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut bytes[..]);
-        let length =
-            length.unwrap_or_else(|e| panic!("getxattr {shown} {}: {e}", name.escape_ascii()));
-        assert!(
-            &bytes[..length] == value,
-            "value of {} of {shown}",
-            name.escape_ascii()
-        );
-    }
+/// Options to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    compression: &'static str,
+    threads: usize,
 }

@@ -1,15 +1,18 @@
-//! Random images: what goes in comes out, through this crate's reader, `fsck.erofs` and the kernel.
-#![cfg(target_os = "linux")]
+//! Random images: what goes in comes out, through the format's own reader, the programs that referee and the kernel.
 
-use crate::common::{Builder, Content, pattern};
-use lithify_erofs::DataOptions;
+use std::fmt::Debug;
+
 use lithify_tree::{Device, EntryKind, Metadata, Timestamp, Xattrs};
 use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::{Builder, Content, Expected, Filesystem, check_with_reader, mount_and_check, pattern};
 
 /// What a name becomes.
 #[derive(Clone, Debug)]
-enum Node {
-    File(usize),
+pub(super) enum Node {
+    File(usize, usize),
     Sparse(u64, Vec<(u64, usize)>),
     Directory,
     Symlink(usize),
@@ -28,16 +31,18 @@ fn node() -> impl Strategy<Value = Node> {
             .prop_map(|(blocks, off)| (blocks * 4096 + off).saturating_sub(32)),
         0..200_000_usize,
     ];
+    // Some equal, most not.
+    let seed = prop_oneof![0..4_usize, 4..10_000_usize];
     let segments = prop::collection::vec((0..60_000_u64, 0..9000_usize), 0..6);
     prop_oneof![
-        6 => size.prop_map(Node::File),
+        6 => (size, seed).prop_map(|(size, seed)| Node::File(size, seed)),
         2 => (0..60_000_u64, segments).prop_map(|(tail, gaps)| Node::Sparse(tail, gaps)),
         2 => Just(Node::Directory),
         2 => prop_oneof![1..200_usize, 3900..4096_usize].prop_map(Node::Symlink),
         2 => (0..64_usize).prop_map(Node::Link),
         1 => (0..4096_u32, 0..1_048_576_u32).prop_map(|(a, b)| Node::Device(a, b)),
         1 => Just(Node::Fifo),
-        1 => Just(Node::Whiteout),
+        2 => Just(Node::Whiteout),
     ]
 }
 
@@ -96,17 +101,17 @@ fn path() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(component, 1..4).prop_map(|c| c.join(&b'/'))
 }
 
-type Layer = Vec<(Vec<u8>, Metadata, Node)>;
+pub(super) type Layer = Vec<(Vec<u8>, Metadata, Node)>;
 
-fn layers() -> impl Strategy<Value = Vec<Layer>> {
+pub(super) fn layers() -> impl Strategy<Value = Vec<Layer>> {
     prop::collection::vec(
         prop::collection::vec((path(), some_metadata(), node()), 0..40),
         1..4,
     )
 }
 
-/// Builds; `None` when the layers make no sense together, such as a file below a file.
-fn describe(b: &mut Builder<Vec<u8>>, layers: &[Layer]) {
+/// Describes the layers.
+pub(super) fn describe<F: Filesystem>(b: &mut Builder<F, Vec<u8>>, layers: &[Layer]) {
     for (number, layer) in layers.iter().enumerate() {
         if number > 0 {
             b.next_layer();
@@ -128,8 +133,8 @@ fn describe(b: &mut Builder<Vec<u8>>, layers: &[Layer]) {
             }
             let m = metadata.clone();
             match node {
-                Node::File(size) => {
-                    b.file(&path, m, &pattern(i + number, *size));
+                Node::File(size, seed) => {
+                    b.file(&path, m, &pattern(*seed, *size));
                 }
                 Node::Sparse(tail, gaps) => {
                     let mut content = Content::default();
@@ -173,7 +178,7 @@ fn describe(b: &mut Builder<Vec<u8>>, layers: &[Layer]) {
                     continue;
                 }
             }
-            if matches!(node, Node::File(_) | Node::Fifo | Node::Device(..))
+            if matches!(node, Node::File(..) | Node::Fifo | Node::Device(..))
                 && !files.contains(&path)
             {
                 files.push(path);
@@ -182,50 +187,52 @@ fn describe(b: &mut Builder<Vec<u8>>, layers: &[Layer]) {
     }
 }
 
-fn build(layers: &[Layer], options: DataOptions) -> (Vec<u8>, crate::common::Expected) {
-    let mut b = Builder::with(Vec::new(), options);
+/// Runs a test with random input; a failure names the smallest input that fails.
+pub(super) fn run<S: Strategy<Value: Debug>>(cases: u32, input: &S, test: impl Fn(S::Value)) {
+    let config = Config {
+        failure_persistence: None,
+        ..Config::with_cases(cases)
+    };
+    let result = TestRunner::new(config).run(input, |value| {
+        test(value);
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+fn build<F: Filesystem>(layers: &[Layer], choice: &F::Choice) -> (Vec<u8>, Expected) {
+    let mut b = Builder::<F, _>::with(Vec::new(), F::options(choice));
     describe(&mut b, layers);
     let (bytes, report, expected) = b.finish();
-    assert_eq!(bytes.len() as u64, report.size);
+    assert_eq!(bytes.len() as u64, F::size(&report));
+    F::check_report(&report);
     (bytes, expected)
 }
 
-fn spilling() -> DataOptions {
-    let mut options = DataOptions::default();
-    options.tail_memory = 1000;
-    options.spill = Some(Box::new(|| Ok(Box::new(Vec::new()))));
-    options
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
-    #[test]
-    fn what_goes_in_comes_out(layers in layers()) {
-        let (bytes, expected) = build(&layers, DataOptions::default());
-        crate::common::check_with_reader(&bytes, &expected);
-        // The same input gives the same bytes, wherever tails were kept.
-        prop_assert!(build(&layers, spilling()).0 == bytes);
-        for small_file_max in [0, 1024] {
-            let mut aligned = DataOptions::default();
-            aligned.block_aligned = true;
-            aligned.small_file_max = small_file_max;
-            let (bytes, expected) = build(&layers, aligned);
-            crate::common::check_with_reader(&bytes, &expected);
+pub fn what_goes_in_comes_out<F: Filesystem>() {
+    run(F::CASES, &(layers(), any::<Index>()), |(layers, pick)| {
+        for choice in F::choices(pick) {
+            let (bytes, expected) = build::<F>(&layers, &choice);
+            check_with_reader::<F, _>(bytes.as_slice(), &expected);
+            let again = build::<F>(&layers, &F::same_bytes(&choice)).0;
+            assert!(again == bytes, "{choice:?} gives other bytes another time");
         }
-    }
+    });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_kernel_agrees(layers in layers()) {
-        let (bytes, expected) = build(&layers, DataOptions::default());
+pub fn the_kernel_agrees<F: Filesystem>() {
+    let input = (layers(), any::<Index>());
+    run(F::MOUNTED_CASES, &input, |(layers, pick)| {
+        // The first is what is used most.
+        let choices = F::choices(pick);
+        let Some(choice) = choices.first() else {
+            return;
+        };
+        let (bytes, expected) = build::<F>(&layers, choice);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
         std::fs::write(&path, bytes).unwrap();
-        crate::common::fsck(&path);
-        crate::common::mount_and_check(&path, &expected);
-    }
+        F::fsck(&path);
+        mount_and_check::<F>(&path, &expected);
+    });
 }
