@@ -156,7 +156,7 @@ impl Repository {
         }
     }
 
-    fn manifest_operation(&self, name: &ManifestName) -> Operation {
+    pub(crate) fn manifest_operation(&self, name: &ManifestName) -> Operation {
         let repository = &self.origin().endpoint.repository;
         Operation::Manifest(match name {
             ManifestName::Tag(tag) => format!("{repository}:{tag}"),
@@ -312,7 +312,7 @@ impl Repository {
     }
 }
 
-fn accept() -> [(&'static str, String); 1] {
+pub(crate) fn accept() -> [(&'static str, String); 1] {
     [("accept", MANIFESTS.join(", "))]
 }
 

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::CancelToken;
 use crate::Error;
+use crate::ErrorKind;
 use crate::Image;
 use crate::description::RecordedDescription;
 use crate::error::{CommitError, LayerError, OutputError, TransferError};
@@ -34,7 +35,8 @@ use crate::name::shown;
 use crate::output::scratch_file;
 use crate::place::{self, Writing};
 use crate::session::Session;
-use crate::transfer::{FileBlob, Plan, PlannedBlob, run};
+use crate::session::budgets::Budgets;
+use crate::transfer::{FileBlob, Nature, Plan, PlannedBlob, is_left_to_its_vendor, run};
 
 /// How the layer is made, and what the image says about it.
 #[derive(Clone, Debug, Default)]
@@ -151,7 +153,7 @@ fn commit_to(
     let scratched = Error::scratch_beside(&scratch);
     let file = scratch_file(Some(&scratch)).map_err(scratched)?;
     let layer = Layer::make(upper_of(upper)?, &file, scratched, options, session)?;
-    let plan = plan(base, oci, &layer, file, options, session)?;
+    let plan = plan(base, oci, &layer, file, nature, options, session)?;
     let manifest = plan.root().ok_or(TransferError::NoManifest)?.digest;
     let places = [Some(base.source()), Some(&to)].into_iter().flatten();
     let workers = place::at_a_time(options.transfers, places, nature, session)?;
@@ -172,19 +174,22 @@ fn commit_to(
 
 /// Opens the image that has the destination's name, on which the changes were made then.
 fn own_base(name: &str, to: &Source, session: &Session) -> Result<Image, Error> {
-    let path = match to {
-        Source::Oci { path, .. } => Some((path, path.join("oci-layout"))),
-        Source::OciArchive { path, .. } | Source::DockerArchive { path, .. } => {
-            Some((path, path.clone()))
-        }
-        _ => None,
+    let there = match to {
+        Source::Oci { path, .. } => path.join("oci-layout").is_file(),
+        Source::OciArchive { path, .. } | Source::DockerArchive { path, .. } => path.is_file(),
+        _ => true,
     };
-    match path {
-        Some((path, there)) if !there.is_file() => {
-            Err(Error::from(CommitError::NoBase { path: path.clone() }))
-        }
-        _ => Image::open_source(name, to.clone(), session),
+    let none = |source| {
+        let name = name.to_owned();
+        Error::from(CommitError::NoBase { name, source })
+    };
+    if !there {
+        return Err(none(None));
     }
+    Image::open_source(name, to.clone(), session).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => none(Some(Box::new(error))),
+        _ => error,
+    })
 }
 
 /// Returns the plan of the new image: the layers of the base, the new one, and what is made of them.
@@ -193,15 +198,38 @@ fn plan(
     base: &Arc<lithify_oci::Image>,
     layer: &Layer,
     file: File,
+    nature: Nature,
     options: &CommitOptions,
     session: &Session,
 ) -> Result<Plan, Error> {
-    let mut layers = Vec::new();
+    let budgets = Budgets::new(session);
+    let mut layers = Vec::<Descriptor>::new();
     let mut plan = Plan::default();
-    for index in 0..base.layers().len() {
-        let (descriptor, blob) = base_layer(image, base, index, session)?;
-        plan.add(blob);
-        layers.push(descriptor);
+    for (index, layer) in base.layers().iter().enumerate() {
+        // Archives name the same layer as often as the image does.
+        let twin = base.layers()[..index].iter().position(|l| {
+            layer.digest.is_none() && l.digest.is_none() && l.diff_id == layer.diff_id
+        });
+        if let Some(twin) = twin {
+            layers.push(layers[twin].clone());
+            continue;
+        }
+        let blob = base_layer(image, base, index, session, &budgets)?;
+        layers.push(blob.descriptor.clone());
+        let is_left = match base.content() {
+            Some(content) => is_left_to_its_vendor(
+                image.name(),
+                content.as_ref(),
+                index,
+                &blob.descriptor,
+                nature.vendor_layers,
+            )?,
+            None => false,
+        };
+        match is_left {
+            true => plan.foreign += 1,
+            false => plan.add(blob),
+        }
     }
     let new = Descriptor::new(layer.media_type, layer.digest, layer.size);
     plan.add(PlannedBlob {
@@ -355,50 +383,64 @@ impl<W: Write> ContentSink for Data<'_, W> {
     }
 }
 
-/// Returns the descriptor of a layer of the base image, and its blob. One that has no SHA-256 gets one.
+/// Returns a layer of the base image as the new one has it. One that has no SHA-256 gets one.
 fn base_layer(
     image: &Image,
     base: &Arc<lithify_oci::Image>,
     index: usize,
     session: &Session,
-) -> Result<(Descriptor, PlannedBlob), Error> {
+    budgets: &Budgets,
+) -> Result<PlannedBlob, Error> {
     let layer = &base.layers()[index];
     let kind = layer.media_type.as_deref().map(LayerMediaType::of);
+    let tar_type = || oci_media_type(layer.compression, layer.foreign);
     let media_type = match kind {
         // An EROFS image that is called a tar, or has no type.
         Some(LayerMediaType::Tar { .. }) | None if layer.kind == LayerKind::Erofs => {
             match layer.compression {
-                Some(Compression::None) | None => media_type::EROFS_LAYER,
-                Some(Compression::Zstd) => media_type::EROFS_LAYER_ZSTD,
+                Some(Compression::None) | None => media_type::EROFS_LAYER.to_owned(),
+                Some(Compression::Zstd) => media_type::EROFS_LAYER_ZSTD.to_owned(),
                 // There is no type for it, so that its content has to tell.
-                _ => oci_media_type(layer.compression),
+                _ => tar_type(),
             }
         }
-        Some(LayerMediaType::Tar { .. }) | None => oci_media_type(layer.compression),
+        Some(LayerMediaType::Tar { .. }) | None => tar_type(),
         // What this version does not know stays what it is.
-        Some(_) => layer.media_type.as_deref().unwrap_or(media_type::OCI_LAYER),
+        Some(_) => layer.media_type.clone().unwrap_or_else(tar_type),
     };
+    let media_type = media_type.as_str();
     let mut blob = match (layer.digest, layer.size) {
+        // Its type is what its content says.
+        (None, _) => manifest::blob_of_layer(image, base, index, true, session, budgets)?,
         (Some(digest), Some(size)) if digest.algorithm() == Algorithm::Sha256 => PlannedBlob {
             descriptor: Descriptor::new(media_type, digest, size),
             source: Box::new(LayerBlob::of(image.name(), base, index)),
         },
-        _ => {
+        (Some(digest), _) => {
             let open = |source| Error::opening(format!("layer {index} of the base image"), source);
             let reader = base.open_layer(index).map_err(open)?.into_reader();
-            manifest::sha256_blob(layer, reader, media_type, session)?
+            manifest::sha256_blob(layer, digest, reader, media_type, session)?
         }
     };
     blob.descriptor.annotations.clone_from(&layer.annotations);
-    Ok((blob.descriptor.clone(), blob))
+    if layer.foreign {
+        blob.descriptor.urls.clone_from(&layer.urls);
+    }
+    Ok(blob)
 }
 
-fn oci_media_type(compression: Option<Compression>) -> &'static str {
-    match compression {
-        Some(Compression::Gzip) => media_type::OCI_LAYER_GZIP,
-        Some(Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
-        _ => media_type::OCI_LAYER,
-    }
+/// The type of a tar layer. One that only its vendor distributes stays one.
+fn oci_media_type(compression: Option<Compression>, foreign: bool) -> String {
+    let tar = match foreign {
+        true => media_type::OCI_FOREIGN_LAYER,
+        false => media_type::OCI_LAYER,
+    };
+    let suffix = match compression {
+        Some(Compression::Gzip) => "+gzip",
+        Some(Compression::Zstd) => "+zstd",
+        _ => "",
+    };
+    format!("{tar}{suffix}")
 }
 
 /// The base image's configuration with one more layer, all else as it stands.
@@ -409,7 +451,7 @@ fn config(
     session: &Session,
 ) -> Result<Vec<u8>, Error> {
     let mut config = base_config::of(base, session)?;
-    // As the layers were session, however the base says it: `null`, no key, or in the manifest alone.
+    // As the layers were read, however the base says it: `null`, no key, or in the manifest alone.
     let mut rootfs = match config.remove("rootfs") {
         Some(Value::Object(rootfs)) => rootfs,
         _ => serde_json::Map::new(),

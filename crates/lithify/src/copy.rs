@@ -1,5 +1,6 @@
 //! `copy` and `push` of an image as it is.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 
@@ -132,8 +133,9 @@ fn plan_to(
         Some(oci) => Plan::of_image(name, oci, options.referrers, nature, session)?,
         None => None,
     };
+    let look = target.look()?;
     match plan {
-        Some(plan) => survey(&plan, name, to, &*target.look()?),
+        Some(plan) => survey(&plan, name, to, &*look),
         // Its manifest will be made; the digests are known then.
         None => Ok(plan_made(&image, name, to)),
     }
@@ -142,7 +144,14 @@ fn plan_to(
 /// Says what copying an image without a manifest would make.
 fn plan_made(image: &Image, source: &str, destination: &str) -> PlanReport {
     let mut report = PlanReport::new(source, destination);
+    let mut seen = HashSet::new();
     for layer in image.describe().layers {
+        // A layer named again is read once.
+        if let Some(id) = &layer.diff_id
+            && !seen.insert(id.clone())
+        {
+            continue;
+        }
         let mut part = PlanPart::new(PartKind::Layer, PartState::Read);
         part.digest = layer.digest;
         part.diff_id = layer.diff_id;
@@ -162,7 +171,7 @@ fn copy_to(
     session: &Session,
 ) -> Result<CopyReport, Error> {
     let parsed = Source::parse(source)?;
-    // Who is to get it is known to be able to before anything is session.
+    // Who is to get it is known to be able to before anything is read.
     let to = Source::parse_destination(destination)?;
     let writing = options.writing(Some(parsed.clone()));
     let target = place::target_of(&shown(destination), &to, &writing, session)?;

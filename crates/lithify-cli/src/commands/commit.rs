@@ -46,7 +46,11 @@ pub(crate) fn run(args: CommitArgs, quiet: bool) -> Result<(), Failure> {
             report.whiteouts + report.opaque,
         )?;
         if report.sockets > 0 {
-            crate::terminal::say(&format!("{} sockets are left out", report.sockets));
+            let are = match report.sockets {
+                1 => "socket is",
+                _ => "sockets are",
+            };
+            crate::terminal::say(&format!("{} {are} left out", report.sockets));
         }
     }
     Ok(())

@@ -301,6 +301,50 @@ fn registries_get_vendor_layers_only_if_nobody_else_has_them() {
     }
 }
 
+/// What is made of such an image leaves them where a copy does, and says what they are.
+#[test]
+fn what_is_made_of_vendor_layers_leaves_them_too() {
+    let tmp = temp_dir();
+    let upper = tmp.path().join("upper");
+    fs::create_dir(&upper).unwrap();
+    fs::write(upper.join("new"), "n").unwrap();
+    let lithify = || crate::common::stores::lithify_at(&tmp.path().join("store"));
+    let layer = digest(&tar());
+    for (name, urls, left) in [
+        ("ours", json!([]), false),
+        ("theirs", json!(["https://vendor.example/layer"]), true),
+    ] {
+        let registry = Faulty::start();
+        let source = foreign(&urls).write(&tmp.path().join(name));
+        let remote = |name: &str| format!("docker://{}/{name}:1", registry.address());
+        for form in ["erofs", "squashfs"] {
+            let args = ["-q", "push", "--as", form, &source, &remote("published")];
+            let planned: Value = serde_json::from_slice(&run::ok(
+                lithify().args(args).args(["--dry-run", "--json"]),
+            ))
+            .unwrap();
+            assert_eq!(planned["foreign"], u64::from(left), "{name} {form}");
+            run::ok(lithify().args(args));
+        }
+        let layout = format!("oci:{}:t", tmp.path().join(format!("{name}-new")).display());
+        for to in [&remote("committed"), &layout] {
+            let mut command = lithify();
+            command.args(["-q", "commit", "--base", &source, "-o", to]);
+            run::ok(command.arg(&upper));
+        }
+        for repository in ["published", "committed"] {
+            let there = registry.blob(repository, &layer).is_some();
+            assert_eq!(there, !left, "{name} {repository}");
+        }
+        let (manifest, _) = documents(&tmp.path().join(format!("{name}-new")));
+        let made = registry.manifest("committed", "1").unwrap().1;
+        assert_eq!(serde_json::from_slice::<Value>(&made).unwrap(), manifest);
+        assert_eq!(manifest["layers"][0]["mediaType"], FOREIGN);
+        assert_eq!(manifest["layers"][0].get("urls"), left.then_some(&urls));
+        run::ok(lithify().args(["-q", "verify", &layout]));
+    }
+}
+
 #[test]
 fn vendor_layers_that_nobody_has_are_an_error() {
     let tmp = temp_dir();

@@ -12,6 +12,9 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// OCI layer compressed with zstd.
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// OCI layer only its vendor distributes; `+gzip` and `+zstd` follow for compressed ones. Image-spec 1.1 advises against new
+/// ones.
+pub const OCI_FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 /// Docker image manifest, schema 2 (distribution, "Image Manifest V 2, Schema 2").
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker manifest list.
@@ -105,11 +108,7 @@ pub enum LayerMediaType {
 /// What the media types of tar layers begin with, what stands before their compression, and whether they are foreign.
 const LAYER_FAMILIES: [(&str, char, bool); 4] = [
     (OCI_LAYER, '+', false),
-    (
-        "application/vnd.oci.image.layer.nondistributable.v1.tar",
-        '+',
-        true,
-    ),
+    (OCI_FOREIGN_LAYER, '+', true),
     ("application/vnd.docker.image.rootfs.diff.tar", '.', false),
     (
         "application/vnd.docker.image.rootfs.foreign.diff.tar",

@@ -8,7 +8,7 @@ use ureq::http::Method;
 
 use crate::error::{Error, Operation};
 use crate::manifest::ManifestName;
-use crate::repository::Repository;
+use crate::repository::{Repository, accept};
 use crate::session::{Access, Answer, Call, CallBody, To};
 
 pub use upload::{Content, PushOptions, Pushed};
@@ -21,10 +21,31 @@ impl Repository {
     /// Anything a registry may do wrong.
     pub fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
         let operation = Operation::Blob(Box::new(*digest));
+        self.has(&format!("blobs/{digest}"), size, &[], operation)
+    }
+
+    /// Whether the registry itself, not a mirror, has a manifest or index of that size under its digest, and says so, as
+    /// [`has_blob`](Self::has_blob) does of blobs.
+    ///
+    /// # Errors
+    /// Anything a registry may do wrong.
+    pub fn has_manifest(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let name = ManifestName::Digest(*digest);
+        let operation = self.manifest_operation(&name);
+        self.has(&format!("manifests/{name}"), size, &accept(), operation)
+    }
+
+    fn has(
+        &self,
+        path: &str,
+        size: u64,
+        headers: &[(&'static str, String)],
+        operation: Operation,
+    ) -> Result<bool, Error> {
         let call = Call {
             method: Method::HEAD,
-            to: To::Repository(&format!("blobs/{digest}")),
-            headers: &[],
+            to: To::Repository(path),
+            headers,
             body: CallBody::Empty,
             operation: &operation,
             access: Access::Push,

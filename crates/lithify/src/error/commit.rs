@@ -1,8 +1,6 @@
 //! Why changes cannot be made a layer.
 
-use std::path::PathBuf;
-
-use lithify_tree::Escaped;
+use lithify_tree::Printable;
 
 use super::ErrorKind;
 
@@ -22,10 +20,12 @@ pub enum CommitError {
         name: String,
     },
     /// There is nothing to append a layer to.
-    #[error("there is no image at `{}` to append to; name the image the changes were made on with --base", Escaped::path(.path))]
+    #[error("there is no image `{}` to append to; name the image the changes were made on with --base", Printable(.name))]
     NoBase {
-        /// Where one was expected.
-        path: PathBuf,
+        /// The destination's name.
+        name: String,
+        /// What was found instead, if anything was.
+        source: Option<Box<crate::Error>>,
     },
     /// The layout cannot be written.
     #[error(transparent)]

@@ -120,6 +120,9 @@ impl Error {
             Cause::Commit(e) => e.kind(),
             Cause::Mount(e) => e.kind(),
             Cause::Registry(e) => ErrorKind::of_registry(e),
+            Cause::Daemon(lithify_registry::daemon::DaemonError::NoSuchImage { .. }) => {
+                ErrorKind::NotFound
+            }
             Cause::Daemon(e) => ErrorKind::of_causes(e, ErrorKind::Registry),
             Cause::Store(e) => ErrorKind::of_store(e),
             Cause::Cancelled => ErrorKind::Cancelled,

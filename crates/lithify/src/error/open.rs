@@ -94,7 +94,9 @@ fn of_oci(error: &lithify_oci::Error) -> ErrorKind {
     use lithify_oci::blob;
     match error {
         e if e.is_verification() => ErrorKind::Verification,
-        lithify_oci::Error::Blob(blob::Error::Missing { .. }) => ErrorKind::NotFound,
+        lithify_oci::Error::Blob(blob::Error::Missing { .. })
+        | lithify_oci::Error::NoSuchImage { .. }
+        | lithify_oci::Error::Empty => ErrorKind::NotFound,
         lithify_oci::Error::Blob(blob::Error::TooLarge { .. }) => ErrorKind::Limit,
         e => ErrorKind::of_causes(e, ErrorKind::Unsupported),
     }

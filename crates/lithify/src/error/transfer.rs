@@ -56,9 +56,7 @@ pub enum TransferError {
         name: String,
     },
     /// A name in a file tree that layers reserve for removals.
-    #[error(
-        "`{path}` has a name that layers reserve for whiteouts: rename or remove it, or build a filesystem of the tree"
-    )]
+    #[error("`{path}` has a name that layers reserve for whiteouts: rename it or leave it out")]
     WhiteoutName {
         /// The path.
         path: TreePath,

@@ -75,20 +75,26 @@ impl Depot {
         choice: &StoreChoice,
         cancel: &CancelToken,
     ) -> Result<Option<Self>, Error> {
-        match choice.directory() {
+        let (path, asked_for) = match choice.directory() {
             Ok(None) => return Ok(None),
             Err(e) if e.is_no_place_for_a_store() => return Ok(None),
             Err(e) => return Err(e),
-            Ok(Some(_)) => {}
-        }
-        match choice.open_until(OpenOptions::new().access(Access::Preferred), cancel) {
+            Ok(Some(directory)) => directory,
+        };
+        let options = OpenOptions::new()
+            .access(Access::Preferred)
+            .recheck_after(recheck_after());
+        match Store::open_until(path, options, cancel) {
             Ok(store) => Ok(Some(Self {
                 found: Some(store.clone()),
                 made: store,
                 scratch: None,
             })),
-            Err(e) if e.is_no_store() => Ok(None),
-            Err(e) => Err(e),
+            Err(e) if !asked_for && cannot_be(&e) => Ok(None),
+            Err(e) => match Error::from(e) {
+                e if e.is_no_store() => Ok(None),
+                e => Err(e),
+            },
         }
     }
 

@@ -14,6 +14,7 @@ use crate::Image;
 use crate::description::Verity;
 use crate::error::BuildError;
 use crate::fs::verity;
+use crate::image::LayerId;
 use crate::image::over_budget;
 use crate::make::depot;
 use crate::make::depot::Depot;
@@ -64,24 +65,8 @@ pub(crate) fn build(
     session: &Session,
     budgets: &Budgets,
 ) -> Result<Merged, Error> {
-    let top = layers.last().map(|l| l.id.chain_id);
-    let top = top.ok_or(BuildError::NoLayers)?;
-    let mut named = layer_options.key_options()?;
-    named.insert("alignment".to_owned(), options.alignment.to_string());
-    // Layers used as they are have other images than the same ones converted, as where nothing said what they were before
-    // they were session.
-    let as_is = layers.iter().enumerate().filter(|(_, l)| l.id.as_is);
-    let as_is: Vec<_> = as_is.map(|(index, _)| index.to_string()).collect();
-    if !as_is.is_empty() {
-        named.insert("native".to_owned(), as_is.join(","));
-    }
-    let key = depot::key(
-        InputKind::ChainId,
-        top,
-        "erofs-fsmeta",
-        lithify_erofs::WRITER_VERSION,
-        named,
-    )?;
+    let ids = layers.iter().map(|layer| layer.id);
+    let key = key(&ids.collect::<Vec<_>>(), layer_options, options)?;
     if let Some(found) = found(depot, &key)? {
         return Ok(found);
     }
@@ -139,6 +124,42 @@ pub(crate) fn build(
         facts,
         entry,
     })
+}
+
+/// Returns the key of the merged image of layers.
+fn key(
+    layers: &[LayerId],
+    layer_options: &LayerOptions,
+    options: &BuildOptions,
+) -> Result<lithify_store::Key, Error> {
+    let top = layers.last().map(|id| id.chain_id);
+    let top = top.ok_or(BuildError::NoLayers)?;
+    let mut named = layer_options.key_options()?;
+    named.insert("alignment".to_owned(), options.alignment.to_string());
+    // Layers used as they are have other images than the same ones converted, as where nothing said what they were before
+    // they were read.
+    let as_is = layers.iter().enumerate().filter(|(_, id)| id.as_is);
+    let as_is: Vec<_> = as_is.map(|(index, _)| index.to_string()).collect();
+    if !as_is.is_empty() {
+        named.insert("native".to_owned(), as_is.join(","));
+    }
+    depot::key(
+        InputKind::ChainId,
+        top,
+        "erofs-fsmeta",
+        lithify_erofs::WRITER_VERSION,
+        named,
+    )
+}
+
+/// Finds the merged image of layers, and makes none.
+pub(crate) fn look(
+    depot: &Depot,
+    layers: &[LayerId],
+    layer_options: &LayerOptions,
+    options: &BuildOptions,
+) -> Result<Option<Merged>, Error> {
+    found(depot, &key(layers, layer_options, options)?)
 }
 
 fn found(depot: &Depot, key: &lithify_store::Key) -> Result<Option<Merged>, Error> {

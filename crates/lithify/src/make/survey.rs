@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::fsmeta;
 use super::layers;
 use super::layers::LayerOptions;
 use super::published;
@@ -59,9 +60,12 @@ fn plan(
         report.add(part);
         return Ok(report);
     }
-    let kept = match kind.filter(|_| !is_flat) {
+    let Kept { layers, merged } = match kind.filter(|_| !is_flat) {
         Some(kind) => kept(image, kind, options, session)?,
-        None => vec![false; image.layer_count()],
+        None => Kept {
+            layers: vec![false; image.layer_count()],
+            merged: None,
+        },
     };
     let is_remote = match image.origin() {
         Origin::Oci(oci) => oci.content().is_some_and(|content| content.is_remote()),
@@ -72,12 +76,14 @@ fn plan(
         false => PartState::Read,
     };
     let mut seen = HashSet::new();
-    for (layer, kept) in description.layers.iter().zip(&kept) {
-        // A layer named again is session once.
+    let mut made = 0;
+    for (layer, kept) in description.layers.iter().zip(&layers) {
+        // A layer named again is read once.
         if layer.diff_id.as_ref().is_some_and(|id| !seen.insert(id)) {
             continue;
         }
         let state = if *kept { PartState::There } else { wanted };
+        made += usize::from(!*kept);
         let mut part = PlanPart::new(PartKind::Layer, state);
         part.digest.clone_from(&layer.digest);
         part.diff_id.clone_from(&layer.diff_id);
@@ -85,38 +91,69 @@ fn plan(
         part.size = layer.size;
         report.add(part);
     }
-    let makes_layers = !is_flat && kind.is_some();
-    let made = match makes_layers {
-        true => kept.iter().filter(|kept| !**kept).count(),
-        false => 1,
+    // Else all layers are one.
+    if is_flat || kind.is_none() {
+        made = 1;
+    }
+    let filesystem = |state| {
+        let mut part = PlanPart::new(PartKind::Filesystem, state);
+        part.media_type = Some(options.format.name().to_owned());
+        part
     };
     for _ in 0..made {
-        let mut part = PlanPart::new(PartKind::Filesystem, PartState::Make);
-        part.media_type = Some(options.format.name().to_owned());
-        report.add(part);
+        report.add(filesystem(PartState::Make));
+    }
+    if let Some(merged) = merged {
+        report.add(filesystem(match merged {
+            true => PartState::There,
+            false => PartState::Make,
+        }));
     }
     Ok(report)
 }
 
-/// Returns for each layer whether the store has its image.
+/// The things a layered build makes that the store has.
+struct Kept {
+    /// For each layer, whether its image is there.
+    layers: Vec<bool>,
+    /// Whether the merged image is there, where there is one.
+    merged: Option<bool>,
+}
+
+/// Finds out what the store has of a layered build.
 fn kept(
     image: &Image,
     kind: Kind,
     options: &BuildOptions,
     session: &Session,
-) -> Result<Vec<bool>, Error> {
-    let none = vec![false; image.layer_count()];
+) -> Result<Kept, Error> {
+    let placement = match options.format {
+        Format::ContainerdCache => Placement::Aligned,
+        _ => Placement::Merged,
+    };
     let layer_options = LayerOptions {
-        filesystem: Filesystem::new(kind, Placement::Aligned, options.filesystem())?,
+        filesystem: Filesystem::new(kind, placement, options.filesystem())?,
         verity: options.verity,
         durable: options.durable,
     };
-    let (Some(ids), Some(depot)) = (
+    let count = image.layer_count();
+    let has_merged = options.format == Format::ErofsLayers
+        && layer_options.filesystem.compression.is_none()
+        && count > 0;
+    let mut kept = Kept {
+        layers: vec![false; count],
+        merged: has_merged.then_some(false),
+    };
+    if let (Some(ids), Some(depot)) = (
         layer_ids(image, layer_options.takes_as_is()),
         Depot::existing(&session.store, &session.cancel)?,
-    ) else {
-        return Ok(none);
-    };
-    let found = layers::find(&depot, &layer_options, &ids)?;
-    Ok(found.iter().map(Option::is_some).collect())
+    ) {
+        let found = layers::find(&depot, &layer_options, &ids)?;
+        kept.layers = found.iter().map(Option::is_some).collect();
+        if has_merged {
+            let merged = fsmeta::look(&depot, &ids, &layer_options, options)?;
+            kept.merged = Some(merged.is_some());
+        }
+    }
+    Ok(kept)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_cancel::Checked;
-use lithify_digest::{Algorithm, HashingWriter, VerifiedReader, Verifier};
+use lithify_digest::{Algorithm, Digest, HashingWriter, VerifiedReader, Verifier};
 use lithify_inflate::GzipReader;
 use lithify_layer::{Expected, LayerReader, Options, Threading};
 use lithify_oci::LayerDescriptor;
@@ -47,15 +47,9 @@ pub(super) fn plan(
             layers.push(layers[twin].clone());
             continue;
         }
-        let (descriptor, file) = match layer.kind {
-            LayerKind::Tar => compress(image, oci, index, plain, session, &budgets)?,
-            _ => as_it_is(image, oci, index, session, &budgets)?,
-        };
-        layers.push(descriptor.clone());
-        blobs.push(PlannedBlob {
-            descriptor,
-            source: Box::new(FileBlob(file.into())),
-        });
+        let blob = blob(image, oci, index, plain, session, &budgets)?;
+        layers.push(blob.descriptor.clone());
+        blobs.push(blob);
     }
     made(
         blobs,
@@ -64,6 +58,26 @@ pub(super) fn plan(
         oci.platform(),
         session,
     )
+}
+
+/// Copies a layer no digest of which is known but that of what is in it, and verifies it by that. A tar is compressed, unless
+/// `plain`.
+pub(crate) fn blob(
+    image: &Image,
+    oci: &lithify_oci::Image,
+    index: usize,
+    plain: bool,
+    session: &Session,
+    budgets: &Budgets,
+) -> Result<PlannedBlob, Error> {
+    let (descriptor, file) = match oci.layers()[index].kind {
+        LayerKind::Tar => compress(image, oci, index, plain, session, budgets)?,
+        _ => as_it_is(image, oci, index, session, budgets)?,
+    };
+    Ok(PlannedBlob {
+        descriptor,
+        source: Box::new(FileBlob(file.into())),
+    })
 }
 
 /// Copies a layer that is an EROFS image and verifies the copy. Of gzip around one no media type speaks; it is taken off.
@@ -233,15 +247,14 @@ impl Read for Tee {
     }
 }
 
-/// Copies a layer that has no SHA-256 of its own into a file without a name, as it is, and verifies that it is what its image
-/// calls it.
+/// Copies a layer whose digest is no SHA-256 into a file without a name, as it is, and verifies that it has that digest.
 pub(crate) fn sha256_blob(
     layer: &LayerDescriptor,
+    expected: Digest,
     blob: Box<dyn Read + Send>,
     media_type: &str,
     session: &Session,
 ) -> Result<PlannedBlob, Error> {
-    let expected = layer.digest.unwrap_or(layer.diff_id);
     let verifier = Verifier::promised(Some(expected), layer.size);
     let mut reader = VerifiedReader::new(Checked::new(blob, &session.cancel), verifier);
     let out = scratch_file(None).map_err(Error::scratch)?;

@@ -8,5 +8,5 @@ mod plan; // the plan of any image
 pub(crate) mod read_back; // what was made, before anyone else reads it
 mod tree; // a file tree as the one layer of an image
 
-pub(crate) use layers::sha256_blob;
+pub(crate) use layers::{blob as blob_of_layer, sha256_blob};
 pub(crate) use plan::plan;

@@ -28,7 +28,11 @@ pub(super) fn plan(image: &Image, plain: bool, session: &Session) -> Result<Plan
     let encoder = Encoder::new(out, compression).map_err(Error::scratch)?;
     let (encoder, sockets) = tar::write_layer(image, encoder, session)?;
     if sockets > 0 {
-        log::warn!("{}: {sockets} sockets are left out", image.name());
+        let are = match sockets {
+            1 => "socket is",
+            _ => "sockets are",
+        };
+        log::warn!("{}: {sockets} {are} left out", image.name());
     }
     let (diff_id, out) = encoder.finish().map_err(Error::scratch)?;
     let (file, digest, size) = out.finish();

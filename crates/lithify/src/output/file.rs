@@ -32,17 +32,21 @@ pub(crate) struct PendingFile {
     flusher: Option<Flusher>,
 }
 
+/// Refuses what a file does not take the place of.
+fn refuse_others(destination: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(destination) {
+        Ok(existing) if !existing.is_file() => Err(Error::from(OutputError::OutputExists {
+            path: destination.to_path_buf(),
+        })),
+        _ => Ok(()),
+    }
+}
+
 impl PendingFile {
     /// Starts a file that will replace `destination`. With `durable`, its data is sent to the disk while it is written.
     pub(crate) fn create(destination: &Path, durable: bool) -> Result<Self, Error> {
         let fail = |operation, source| Error::output(operation, destination, source);
-        if let Ok(existing) = fs::symlink_metadata(destination)
-            && !existing.is_file()
-        {
-            return Err(Error::from(OutputError::OutputExists {
-                path: destination.to_path_buf(),
-            }));
-        }
+        refuse_others(destination)?;
         let create = |e| fail(Operation::Create, e);
         let directory = directory_of(destination);
         remove_left(&directory);
@@ -59,6 +63,15 @@ impl PendingFile {
             directory,
             flusher,
         })
+    }
+
+    /// Checks that a file can be started there, as far as that can be told without touching anything.
+    pub(crate) fn check(destination: &Path) -> Result<(), Error> {
+        refuse_others(destination)?;
+        match fs::metadata(directory_of(destination)) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::output(Operation::Create, destination, e)),
+        }
     }
 
     /// What it will be called.

@@ -69,12 +69,13 @@ impl Target for LayoutTarget {
     }
 
     fn look(&self) -> Result<Look, Error> {
+        Writer::check(&self.path).map_err(failed)?;
         if !self.path.join("oci-layout").exists() {
-            return Ok(Box::new(|_| Ok(false)));
+            return Ok(Box::new(|_, _| Ok(false)));
         }
         let name = shown_path(&self.path);
         let layout = Directory::open(&self.path).map_err(|e| Error::opening(name.clone(), e))?;
-        Ok(Box::new(move |blob| {
+        Ok(Box::new(move |_, blob| {
             let found = layout.open_blob(&blob.digest, Some(blob.size));
             let found = found.map_err(|e| Error::opening(name.clone(), e))?;
             Ok(found.is_some_and(|found| found.len() == blob.size))

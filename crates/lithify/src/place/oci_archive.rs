@@ -24,7 +24,7 @@ use crate::error::Operation;
 use crate::image::Origin;
 use crate::output::PendingFile;
 use crate::session::Session;
-use crate::transfer::{BlobSource, Destination, Placed, Plan, SignatureTag, Target};
+use crate::transfer::{BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target};
 
 /// Bytes copied at a time.
 const BUFFER: usize = 256 << 10;
@@ -69,6 +69,11 @@ struct OciArchiveTarget {
 }
 
 impl Target for OciArchiveTarget {
+    fn look(&self) -> Result<Look, Error> {
+        PendingFile::check(&self.path)?;
+        Ok(Box::new(|_, _| Ok(false)))
+    }
+
     fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
         let Self {
             path,

@@ -14,12 +14,11 @@ use lithify_registry::{Content, ManifestName, PushOptions, Repository};
 use super::room::Place;
 use super::room::Writing;
 use crate::Error;
-use crate::error::TransferError;
 use crate::image::Origin;
 use crate::session::Session;
 use crate::transfer::signatures::{self, There};
 use crate::transfer::{
-    BlobSource, Destination, Look, Nature, Placed, Plan, SignatureTag, Target, referrers,
+    BlobSource, Destination, Look, Nature, Placed, Plan, SignatureTag, Sort, Target, referrers,
 };
 
 /// The name of an image in its registry.
@@ -84,8 +83,11 @@ impl Target for RegistryTarget {
 
     fn look(&self) -> Result<Look, Error> {
         let repository = self.repository.clone();
-        Ok(Box::new(move |blob| {
-            Ok(repository.has_blob(&blob.digest, blob.size)?)
+        Ok(Box::new(move |sort, part| {
+            Ok(match sort {
+                Sort::Blob => repository.has_blob(&part.digest, part.size)?,
+                Sort::Document => repository.has_manifest(&part.digest, part.size)?,
+            })
         }))
     }
 
@@ -141,6 +143,7 @@ impl RegistryDestination {
 
 impl Destination for RegistryDestination {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
+        super::room::check_digest(&self.reference, plan)?;
         self.signed = signatures::already_there(plan, |tag| {
             let name = ManifestName::Tag(tag.to_owned());
             let limit = self.limits.manifest_bytes;
@@ -216,14 +219,9 @@ impl Destination for RegistryDestination {
     }
 
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
-        if let Some(wanted) = self.reference.digest() {
-            return match *wanted == root.digest {
-                true => Ok(()),
-                false => Err(Error::from(TransferError::OtherDigest {
-                    name: self.reference.to_string(),
-                    found: Box::new(root.digest),
-                })),
-            };
+        if self.reference.digest().is_some() {
+            // It has that digest, and there is no tag to be put.
+            return Ok(());
         }
         let documents = self.documents.into_inner();
         let mut documents = documents.unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,11 @@
 //! The reading and the writing side every place has, and what several have in common.
 
-use lithify_oci::Located;
 use lithify_oci::source::{Selector, Source};
+use lithify_oci::{Located, Reference};
 
 use crate::error::TransferError;
 use crate::image::Origin;
-use crate::transfer::Target;
+use crate::transfer::{Plan, Target};
 use crate::{Error, Session};
 
 /// The way an image is written to a place.
@@ -79,6 +79,20 @@ pub(super) fn tag_of(name: &str, destination: &Source) -> Result<Option<String>,
             Some(_) => Err(refused(name)),
         },
         _ => Ok(None),
+    }
+}
+
+/// Checks that what gets a name with a digest is what that digest says. An artifact gets no name: its subject has it.
+pub(super) fn check_digest(name: &Reference, plan: &Plan) -> Result<(), Error> {
+    let is_artifact = plan.artifact_of.is_some();
+    match (name.digest(), plan.root()) {
+        (Some(wanted), Some(root)) if *wanted != root.digest && !is_artifact => {
+            Err(Error::from(TransferError::OtherDigest {
+                name: name.to_string(),
+                found: Box::new(root.digest),
+            }))
+        }
+        _ => Ok(()),
     }
 }
 

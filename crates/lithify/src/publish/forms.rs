@@ -1,18 +1,16 @@
 //! The forms an image is published in.
 
-use lithify_oci::LayerKind;
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
 use lithify_oci::platform::EROFS_FEATURE;
 
-use super::publisher::{Publisher, described, source};
+use super::publisher::{Publisher, described, is_published_too, one, source};
 use super::{artifact, config, layers};
 use crate::artifacts::{self, VERITY};
 use crate::error::{OutputError, PublishError};
 use crate::fs::Kind;
-use crate::image::LayerBlob;
 use crate::manifest::base_config;
 use crate::manifest::read_back::read_back;
-use crate::transfer::{Bytes, PlannedBlob};
+use crate::transfer::{Plan, PlannedBlob};
 use crate::{Error, Image};
 
 impl Publisher<'_> {
@@ -24,9 +22,7 @@ impl Publisher<'_> {
         let mut entries = Vec::new();
         for image in images {
             let oci = source(image)?;
-            // An image of EROFS layers alone is its own EROFS form.
-            let layers = oci.layers();
-            if layers.is_empty() || layers.iter().any(|l| l.kind == LayerKind::Tar) {
+            if is_published_too(oci) {
                 entries.extend(self.original(image)?);
             }
         }
@@ -76,25 +72,15 @@ impl Publisher<'_> {
         else {
             return Ok(None);
         };
-        let opened = |source| Error::opening(image.name(), source);
         let manifest = ImageManifest::parse(raw, Some(media_type)).map_err(|source| {
-            opened(lithify_oci::Error::Manifest {
-                name: lithify_oci::blob::BlobName::Manifest(Box::new(*digest)),
-                source,
-            })
+            let name = lithify_oci::blob::BlobName::Manifest(Box::new(*digest));
+            Error::opening(image.name(), lithify_oci::Error::Manifest { name, source })
         })?;
-        for (index, layer) in manifest.layers.iter().enumerate() {
-            self.plan.add(PlannedBlob {
-                descriptor: layer.clone(),
-                source: Box::new(LayerBlob::of(image.name(), oci, index)),
-            });
+        // Their vendor's layers stay with him, as in a copy.
+        if let Some(own) = Plan::of_image(image.name(), oci, false, self.nature, self.session)? {
+            self.plan.absorb(own);
         }
-        self.plan.add(PlannedBlob {
-            descriptor: manifest.config.clone(),
-            source: Box::new(Bytes(oci.raw_config().into())),
-        });
         let mut descriptor = Descriptor::new(media_type, *digest, raw.len() as u64);
-        self.plan.add_document(descriptor.clone(), raw.to_vec());
         descriptor.platform = Some(oci.platform().clone());
         self.report.manifests.push(described(
             "tar",
@@ -149,15 +135,7 @@ impl Publisher<'_> {
 
     /// Adds the merged filesystem as an artifact beside the image.
     pub(super) fn artifact(&mut self, images: &[Image], kind: Kind) -> Result<(), Error> {
-        let [image] = images else {
-            return Err(Error::from(PublishError::PublishSource {
-                name: images
-                    .first()
-                    .map(|i| i.name().to_owned())
-                    .unwrap_or_default(),
-                reason: "an artifact is of one platform's image",
-            }));
-        };
+        let image = one(images)?;
         let platform = source(image)?.platform();
         let subject = self
             .original(image)?

@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lithify_oci::Platform;
 use lithify_oci::manifest::Descriptor;
+use lithify_oci::{LayerKind, Platform};
 use serde::Serialize;
 
 use super::options::{PublishOptions, PublishReport, PublishedLayer, PublishedManifest};
 use crate::error::{OutputError, PublishError};
-use crate::transfer::Plan;
+use crate::transfer::{Nature, Plan};
 use crate::{Error, Image, Session};
 
 /// The plan as it grows, and what all steps of publishing need.
 pub(super) struct Publisher<'a> {
     pub(super) plan: Plan,
     pub(super) report: PublishReport,
+    /// That of the destination.
+    pub(super) nature: Nature,
     pub(super) beside: PathBuf,
     pub(super) options: &'a PublishOptions,
     pub(super) session: &'a Session,
@@ -33,6 +35,26 @@ impl Publisher<'_> {
         self.plan.add_document(descriptor.clone(), bytes);
         Ok(descriptor)
     }
+}
+
+/// The image an artifact is made of.
+pub(super) fn one(images: &[Image]) -> Result<&Image, Error> {
+    match images {
+        [image] => Ok(image),
+        _ => Err(Error::from(PublishError::PublishSource {
+            name: images
+                .first()
+                .map(|i| i.name().to_owned())
+                .unwrap_or_default(),
+            reason: "an artifact is of one platform's image",
+        })),
+    }
+}
+
+/// Whether an image is published beside its EROFS form: one of EROFS layers alone is its own.
+pub(super) fn is_published_too(image: &lithify_oci::Image) -> bool {
+    let layers = image.layers();
+    layers.is_empty() || layers.iter().any(|l| l.kind == LayerKind::Tar)
 }
 
 /// The image with its manifest and configuration, which those of files do not have.

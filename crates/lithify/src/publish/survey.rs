@@ -1,15 +1,18 @@
 //! What publishing would send and make, found out without doing it.
 
+use std::collections::HashSet;
+
 use lithify_oci::manifest::Descriptor;
 
 use super::options::PublishForm;
 use super::options::PublishOptions;
-use super::publisher::source;
+use super::publisher::{is_published_too, one, source};
 use super::spec::ErofsSpec;
 use crate::BuildOptions;
 use crate::Error;
 use crate::Format;
 use crate::Image;
+use crate::error::PublishError;
 use crate::fs::Filesystem;
 use crate::fs::Kind;
 use crate::fs::Placement;
@@ -18,8 +21,11 @@ use crate::make::depot::Depot;
 use crate::make::layers;
 use crate::make::layers::IMAGE;
 use crate::make::layers::LayerOptions;
+use crate::manifest::base_config;
 use crate::session::Session;
-use crate::transfer::{Look, Nature, PartKind, PartState, Plan, PlanPart, PlanReport, survey};
+use crate::transfer::{
+    Look, Nature, PartKind, PartState, Plan, PlanPart, PlanReport, Sort, survey,
+};
 
 /// Compares what would be published with what is at its destination, by `look`.
 pub(super) fn plan(
@@ -31,28 +37,60 @@ pub(super) fn plan(
     session: &Session,
 ) -> Result<PlanReport, Error> {
     let name = images.first().map_or("", |image| image.name());
-    let mut report = PlanReport::new(name, destination);
+    if images.is_empty() {
+        return Err(PublishError::NoImages.into());
+    }
+    let is_of_layers = options.form == PublishForm::ErofsLayers;
+    if !is_of_layers {
+        one(images)?;
+    }
+    let mut originals = Plan::default();
     for image in images {
         let oci = source(image)?;
         if !options.only
+            && (!is_of_layers || is_published_too(oci))
             && let Some(plan) = Plan::of_image(image.name(), oci, false, nature, session)?
         {
-            for part in survey(&plan, name, destination, look)?.parts {
+            originals.absorb(plan);
+        }
+    }
+    let mut report = survey(&originals, name, destination, look)?;
+    // Artifacts belong to it; an index has yet to be made.
+    report.digest = report.digest.filter(|_| !is_of_layers);
+    let format = match options.form {
+        PublishForm::Squashfs => Format::Squashfs,
+        PublishForm::ErofsImage => Format::Erofs,
+        PublishForm::ErofsLayers => Format::ErofsLayers,
+    };
+    if !is_of_layers {
+        report.add(filesystem(format));
+        report.add(PlanPart::new(PartKind::Manifest, PartState::Make));
+        return Ok(report);
+    }
+    let mut seen = HashSet::new();
+    let mut forms = 0;
+    for image in images {
+        if base_config::platform(source(image)?, session).os() != "linux" {
+            continue;
+        }
+        forms += 1;
+        for part in erofs_layers(image, look, options, session)? {
+            // A layer that images share is made and sent once.
+            if part
+                .diff_id
+                .as_ref()
+                .is_none_or(|id| seen.insert(id.clone()))
+            {
                 report.add(part);
             }
         }
-        match options.form {
-            PublishForm::ErofsLayers => {
-                for part in erofs_layers(image, look, options, session)? {
-                    report.add(part);
-                }
-                let mut manifest = PlanPart::new(PartKind::Manifest, PartState::Make);
-                manifest.media_type = Some("erofs".to_owned());
-                report.add(manifest);
-            }
-            PublishForm::ErofsImage => report.add(filesystem(Format::Erofs)),
-            PublishForm::Squashfs => report.add(filesystem(Format::Squashfs)),
+        // Its own, and that of the root hashes.
+        for _ in 0..=usize::from(options.verity) {
+            report.add(PlanPart::new(PartKind::Manifest, PartState::Make));
         }
+    }
+    if !options.only || forms > 1 {
+        report.add(PlanPart::new(PartKind::Index, PartState::Make));
     }
     Ok(report)
 }
@@ -91,7 +129,7 @@ fn erofs_layers(
             let record = layer.entry.file(IMAGE)?;
             let media_type = ErofsSpec::media_type(options.spec, false);
             let blob = Descriptor::new(media_type, record.sha256, record.size);
-            part.state = match look(&blob)? {
+            part.state = match look(Sort::Blob, &blob)? {
                 true => PartState::There,
                 false => PartState::Move,
             };

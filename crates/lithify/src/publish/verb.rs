@@ -13,7 +13,7 @@ use crate::fs::Kind;
 use crate::image::reading;
 use crate::name::shown;
 use crate::place::{self, Writing};
-use crate::transfer::{Plan, PlanReport, Target, run};
+use crate::transfer::{Nature, Plan, PlanReport, Target, run};
 use crate::{Error, Image, Session};
 
 /// Publishes an image, opened once for each platform it is wanted for. `destination` is `oci:DIR` or `oci:DIR:TAG`.
@@ -85,7 +85,7 @@ fn publish_to(
     // What is made on the way goes where it can be written to: into a layout's own directory.
     let beside = target.scratch();
     let destination = target.open()?;
-    let (plan, mut report) = plan(images, beside, options, session)?;
+    let (plan, mut report) = plan(images, nature, beside, options, session)?;
     let places = images.iter().map(Image::source).chain([&to]);
     let workers = place::at_a_time(options.transfers, places, nature, session)?;
     if let Some(root) = plan.root() {
@@ -98,6 +98,7 @@ fn publish_to(
 /// Makes everything that is to be published. Scratch files go beside `beside`.
 fn plan(
     images: &[Image],
+    nature: Nature,
     beside: PathBuf,
     options: &PublishOptions,
     session: &Session,
@@ -105,6 +106,7 @@ fn plan(
     let mut publisher = Publisher {
         plan: Plan::default(),
         report: PublishReport::default(),
+        nature,
         beside,
         options,
         session,

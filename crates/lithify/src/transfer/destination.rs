@@ -9,8 +9,17 @@ use super::blob::{BlobSource, Nature, Placed};
 use super::plan::{Plan, SignatureTag};
 use crate::Error;
 
-/// Answers whether a blob is at a place, as far as that can be told without reading it.
-pub(crate) type Look = Box<dyn Fn(&Descriptor) -> Result<bool, Error>>;
+/// The two sorts of parts that places keep apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// A layer or a configuration.
+    Blob,
+    /// A manifest or index.
+    Document,
+}
+
+/// Answers whether a part is at a place, as far as that can be told without reading it.
+pub(crate) type Look = Box<dyn Fn(Sort, &Descriptor) -> Result<bool, Error>>;
 
 /// A place an image can go to. It was found to be one; nothing there has been touched.
 pub(crate) trait Target: fmt::Debug {
@@ -26,7 +35,7 @@ pub(crate) trait Target: fmt::Debug {
 
     /// Opens the place to look at what it has, and changes nothing.
     fn look(&self) -> Result<Look, Error> {
-        Ok(Box::new(|_| Ok(false)))
+        Ok(Box::new(|_, _| Ok(false)))
     }
 
     /// Opens the place to put an image there.

@@ -11,8 +11,8 @@ pub(crate) mod signatures; // signatures that are at a destination already
 mod survey; // a plan as a report
 
 pub(crate) use blob::{BlobSource, Nature, Placed};
-pub(crate) use destination::{Destination, Look, Target};
-pub(crate) use plan::{Bytes, FileBlob, Plan, PlannedBlob, SignatureTag};
+pub(crate) use destination::{Destination, Look, Sort, Target};
+pub(crate) use plan::{FileBlob, Plan, PlannedBlob, SignatureTag, is_left_to_its_vendor};
 pub(crate) use run::{Transferred, run};
 pub(crate) use survey::survey;
 

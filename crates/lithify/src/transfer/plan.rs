@@ -137,6 +137,17 @@ impl Plan {
         }
     }
 
+    /// Adds all parts of another plan.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        for blob in other.blobs {
+            self.add(blob);
+        }
+        for (descriptor, bytes) in other.documents {
+            self.add_document(descriptor, bytes);
+        }
+        self.foreign += other.foreign;
+    }
+
     /// Has a manifest that is among the parts be that everything belongs to.
     pub(crate) fn end_with(&mut self, root: &Descriptor) {
         if let Some(at) = self
@@ -384,7 +395,13 @@ impl<'a> Builder<'a> {
         let config = std::iter::once((None, &manifest.config));
         for (index, part) in config.chain(layers.map(|(index, layer)| (Some(index), layer))) {
             if let Some(index) = index
-                && self.is_left_to_its_vendor(index, part)?
+                && is_left_to_its_vendor(
+                    self.name,
+                    self.located.content.as_ref(),
+                    index,
+                    part,
+                    self.takes_vendor_layers,
+                )?
             {
                 self.plan.foreign += 1;
                 continue;
@@ -404,28 +421,34 @@ impl<'a> Builder<'a> {
         }
         Ok(())
     }
+}
 
-    /// Whether a layer stays where its vendor has it. One that nobody has is an error: the copy could not be used.
-    fn is_left_to_its_vendor(&self, index: usize, layer: &Descriptor) -> Result<bool, Error> {
-        let media_type = LayerMediaType::of(&layer.media_type);
-        if !matches!(media_type, LayerMediaType::Tar { foreign: true, .. }) {
-            return Ok(false);
-        }
-        if !layer.urls.is_empty() && !self.takes_vendor_layers {
-            return Ok(true);
-        }
-        let content = &self.located.content;
-        let there = content
-            .open_blob(&layer.digest, Some(layer.size))
-            .map_err(|e| self.failed(e))?
-            .is_some();
-        match (there, layer.urls.is_empty()) {
-            (true, _) => Ok(false),
-            (false, false) => Ok(true),
-            (false, true) => Err(self.failed(lithify_oci::Error::ForeignLayer {
-                index,
-                urls: Vec::new(),
-            })),
+/// Whether a layer stays where its vendor has it. One that nobody has is an error: the copy could not be used.
+pub(crate) fn is_left_to_its_vendor(
+    name: &str,
+    content: &dyn Content,
+    index: usize,
+    layer: &Descriptor,
+    takes_vendor_layers: bool,
+) -> Result<bool, Error> {
+    let media_type = LayerMediaType::of(&layer.media_type);
+    if !matches!(media_type, LayerMediaType::Tar { foreign: true, .. }) {
+        return Ok(false);
+    }
+    if !layer.urls.is_empty() && !takes_vendor_layers {
+        return Ok(true);
+    }
+    let there = content
+        .open_blob(&layer.digest, Some(layer.size))
+        .map_err(|e| Error::opening(name, e))?
+        .is_some();
+    match (there, layer.urls.is_empty()) {
+        (true, _) => Ok(false),
+        (false, false) => Ok(true),
+        (false, true) => {
+            let urls = Vec::new();
+            let missing = lithify_oci::Error::ForeignLayer { index, urls };
+            Err(Error::opening(name, missing))
         }
     }
 }

@@ -128,15 +128,17 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn run(&self) {
-        while !self.failed.load(Ordering::Relaxed) {
+        while !self.failed.load(Ordering::Acquire) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(blob) = self.blobs.get(index) else {
                 return;
             };
             if let Err(error) = self.blob(index, blob) {
-                self.failed.store(true, Ordering::Relaxed);
                 let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert(error);
+                drop(first);
+                // Others stop from here on: that they did is not what went wrong.
+                self.failed.store(true, Ordering::Release);
             }
         }
     }
@@ -240,7 +242,7 @@ struct CountedReader<'a> {
 
 impl Read for CountedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() || self.failed.load(Ordering::Relaxed) {
+        if self.cancel.is_cancelled() || self.failed.load(Ordering::Acquire) {
             return Err(io::Error::other("stopped"));
         }
         let read = self.inner.read(buffer)?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use lithify_oci::manifest::{Descriptor, Document};
 use serde::Serialize;
 
-use super::plan::Plan;
+use super::{Plan, Sort};
 use crate::Error;
 
 /// What a build, pull, push or copy would do, found out without doing it.
@@ -175,14 +175,14 @@ pub(crate) fn survey(
     plan: &Plan,
     source: &str,
     destination: &str,
-    is_there: &dyn Fn(&Descriptor) -> Result<bool, Error>,
+    is_there: &dyn Fn(Sort, &Descriptor) -> Result<bool, Error>,
 ) -> Result<PlanReport, Error> {
     let mut report = PlanReport::new(source, destination);
     report.digest = plan.root().map(|root| root.digest.to_string());
     report.foreign = plan.foreign;
     report.referrers_unlisted.clone_from(&plan.unlisted);
-    let state = |descriptor: &Descriptor| {
-        is_there(descriptor).map(|there| match there {
+    let state = |sort, descriptor: &Descriptor| {
+        is_there(sort, descriptor).map(|there| match there {
             true => PartState::There,
             false => PartState::Move,
         })
@@ -203,7 +203,7 @@ pub(crate) fn survey(
             true => PartKind::Config,
             false => PartKind::Layer,
         };
-        let part = PlanPart::of(kind, state(&blob.descriptor)?, &blob.descriptor);
+        let part = PlanPart::of(kind, state(Sort::Blob, &blob.descriptor)?, &blob.descriptor);
         report.add(part);
     }
     for (descriptor, parsed) in &documents {
@@ -211,7 +211,7 @@ pub(crate) fn survey(
             Ok(Document::Index(_)) => PartKind::Index,
             _ => PartKind::Manifest,
         };
-        let part = PlanPart::of(kind, state(descriptor)?, descriptor);
+        let part = PlanPart::of(kind, state(Sort::Document, descriptor)?, descriptor);
         report.add(part);
     }
     Ok(report)

@@ -129,6 +129,14 @@ impl Writer {
         Self::begin(path, Begin::Any, cancel)
     }
 
+    /// Checks that [`open`](Self::open) would find a layout in `path`, or could start one there. Nothing is touched.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), as far as that can be told.
+    pub fn check(path: &Path) -> Result<(), Error> {
+        place::check(path)
+    }
+
     fn begin(path: &Path, begin: Begin, cancel: &CancelToken) -> Result<Self, Error> {
         Ok(Self {
             place: Place::open(path, begin, cancel)?,

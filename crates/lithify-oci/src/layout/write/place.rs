@@ -79,6 +79,42 @@ pub(super) enum Begin {
     Any,
 }
 
+/// Checks that a layout is in `path`, or can be begun there, as far as that can be told without touching anything.
+pub(super) fn check(path: &Path) -> Result<(), Error> {
+    let root = match Beneath::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+            let there = fs::metadata(parent.unwrap_or(Path::new(".")));
+            return there
+                .map(drop)
+                .map_err(io_error("create the directory", path));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory && path.exists() => {
+            return Err(Error::NotADirectory {
+                path: path.to_owned(),
+            });
+        }
+        opened => opened.map_err(io_error("open", path))?,
+    };
+    let layout = Directory::held(root);
+    if !has_marker(layout.beneath())? {
+        let names = layout.beneath().list().map_err(io_error("list", path))?;
+        let mut names = names.into_iter().map(|(name, _)| name);
+        return match names.all(|name| is_temporary(&name)) {
+            true => Ok(()),
+            false => Err(Error::Exists {
+                path: path.to_owned(),
+            }),
+        };
+    }
+    check_marker(&layout, &Limits::default()).map_err(|e| unreadable(path, e))?;
+    match layout.beneath().file(INDEX) {
+        // Another writer has just begun it.
+        Err(e) if e.is_not_found() => Ok(()),
+        _ => read_listed(&layout).map(drop),
+    }
+}
+
 impl Place {
     pub(super) fn open(path: &Path, begin: Begin, cancel: &CancelToken) -> Result<Self, Error> {
         for attempt in 0..BEGINNINGS {

@@ -21,7 +21,7 @@ pub(crate) fn build(
 ) -> Result<Vec<BuiltLayer>, Error> {
     let count = image.layer_count();
     let Some(ids) = layer_ids(image, options.takes_as_is()) else {
-        // What has no id before it was session is not looked for.
+        // What has no id before it was read is not looked for.
         return work::make(
             image,
             depot,

@@ -18,7 +18,7 @@ use crate::place::room::located_archive_or_layout;
 use crate::place::room::opened_archive_or_layout;
 use crate::place::room::tag_of;
 use crate::session::Session;
-use crate::transfer::{BlobSource, Destination, Nature, Placed, Plan, Target};
+use crate::transfer::{BlobSource, Destination, Look, Nature, Placed, Plan, Target};
 
 pub(super) use archive::DockerArchive;
 
@@ -90,6 +90,11 @@ struct InFileTarget {
 impl Target for InFileTarget {
     fn nature(&self) -> Nature {
         NATURE
+    }
+
+    fn look(&self) -> Result<Look, Error> {
+        PendingFile::check(&self.path)?;
+        Ok(Box::new(|_, _| Ok(false)))
     }
 
     fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_digest::{Digest, Mismatch};
 use lithify_oci::manifest::Descriptor;
-use lithify_oci::{Content, Limits};
+use lithify_oci::{Content, Limits, Reference};
 use lithify_store::{Begun, Ingest, Lease, Store};
 
+use crate::place::room::check_digest;
 use crate::transfer::{BlobSource, Destination, Placed, Plan, SignatureTag, referrers, signatures};
 use crate::{CancelToken, Error};
 
@@ -29,8 +30,16 @@ pub(super) struct StoreDestination {
     referrers: Mutex<Vec<(Digest, Descriptor)>>,
     /// What has a tag made of something else's digest: that digest, and the tag.
     signatures: Mutex<Vec<(Digest, String, Descriptor)>>,
-    /// Signatures that are there are no older state of those that come.
-    keeps_signatures: Option<Limits>,
+    /// For what comes from elsewhere than the registry of its name.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What is to be known of an image that does not come from the registry of its name.
+#[derive(Debug)]
+struct Elsewhere {
+    /// The name it is to have.
+    reference: Reference,
+    limits: Limits,
 }
 
 impl StoreDestination {
@@ -48,15 +57,16 @@ impl StoreDestination {
             buffers: Mutex::default(),
             referrers: Mutex::default(),
             signatures: Mutex::default(),
-            keeps_signatures: None,
+            elsewhere: None,
         })
     }
 
-    /// Has signatures that come from elsewhere not take the place of those that are there. What is pulled again is as its
-    /// registry has it.
-    pub(super) fn keeping_signatures(self, limits: &Limits) -> Self {
+    /// Has signatures not take the place of those that are there, and only the image a digest names be named by it: it comes
+    /// from elsewhere. What is pulled again is as its registry has it.
+    pub(super) fn of_elsewhere(self, reference: Reference, limits: &Limits) -> Self {
+        let limits = limits.clone();
         Self {
-            keeps_signatures: Some(limits.clone()),
+            elsewhere: Some(Elsewhere { reference, limits }),
             ..self
         }
     }
@@ -93,7 +103,8 @@ impl StoreDestination {
 
 impl Destination for StoreDestination {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        if let Some(limits) = &self.keeps_signatures {
+        if let Some(Elsewhere { reference, limits }) = &self.elsewhere {
+            check_digest(reference, plan)?;
             let content: Arc<dyn Content> = Arc::new(self.lease.clone());
             // Entering those again that are the same changes nothing.
             signatures::already_there(plan, |tag| {

@@ -18,7 +18,7 @@ pub(super) fn is_index(tagged: &Tagged) -> bool {
 /// Why the store does not have a name for a platform, or for all.
 pub(super) fn not_in_store(store: &Store, name: String, all: bool, session: &Session) -> Error {
     let wanted = session.platform.clone().unwrap_or_else(Platform::host);
-    // That it cannot be session was said before.
+    // That it cannot be read was said before.
     let there = store.find(&name).unwrap_or_default();
     let is_wanted = |t: &&Tagged| {
         let platform = t.descriptor.platform.as_ref();

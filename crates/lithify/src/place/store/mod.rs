@@ -56,8 +56,11 @@ impl Place for InStore<'_> {
         writing: &Writing,
         session: &Session,
     ) -> Result<Box<dyn Target>, Error> {
-        let name = name_in_store(self.0);
-        Ok(Box::new(InStoreTarget::new(name, writing.durable, session)))
+        Ok(Box::new(InStoreTarget::new(
+            self.0,
+            writing.durable,
+            session,
+        )))
     }
 }
 
@@ -84,15 +87,15 @@ impl Place for Bare<'_> {
 /// The name an image gets in the store.
 #[derive(Debug)]
 struct InStoreTarget {
-    name: String,
+    reference: Reference,
     durable: bool,
     session: Session,
 }
 
 impl InStoreTarget {
-    fn new(name: String, durable: bool, session: &Session) -> Self {
+    fn new(reference: &Reference, durable: bool, session: &Session) -> Self {
         Self {
-            name,
+            reference: reference.clone(),
             durable,
             session: session.clone(),
         }
@@ -112,24 +115,25 @@ impl InStoreTarget {
 impl Target for InStoreTarget {
     fn look(&self) -> Result<Look, Error> {
         let Some(store) = self.existing()? else {
-            return Ok(Box::new(|_| Ok(false)));
+            return Ok(Box::new(|_, _| Ok(false)));
         };
         let lease = store.lease()?;
-        Ok(Box::new(
-            move |blob| Ok(lease.has(&blob.digest, blob.size)?),
-        ))
+        Ok(Box::new(move |_, blob| {
+            Ok(lease.has(&blob.digest, blob.size)?)
+        }))
     }
 
     fn open(self: Box<Self>) -> Result<Box<dyn Destination>, Error> {
         let store = open_store(&self.session.store, &self.session.cancel)?;
         let Self {
-            name,
+            reference,
             durable,
             session,
         } = *self;
+        let name = name_in_store(&reference);
         let destination = StoreDestination::new(&store, name, durable, session.cancel.clone())?;
         Ok(Box::new(
-            destination.keeping_signatures(&session.limits.image),
+            destination.of_elsewhere(reference, &session.limits.image),
         ))
     }
 }

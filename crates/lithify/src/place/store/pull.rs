@@ -167,7 +167,7 @@ pub(crate) fn survey_pull(
     session: &Session,
 ) -> Result<PlanReport, Error> {
     let name = name_in_store(reference);
-    let target = InStoreTarget::new(name.clone(), options.durable, session);
+    let target = InStoreTarget::new(reference, options.durable, session);
     let store = target.existing()?;
     let source = format!("docker://{reference}");
     let found = match &store {
