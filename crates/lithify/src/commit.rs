@@ -281,6 +281,18 @@ fn upper_of(directory: &Path) -> Result<(PathBuf, bool), Error> {
     Ok((directory.join("upper"), true))
 }
 
+/// Whether a directory keeps the changes of a mount lithify made.
+#[cfg(feature = "mount")]
+fn is_of_a_mount(upper: &Path) -> bool {
+    lithify_mount::keeps_changes(upper)
+}
+
+/// Whether a directory keeps the changes of a mount lithify made: this library was built without mounts.
+#[cfg(not(feature = "mount"))]
+fn is_of_a_mount(_: &Path) -> bool {
+    false
+}
+
 /// A layer in a scratch file.
 struct Layer {
     media_type: &'static str,
@@ -305,9 +317,7 @@ impl Layer {
         scan.fuse_overlayfs = options.fuse_overlayfs;
         scan.attributes = match options.user_attributes {
             // A mount of ours is never one of either: what else looks like a mark is the image's.
-            None if options.fuse_overlayfs != Some(true)
-                && lithify_mount::keeps_changes(&upper) =>
-            {
+            None if options.fuse_overlayfs != Some(true) && is_of_a_mount(&upper) => {
                 scan.fuse_overlayfs = Some(false);
                 OverlayAttributes::Trusted
             }

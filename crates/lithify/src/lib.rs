@@ -42,6 +42,7 @@ mod image; // images, decoded
 mod json; // values as text
 mod make; // images into artifacts
 mod manifest; // manifests for images without
+#[cfg(feature = "mount")]
 mod mount; // the kernel's view
 mod name; // names as text
 mod output; // files and directories that are complete or not there
@@ -59,10 +60,12 @@ pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,
     PlatformDescription, RecordedDescription, ReferrerDescription, Referrers, Stack, Verity,
 };
+#[cfg(feature = "mount")]
+pub use error::MountError;
 pub use error::{
     ArtifactError, BuildError, Cause, CommitError, DescriptionProblem, Error, ErrorKind,
-    LayerError, MountError, Names, NativeLayerError, Nested, OpenError, Operation, OutputError,
-    PublishError, ReplaceError, TransferError,
+    LayerError, Names, NativeLayerError, Nested, OpenError, Operation, OutputError, PublishError,
+    ReplaceError, TransferError,
 };
 pub use fs::{Compression, CompressionAlgorithm, UnknownCompression, VerifyReport};
 pub use image::Image;
@@ -72,6 +75,7 @@ pub use lithify_oci::LayerKind;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::{Source, TRANSPORTS, Transport};
 /// The client of registries, for what programs want to say about it.
+#[cfg(feature = "_client")]
 pub use lithify_registry as registry;
 /// The local store of artifacts, for programs that look after it.
 pub use lithify_store as store;
@@ -83,6 +87,7 @@ pub use make::{
     UnknownDisk, build, plan_build,
 };
 pub use manifest::encode::LayerCompression;
+#[cfg(feature = "mount")]
 pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
 pub use name::{full_name, path_as_data, store_name};
 pub use output::LayersDirectory;

@@ -18,7 +18,6 @@ use crate::fs::Kind;
 use crate::fs::Placement;
 use crate::fs::disk::Place;
 use crate::fs::image::FsImage;
-use crate::fs::image::Opened;
 use crate::image::reading;
 use crate::make::depot::Depot;
 use crate::make::layered::{self, Layered};
@@ -234,7 +233,7 @@ fn mount_layers(
 
 /// What is on a disk as the kernel takes it; `None` for an image file as it is.
 fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
-    let Opened::Erofs(image) = &file.image.opened else {
+    let Some(image) = file.image.as_erofs() else {
         return Ok(None);
     };
     let open = |place: &Place| -> Result<ImageFile, Error> {

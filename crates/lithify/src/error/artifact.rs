@@ -56,6 +56,7 @@ pub enum ArtifactError {
     #[error(transparent)]
     ReadErofs(#[from] lithify_erofs::ReadError),
     /// The squashfs image cannot be read.
+    #[cfg(feature = "squashfs")]
     #[error(transparent)]
     ReadSquashfs(#[from] lithify_squashfs::ReadError),
     /// A hash tree and what it should cover differ, or it cannot be read.
@@ -169,6 +170,7 @@ impl ArtifactError {
                 _ => ErrorKind::Verification,
             },
             Self::ReadErofs(source) => ErrorKind::of_erofs(source),
+            #[cfg(feature = "squashfs")]
             Self::ReadSquashfs(source) => ErrorKind::of_squashfs(source),
             Self::Damaged { .. }
             | Self::ArtifactSize { .. }

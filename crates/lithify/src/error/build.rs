@@ -27,6 +27,7 @@ pub enum BuildError {
     #[error(transparent)]
     WriteErofs(Box<lithify_erofs::WriteError>),
     /// The squashfs image cannot be written.
+    #[cfg(feature = "squashfs")]
     #[error(transparent)]
     WriteSquashfs(Box<lithify_squashfs::WriteError>),
     /// An attribute the filesystem has no room for.
@@ -204,6 +205,7 @@ impl BuildError {
             | Self::Facts { .. } => ErrorKind::Unsupported,
             Self::Materialise(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
             Self::WriteErofs(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
+            #[cfg(feature = "squashfs")]
             Self::WriteSquashfs(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
             Self::Fsmeta(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
             Self::WriteVerity(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),

@@ -1,6 +1,5 @@
 //! Kinds of errors, by what can be done about them.
 
-use std::error::Error as StdError;
 use std::io;
 
 /// The kind of an [`Error`](crate::Error): what can be done about it. The command's exit codes follow from it.
@@ -28,25 +27,6 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind of another library's error by its causes: what a registry or the system said; `otherwise` if
-    /// neither said anything.
-    pub(super) fn of_causes(error: &(dyn StdError + 'static), otherwise: Self) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<lithify_registry::Error>() {
-                return Self::of_registry(error);
-            }
-            if let Some(error) = error.downcast_ref::<io::Error>() {
-                return match lithify_registry::source_of(error) {
-                    Some(error) => Self::of_registry(error),
-                    None => Self::of_io(error),
-                };
-            }
-            cause = error.source();
-        }
-        otherwise
-    }
-
     /// Returns the kind of what the system said.
     pub(super) fn of_io(error: &io::Error) -> Self {
         match error.kind() {
@@ -57,6 +37,7 @@ impl ErrorKind {
     }
 
     /// Returns the kind of a registry's error.
+    #[cfg(feature = "_client")]
     pub(super) fn of_registry(error: &lithify_registry::Error) -> Self {
         match error {
             e if e.is_verification() => Self::Verification,
@@ -85,6 +66,7 @@ impl ErrorKind {
     }
 
     /// Returns the kind of a squashfs image's error.
+    #[cfg(feature = "squashfs")]
     pub(super) fn of_squashfs(error: &lithify_squashfs::ReadError) -> Self {
         use lithify_squashfs::ReadError;
         match error {

@@ -2,10 +2,14 @@
 
 mod artifact; // files and directories that were built
 mod build; // making filesystems
+mod causes; // kinds of others' errors
+#[cfg_attr(not(feature = "_client"), path = "no_client.rs")]
+mod client; // errors of the client of registries among others
 mod commit; // changes as layers
 mod description; // descriptions of layered builds
 mod kind; // what can be done about it
 mod layer; // reading and applying layers
+#[cfg(feature = "mount")]
 mod mount; // mounts
 mod native; // layers that are filesystems
 mod nested; // errors of what was part of something else
@@ -21,6 +25,7 @@ use std::io;
 use std::path::Path;
 
 use lithify_digest::{Digest, Mismatch};
+#[cfg(feature = "_client")]
 use lithify_registry::daemon::DaemonError;
 use lithify_tree::TreePath;
 
@@ -30,6 +35,7 @@ pub use commit::CommitError;
 pub use description::DescriptionProblem;
 pub use kind::ErrorKind;
 pub use layer::LayerError;
+#[cfg(feature = "mount")]
 pub use mount::MountError;
 pub use native::NativeLayerError;
 pub use nested::Nested;
@@ -83,17 +89,28 @@ pub enum Cause {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// An image cannot be mounted.
+    #[cfg(feature = "mount")]
     #[error(transparent)]
     Mount(#[from] MountError),
     /// A registry does not give or take what it should.
+    #[cfg(feature = "_client")]
     #[error(transparent)]
     Registry(lithify_registry::Error),
     /// A daemon does not give or take what it should.
+    #[cfg(feature = "_client")]
     #[error(transparent)]
     Daemon(DaemonError),
     /// The store cannot do what it was asked.
     #[error(transparent)]
     Store(lithify_store::Error),
+    /// Something this library was built without.
+    #[error("this was built without {what}: build lithify with the feature `{feature}`")]
+    NotBuiltIn {
+        /// The thing that is missing.
+        what: &'static str,
+        /// The cargo feature that brings it.
+        feature: &'static str,
+    },
     /// [`CancelToken::cancel`](crate::CancelToken::cancel) was called.
     #[error("cancelled")]
     Cancelled,
@@ -118,13 +135,16 @@ impl Error {
             Cause::Transfer(e) => e.kind(),
             Cause::Publish(e) => e.kind(),
             Cause::Commit(e) => e.kind(),
+            #[cfg(feature = "mount")]
             Cause::Mount(e) => e.kind(),
+            #[cfg(feature = "_client")]
             Cause::Registry(e) => ErrorKind::of_registry(e),
-            Cause::Daemon(lithify_registry::daemon::DaemonError::NoSuchImage { .. }) => {
-                ErrorKind::NotFound
-            }
+            #[cfg(feature = "_client")]
+            Cause::Daemon(DaemonError::NoSuchImage { .. }) => ErrorKind::NotFound,
+            #[cfg(feature = "_client")]
             Cause::Daemon(e) => ErrorKind::of_causes(e, ErrorKind::Registry),
             Cause::Store(e) => ErrorKind::of_store(e),
+            Cause::NotBuiltIn { .. } => ErrorKind::Unsupported,
             Cause::Cancelled => ErrorKind::Cancelled,
         }
     }
@@ -254,6 +274,7 @@ impl Error {
     }
 
     /// Whether an image has no layers that an overlay could stack.
+    #[cfg(feature = "mount")]
     pub(crate) fn is_no_overlay(&self) -> bool {
         matches!(
             *self.0,
@@ -261,10 +282,18 @@ impl Error {
         )
     }
 
+    /// An error for what this library was built without.
+    #[cfg(not(all(feature = "registry", feature = "daemon", feature = "squashfs")))]
+    pub(crate) fn not_built_in(what: &'static str, feature: &'static str) -> Self {
+        Cause::NotBuiltIn { what, feature }.into()
+    }
+
     /// Says which hosts sent what is wrong, where the error does not.
     pub(crate) fn given_by(self, hosts: Vec<String>) -> Self {
         let is_told = match &*self.0 {
-            Cause::Registry(_) | Cause::Transfer(TransferError::GivenBy { .. }) => true,
+            #[cfg(feature = "_client")]
+            Cause::Registry(_) => true,
+            Cause::Transfer(TransferError::GivenBy { .. }) => true,
             cause => is_of_registry(cause),
         };
         match hosts.is_empty() || is_told || !self.is_verification() {
@@ -279,15 +308,19 @@ impl Error {
 
     /// Says which file it is about, where the error does not.
     pub(crate) fn in_file(self, path: &Path) -> Self {
-        match *self.0 {
-            Cause::Artifact(ArtifactError::ReadErofs(_) | ArtifactError::ReadSquashfs(_)) => {
-                ArtifactError::InFile {
-                    path: path.to_path_buf(),
-                    source: self.into(),
-                }
-                .into()
+        let is_of_reader = match *self.0 {
+            Cause::Artifact(ArtifactError::ReadErofs(_)) => true,
+            #[cfg(feature = "squashfs")]
+            Cause::Artifact(ArtifactError::ReadSquashfs(_)) => true,
+            _ => false,
+        };
+        match is_of_reader {
+            true => ArtifactError::InFile {
+                path: path.to_path_buf(),
+                source: self.into(),
             }
-            _ => self,
+            .into(),
+            false => self,
         }
     }
 
@@ -337,21 +370,9 @@ impl Error {
             let source = mismatch.clone();
             return TransferError::BlobMismatch { digest, source }.into();
         }
-        let is_of_registry = error
-            .get_ref()
-            .is_some_and(|e| e.is::<lithify_registry::Error>());
-        if !is_of_registry {
-            let source = error;
-            return TransferError::BlobRead { digest, source }.into();
-        }
-        let inner = error.into_inner();
-        match inner.map(|e| e.downcast::<lithify_registry::Error>()) {
-            Some(Ok(error)) => (*error).into(),
-            _ => TransferError::BlobRead {
-                digest,
-                source: io::Error::other("the registry's error was lost"),
-            }
-            .into(),
+        match client::of_reader(error) {
+            Ok(error) => error.into(),
+            Err(source) => TransferError::BlobRead { digest, source }.into(),
         }
     }
 }
@@ -360,8 +381,7 @@ impl Error {
 fn is_of_registry(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let error_of_io = error.downcast_ref::<io::Error>();
-        if error_of_io.is_some_and(|e| lithify_registry::source_of(e).is_some()) {
+        if client::kind_of(error).is_some() {
             return true;
         }
         cause = error.source();
@@ -395,17 +415,36 @@ from! {
     TransferError => Cause::Transfer,
     PublishError => Cause::Publish,
     CommitError => Cause::Commit,
-    MountError => Cause::Mount,
-    DaemonError => Cause::Daemon,
     lithify_oci::source::ParseError => OpenError::Name,
     lithify_hostfs::ScanError => LayerError::Scan,
     lithify_hostfs::MaterialiseError => BuildError::Materialise,
     lithify_hostfs::UpperError => CommitError::Upper,
     lithify_erofs::ReadError => ArtifactError::ReadErofs,
-    lithify_squashfs::ReadError => ArtifactError::ReadSquashfs,
     lithify_disk::DiskError => BuildError::Disk,
     lithify_disk::vmdk::WriteError => BuildError::Vmdk,
+}
+
+#[cfg(feature = "_client")]
+from! {
+    DaemonError => Cause::Daemon,
+}
+
+#[cfg(feature = "mount")]
+from! {
+    MountError => Cause::Mount,
     lithify_mount::MountError => MountError::Mount,
+}
+
+#[cfg(feature = "squashfs")]
+from! {
+    lithify_squashfs::ReadError => ArtifactError::ReadSquashfs,
+}
+
+#[cfg(not(feature = "_client"))]
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl From<lithify_cancel::Cancelled> for Error {
@@ -424,6 +463,7 @@ impl From<lithify_store::Error> for Error {
     }
 }
 
+#[cfg(feature = "_client")]
 impl From<lithify_registry::Error> for Error {
     fn from(error: lithify_registry::Error) -> Self {
         match error {

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use lithify_tree::Escaped;
 
-use super::Kind;
 use crate::Error;
 use crate::error::BuildError;
 
@@ -83,52 +82,14 @@ impl Compression {
         }
     }
 
-    /// The same for squashfs.
-    pub(crate) fn squashfs(self) -> Result<lithify_squashfs::Compression, Error> {
-        self.to_string()
-            .parse()
-            .map_err(|e: lithify_squashfs::UnknownCompression| {
-                Error::from(BuildError::Compression {
-                    compression: self.to_string(),
-                    expected: e.to_string(),
-                })
-            })
-    }
-
-    /// The same for EROFS.
-    pub(crate) fn erofs(self) -> Result<lithify_erofs::Compression, Error> {
-        let method = match self.algorithm {
-            CompressionAlgorithm::Lz4 => lithify_erofs::CompressionMethod::Lz4,
-            CompressionAlgorithm::Zstd => lithify_erofs::CompressionMethod::Zstd {
-                level: self.level.map_or(3, |level| level as i32),
-            },
-            _ => {
-                self.check(Kind::Erofs)?;
-                return Err(Error::from(BuildError::Compression {
-                    compression: self.to_string(),
-                    expected: "EROFS images take none, lz4 and zstd".to_owned(),
-                }));
-            }
-        };
-        Ok(lithify_erofs::Compression::new(method))
-    }
-
-    /// Whether a filesystem can hold data compressed so.
-    pub(crate) fn check(self, kind: Kind) -> Result<(), Error> {
+    /// Checks that the algorithm has the level.
+    pub(super) fn check_level(self) -> Result<(), Error> {
         let refused = |expected: String| {
             Err(Error::from(BuildError::Compression {
                 compression: self.to_string(),
                 expected,
             }))
         };
-        if kind == Kind::Erofs
-            && matches!(
-                self.algorithm,
-                CompressionAlgorithm::Gzip | CompressionAlgorithm::Xz
-            )
-        {
-            return refused("EROFS images take none, lz4 and zstd".to_owned());
-        }
         match (self.level, self.algorithm.levels()) {
             (Some(_), None) => refused(format!("{} has no levels", self.algorithm.name())),
             (Some(level), Some(levels)) if !levels.contains(&level) => refused(format!(
@@ -185,10 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn levels_and_filesystems_are_checked() {
-        let check = |text: &str, kind| text.parse::<Compression>().unwrap().check(kind).is_ok();
-        assert!(check("zstd:22", Kind::Erofs) && check("xz", Kind::Squashfs));
-        assert!(!check("zstd:23", Kind::Squashfs) && !check("lz4:3", Kind::Squashfs));
-        assert!(!check("gzip", Kind::Erofs) && !check("xz", Kind::Erofs));
+    fn levels_are_checked() {
+        let check = |text: &str| text.parse::<Compression>().unwrap().check_level().is_ok();
+        assert!(check("zstd:22") && check("xz") && check("gzip:9"));
+        assert!(!check("zstd:23") && !check("lz4:3") && !check("gzip:0"));
     }
 }

@@ -116,6 +116,7 @@ impl ReadAt for Extents {
 /// An image on a disk: a stretch of a file.
 #[derive(Debug)]
 pub(crate) struct Place {
+    #[cfg_attr(not(feature = "mount"), expect(dead_code, reason = "for mounts"))]
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<File>,
     pub(crate) offset: u64,

@@ -7,27 +7,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::Checked;
-use lithify_tree::{
-    ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree,
-};
+use lithify_tree::{ContentId, ContentSink, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree};
 
+use super::disk::Extents;
+use super::format::{ImageReader, OpenedFile, Source};
 use super::kind::Kind;
 use crate::error::{ArtifactError, LayerError};
-use crate::fs::disk::Extents;
-use crate::image::SparseRead;
 use crate::image::copy_data;
 use crate::name::shown_path;
 use crate::{CancelToken, Error};
-
-/// What an image is read from, as long as the work goes on.
-pub(crate) type Source = Checked<Arc<Extents>>;
 
 /// An opened image file.
 #[derive(Debug)]
 pub(crate) struct FsImage {
     pub(crate) path: PathBuf,
-    pub(crate) opened: Opened,
-    kind: Kind,
+    pub(super) opened: Box<dyn ImageReader>,
+    pub(crate) kind: Kind,
     bytes: Bytes,
     /// Stops whatever is read.
     cancel: CancelToken,
@@ -41,19 +36,12 @@ struct Bytes {
     devices: Option<Vec<Arc<Extents>>>,
 }
 
-#[derive(Debug)]
-pub(crate) enum Opened {
-    Erofs(Box<lithify_erofs::Image<Source>>),
-    Squashfs(Box<lithify_squashfs::Image<Source>>),
-}
-
 impl FsImage {
-    /// Opens an image file of either filesystem, told by its first bytes, to be read as long as the work goes on.
+    /// Opens an image file of any filesystem, told by its first bytes, to be read as long as the work goes on.
     pub(crate) fn open_any(path: &Path, file: File, cancel: &CancelToken) -> Result<Self, Error> {
         let mut magic = [0; 4];
         let kind = match file.read_exact_at(&mut magic, 0) {
-            Ok(()) if &magic == b"hsqs" => Kind::Squashfs,
-            Ok(()) => Kind::Erofs,
+            Ok(()) => Kind::of_magic(&magic),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Kind::Erofs,
             Err(e) => return Err(Error::input(path, e)),
         };
@@ -101,21 +89,11 @@ impl FsImage {
     ) -> Result<Self, Error> {
         let checked = |bytes: &Arc<Extents>| Checked::new(Arc::clone(bytes), cancel);
         let source = checked(&bytes.image);
-        let erofs = |image| Opened::Erofs(Box::new(image));
-        let opened = match (kind, &bytes.devices) {
-            (Kind::Erofs, None) => lithify_erofs::Image::open(source)
-                .map(erofs)
-                .map_err(Error::from),
-            (Kind::Erofs, Some(devices)) => {
-                let devices = devices.iter().map(checked).collect();
-                lithify_erofs::Image::open_with_devices(source, devices)
-                    .map(erofs)
-                    .map_err(Error::from)
-            }
-            (Kind::Squashfs, _) => lithify_squashfs::Image::open(source)
-                .map(|image| Opened::Squashfs(Box::new(image)))
-                .map_err(Error::from),
-        };
+        let devices = bytes.devices.as_ref();
+        let devices = devices.map(|devices| devices.iter().map(checked).collect());
+        let opened = kind
+            .format()
+            .and_then(|format| format.open(source, devices));
         Ok(Self {
             path: path.to_path_buf(),
             opened: opened.map_err(|e| e.in_file(path))?,
@@ -130,17 +108,8 @@ impl FsImage {
         &self,
         mut each: impl FnMut(Entry) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        match &self.opened {
-            Opened::Erofs(image) => {
-                for entry in image.entries() {
-                    each(entry.map_err(|e| self.failed(e))?.0)?;
-                }
-            }
-            Opened::Squashfs(image) => {
-                for entry in image.entries() {
-                    each(entry.map_err(|e| self.failed(e))?.0)?;
-                }
-            }
+        for entry in self.opened.entries() {
+            each(entry.map_err(|e| self.failed(e))?)?;
         }
         Ok(())
     }
@@ -166,22 +135,7 @@ impl FsImage {
 
     /// What the root directory's inode says.
     pub(crate) fn root_metadata(&self) -> Result<Metadata, Error> {
-        let root = lithify_tree::TreePath::root();
-        let restored = match &self.opened {
-            Opened::Erofs(image) => {
-                let inode = image.root().map_err(|e| self.failed(e))?;
-                image
-                    .overlay_entry(root, &inode)
-                    .map_err(|e| self.failed(e))?
-            }
-            Opened::Squashfs(image) => {
-                let inode = image.root().map_err(|e| self.failed(e))?;
-                image
-                    .overlay_entry(root, &inode)
-                    .map_err(|e| self.failed(e))?
-            }
-        };
-        Ok(restored.entry.metadata)
+        self.opened.root_metadata().map_err(|e| self.failed(e))
     }
 
     /// All entries of an overlay layer as a layer of an image has them. The root directory's own only comes with
@@ -191,17 +145,8 @@ impl FsImage {
         describes_root: bool,
         mut each: impl FnMut(Entry) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        match &self.opened {
-            Opened::Erofs(image) => {
-                for entry in image.overlay_entries(describes_root) {
-                    each(entry.map_err(|e| self.failed(e))?.0)?;
-                }
-            }
-            Opened::Squashfs(image) => {
-                for entry in image.overlay_entries(describes_root) {
-                    each(entry.map_err(|e| self.failed(e))?.0)?;
-                }
-            }
+        for entry in self.opened.layer_entries(describes_root) {
+            each(entry.map_err(|e| self.failed(e))?)?;
         }
         Ok(())
     }
@@ -248,6 +193,21 @@ impl FsImage {
         })
     }
 
+    /// Returns the image if it is an EROFS image.
+    pub(crate) fn as_erofs(&self) -> Option<&lithify_erofs::Image<Source>> {
+        self.opened.as_erofs()
+    }
+
+    /// Returns the numbers its superblock says.
+    pub(crate) fn statistics(&self) -> Vec<(&'static str, u64)> {
+        self.opened.statistics()
+    }
+
+    /// Returns the data of a file; symbolic links on the way are not followed. `None` if nothing is there.
+    pub(crate) fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.opened.read(path).map_err(|e| self.failed(e))
+    }
+
     /// Copies the data of a file into a sink, holes as holes.
     pub(crate) fn copy_content<S: ContentSink>(
         &self,
@@ -260,24 +220,12 @@ impl FsImage {
                 path: lithify_tree::Escaped(path).to_string(),
             })
         };
-        let reader: Box<dyn SparseRead + '_>;
-        let (size, segments): (u64, Option<Vec<DataSegment>>);
-        match &self.opened {
-            Opened::Erofs(image) => {
-                let inode = image.lookup(path).map_err(|e| self.failed(e))?;
-                let inode = inode.ok_or_else(missing)?;
-                let found = image.segments(&inode).map_err(|e| self.failed(e))?;
-                (size, segments) = (inode.size(), found);
-                reader = Box::new(image.reader(&inode));
-            }
-            Opened::Squashfs(image) => {
-                let inode = image.lookup(path).map_err(|e| self.failed(e))?;
-                let inode = inode.ok_or_else(missing)?;
-                let found = image.segments(&inode).map_err(|e| self.failed(e))?;
-                (size, segments) = (inode.size(), found);
-                reader = Box::new(image.reader(&inode).map_err(|e| self.failed(e))?);
-            }
-        }
+        let file = self.opened.file(path).map_err(|e| self.failed(e))?;
+        let OpenedFile {
+            size,
+            segments,
+            reader,
+        } = file.ok_or_else(missing)?;
         copy_data(
             &mut Checked::new(reader, &self.cancel),
             size,

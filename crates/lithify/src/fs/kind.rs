@@ -1,4 +1,4 @@
-//! The table of filesystems an image file can hold.
+//! The filesystems an image file can hold.
 
 /// The filesystems an image file can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,13 @@ pub(crate) enum Kind {
     Squashfs,
 }
 
+/// The first bytes by which images are told, beside those of EROFS, which has none at its start.
+const MAGICS: [(&[u8; 4], Kind); 1] = [(b"hsqs", Kind::Squashfs)];
+
 impl Kind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 2] = [Self::Erofs, Self::Squashfs];
+
     /// The name in file names, keys and descriptions.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -16,11 +22,11 @@ impl Kind {
         }
     }
 
-    /// The version of the bytes that its writer makes.
-    pub(crate) const fn writer_version(self) -> u32 {
-        match self {
-            Self::Erofs => lithify_erofs::WRITER_VERSION,
-            Self::Squashfs => lithify_squashfs::WRITER_VERSION,
-        }
+    /// Returns the kind of an image that begins so.
+    pub(crate) fn of_magic(magic: &[u8; 4]) -> Self {
+        let mut known = MAGICS.iter();
+        known
+            .find(|(known, _)| *known == magic)
+            .map_or(Self::Erofs, |(_, kind)| *kind)
     }
 }

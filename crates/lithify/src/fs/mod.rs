@@ -1,18 +1,25 @@
 //! Filesystems in image files, of whichever kind: written, read, verified.
 //!
-//! Adding a kind means a row in `kind.rs`, and an arm in the writer (`filesystem.rs`), the reader (`image.rs`) and the
-//! choice of compression.
+//! Adding a kind means a row in `kind.rs` and `table.rs` and a file like `erofs.rs`, which brings what `format.rs` asks for.
 
 mod compression; // how data is compressed
 pub(crate) mod disk; // disks for virtual machines, as they are
+mod erofs; // EROFS
 mod filesystem; // image files being written
+mod format; // what every kind brings
 pub(crate) mod image; // image files as they are
-mod kind; // the table of kinds
+mod kind; // the kinds
+mod options; // how an image is written
+#[cfg(feature = "squashfs")]
+mod squashfs; // squashfs
+mod table; // what each kind brings
 pub(crate) mod verify; // checks
 pub(crate) mod verity; // hash trees
 mod xattrs; // attributes a kind cannot hold
 
 pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
-pub(crate) use filesystem::{Filesystem, FsError, FsOptions, FsWriter, Placement};
+pub(crate) use filesystem::FsWriter;
+pub(crate) use format::FsError;
 pub(crate) use kind::Kind;
+pub(crate) use options::{Filesystem, FsOptions, Placement};
 pub use verify::VerifyReport;

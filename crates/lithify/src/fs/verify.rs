@@ -7,10 +7,9 @@ use std::path::Path;
 use lithify_cancel::Checked;
 use serde::Serialize;
 
+use super::image::FsImage;
 use crate::Error;
 use crate::error::ArtifactError;
-use crate::fs::image::FsImage;
-use crate::fs::image::Opened;
 use crate::name::shown_path;
 use crate::session::Session;
 
@@ -37,28 +36,14 @@ impl FsImage {
     /// Checks the structure, and data where the filesystem has something to check it by.
     pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
         let name = shown_path(&self.path);
-        match &self.opened {
-            Opened::Erofs(image) => {
-                let found = image.verify_data().map_err(|e| self.failed(e))?;
-                damaged(&self.path, &found.problems, found.more_problems)?;
-                Ok(VerifyReport {
-                    name,
-                    entries: found.inodes,
-                    bytes: image.size(),
-                    ..VerifyReport::default()
-                })
-            }
-            Opened::Squashfs(image) => {
-                let found = image.verify().map_err(|e| self.failed(e))?;
-                damaged(&self.path, &found.problems, found.more_problems)?;
-                Ok(VerifyReport {
-                    name,
-                    entries: found.inodes,
-                    bytes: image.size(),
-                    ..VerifyReport::default()
-                })
-            }
-        }
+        let found = self.opened.verify().map_err(|e| self.failed(e))?;
+        damaged(&self.path, &found.problems, found.more_problems)?;
+        Ok(VerifyReport {
+            name,
+            entries: found.inodes,
+            bytes: self.opened.size(),
+            ..VerifyReport::default()
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lithify_tree::{Escaped, Tree, Xattrs};
 
-use super::Kind;
+use super::kind::Kind;
 use crate::image::Dropped;
 use crate::image::count_dropped;
 
@@ -29,8 +29,8 @@ pub(crate) fn drop_unsupported(tree: &mut Tree, kind: Kind) -> Dropped {
 }
 
 fn unsupported(set: &Xattrs, kind: Kind) -> Vec<&[u8]> {
-    match kind {
-        Kind::Erofs => lithify_erofs::unsupported_xattrs(set),
-        Kind::Squashfs => lithify_squashfs::unsupported_xattrs(set),
-    }
+    // Of what was built without, no image is written.
+    kind.format()
+        .map(|format| format.unsupported_xattrs(set))
+        .unwrap_or_default()
 }

@@ -2,12 +2,14 @@
 //!
 //! Adding a place means a row in the table of `lithify_oci::source`, a room here, and a line in `open.rs`.
 
+#[cfg(feature = "daemon")]
 mod daemon; // `docker-daemon:`
 mod docker_archive; // `docker-archive:`
 mod layout; // `oci:`
 mod member; // tar headers of what is in archives
 mod oci_archive; // `oci-archive:`
 mod open; // the place a name says
+#[cfg(feature = "registry")]
 mod registry; // `docker://`
 mod room; // the sides every place has
 pub(crate) mod store; // `store:` and bare names

@@ -5,8 +5,12 @@ use std::num::NonZeroUsize;
 
 use lithify_oci::source::Source;
 
+#[cfg(feature = "daemon")]
+use super::daemon;
+#[cfg(feature = "registry")]
+use super::registry;
 use super::room::{Place, Writing};
-use super::{daemon, docker_archive, layout, oci_archive, registry, store, tree};
+use super::{docker_archive, layout, oci_archive, store, tree};
 use crate::error::{OpenError, TransferError};
 use crate::name::shown;
 use crate::transfer::{Nature, Target};
@@ -21,12 +25,20 @@ pub(crate) fn of<'a>(name: &str, source: &'a Source) -> Result<Box<dyn Place + '
         Source::Oci { path, .. } => Box::new(layout::Layout { path, source }),
         Source::OciArchive { path, .. } => Box::new(oci_archive::OciArchive { path, source }),
         Source::DockerArchive { path, .. } => Box::new(docker_archive::InFile { path, source }),
+        #[cfg(feature = "daemon")]
         Source::DockerDaemon(image) => Box::new(daemon::InDaemon(image)),
+        #[cfg(feature = "registry")]
         Source::Docker(reference) => Box::new(registry::InRegistry(reference)),
         Source::Store(reference) => Box::new(store::InStore(reference)),
         Source::Name(reference) => Box::new(store::Bare(reference)),
         Source::Rootfs(path) => Box::new(tree::Rootfs(path)),
         Source::Tar(input) => Box::new(tree::Tar(input)),
+        #[cfg(not(feature = "daemon"))]
+        Source::DockerDaemon(_) => {
+            return Err(Error::not_built_in("images of daemons", "daemon"));
+        }
+        #[cfg(not(feature = "registry"))]
+        Source::Docker(_) => return Err(Error::not_built_in("registries", "registry")),
         _ => {
             return Err(Error::from(OpenError::UnsupportedSource {
                 name: name.to_owned(),
@@ -79,6 +91,7 @@ pub(crate) fn at_a_time<'a>(
         return Ok(NonZeroUsize::MIN);
     }
     let registries = places.into_iter().filter_map(|s| match s {
+        #[cfg(feature = "registry")]
         Source::Docker(reference) => Some(reference),
         _ => None,
     });

@@ -12,8 +12,10 @@ use crate::{Error, Session};
 #[derive(Clone, Debug)]
 pub(crate) struct Writing {
     /// The place the image comes from, where it is one.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "for uploads"))]
     pub(crate) source: Option<Source>,
     /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "for uploads"))]
     pub(crate) chunk: Option<u64>,
     /// Whether to wait until everything is on the disk.
     pub(crate) durable: bool,

@@ -4,6 +4,7 @@ pub(crate) mod budgets; // what an image may ask for
 mod limits; // how much an image may ask for
 mod progress; // how far things are
 mod pull_policy; // when bare names are pulled
+#[cfg_attr(not(feature = "registry"), path = "no_registries.rs")]
 mod registries; // how registries are talked to
 pub(crate) mod store_choice; // which store
 
@@ -11,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lithify_oci::{LayerKind, Platform};
+#[cfg(feature = "daemon")]
 use lithify_registry::daemon::DaemonOptions;
 
 use crate::{CancelToken, Error};
@@ -44,6 +46,7 @@ pub struct Session {
     /// How registries are talked to.
     pub registries: Registries,
     /// Where the Docker daemon is looked for.
+    #[cfg(feature = "daemon")]
     pub daemon: DaemonOptions,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
@@ -62,6 +65,7 @@ impl Default for Session {
             pull: PullPolicy::default(),
             dry_run: false,
             registries: Registries::default(),
+            #[cfg(feature = "daemon")]
             daemon: DaemonOptions::default(),
             progress: Arc::new(Silent),
             cancel: CancelToken::new(),

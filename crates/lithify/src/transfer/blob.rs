@@ -29,6 +29,7 @@ pub(crate) enum Placed {
     /// It was there.
     Existed,
     /// The registry had it in another repository.
+    #[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "for uploads"))]
     Mounted,
 }
 

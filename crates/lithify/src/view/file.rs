@@ -1,6 +1,5 @@
 //! Image files and disks.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,6 @@ use crate::fs::Kind;
 use crate::fs::disk;
 use crate::fs::disk::Place;
 use crate::fs::image::FsImage;
-use crate::fs::image::Opened;
 use crate::fs::verify::VerifyReport;
 use crate::fs::verify::verify_tree;
 use crate::fs::verity::{SIDECAR_MAX, sidecar_path};
@@ -57,10 +55,7 @@ impl ImageFile {
             });
         }
         let image = FsImage::open_any(path, file, cancel)?;
-        let format = match image.opened {
-            Opened::Erofs(_) => Kind::Erofs.name(),
-            Opened::Squashfs(_) => Kind::Squashfs.name(),
-        };
+        let format = image.kind.name();
         Ok(Self {
             image,
             places: Vec::new(),
@@ -72,26 +67,15 @@ impl ImageFile {
     /// What its superblock says.
     pub(super) fn describe(&self) -> Description {
         let name = shown_path(self.path());
-        let mut statistics = BTreeMap::new();
-        let mut count = |name: &str, value: u64| statistics.insert(name.to_owned(), value);
-        match &self.image.opened {
-            Opened::Erofs(image) => {
-                count("inodes", image.superblock().inodes);
-                count("block_size", image.block_size());
-                count("devices", image.devices().len() as u64);
-            }
-            Opened::Squashfs(image) => {
-                count("inodes", u64::from(image.superblock().inodes));
-                count("block_size", image.block_size());
-            }
-        }
+        let statistics = self.image.statistics().into_iter();
+        let statistics = statistics.map(|(name, value)| (name.to_owned(), value));
         Description {
             reference: name.clone(),
             artifacts: vec![Artifact {
                 path: name,
                 format: self.format.to_owned(),
                 size: self.size,
-                statistics,
+                statistics: statistics.collect(),
                 ..Artifact::default()
             }],
             ..Description::default()
@@ -107,10 +91,7 @@ impl ImageFile {
     /// The filesystem in it: `erofs` or `squashfs`.
     #[must_use]
     pub fn filesystem(&self) -> &'static str {
-        match self.image.opened {
-            Opened::Erofs(_) => Kind::Erofs.name(),
-            Opened::Squashfs(_) => Kind::Squashfs.name(),
-        }
+        self.image.kind.name()
     }
 
     /// The data of a file; symbolic links on the way are not followed.
@@ -119,24 +100,10 @@ impl ImageFile {
     /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage); [`ArtifactError::ReadErofs`](crate::ArtifactError::ReadErofs) or [`ArtifactError::ReadSquashfs`](crate::ArtifactError::ReadSquashfs) for damage and for what is no regular
     /// file.
     pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        let missing = || {
+        self.image.read(path)?.ok_or_else(|| {
             Error::from(ArtifactError::NotInImage {
                 path: Escaped(path).to_string(),
             })
-        };
-        Ok(match &self.image.opened {
-            Opened::Erofs(image) => {
-                let inode = image.lookup(path).map_err(|e| self.image.failed(e))?;
-                image
-                    .read_to_vec(&inode.ok_or_else(missing)?, u64::MAX)
-                    .map_err(|e| self.image.failed(e))?
-            }
-            Opened::Squashfs(image) => {
-                let inode = image.lookup(path).map_err(|e| self.image.failed(e))?;
-                image
-                    .read_to_vec(&inode.ok_or_else(missing)?, u64::MAX)
-                    .map_err(|e| self.image.failed(e))?
-            }
         })
     }
 

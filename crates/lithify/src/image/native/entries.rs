@@ -199,6 +199,7 @@ impl<R: ReadAt> SparseRead for lithify_erofs::FileReader<'_, R> {
     }
 }
 
+#[cfg(feature = "squashfs")]
 impl<R: ReadAt> SparseRead for lithify_squashfs::FileReader<'_, R> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         lithify_squashfs::FileReader::skip(self, bytes);

@@ -69,7 +69,7 @@ impl LayerOptions {
 
     fn key(&self, kind: InputKind, digest: lithify_digest::Digest) -> Result<Key, Error> {
         let format = format!("{}-layer", self.filesystem.kind.name());
-        let version = self.filesystem.kind.writer_version();
+        let version = self.filesystem.kind.writer_version()?;
         depot::key(kind, digest, &format, version, self.key_options()?)
     }
 

@@ -14,7 +14,6 @@ use crate::error::ArtifactError;
 use crate::error::DescriptionProblem;
 use crate::fs::Kind;
 use crate::fs::image::FsImage;
-use crate::fs::image::Opened;
 use crate::fs::verify::VerifyReport;
 use crate::fs::verify::damaged;
 use crate::fs::verify::verify_tree;
@@ -165,7 +164,7 @@ impl LayersDirectory {
         }
         self.verify_sidecar(described, &path, &file, session)?;
         if self.stack().fsmeta.as_ref() == Some(&described.path)
-            && let Opened::Erofs(merged) = &self.merged(&described.path, &session.cancel)?.opened
+            && let Some(merged) = self.merged(&described.path, &session.cancel)?.as_erofs()
         {
             let found = merged.verify()?;
             damaged(&path, &found.problems, found.more_problems)?;
@@ -177,7 +176,7 @@ impl LayersDirectory {
             }
             return Ok(found.inodes);
         }
-        if ![Kind::Erofs, Kind::Squashfs]
+        if !Kind::ALL
             .iter()
             .any(|k| described.format.starts_with(k.name()))
         {

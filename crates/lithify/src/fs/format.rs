@@ -1,0 +1,156 @@
+//! What a kind of filesystem has to bring to be a target: a writer of its images, a reader, and its options.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use lithify_cancel::{BudgetExceeded, Checked};
+use lithify_tree::{ContentSink, DataSegment, Entry, LayerEntries, Metadata, Tree, Xattrs};
+
+use super::compression::Compression;
+use super::disk::Extents;
+use super::options::Filesystem;
+use crate::error::{BuildError, Operation};
+use crate::image::SparseRead;
+use crate::session::budgets::Budgets;
+use crate::{Error, Session};
+
+/// The bytes of an image, as long as the work goes on.
+pub(crate) type Source = Checked<Arc<Extents>>;
+
+/// A kind of filesystem.
+pub(super) trait Format: Sync {
+    /// Returns the version of the bytes the writer makes.
+    fn writer_version(&self) -> u32;
+
+    /// Checks that data can be compressed so.
+    fn check_compression(&self, compression: Compression) -> Result<(), Error>;
+
+    /// Whether options that ask for a block size make use of it.
+    fn has_block_size(&self, compression: Option<Compression>) -> bool;
+
+    /// Gives everything the bytes depend on besides the content, defaults too, name by name.
+    fn key_options(
+        &self,
+        filesystem: &Filesystem,
+        add: &mut dyn FnMut(&str, String),
+    ) -> Result<(), Error>;
+
+    /// Returns the names of attributes an image cannot hold.
+    fn unsupported_xattrs<'a>(&self, set: &'a Xattrs) -> Vec<&'a [u8]>;
+
+    /// Starts an image in an empty file. Data that has to wait goes to a scratch file in the directory of `beside`.
+    fn writer(
+        &self,
+        file: Checked<File>,
+        filesystem: &Filesystem,
+        session: &Session,
+        budgets: &Budgets,
+        beside: &Path,
+    ) -> Result<Box<dyn ImageWriter>, Error>;
+
+    /// Opens an image, and the images it refers to if they are not behind it.
+    fn open(
+        &self,
+        source: Source,
+        devices: Option<Vec<Source>>,
+    ) -> Result<Box<dyn ImageReader>, Error>;
+}
+
+/// An image being written: takes file data, then the tree.
+pub(super) trait ImageWriter: ContentSink<Error = FsError> + Send {
+    /// Returns the number of the next content, where contents are numbered one after the other.
+    fn content_count(&self) -> u32;
+
+    /// Takes the data of a layer once more. Returns what is to be added to the numbers of its contents.
+    fn repeat(&mut self, layer: &LayerEntries, contents: Range<u32>) -> Result<u32, FsError>;
+
+    /// Writes everything but the data. `seed` identifies the data.
+    fn finish_image(self: Box<Self>, tree: &Tree, seed: &[u8]) -> Result<Written, FsError>;
+}
+
+/// An image that was written.
+pub(super) struct Written {
+    pub(super) size: u64,
+    pub(super) statistics: Vec<(&'static str, u64)>,
+}
+
+/// Entries as they are read.
+pub(super) type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, Error>> + 'a>;
+
+/// An opened image.
+pub(super) trait ImageReader: fmt::Debug + Send + Sync {
+    /// Returns all names with their metadata, depth first.
+    fn entries(&self) -> Entries<'_>;
+
+    /// Returns all entries of an overlay layer as a layer of an image has them. The root directory's own only comes with
+    /// `describes_root`.
+    fn layer_entries(&self, describes_root: bool) -> Entries<'_>;
+
+    /// Returns what the root directory's inode says, as a layer of an image has it.
+    fn root_metadata(&self) -> Result<Metadata, Error>;
+
+    /// Returns the bytes of the filesystem.
+    fn size(&self) -> u64;
+
+    /// Returns the numbers the superblock says.
+    fn statistics(&self) -> Vec<(&'static str, u64)>;
+
+    /// Checks the structure, and data where the filesystem has something to check it by.
+    fn verify(&self) -> Result<Checks, Error>;
+
+    /// Opens a file; symbolic links on the way are not followed. `None` if nothing is there.
+    fn file(&self, path: &[u8]) -> Result<Option<OpenedFile<'_>>, Error>;
+
+    /// Returns the data of a file, as [`file`](Self::file) finds it.
+    fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Returns the image if it is an EROFS image.
+    fn as_erofs(&self) -> Option<&lithify_erofs::Image<Source>> {
+        None
+    }
+}
+
+/// A regular file of an image.
+pub(super) struct OpenedFile<'a> {
+    pub(super) size: u64,
+    pub(super) segments: Option<Vec<DataSegment>>,
+    pub(super) reader: Box<dyn SparseRead + 'a>,
+}
+
+/// The outcome of a check.
+pub(super) struct Checks {
+    pub(super) inodes: u64,
+    /// The first problems, in words.
+    pub(super) problems: Vec<String>,
+    pub(super) more_problems: u64,
+}
+
+/// Why an image cannot be written.
+#[derive(Debug)]
+pub(crate) enum FsError {
+    /// The file cannot be written.
+    Io(io::Error),
+    /// The output would be too large.
+    Budget(BudgetExceeded),
+    /// An attribute the filesystem cannot hold.
+    Xattr(Box<dyn StdError + Send + Sync>),
+    /// Anything else.
+    Other(BuildError),
+}
+
+impl FsError {
+    /// The error of this crate, for what happened to the file at `path`.
+    pub(crate) fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Io(source) => Error::output(Operation::Write, path, source),
+            Self::Budget(e) => Error::output_budget(e),
+            Self::Xattr(attribute) => Error::from(BuildError::UnsupportedXattr { attribute }),
+            Self::Other(e) => e.into(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! squashfs as a kind of filesystem.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::path::Path;
+
+use lithify_cancel::Checked;
+use lithify_squashfs::{Image, ImageOptions, WriteError, Writer};
+use lithify_tree::overlay::restore;
+use lithify_tree::{ContentSink, Entry, EntryKind, LayerEntries, Tree, Xattrs};
+
+use super::compression::Compression;
+use super::format::{
+    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Written,
+};
+use super::options::Filesystem;
+use crate::error::BuildError;
+use crate::session::budgets::Budgets;
+use crate::{Error, Session};
+
+/// squashfs.
+pub(super) struct Squashfs;
+
+impl Squashfs {
+    /// Returns the options of data, without what the bytes do not depend on.
+    fn data(&self, filesystem: &Filesystem) -> Result<lithify_squashfs::DataOptions, Error> {
+        let mut data = lithify_squashfs::DataOptions::default();
+        if let Some(compression) = filesystem.compression {
+            let text = compression.to_string();
+            let refused = |e: lithify_squashfs::UnknownCompression| {
+                Error::from(BuildError::Compression {
+                    compression: text.clone(),
+                    expected: e.to_string(),
+                })
+            };
+            data.compression = text.parse().map_err(refused)?;
+        }
+        if let Some(size) = filesystem.block_size {
+            data.block_size = size;
+        }
+        Ok(data)
+    }
+}
+
+impl Format for Squashfs {
+    fn writer_version(&self) -> u32 {
+        lithify_squashfs::WRITER_VERSION
+    }
+
+    fn check_compression(&self, _: Compression) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn has_block_size(&self, _: Option<Compression>) -> bool {
+        true
+    }
+
+    fn key_options(
+        &self,
+        filesystem: &Filesystem,
+        add: &mut dyn FnMut(&str, String),
+    ) -> Result<(), Error> {
+        let data = self.data(filesystem)?;
+        add("compression", data.compression.to_string());
+        add("block_size", data.block_size.to_string());
+        Ok(())
+    }
+
+    fn unsupported_xattrs<'a>(&self, set: &'a Xattrs) -> Vec<&'a [u8]> {
+        lithify_squashfs::unsupported_xattrs(set)
+    }
+
+    fn writer(
+        &self,
+        file: Checked<File>,
+        filesystem: &Filesystem,
+        session: &Session,
+        budgets: &Budgets,
+        _: &Path,
+    ) -> Result<Box<dyn ImageWriter>, Error> {
+        let mut data = self.data(filesystem)?;
+        data.budget = budgets.output_bytes.clone();
+        data.threads = NonZeroUsize::new(session.threads()).unwrap_or(NonZeroUsize::MIN);
+        Ok(Box::new(SquashfsWriter(Writer::new(file, data))))
+    }
+
+    fn open(&self, source: Source, _: Option<Vec<Source>>) -> Result<Box<dyn ImageReader>, Error> {
+        Ok(Box::new(Image::open(source)?))
+    }
+}
+
+impl From<WriteError> for FsError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io { source, .. } => Self::Io(source),
+            WriteError::Budget(e) => Self::Budget(e),
+            e @ WriteError::XattrName { .. } => Self::Xattr(Box::new(e)),
+            e => Self::Other(BuildError::WriteSquashfs(Box::new(e))),
+        }
+    }
+}
+
+struct SquashfsWriter(Writer<Checked<File>>);
+
+impl ContentSink for SquashfsWriter {
+    type Error = FsError;
+
+    fn begin(
+        &mut self,
+        size: u64,
+        segments: Option<&[lithify_tree::DataSegment]>,
+    ) -> Result<(), FsError> {
+        Ok(self.0.begin(size, segments)?)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), FsError> {
+        Ok(self.0.write(data)?)
+    }
+
+    fn finish(&mut self) -> Result<lithify_tree::ContentId, FsError> {
+        Ok(ContentSink::finish(&mut self.0)?)
+    }
+}
+
+impl ImageWriter for SquashfsWriter {
+    fn content_count(&self) -> u32 {
+        0
+    }
+
+    fn repeat(&mut self, layer: &LayerEntries, _: Range<u32>) -> Result<u32, FsError> {
+        // Each would be found to be there.
+        self.0.count_repeated(layer.file_count());
+        Ok(0)
+    }
+
+    fn finish_image(self: Box<Self>, tree: &Tree, _: &[u8]) -> Result<Written, FsError> {
+        let (_, report) = self.0.finish_image(tree, &ImageOptions::default())?;
+        Ok(Written {
+            size: report.size,
+            statistics: vec![
+                ("inodes", u64::from(report.inodes)),
+                ("data_bytes", report.data_bytes),
+                ("metadata_bytes", report.metadata_bytes),
+                ("moved_bytes", report.moved_bytes),
+                ("duplicates", report.duplicates),
+                ("clamped_times", report.clamped_times),
+            ],
+        })
+    }
+}
+
+impl ImageReader for Image<Source> {
+    fn entries(&self) -> Entries<'_> {
+        Box::new(Self::entries(self).map(|entry| Ok(entry?.0)))
+    }
+
+    fn layer_entries(&self, describes_root: bool) -> Entries<'_> {
+        let is_wanted =
+            move |e: &Entry| describes_root || !e.path.is_root() || e.kind != EntryKind::Directory;
+        let entries = ImageReader::entries(self).flat_map(move |entry| {
+            let (restored, failed) = match entry {
+                Ok(entry) => (Some(restore(entry).filter(is_wanted)), None),
+                Err(e) => (None, Some(Err(e))),
+            };
+            restored.into_iter().flatten().map(Ok).chain(failed)
+        });
+        Box::new(entries)
+    }
+
+    fn size(&self) -> u64 {
+        Self::size(self)
+    }
+
+    fn statistics(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("inodes", u64::from(self.superblock().inodes)),
+            ("block_size", self.block_size()),
+        ]
+    }
+
+    fn verify(&self) -> Result<Checks, Error> {
+        let found = Self::verify(self)?;
+        Ok(Checks {
+            inodes: found.inodes,
+            problems: found.problems.iter().map(ToString::to_string).collect(),
+            more_problems: found.more_problems,
+        })
+    }
+
+    fn file(&self, path: &[u8]) -> Result<Option<OpenedFile<'_>>, Error> {
+        let Some(inode) = self.lookup(path)? else {
+            return Ok(None);
+        };
+        Ok(Some(OpenedFile {
+            size: inode.size(),
+            segments: self.segments(&inode)?,
+            reader: Box::new(self.reader(&inode)?),
+        }))
+    }
+
+    fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.lookup(path)? {
+            Some(inode) => Ok(Some(self.read_to_vec(&inode, u64::MAX)?)),
+            None => Ok(None),
+        }
+    }
+}
