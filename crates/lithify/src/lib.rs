@@ -28,8 +28,91 @@
 //! # }
 //! ```
 //!
+//! # What there is
+//!
+//! - A [`Session`] is made once: store, registries, limits, progress, cancellation.
+//! - [`Image::open`] opens an image wherever it is ([`TRANSPORTS`]), [`Subject::open`] an artifact too.
+//! - [`build`] makes an artifact of an image, [`commit`](commit()) an image of changes, [`publish`](publish()) filesystems beside an image;
+//!   [`copy`](copy()) and [`pull`](pull()) move images. [`plan_build`], [`plan_copy`], [`plan_pull`] and [`plan_publish`] say what these would do.
+//! - [`Subject`] lists, reads and verifies.
+//! - An [`Error`] has a [kind](Error::kind) that says what can be done about it, and a [cause](Error::cause).
+//!
 //! A build reports to a [`Progress`] and stops when its [`CancelToken`] is cancelled. Threads are bounded by
 //! [`Session::jobs`]; the bytes of an artifact depend neither on it nor on the clock, the host or the user.
+//!
+//! # Listing, and stopping work
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use lithify::{CancelToken, Session, Subject};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # std::fs::create_dir(directory.path().join("etc"))?;
+//! # std::fs::write(directory.path().join("etc/motd"), "hello\n")?;
+//! # let name = format!("rootfs:{}", directory.path().display());
+//! let cancel = CancelToken::new();
+//! let session = Session { cancel: cancel.clone(), ..Session::default() };
+//! let subject = Subject::open(&name, &session)?;
+//! let listing = subject.list(&session)?;
+//! assert_eq!(listing.entry(listing.find(b"/etc/motd")?).size, 6);
+//!
+//! // From a signal handler's thread, or wherever it is known that nobody waits any more.
+//! cancel.cancel();
+//! assert!(subject.list(&session).is_err_and(|e| e.is_cancelled()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Changes as a new image
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use lithify::{CommitOptions, CopyOptions, Image, Session};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let at = |name: &str| directory.path().join(name);
+//! # std::fs::create_dir(at("root"))?;
+//! # std::fs::create_dir(at("upper"))?;
+//! # std::fs::write(at("upper/motd"), "hello\n")?;
+//! # let (root, upper) = (format!("rootfs:{}", at("root").display()), at("upper"));
+//! # let (base, new) = (format!("oci:{}:1", at("images").display()), format!("oci:{}:2", at("images").display()));
+//! let session = Session::default();
+//! // A file tree is an image of one layer.
+//! lithify::copy(&root, &base, &CopyOptions::default(), &session)?;
+//! let base = Image::open(&base, &session)?;
+//! let report = lithify::commit(&upper, Some(&base), &new, &CommitOptions::default(), &session)?;
+//! assert_eq!(report.layers, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Pulling
+//!
+//! ```no_run
+//! # fn main() -> Result<(), lithify::Error> {
+//! use std::sync::Arc;
+//! use lithify::{Event, Progress, PullOptions, Session};
+//!
+//! struct Dots;
+//! impl Progress for Dots {
+//!     fn event(&self, event: Event<'_>) {
+//!         if let Event::BlobDone { bytes, .. } = event {
+//!             println!("{bytes} bytes more");
+//!         }
+//!     }
+//! }
+//!
+//! let session = Session { progress: Arc::new(Dots), ..Session::default() };
+//! let report = lithify::pull("debian:12", &PullOptions::default(), &session)?;
+//! println!("{}: {}", report.reference, report.digest);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! All are on by default. `registry`: images of registries, which brings HTTP and TLS. `daemon`: images of a Docker or Podman daemon
+//! (by the same client). `mount`: mounting. `squashfs`: squashfs images. What was built without is [`Cause::NotBuiltIn`].
 #![forbid(unsafe_code)]
 
 mod artifacts; // filesystems beside images: what they are called

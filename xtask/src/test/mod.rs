@@ -65,6 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
             let mut doc = sh::cargo(["doc", "--workspace", "--no-deps"]);
             sh::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         });
+        steps.step("features", features);
+        steps.step("embedder", embedder);
         steps.step("fuzz targets", fuzz_targets);
     }
     steps.report();
@@ -144,6 +146,27 @@ fn fuzz_targets() -> Result<(), Error> {
         "--target-dir",
     ]);
     sh::run(check.arg(sh::target().join("fuzz")))
+}
+
+/// The library without its features, and with each alone.
+fn features() -> Result<(), Error> {
+    for features in ["", "registry", "daemon", "mount", "squashfs"] {
+        let mut check = sh::cargo(["clippy", "--package", "lithify", "--no-default-features"]);
+        check.args(["--features", features, "--", "-D", "warnings"]);
+        sh::run(&mut check)?;
+    }
+    Ok(())
+}
+
+/// A program outside the workspace that uses the library without its default features.
+fn embedder() -> Result<(), Error> {
+    let target = sh::target().join("embed");
+    let mut run = sh::cargo(["run", "--manifest-path", "examples/embed/Cargo.toml"]);
+    run.arg("--target-dir").arg(&target).arg("--");
+    run.arg("oci:examples/hello")
+        .arg(target.join("hello.erofs"))
+        .arg("/etc/motd");
+    sh::run(&mut run)
 }
 
 /// Names what was skipped, then what failed: the last lines are those a reader needs.
