@@ -1,24 +1,32 @@
 //! The command line as a person writes it. Nothing here does anything.
 
+mod build; // images into artifacts
+mod commit; // changes into layers
 mod help; // texts
+mod mount; // mounts
 mod read; // groups of options
 mod registry; // registries, and images from one place to another
+mod store; // looking after the store
 mod values; // values of options
+mod view; // images as they are
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Parser, Subcommand, ValueHint};
 
-use help::{COMMON_HELP, PATH_HELP, image_help, places_help, with_examples};
-use values::{CompressionParser, size, word};
+use help::{COMMON_HELP, image_help};
 
+pub(crate) use build::{BuildArgs, Format};
+pub(crate) use commit::{CommitArgs, LayerCompression};
 pub(crate) use help::other_verb;
-pub(crate) use read::{ImageArgs, LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
+pub(crate) use mount::{MountArgs, UmountArgs};
+pub(crate) use read::{ImageArgs, LimitArgs, ReadArgs, RegistryArgs};
 pub(crate) use registry::{
     ChunkArgs, CopyArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, PushForm, TagArgs, TransferArgs,
 };
+pub(crate) use store::{FsckArgs, GcArgs, RmArgs, StoreListArgs};
+pub(crate) use view::{CatArgs, InspectArgs, LsArgs, VerifyArgs};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -104,320 +112,6 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         output: Option<PathBuf>,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// One EROFS image with the merged filesystem
-    Erofs,
-    /// One squashfs image with the merged filesystem
-    Squashfs,
-    /// A directory: an EROFS image per layer, a merged image over them, a disk for virtual machines
-    ErofsLayers,
-    /// A directory with a squashfs image per layer
-    SquashfsLayers,
-    /// EROFS images of layers where containerd looks for them (`layer_content_caches`)
-    ContainerdCache,
-    /// A directory
-    Dir,
-    /// One tar with the merged filesystem
-    Tar,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help()], "\
-lithify build docker://debian:12 -o debian.erofs
-lithify build alpine:3.20 -o alpine.squashfs --compress zstd:19
-lithify build oci:images/app:1 -f erofs-layers --disk vmdk,raw -o app
-lithify build docker-archive:app.tar -f dir -o rootfs
-lithify build rootfs:build/root -o - | ssh host lithify build tar:- -o root.erofs
-lithify build oci:images/app:1 --verity -o app.erofs --json"))]
-pub(crate) struct BuildArgs {
-    /// The image
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) image: OsString,
-    /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.tar, and - a tar), else erofs
-    #[arg(short, long, value_enum)]
-    pub(crate) format: Option<Format>,
-    /// Where to put it; for tar, - is standard output
-    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
-    pub(crate) output: PathBuf,
-    /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz in squashfs only.
-    /// Default is none in EROFS, zstd:3 in squashfs
-    #[arg(long, value_name = "ALG[:LEVEL]", value_parser = CompressionParser)]
-    pub(crate) compress: Option<lithify::Compression>,
-    /// Bytes compressed together, such as 128K; a power of two
-    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
-    pub(crate) block_size: Option<u64>,
-    /// Append a dm-verity hash tree to each image, and write its root hash beside it
-    #[arg(long)]
-    pub(crate) verity: bool,
-    /// Leave out extended attributes the format cannot hold, and count them; without, they are an error. squashfs has no room for
-    /// ACLs, image files none for names like com.apple.provenance; dir and tar hold all that Linux does
-    #[arg(long)]
-    pub(crate) drop_xattrs: bool,
-    /// Write sparse files into a tar as such: it is smaller, but few programs besides GNU tar, bsdtar, Go and Python read it
-    #[arg(long)]
-    pub(crate) sparse: bool,
-    /// Disks to make of erofs-layers, unless compressed: vmdk (refers to the image files), raw (one file), gpt (a partition
-    /// per image); default is vmdk
-    #[arg(
-        long,
-        value_name = "KIND,...",
-        value_delimiter = ',',
-        value_parser = word::<lithify::DiskKind>(&["vmdk", "raw", "gpt"])
-    )]
-    pub(crate) disk: Option<Vec<lithify::DiskKind>>,
-    /// Where images start on such a disk: multiples of this, 4K to 1G; default is 4K
-    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
-    pub(crate) align: Option<u64>,
-    /// Put layers into a containerd-cache too that are right only over the lower layers of this image. containerd gives
-    /// a layer to every image that has it: for a node that runs no other image
-    #[arg(long)]
-    pub(crate) one_image: bool,
-    /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
-    /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "ignore",
-        value_parser = word::<lithify::Artifacts>(&["ignore", "use", "require"])
-    )]
-    pub(crate) artifacts: lithify::Artifacts,
-    /// Only say what would be read, fetched and made, and what of it is there
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
-    #[arg(long)]
-    pub(crate) no_fsync: bool,
-    /// Describe image and artifact as JSON on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help()], "\
-lithify inspect docker://debian:12
-lithify inspect --json --platform linux/arm64 docker://debian:12
-lithify inspect --referrers docker://registry.example.com/app:1
-lithify inspect app/disk.vmdk"))]
-pub(crate) struct InspectArgs {
-    /// The image
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) image: OsString,
-    /// List what refers to it too: signatures, root hashes, filesystems made of it
-    #[arg(long)]
-    pub(crate) referrers: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) find: ImageArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help(), PATH_HELP], "\
-lithify ls debian.erofs
-lithify ls -l oci:images/app:1 /etc
-lithify ls -alR debian.erofs /root
-lithify ls -ld debian.erofs /tmp
-lithify ls --json docker://debian:12"))]
-pub(crate) struct LsArgs {
-    /// The image or artifact
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) image: OsString,
-    /// What to list; symbolic links on the way are followed inside the image
-    #[arg(default_value = "/", value_hint = ValueHint::Other)]
-    pub(crate) path: OsString,
-    /// Show type, permissions, owner, size and time too
-    #[arg(short, long)]
-    pub(crate) long: bool,
-    /// Show names that begin with a dot too
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Enter directories, all the way down
-    #[arg(short = 'R', long, conflicts_with_all = ["directory", "depth"])]
-    pub(crate) recursive: bool,
-    /// Show a directory or symbolic link itself, not what is in it
-    #[arg(short, long, conflicts_with = "depth")]
-    pub(crate) directory: bool,
-    /// Enter directories so far: 0 shows the path itself, 1 lists one directory
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
-    pub(crate) depth: Option<usize>,
-    /// Print one JSON object per line: of the path itself and, unless --depth or --directory say less, of everything below
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help(), PATH_HELP], "\
-lithify cat debian.erofs /etc/os-release
-lithify cat docker://debian:12 /etc/os-release"))]
-pub(crate) struct CatArgs {
-    /// The image or artifact
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) image: OsString,
-    /// The file; symbolic links are followed inside the image
-    #[arg(value_hint = ValueHint::Other)]
-    pub(crate) path: OsString,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help()], "\
-lithify verify oci:images/app:1
-lithify verify debian.erofs
-lithify verify --json app"))]
-pub(crate) struct VerifyArgs {
-    /// The image or artifact
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) image: OsString,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help()], "\
-lithify mount debian.erofs /mnt
-lithify mount oci:images/app:2 /mnt --rw changes
-lithify mount app/disk.raw /mnt"))]
-pub(crate) struct MountArgs {
-    /// The image or artifact; an image is mounted from the store, layer by layer, and converted if it is not there
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) image: OsString,
-    /// Where to mount it
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub(crate) directory: PathBuf,
-    /// Make it writable: changes go to an overlay kept in this directory
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) rw: Option<PathBuf>,
-    /// Let set-user-ID bits and file capabilities of the image take effect
-    #[arg(long)]
-    pub(crate) suid: bool,
-    /// Let device nodes of the image be opened
-    #[arg(long)]
-    pub(crate) dev: bool,
-    /// Leave out extended attributes EROFS cannot hold; without, they are an error
-    #[arg(long)]
-    pub(crate) drop_xattrs: bool,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayerCompression {
-    /// Read by everyone
-    #[default]
-    Gzip,
-    /// Smaller and faster
-    Zstd,
-    /// As it is
-    None,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = with_examples(&[&image_help(), &places_help()], "\
-lithify commit changes -o oci:images/app:2
-lithify commit changes --base app:1 -o app:2
-lithify commit changes --base app:1 -o docker://registry.example.com/app:2
-lithify commit changes --base oci:images/app:2 -o oci:images/app3:3 -m 'certificates'"))]
-pub(crate) struct CommitArgs {
-    /// The upper directory of an overlay, or what `mount --rw` was given
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub(crate) upper: PathBuf,
-    /// Where the image goes: any place `copy` copies to, such as docker://NAME:TAG, or NAME, which is one of the store
-    #[arg(short, long, value_name = "DEST", value_hint = ValueHint::AnyPath)]
-    pub(crate) output: OsString,
-    /// The image the changes were made on; without, the one that has the name of DEST
-    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
-    pub(crate) base: Option<OsString>,
-    /// How the layer is compressed
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) compress: LayerCompression,
-    /// Where the overlay is mounted: renamed directories and metadata-only changes are read from there
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) view: Option<PathBuf>,
-    /// Whether the overlay was mounted with `userxattr`; default is to find out
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) userxattr: Option<bool>,
-    /// Whether fuse-overlayfs made the directory, which marks removals in its own ways; default is to refuse its marks
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) fuse_overlayfs: Option<bool>,
-    /// When the image was made, as RFC 3339; default is what the base image says
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other)]
-    pub(crate) created: Option<String>,
-    /// A comment in the image's history
-    #[arg(short, long, value_name = "TEXT", value_hint = ValueHint::Other)]
-    pub(crate) message: Option<String>,
-    #[command(flatten)]
-    pub(crate) transfer: TransferArgs,
-    #[command(flatten)]
-    pub(crate) chunk: ChunkArgs,
-    /// Describe the new image as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) find: ImageArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct UmountArgs {
-    /// Where it is mounted
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub(crate) directory: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StoreListArgs {
-    #[command(flatten)]
-    pub(crate) store: StoreDirectory,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RmArgs {
-    /// The image's name, as `lithify images` shows it or as it was built by
-    #[arg(value_hint = ValueHint::Other)]
-    pub(crate) image: OsString,
-    /// Only for this platform, as OS/ARCH
-    #[arg(long, value_name = "OS/ARCH", value_hint = ValueHint::Other)]
-    pub(crate) platform: Option<String>,
-    #[command(flatten)]
-    pub(crate) store: StoreDirectory,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GcArgs {
-    /// Only say what would be removed
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Keep so many bytes of what no image needs, the most recently used first; takes K, M, G and T
-    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
-    pub(crate) keep_bytes: Option<u64>,
-    /// Remove what was quarantined too
-    #[arg(long)]
-    pub(crate) quarantine: bool,
-    #[command(flatten)]
-    pub(crate) list: StoreListArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FsckArgs {
-    /// Only report; move nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) list: StoreListArgs,
 }
 
 #[cfg(test)]

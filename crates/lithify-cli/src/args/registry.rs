@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::help::{image_help, places_help, with_examples};
+use super::read::{LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
 use super::values::{CompressionParser, size, word};
-use super::{LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
 
 /// How blobs are moved.
 #[derive(Debug, Args)]
