@@ -54,7 +54,7 @@
 //! let session = Session { cancel: cancel.clone(), ..Session::default() };
 //! let subject = Subject::open(&name, &session)?;
 //! let listing = subject.list(&session)?;
-//! assert_eq!(listing.entry(listing.find(b"/etc/motd")?).size, 6);
+//! assert_eq!(listing.entry(listing.find(b"/etc/motd")?).size, Some(6));
 //!
 //! // From a signal handler's thread, or wherever it is known that nobody waits any more.
 //! cancel.cancel();

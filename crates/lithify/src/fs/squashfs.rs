@@ -1,14 +1,12 @@
 //! squashfs as a kind of filesystem.
 
 use std::fs::File;
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::Path;
 
 use lithify_cancel::Checked;
 use lithify_squashfs::{Image, ImageOptions, WriteError, Writer};
-use lithify_tree::overlay::restore;
-use lithify_tree::{ContentSink, Entry, EntryKind, LayerEntries, Tree, Xattrs};
+use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::Compression;
 use super::format::{
@@ -81,7 +79,7 @@ impl Format for Squashfs {
     ) -> Result<Box<dyn ImageWriter>, Error> {
         let mut data = self.data(filesystem)?;
         data.budget = budgets.output_bytes.clone();
-        data.threads = NonZeroUsize::new(session.threads()).unwrap_or(NonZeroUsize::MIN);
+        data.threads = session.threads();
         Ok(Box::new(SquashfsWriter(Writer::new(file, data))))
     }
 
@@ -156,16 +154,13 @@ impl ImageReader for Image<Source> {
     }
 
     fn layer_entries(&self, describes_root: bool) -> Entries<'_> {
-        let is_wanted =
-            move |e: &Entry| describes_root || !e.path.is_root() || e.kind != EntryKind::Directory;
-        let entries = ImageReader::entries(self).flat_map(move |entry| {
-            let (restored, failed) = match entry {
-                Ok(entry) => (Some(restore(entry).filter(is_wanted)), None),
-                Err(e) => (None, Some(Err(e))),
-            };
-            restored.into_iter().flatten().map(Ok).chain(failed)
-        });
-        Box::new(entries)
+        let entries = self.overlay_entries(describes_root);
+        Box::new(entries.map(|entry| Ok(entry?.0)))
+    }
+
+    fn root_metadata(&self) -> Result<Metadata, Error> {
+        let root = self.overlay_entry(TreePath::root(), &self.root()?)?;
+        Ok(root.entry.metadata)
     }
 
     fn size(&self) -> u64 {
