@@ -5,10 +5,9 @@ use std::io;
 use lithify_cancel::BudgetExceeded;
 use lithify_tree::{ContentId, Escaped};
 
-use crate::format::inode::{MAJOR_MAX, MINOR_MAX};
+use crate::format::inode::{MAJOR_MAX, MINOR_MAX, SYMLINK_TARGET_MAX};
 use crate::format::superblock::VOLUME_NAME_LEN;
 use crate::format::xattr::VALUE_MAX;
-use crate::write::SYMLINK_TARGET_MAX;
 
 /// Why an image could not be written. Paths are relative to the image root and shown escaped.
 #[derive(Debug, thiserror::Error)]

@@ -242,6 +242,9 @@ pub(crate) const MAJOR_MAX: u32 = (1 << 12) - 1;
 /// Highest minor number the device field holds.
 pub(crate) const MINOR_MAX: u32 = (1 << 20) - 1;
 
+/// Longest target of a symbolic link Linux follows, in bytes (`PATH_MAX` less the NUL).
+pub(crate) const SYMLINK_TARGET_MAX: usize = 4095;
+
 /// The device field (`new_encode_dev` of `include/linux/kdev_t.h`): the low minor byte, 12 bits of major, the rest of
 /// the minor.
 pub(crate) const fn encode_device(major: u32, minor: u32) -> Option<u32> {

@@ -4,14 +4,16 @@ use lithify_tree::{ContentId, InodeId, InodeKind, NodeId, Timestamp, Tree, Xattr
 
 use super::compress::index_len;
 use super::contents::{Contents, Form, PackedExtent};
+use super::directories;
 use super::external::Piece;
 use super::packer::{Packer, SLOTS};
 use super::sparse::{Run, chunk_count};
 use super::xattrs::XattrPlan;
-use super::{SYMLINK_TARGET_MAX, directories};
 use crate::WriteError;
 use crate::format::chunk::{INDEX_LEN, MAP_ENTRY_LEN};
-use crate::format::inode::{COMPACT_LEN, EXTENDED_LEN, SLOT_SIZE, encode_device, fits_compact};
+use crate::format::inode::{
+    COMPACT_LEN, EXTENDED_LEN, SLOT_SIZE, SYMLINK_TARGET_MAX, encode_device, fits_compact,
+};
 use crate::format::superblock::SUPERBLOCK_END;
 use crate::format::{BLOCK_SIZE, NULL_BLOCK};
 

@@ -40,9 +40,6 @@ use sink::{Open, Placement};
 use tails::{TailStore, Tails as _};
 pub use xattrs::unsupported_xattrs;
 
-/// Longest target of a symbolic link Linux follows, in bytes (`PATH_MAX` less the NUL).
-pub(crate) const SYMLINK_TARGET_MAX: usize = 4095;
-
 /// First block of file data; block 0 holds the superblock.
 const DATA_START: u32 = 1;
 
