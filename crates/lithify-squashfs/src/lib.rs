@@ -8,12 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod codec; // compressing one block
+mod compression; // how, by its name
 mod error; // what can go wrong
 mod format; // the structures on disk
 mod read; // images as they are
 mod write; // images as they become
 
-pub use codec::{Compression, UnknownCompression};
+pub use compression::{Compression, UnknownCompression};
 pub use error::{Damage, Operation, ReadError, WriteError};
 pub use format::superblock::{Compressor, Superblock};
 pub use lithify_fskit::read::FileType;

@@ -1,7 +1,20 @@
-//! What stands behind the superblock about the compressor, in a block of metadata that is never compressed.
+//! What the superblock says of the compressor, and what stands behind it, in a block of metadata that is never compressed.
 
+use super::superblock::Compressor;
 use super::{METADATA_STORED, u32_at};
-use crate::codec::Compression;
+use crate::compression::Compression;
+
+impl Compression {
+    /// What the superblock calls it. An image that is not compressed has to name one all the same.
+    pub(crate) fn compressor(self) -> Compressor {
+        match self {
+            Self::None | Self::Gzip { .. } => Compressor::Gzip,
+            Self::Lz4 => Compressor::Lz4,
+            Self::Xz { .. } => Compressor::Xz,
+            Self::Zstd { .. } => Compressor::Zstd,
+        }
+    }
+}
 
 /// The block, header included; empty where the defaults of every reader are right.
 ///
