@@ -3,6 +3,8 @@
 //! The first byte says where the superblock is, in sectors; the rest is the image.
 #![no_main]
 
+use std::num::NonZeroUsize;
+
 use libfuzzer_sys::fuzz_target;
 use lithify_verity::{Sidecar, VerifyOptions, VerityOptions, append, verify};
 
@@ -19,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     let offset = u64::from(sector) * 512;
     let options = VerifyOptions {
         root: None,
-        threads: 1,
+        threads: NonZeroUsize::MIN,
     };
     let Ok(found) = verify(image, offset, &options) else {
         return;
@@ -31,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         hash_block: geometry.hash_block(),
         salt: found.superblock.salt.clone(),
         uuid: Some(found.superblock.uuid),
-        threads: 1,
+        threads: NonZeroUsize::MIN,
     };
     let report =
         append(&mut again, geometry.data_size(), &options).expect("the same measures make a tree");

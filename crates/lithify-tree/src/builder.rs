@@ -1,4 +1,7 @@
 //! The growing tree a merge works on: constant-time lookup, insertion and removal of whole subtrees.
+//!
+//! It is one file because the lists, the table of names and the counts of links are kept in step by every operation here, and by
+//! nothing outside of it.
 
 mod journal; // what a layer changes
 

@@ -1,4 +1,7 @@
 //! Checking a whole image.
+//!
+//! It is one file because it is one pass: what is found out about an inode decides what is checked of its names, its blocks and
+//! its attributes, and all of it is kept in one state.
 
 use std::collections::HashMap;
 use std::collections::HashSet;

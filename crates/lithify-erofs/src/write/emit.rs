@@ -1,4 +1,6 @@
 //! Writing the metadata: inodes in order of place, then late blocks, then the superblock.
+//!
+//! It is one file because it is one sequential pass: each step relies on the offset at which the one before it ended.
 
 use lithify_digest::{Algorithm, Hasher};
 use lithify_tree::{InodeId, NodeId};

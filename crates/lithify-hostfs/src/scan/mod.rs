@@ -1,4 +1,7 @@
 //! Reading a host directory as one layer.
+//!
+//! The parts that stand alone have files of their own; what is left is one walk, whose steps share its position and what it holds
+//! open.
 
 mod error;
 mod fingerprint;

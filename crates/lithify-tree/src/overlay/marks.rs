@@ -60,7 +60,16 @@ pub struct Marks {
 impl Marks {
     /// Takes the overlay's attributes out of a set. Those that a user of the overlay gave such a name get their own name
     /// back: they are stored with `overlay.` once more in it.
+    #[inline]
     pub fn take(xattrs: &mut Xattrs, namespace: Namespace) -> Self {
+        // Most files have none of any kind.
+        match xattrs.is_empty() {
+            true => Self::default(),
+            false => Self::take_some(xattrs, namespace),
+        }
+    }
+
+    fn take_some(xattrs: &mut Xattrs, namespace: Namespace) -> Self {
         let prefix = namespace.prefix();
         let mut marks = Self::default();
         if !xattrs.iter().any(|(name, _)| name.starts_with(prefix)) {

@@ -31,6 +31,7 @@ impl Restored {
 ///
 /// # Errors
 /// [`ForeignMark`] for an attribute that would have overlayfs look elsewhere, see [`Marks`].
+#[inline]
 pub fn restore(mut entry: Entry) -> Result<Restored, ForeignMark> {
     if entry.kind == EntryKind::CharDevice(Device::default()) {
         entry.kind = EntryKind::Whiteout;
