@@ -1,0 +1,128 @@
+//! Inodes, 256 bytes each (`struct ext4_inode`).
+
+use lithify_tree::{Device, Timestamp};
+
+use super::{INODE_LEN, crc32c, put16, put32};
+
+/// Where a file's extents, a symbolic link's target or a device's number stands.
+pub(crate) const BLOCK_AT: usize = 40;
+/// Bytes there.
+pub(crate) const BLOCK_LEN: usize = 60;
+/// Bytes of the fields behind the first 128.
+const EXTRA_LEN: u16 = 32;
+/// Where extended attributes begin.
+pub(crate) const XATTRS_AT: usize = 128 + EXTRA_LEN as usize;
+
+/// Data is found by extents.
+pub(crate) const FLAG_EXTENTS: u32 = 0x8_0000;
+/// The directory has a tree of hashes.
+pub(crate) const FLAG_INDEX: u32 = 0x1000;
+
+pub(crate) const MODE_FIFO: u16 = 0o1_0000;
+pub(crate) const MODE_CHAR: u16 = 0o2_0000;
+pub(crate) const MODE_DIRECTORY: u16 = 0o4_0000;
+pub(crate) const MODE_BLOCK: u16 = 0o6_0000;
+pub(crate) const MODE_REGULAR: u16 = 0o10_0000;
+pub(crate) const MODE_SYMLINK: u16 = 0o12_0000;
+pub(crate) const MODE_SOCKET: u16 = 0o14_0000;
+
+/// The first and the last second an inode can say.
+pub(crate) const TIMES: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 34) - (1 << 31) - 1;
+
+/// An inode.
+#[derive(Clone, Debug)]
+pub(crate) struct Inode {
+    /// Type and permissions.
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    pub(crate) links: u16,
+    /// What it takes, in blocks of 512 bytes.
+    pub(crate) sectors: u64,
+    pub(crate) flags: u32,
+    /// When it was changed, read and made.
+    pub(crate) time: Timestamp,
+    /// The block with further attributes.
+    pub(crate) xattr_block: u64,
+    pub(crate) block: [u8; BLOCK_LEN],
+    /// What stands behind the fields.
+    pub(crate) xattrs: Vec<u8>,
+}
+
+impl Inode {
+    /// An inode of that type and mode, without anything.
+    pub(crate) fn new(mode: u16) -> Self {
+        Self {
+            mode,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            links: 1,
+            sectors: 0,
+            flags: 0,
+            time: Timestamp::default(),
+            xattr_block: 0,
+            block: [0; BLOCK_LEN],
+            xattrs: Vec::new(),
+        }
+    }
+
+    /// Returns inode `number`, with its checksum.
+    pub(crate) fn to_bytes(&self, number: u32, seed: u32) -> [u8; INODE_LEN] {
+        let mut bytes = [0; INODE_LEN];
+        let b = &mut bytes;
+        put16(b, 0, self.mode);
+        put16(b, 2, self.uid as u16);
+        put32(b, 4, self.size as u32);
+        let (seconds, extra) = time(self.time);
+        for at in [8, 12, 16] {
+            put32(b, at, seconds);
+        }
+        put16(b, 24, self.gid as u16);
+        put16(b, 26, self.links);
+        put32(b, 28, self.sectors as u32);
+        put32(b, 32, self.flags);
+        b[BLOCK_AT..BLOCK_AT + BLOCK_LEN].copy_from_slice(&self.block);
+        put32(b, 104, self.xattr_block as u32);
+        put32(b, 108, (self.size >> 32) as u32);
+        put16(b, 116, (self.sectors >> 32) as u16);
+        put16(b, 118, (self.xattr_block >> 32) as u16);
+        put16(b, 120, (self.uid >> 16) as u16);
+        put16(b, 122, (self.gid >> 16) as u16);
+        put16(b, 128, EXTRA_LEN);
+        for at in [132, 136, 140] {
+            put32(b, at, extra);
+        }
+        put32(b, 144, seconds);
+        put32(b, 148, extra);
+        b[XATTRS_AT..XATTRS_AT + self.xattrs.len()].copy_from_slice(&self.xattrs);
+        // Both halves of the checksum count as zeros (`ext4_inode_csum`).
+        let sum = crc32c::update(inode_seed(seed, number), b);
+        put16(b, 124, sum as u16);
+        put16(b, 130, (sum >> 16) as u16);
+        bytes
+    }
+}
+
+/// Returns the sum with which those of an inode's blocks begin; its generation is 0.
+pub(crate) fn inode_seed(seed: u32, number: u32) -> u32 {
+    crc32c::update(crc32c::update(seed, &number.to_le_bytes()), &[0; 4])
+}
+
+/// Returns a time's lower 32 bits, and those above with the nanoseconds (`ext4_encode_extra_time`).
+fn time(time: Timestamp) -> (u32, u32) {
+    let seconds = time.seconds as u32;
+    let epoch = ((time.seconds - i64::from(seconds as i32)) >> 32) as u32 & 3;
+    (seconds, epoch | time.nanoseconds << 2)
+}
+
+/// Writes a device's number: the old encoding where it suffices, so that every kernel understands it.
+pub(crate) fn put_device(block: &mut [u8; BLOCK_LEN], device: Device) {
+    let Device { major, minor } = device;
+    if major < 256 && minor < 256 {
+        put32(block, 0, major << 8 | minor);
+    } else {
+        put32(block, 4, minor & 0xff | major << 8 | (minor & !0xff) << 12);
+    }
+}

@@ -1,0 +1,139 @@
+//! Directory blocks: entries one behind the other while they fit one block, else sorted by hash, with a tree over the blocks.
+
+use crate::WriteError;
+use crate::format::dirent::{self, FileType, Index, Leaf, entry_len};
+use crate::format::hash::{HALF_MD4, half_md4};
+
+/// One entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name<'a> {
+    pub(super) inode: u32,
+    pub(super) kind: FileType,
+    pub(super) name: &'a [u8],
+}
+
+/// What a directory's blocks depend on besides its entries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub(super) block_size: usize,
+    pub(super) own: u32,
+    pub(super) parent: u32,
+    /// The sum with which those of its blocks begin.
+    pub(super) inode_seed: u32,
+    pub(super) hash_seed: [u32; 4],
+}
+
+/// Gives the blocks of a directory to `put`, in order. Returns whether they have a tree of hashes; `None` for more names than
+/// two levels lead to.
+pub(super) fn write(
+    frame: &Frame,
+    names: &[Name<'_>],
+    mut put: impl FnMut(&[u8]) -> Result<(), WriteError>,
+) -> Result<Option<bool>, WriteError> {
+    let dots = entry_len(1) + entry_len(2);
+    let all: usize = names.iter().map(|n| entry_len(n.name.len())).sum();
+    if dots + all <= frame.block_size - dirent::TAIL_LEN {
+        put(&linear(frame, names))?;
+        return Ok(Some(false));
+    }
+    let mut hashed: Vec<(u32, Name<'_>)> = names
+        .iter()
+        .map(|name| (half_md4(frame.hash_seed, name.name), *name))
+        .collect();
+    hashed.sort_unstable_by_key(|(hash, name)| (*hash, name.name));
+    let leaves = split(frame.block_size, &hashed);
+    let node_limit = dirent::node_limit(frame.block_size);
+    let root_limit = dirent::root_limit(frame.block_size);
+    let nodes = match leaves.len() {
+        count if count <= root_limit => 0,
+        count => count.div_ceil(node_limit),
+    };
+    if nodes > root_limit {
+        return Ok(None);
+    }
+    let first_leaf = 1 + nodes as u32;
+    let index = |(number, leaf): (usize, &(u32, usize))| Index {
+        hash: leaf.0,
+        block: first_leaf + number as u32,
+    };
+    let over_leaves: Vec<Index> = leaves.iter().enumerate().map(index).collect();
+    let over_nodes: Vec<Index> = over_leaves
+        .chunks(node_limit)
+        .enumerate()
+        .map(|(number, chunk)| Index {
+            hash: chunk[0].hash,
+            block: 1 + number as u32,
+        })
+        .collect();
+    let top = if nodes == 0 {
+        &over_leaves
+    } else {
+        &over_nodes
+    };
+    let seed = frame.inode_seed;
+    let (own, levels) = ((frame.own, frame.parent), u8::from(nodes > 0));
+    put(&dirent::root(
+        frame.block_size,
+        own,
+        HALF_MD4,
+        levels,
+        top,
+        seed,
+    ))?;
+    if nodes > 0 {
+        for chunk in over_leaves.chunks(node_limit) {
+            put(&dirent::node(frame.block_size, chunk, seed))?;
+        }
+    }
+    let ends = leaves
+        .iter()
+        .skip(1)
+        .map(|leaf| leaf.1)
+        .chain([hashed.len()]);
+    for (leaf, end) in leaves.iter().zip(ends) {
+        let mut block = Leaf::new(frame.block_size);
+        for (_, name) in &hashed[leaf.1..end] {
+            block.push(name.inode, name.kind, name.name);
+        }
+        put(&block.finish(seed))?;
+    }
+    Ok(Some(true))
+}
+
+fn linear(frame: &Frame, names: &[Name<'_>]) -> Vec<u8> {
+    let mut block = Leaf::new(frame.block_size);
+    block.push(frame.own, FileType::Directory, b".");
+    block.push(frame.parent, FileType::Directory, b"..");
+    for name in names {
+        block.push(name.inode, name.kind, name.name);
+    }
+    block.finish(frame.inode_seed)
+}
+
+/// Returns the blocks of `lost+found`, which has room before anything is lost.
+pub(super) fn lost_and_found(frame: &Frame) -> Vec<Vec<u8>> {
+    let blocks = (16 << 10) / frame.block_size;
+    let mut all = vec![linear(frame, &[])];
+    all.resize_with(blocks, || {
+        Leaf::new(frame.block_size).finish(frame.inode_seed)
+    });
+    all
+}
+
+/// Splits names sorted by hash into blocks: the hash each begins with, and its first name. A hash that goes on from the block
+/// before has its lowest bit set, so that a search looks into both.
+fn split(block_size: usize, hashed: &[(u32, Name<'_>)]) -> Vec<(u32, usize)> {
+    let room = block_size - dirent::TAIL_LEN;
+    let mut leaves = vec![(0, 0)];
+    let mut taken = 0;
+    for (number, (hash, name)) in hashed.iter().enumerate() {
+        let length = entry_len(name.name.len());
+        if taken + length > room {
+            let goes_on = number > 0 && hashed[number - 1].0 == *hash;
+            leaves.push((*hash | u32::from(goes_on), number));
+            taken = 0;
+        }
+        taken += length;
+    }
+    leaves
+}

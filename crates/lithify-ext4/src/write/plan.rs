@@ -1,0 +1,256 @@
+//! What is decided before anything but data is written: numbers of inodes, attributes, identifiers and times.
+
+use lithify_digest::{Algorithm, Hasher};
+use lithify_tree::{InodeId, InodeKind, NodeId, Timestamp, Tree, Xattrs};
+
+use super::options::ImageOptions;
+use crate::WriteError;
+use crate::format::inode::{TIMES, XATTRS_AT};
+use crate::format::superblock::Superblock;
+use crate::format::xattr::{self, Attribute};
+use crate::format::{FIRST_INODE, INODE_LEN, ROOT_INODE};
+use crate::geometry::Geometry;
+
+/// Bytes behind an inode's fields.
+pub(super) const INLINE_ROOM: usize = INODE_LEN - XATTRS_AT;
+
+/// The directory `e2fsck` puts into what it found without a name.
+pub(super) const LOST_AND_FOUND: &[u8] = b"lost+found";
+
+/// The most names of one file.
+const LINKS_MAX: u32 = 65_000;
+
+/// Where the attributes of a set stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There are none.
+    Nowhere,
+    /// Behind the inode.
+    Inline,
+    /// In a block several inodes may share.
+    Block,
+}
+
+/// What is decided before anything but data is written.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The first name of each inode.
+    pub(super) first_names: Vec<NodeId>,
+    /// The image's own `lost+found`, if it has one.
+    pub(super) lost_and_found: Option<InodeId>,
+    /// For each set of attributes.
+    pub(super) places: Vec<Place>,
+    /// How many inodes have each set.
+    pub(super) uses: Vec<u32>,
+    pub(super) uuid: [u8; 16],
+    pub(super) hash_seed: [u32; 4],
+    /// The sum all checksums begin with.
+    pub(super) seed: u32,
+    pub(super) time: Timestamp,
+    pub(super) clamped_times: u64,
+}
+
+impl Plan {
+    pub(super) fn new(
+        tree: &Tree,
+        options: &ImageOptions,
+        geometry: Geometry,
+    ) -> Result<Self, WriteError> {
+        if options.label.len() > 16 || options.label.contains(&0) {
+            return Err(WriteError::Label {
+                label: options.label.clone(),
+            });
+        }
+        let inodes = u64::from(FIRST_INODE) + tree.inode_count() as u64;
+        if inodes >= u64::from(u32::MAX) {
+            return Err(WriteError::TooManyInodes { found: inodes });
+        }
+        let (first_names, latest, clamped_times) = look_over(tree)?;
+        let path = |id: InodeId| tree.path(first_names[id.index()]);
+        let mut places = vec![None; tree.xattr_set_count()];
+        let mut uses = vec![0; tree.xattr_set_count()];
+        for id in tree.inode_ids() {
+            let set = tree.inode(id).xattrs;
+            uses[set.index()] += 1;
+            if places[set.index()].is_none() {
+                places[set.index()] = Some(place(tree.xattrs(set), geometry, || path(id))?);
+            }
+        }
+        let places = places
+            .into_iter()
+            .map(|place| place.unwrap_or(Place::Nowhere));
+        let (uuid, hash_seed) = identify(tree, options);
+        let lost = tree.child(NodeId::ROOT, LOST_AND_FOUND);
+        if lost.is_some_and(|node| !matches!(tree.node_inode(node).kind, InodeKind::Directory)) {
+            return Err(WriteError::LostAndFound);
+        }
+        Ok(Self {
+            lost_and_found: lost.map(|node| tree.inode_id(node)),
+            places: places.collect(),
+            uses,
+            first_names,
+            uuid,
+            hash_seed,
+            seed: Superblock::seed(uuid),
+            time: clamp(options.time.unwrap_or(latest)).0,
+            clamped_times,
+        })
+    }
+
+    /// Returns the number of an inode: the root and `lost+found` have their own, the others come behind them.
+    pub(super) fn number(&self, id: InodeId) -> u32 {
+        let index = id.index() as u32;
+        match self.lost_and_found {
+            _ if index == 0 => ROOT_INODE,
+            Some(lost) if lost == id => FIRST_INODE,
+            Some(lost) if lost < id => FIRST_INODE + index - 1,
+            _ => FIRST_INODE + index,
+        }
+    }
+
+    /// Returns the highest number of an inode that is used.
+    pub(super) fn last_inode(&self) -> u32 {
+        let others = self.first_names.len() as u32 - 1;
+        FIRST_INODE + others - u32::from(self.lost_and_found.is_some())
+    }
+}
+
+/// Finds the first names of inodes and the latest time, and refuses what no inode can say.
+fn look_over(tree: &Tree) -> Result<(Vec<NodeId>, Timestamp, u64), WriteError> {
+    let mut first_names = vec![None; tree.inode_count()];
+    let mut latest: Option<Timestamp> = None;
+    let mut clamped = 0;
+    for node in tree.walk() {
+        let id = tree.inode_id(node);
+        if first_names[id.index()].is_some() {
+            continue;
+        }
+        first_names[id.index()] = Some(node);
+        let inode = tree.inode(id);
+        let (time, is_clamped) = clamp(inode.mtime);
+        clamped += u64::from(is_clamped);
+        latest = latest.max(Some(time));
+        if !matches!(inode.kind, InodeKind::Directory) && inode.nlink > LINKS_MAX {
+            return Err(WriteError::Links {
+                path: tree.path(node),
+                found: inode.nlink,
+            });
+        }
+        if let InodeKind::CharDevice(device) | InodeKind::BlockDevice(device) = inode.kind
+            && (device.major > 0xfff || device.minor > 0xf_ffff)
+        {
+            return Err(WriteError::Device {
+                path: tree.path(node),
+                major: device.major,
+                minor: device.minor,
+            });
+        }
+    }
+    let first_names = first_names
+        .into_iter()
+        .map(|node| node.unwrap_or(NodeId::ROOT));
+    Ok((first_names.collect(), latest.unwrap_or_default(), clamped))
+}
+
+/// Returns the nearest time an inode can say, and whether it is another one.
+pub(super) fn clamp(time: Timestamp) -> (Timestamp, bool) {
+    if TIMES.contains(&time.seconds) {
+        return (time, false);
+    }
+    let seconds = time.seconds.clamp(*TIMES.start(), *TIMES.end());
+    let nanoseconds = 0;
+    (
+        Timestamp {
+            seconds,
+            nanoseconds,
+        },
+        true,
+    )
+}
+
+/// Returns a set as it is stored, in the order of a block.
+pub(super) fn stored(set: &Xattrs) -> Option<Vec<Attribute<'_>>> {
+    let attributes = set.iter().map(|(name, value)| Attribute::of(name, value));
+    let mut attributes: Vec<_> = attributes.collect::<Option<_>>()?;
+    attributes.sort();
+    Some(attributes)
+}
+
+/// Returns the names of attributes ext4 cannot hold.
+#[must_use]
+pub fn unsupported_xattrs(set: &Xattrs) -> Vec<&[u8]> {
+    let names = set
+        .iter()
+        .filter(|(name, value)| Attribute::of(name, value).is_none());
+    names.map(|(name, _)| name).collect()
+}
+
+/// Decides where a set stands.
+fn place(
+    set: &Xattrs,
+    geometry: Geometry,
+    path: impl Fn() -> Vec<u8>,
+) -> Result<Place, WriteError> {
+    if set.iter().next().is_none() {
+        return Ok(Place::Nowhere);
+    }
+    let Some(attributes) = stored(set) else {
+        let name = unsupported_xattrs(set).first().map(|name| name.to_vec());
+        return Err(WriteError::XattrName {
+            path: path(),
+            name: name.unwrap_or_default(),
+        });
+    };
+    let bytes = xattr::total(&attributes);
+    if bytes <= INLINE_ROOM - xattr::INODE_HEADER_LEN {
+        return Ok(Place::Inline);
+    }
+    let limit = geometry.block_size as usize - xattr::BLOCK_HEADER_LEN;
+    match bytes <= limit {
+        true => Ok(Place::Block),
+        false => Err(WriteError::Xattrs {
+            path: path(),
+            found: bytes,
+            limit,
+        }),
+    }
+}
+
+/// Derives identifiers from what is in the filesystem.
+fn identify(tree: &Tree, options: &ImageOptions) -> ([u8; 16], [u32; 4]) {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut put = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    put(b"ext4");
+    put(&options.uuid_seed);
+    put(&options.label);
+    for node in tree.walk() {
+        let inode = tree.node_inode(node);
+        put(tree.name(node));
+        let size = match inode.kind {
+            InodeKind::File { size, .. } => size,
+            _ => 0,
+        };
+        let mut facts = Vec::with_capacity(32);
+        facts.extend_from_slice(&inode.mode.to_le_bytes());
+        facts.extend_from_slice(&inode.uid.to_le_bytes());
+        facts.extend_from_slice(&inode.gid.to_le_bytes());
+        facts.extend_from_slice(&inode.mtime.seconds.to_le_bytes());
+        facts.extend_from_slice(&size.to_le_bytes());
+        put(&facts);
+    }
+    let digest = hasher.finish();
+    let bytes = digest.as_bytes();
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&bytes[..16]);
+    // Version 8: of one's own making (RFC 9562).
+    uuid[6] = uuid[6] & 0x0f | 0x80;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    let mut seed = [0; 4];
+    for (word, four) in seed.iter_mut().zip(bytes[16..32].chunks_exact(4)) {
+        *word = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+    }
+    (uuid, seed)
+}

@@ -1,0 +1,76 @@
+//! The writer: what it holds while data comes, and the order of what comes then.
+
+use lithify_cancel::Share;
+use lithify_storage::Storage;
+use lithify_tree::Tree;
+
+use super::blocks::Appender;
+use super::contents::Contents;
+use super::options::{DataOptions, FinishReport, ImageOptions};
+use super::sink::Open;
+use super::{emit, gaps, plan};
+use crate::geometry::DataBlocks;
+use crate::{Operation, WriteError};
+
+/// Writes one ext4 filesystem.
+#[derive(Debug)]
+pub struct Writer<S> {
+    /// The data blocks of the filesystem, and through them all of it.
+    pub(super) blocks: DataBlocks<S>,
+    pub(super) data: Appender,
+    pub(super) contents: Contents,
+    pub(super) open: Option<Open>,
+    pub(super) size: Option<u64>,
+    pub(super) budget: Share,
+}
+
+impl<S: Storage> Writer<S> {
+    /// Starts a filesystem on a storage. What is not written stays a hole, so it should be empty.
+    ///
+    /// # Errors
+    /// [`WriteError::Size`] and [`WriteError::BytesPerInode`] for options that make no filesystem.
+    pub fn new(storage: S, options: DataOptions) -> Result<Self, WriteError> {
+        let geometry = options.geometry()?;
+        Ok(Self {
+            data: Appender::new(0, geometry.block_size.into(), Operation::WriteData),
+            blocks: DataBlocks { storage, geometry },
+            contents: Contents::new(geometry.block_size),
+            open: None,
+            size: options.size,
+            budget: Share::of(options.budget),
+        })
+    }
+
+    /// Returns the number of the next content.
+    #[must_use]
+    pub fn content_count(&self) -> u32 {
+        self.contents.len() as u32
+    }
+
+    /// Writes everything but the data: what `tree` says is the filesystem. Gives the storage back, as long as the filesystem
+    /// and not yet synced.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the storage fails or the tree holds what ext4 cannot.
+    pub fn finish_image(
+        mut self,
+        tree: &Tree,
+        options: &ImageOptions,
+    ) -> Result<(S, FinishReport), WriteError> {
+        if self.open.is_some() {
+            return Err(WriteError::CallOrder {
+                call: "finish_image",
+                state: "while a file was open",
+            });
+        }
+        let plan = plan::Plan::new(tree, options, self.blocks.geometry)?;
+        let live = self.contents.live(tree)?;
+        self.data.flush(&mut self.blocks)?;
+        let (end, moved) = gaps::close(&mut self.blocks, &mut self.contents, &live)?;
+        self.data
+            .rewind(u64::from(end) * u64::from(self.blocks.geometry.block_size));
+        let (storage, mut report) = emit::emit(self, tree, &plan, options)?;
+        report.moved_bytes = moved;
+        Ok((storage, report))
+    }
+}

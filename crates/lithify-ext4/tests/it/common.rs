@@ -1,0 +1,143 @@
+//! Small trees with data, and the programs that look at what becomes of them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lithify_ext4::{DataOptions, FinishReport, ImageOptions, WriteError, Writer};
+use lithify_tree::{
+    ContentId, ContentSink, DataSegment, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree,
+    TreePath,
+};
+use tempfile::TempDir;
+
+/// A tree being made, and the image its data goes to.
+pub(crate) struct Builder {
+    dir: TempDir,
+    path: PathBuf,
+    writer: Writer<File>,
+    layer: LayerEntries,
+}
+
+impl Builder {
+    pub(crate) fn new(options: DataOptions) -> Self {
+        let dir = lithify_testkit::temp_dir();
+        let path = dir.path().join("image.ext4");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
+        Self {
+            writer: Writer::new(file, options).unwrap(),
+            layer: LayerEntries::new(),
+            dir,
+            path,
+        }
+    }
+
+    pub(crate) fn entry(
+        &mut self,
+        path: &str,
+        mode: u16,
+        kind: EntryKind,
+        content: Option<ContentId>,
+    ) {
+        let metadata = Metadata {
+            mode,
+            ..Metadata::default()
+        };
+        self.with(path, metadata, kind, content);
+    }
+
+    pub(crate) fn with(
+        &mut self,
+        path: &str,
+        metadata: Metadata,
+        kind: EntryKind,
+        content: Option<ContentId>,
+    ) {
+        let path = TreePath::clean(path.as_bytes()).unwrap();
+        let entry = Entry {
+            path,
+            metadata,
+            kind,
+        };
+        self.layer.push(&entry, content).unwrap();
+    }
+
+    pub(crate) fn data(&mut self, data: &[u8]) -> ContentId {
+        self.writer.begin(data.len() as u64, None).unwrap();
+        self.writer.write(data).unwrap();
+        self.writer.finish().unwrap()
+    }
+
+    pub(crate) fn file(&mut self, path: &str, data: &[u8]) {
+        let content = self.data(data);
+        let kind = EntryKind::File {
+            size: data.len() as u64,
+            segments: None,
+        };
+        self.entry(path, 0o644, kind, Some(content));
+    }
+
+    /// A file with `data` at each of these offsets and nothing elsewhere.
+    pub(crate) fn sparse(&mut self, path: &str, size: u64, at: &[u64], data: &[u8]) {
+        let length = data.len() as u64;
+        let segments: Vec<_> = at
+            .iter()
+            .map(|&offset| DataSegment { offset, length })
+            .collect();
+        self.writer.begin(size, Some(&segments)).unwrap();
+        for _ in at {
+            self.writer.write(data).unwrap();
+        }
+        let content = self.writer.finish().unwrap();
+        let kind = EntryKind::File {
+            size,
+            segments: Some(segments),
+        };
+        self.entry(path, 0o600, kind, Some(content));
+    }
+
+    pub(crate) fn finish(self, options: &ImageOptions) -> Image {
+        self.try_finish(options).unwrap()
+    }
+
+    pub(crate) fn try_finish(self, options: &ImageOptions) -> Result<Image, WriteError> {
+        let mut merge = Merge::new();
+        merge.apply(self.layer).unwrap();
+        let tree: Tree = merge.finish();
+        let (_, report) = self.writer.finish_image(&tree, options)?;
+        Ok(Image {
+            _dir: self.dir,
+            path: self.path,
+            report,
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Image {
+    _dir: TempDir,
+    pub(crate) path: PathBuf,
+    pub(crate) report: FinishReport,
+}
+
+/// Runs a program and returns what it says, which has to be success.
+pub(crate) fn run(program: &str, args: &[&str], path: &Path) -> String {
+    let output = Command::new(program).args(args).arg(path).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {said}");
+    said
+}
+
+impl Image {
+    /// Has `e2fsck` look at everything.
+    pub(crate) fn fsck(&self) -> String {
+        run("e2fsck", &["-fn"], &self.path)
+    }
+}

@@ -1,0 +1,9 @@
+//! Images of the writer, looked at by e2fsprogs and the kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod common; // building images
+mod writer; // what e2fsprogs and the kernel see

@@ -1,0 +1,350 @@
+//! What e2fsprogs and the kernel make of images.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
+use lithify_ext4::{BlockSize, DataOptions, ImageOptions, Journal, WriteError};
+use lithify_testkit::{Mount, require};
+use lithify_tree::{Device, EntryKind, Metadata, Xattrs};
+
+use crate::common::{Builder, run};
+
+/// A file capability, version 2: `cap_net_raw`, effective.
+const CAPABILITY: [u8; 20] = [
+    1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
+fn sizes() -> [BlockSize; 3] {
+    [BlockSize::Small, BlockSize::Medium, BlockSize::Large]
+}
+
+fn options(block_size: BlockSize) -> DataOptions {
+    let mut options = DataOptions::default();
+    options.block_size = block_size;
+    options
+}
+
+#[test]
+fn an_empty_filesystem() {
+    for block_size in sizes() {
+        for size in [
+            None,
+            Some(1 << 20),
+            Some(10 << 20),
+            Some(300 << 20),
+            Some(10 << 30),
+        ] {
+            let mut options = options(block_size);
+            options.size = size;
+            let image = Builder::new(options).finish(&ImageOptions::default());
+            image.fsck();
+            assert_eq!(image.path.metadata().unwrap().len(), image.report.size);
+            if let Some(size) = size {
+                assert_eq!(image.report.size, size);
+                // Holes cost nothing: what is written is a little metadata.
+                let written = image.path.metadata().unwrap().blocks() * 512;
+                assert!(written < 2 << 20, "{block_size:?} {size}: {written}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_file() {
+    for block_size in sizes() {
+        let mut b = Builder::new(options(block_size));
+        b.file("etc/motd", b"hello\n");
+        b.file("empty", b"");
+        b.file("large", &vec![7; 5 << 20]);
+        b.sparse(
+            "sparse",
+            1 << 30,
+            &[0, 5000, 1 << 20, (1 << 30) - 10],
+            b"0123456789",
+        );
+        let spread: Vec<u64> = (0..2000).map(|n| n * 100_000).collect();
+        b.sparse("spread", 1 << 28, &spread, &[1; 100]);
+        b.entry(
+            "etc/short",
+            0o777,
+            EntryKind::Symlink {
+                target: b"motd".to_vec(),
+            },
+            None,
+        );
+        b.entry(
+            "etc/long",
+            0o777,
+            EntryKind::Symlink {
+                target: vec![b'x'; 900],
+            },
+            None,
+        );
+        for (name, device) in [("null", (1, 3)), ("large", (300, 70000))] {
+            let device = Device {
+                major: device.0,
+                minor: device.1,
+            };
+            b.entry(
+                &format!("dev/{name}"),
+                0o666,
+                EntryKind::CharDevice(device),
+                None,
+            );
+            b.entry(
+                &format!("dev/b{name}"),
+                0o660,
+                EntryKind::BlockDevice(device),
+                None,
+            );
+        }
+        b.entry("fifo", 0o600, EntryKind::Fifo, None);
+        b.entry("socket", 0o600, EntryKind::Socket, None);
+        for n in 0..3000 {
+            b.entry(
+                &format!("many/name-{n:05}"),
+                0o644,
+                EntryKind::File {
+                    size: 0,
+                    segments: None,
+                },
+                None,
+            );
+        }
+        let mut few = Xattrs::new();
+        few.set(b"user.a", b"1").unwrap();
+        let mut more = Xattrs::new();
+        more.set(b"user.large", &[9; 300]).unwrap();
+        more.set(b"security.capability", &CAPABILITY).unwrap();
+        more.set(b"trusted.x", b"").unwrap();
+        let kind = EntryKind::File {
+            size: 0,
+            segments: None,
+        };
+        for (set, name) in [(few, "few"), (more, "more")] {
+            for n in 0..5 {
+                let metadata = Metadata {
+                    mode: 0o600,
+                    uid: 1 << 20,
+                    gid: u32::MAX - 1,
+                    xattrs: set.clone(),
+                    ..Metadata::default()
+                };
+                b.with(&format!("x/{name}{n}"), metadata, kind.clone(), None);
+            }
+        }
+        let image = b.finish(&ImageOptions::default());
+        image.fsck();
+        assert_eq!(image.report.indexed_directories, 1);
+        if require::kernel_filesystem("ext4") {
+            let mount = Mount::image("ext4", &image.path);
+            compare(mount.path(), &spread);
+        }
+    }
+}
+
+/// Looks at what `every_kind_of_file` wrote, as the kernel shows it.
+fn compare(root: &Path, spread: &[u64]) {
+    let read = |name: &str| fs::read(root.join(name)).unwrap();
+    assert_eq!(read("etc/motd"), b"hello\n");
+    assert_eq!(read("empty"), b"");
+    assert!(read("large") == vec![7; 5 << 20]);
+    let sparse = File::open(root.join("sparse")).unwrap();
+    assert_eq!(sparse.metadata().unwrap().len(), 1 << 30);
+    assert!(sparse.metadata().unwrap().blocks() <= 32);
+    for at in [0, 5000, 1 << 20, (1 << 30) - 10] {
+        let mut found = [0; 10];
+        sparse.read_exact_at(&mut found, at).unwrap();
+        assert_eq!(&found, b"0123456789");
+    }
+    let file = read("spread");
+    assert_eq!(file.len(), 1 << 28);
+    assert_eq!(file.iter().filter(|b| **b == 1).count(), 100 * spread.len());
+    assert!(
+        spread
+            .iter()
+            .all(|at| file[*at as usize..][..100] == [1; 100])
+    );
+    let target = |name: &str| fs::read_link(root.join(name)).unwrap().into_os_string();
+    assert_eq!(target("etc/short"), "motd");
+    assert_eq!(target("etc/long").len(), 900);
+    for (name, (major, minor)) in [("null", (1, 3)), ("large", (300, 70000))] {
+        for prefix in ["", "b"] {
+            let device = fs::symlink_metadata(root.join(format!("dev/{prefix}{name}"))).unwrap();
+            assert_eq!(device.rdev(), rustix::fs::makedev(major, minor));
+            assert_eq!(device.file_type().is_block_device(), prefix == "b");
+        }
+    }
+    assert!(
+        fs::symlink_metadata(root.join("fifo"))
+            .unwrap()
+            .file_type()
+            .is_fifo()
+    );
+    assert!(
+        fs::symlink_metadata(root.join("socket"))
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+    assert_eq!(fs::read_dir(root.join("many")).unwrap().count(), 3000);
+    for n in 0..3000 {
+        assert!(root.join(format!("many/name-{n:05}")).exists());
+    }
+    for (name, attribute, value) in [
+        ("few", "user.a", &b"1"[..]),
+        ("more", "user.large", &[9; 300]),
+        ("more", "security.capability", &CAPABILITY),
+        ("more", "trusted.x", b""),
+    ] {
+        for n in 0..5 {
+            let path = root.join(format!("x/{name}{n}"));
+            let owner = fs::symlink_metadata(&path).unwrap();
+            assert_eq!((owner.uid(), owner.gid()), (1 << 20, u32::MAX - 1));
+            let mut found = [0; 400];
+            let length = rustix::fs::lgetxattr(&path, attribute, &mut found).unwrap();
+            assert_eq!(&found[..length], value, "{name} {attribute}");
+        }
+    }
+}
+
+#[test]
+fn directories_of_any_number_of_names() {
+    for (block_size, counts) in [
+        (BlockSize::Large, &[1, 10, 300, 60_000][..]),
+        (BlockSize::Small, &[30, 40, 30_000]),
+    ] {
+        let mut b = Builder::new(options(block_size));
+        let kind = || EntryKind::File {
+            size: 0,
+            segments: None,
+        };
+        for count in counts {
+            for n in 0..*count {
+                b.entry(
+                    &format!("d{count}/{n:x}-{}", "n".repeat(n % 60)),
+                    0o644,
+                    kind(),
+                    None,
+                );
+            }
+        }
+        let image = b.finish(&ImageOptions::default());
+        image.fsck();
+        if require::kernel_filesystem("ext4") {
+            let mount = Mount::image("ext4", &image.path);
+            for count in counts {
+                let directory = mount.path().join(format!("d{count}"));
+                assert_eq!(fs::read_dir(&directory).unwrap().count(), *count);
+                // By hash.
+                for n in (0..*count).step_by(7) {
+                    assert!(
+                        directory
+                            .join(format!("{n:x}-{}", "n".repeat(n % 60)))
+                            .exists()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_writes_on_and_it_grows_and_shrinks() {
+    let mut options = DataOptions::default();
+    options.size = Some(100 << 20);
+    let mut b = Builder::new(options);
+    b.file("data", &vec![5; 30 << 20]);
+    let image = b.finish(&ImageOptions::default());
+    if require::kernel_filesystem("ext4") {
+        let mount = Mount::with([
+            OsStr::new("-t"),
+            OsStr::new("ext4"),
+            OsStr::new("-o"),
+            OsStr::new("loop"),
+            image.path.as_os_str(),
+        ])
+        .unwrap();
+        for n in 0..2000 {
+            fs::write(mount.path().join(format!("new-{n}")), [n as u8; 100]).unwrap();
+        }
+        drop(mount);
+        image.fsck();
+    }
+    run("e2fsck", &["-fp"], &image.path);
+    for size in ["400M", "1G", "10G"] {
+        let path = image.path.to_str().unwrap();
+        run("resize2fs", &[path], Path::new(size));
+        image.fsck();
+    }
+    run("e2fsck", &["-fp"], &image.path);
+    run("resize2fs", &["-M"], &image.path);
+    image.fsck();
+    let said = run("debugfs", &["-R", "stat /data"], &image.path);
+    assert!(said.contains("Size: 31457280"), "{said}");
+}
+
+#[test]
+fn dead_data_goes() {
+    let mut b = Builder::new(DataOptions::default());
+    for n in 0..10 {
+        // What nothing in the tree refers to.
+        b.data(&vec![n; 3 << 20]);
+        b.file(&format!("live-{n}"), &vec![n + 1; 1 << 20]);
+    }
+    let image = b.finish(&ImageOptions::default());
+    image.fsck();
+    assert_eq!(image.report.data_bytes, 10 << 20);
+    assert!(image.report.size < 24 << 20, "{:?}", image.report);
+    for n in 0..10 {
+        let said = run("debugfs", &["-R", &format!("cat /live-{n}")], &image.path);
+        assert!(said.bytes().filter(|b| *b == n + 1).count() >= 1 << 20);
+    }
+}
+
+#[test]
+fn the_same_tree_is_the_same_bytes() {
+    let make = |label: &[u8]| {
+        let mut b = Builder::new(DataOptions::default());
+        b.file("etc/motd", b"hello\n");
+        let mut options = ImageOptions::default();
+        options.label = label.to_vec();
+        let image = b.finish(&options);
+        image.fsck();
+        fs::read(&image.path).unwrap()
+    };
+    assert!(make(b"root") == make(b"root"));
+    assert!(make(b"root") != make(b"other"));
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let mut options = DataOptions::default();
+    options.size = Some(8 << 20);
+    let mut b = Builder::new(options);
+    b.file("data", &vec![5; 30 << 20]);
+    match b.try_finish(&ImageOptions::default()) {
+        Err(WriteError::TooSmall { size, needed }) => {
+            assert_eq!(size, 8 << 20);
+            let mut options = DataOptions::default();
+            options.size = Some(needed);
+            let mut b = Builder::new(options);
+            b.file("data", &vec![5; 30 << 20]);
+            b.finish(&ImageOptions::default()).fsck();
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_a_journal() {
+    let mut b = Builder::new(DataOptions::default());
+    b.file("motd", b"hello\n");
+    let mut options = ImageOptions::default();
+    options.journal = Journal::None;
+    let image = b.finish(&options);
+    image.fsck();
+    assert_eq!(image.report.size, 3 << 20);
+}
