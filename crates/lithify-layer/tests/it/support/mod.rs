@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod oracles;
+pub(crate) mod written; // what the tar writer is given
 
 use std::fmt;
 use std::io::{Cursor, Read, Write};
