@@ -8,8 +8,6 @@ use lithify_oci::error::DockerArchiveError;
 use lithify_oci::{Error, Image, Limits, manifest};
 use serde_json::{Value, json};
 
-const AMD64: &str = "linux/amd64";
-
 fn open_tar(transport: &str, tar: &[u8], selector: &str, platform: &str) -> Result<Image, Error> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), tar).unwrap();

@@ -6,8 +6,11 @@
 )]
 
 mod archive;
+mod archive_headers;
 mod docker_archive;
 mod layout;
+mod layout_choice;
+mod layout_manifests;
 mod properties;
 mod support;
 mod tools;

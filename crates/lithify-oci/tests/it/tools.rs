@@ -10,8 +10,6 @@ use lithify_oci::layout::ImageOptions;
 use lithify_oci::manifest::{Compression, media_type};
 use lithify_oci::{Error, Image, Limits};
 
-const AMD64: &str = "linux/amd64";
-
 /// Runs a tool; false if it is not installed.
 fn run(program: &str, args: &[&str]) -> bool {
     tool(program, args).is_some()

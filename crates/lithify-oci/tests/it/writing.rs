@@ -12,8 +12,6 @@ use lithify_digest::{Algorithm, Digest};
 use lithify_oci::layout::{self, Writer};
 use lithify_oci::manifest::{Descriptor, media_type};
 
-const AMD64: &str = "linux/amd64";
-
 fn open(path: &Path) -> Result<Writer, layout::Error> {
     Writer::open(path, &CancelToken::new())
 }

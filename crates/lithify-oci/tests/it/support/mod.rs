@@ -1,6 +1,8 @@
 //! Small images and archives, made in code.
 #![allow(unreachable_pub, reason = "shared by the tests")]
 
+pub(crate) mod archives; // archives, indexed
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,9 @@ use lithify_digest::{Algorithm, Digest};
 use lithify_oci::layout::{ImageOptions, Writer};
 use lithify_oci::manifest::{Descriptor, ImageConfig, media_type};
 use lithify_oci::{Error, Image, OpenOptions, Platform, Source};
+
+pub const AMD64: &str = "linux/amd64";
+pub const ARM64: &str = "linux/arm64";
 
 /// A tar written header by header, so that it can be wrong in any way.
 #[derive(Default)]
