@@ -6,6 +6,7 @@
 )]
 
 mod artifacts;
+mod artifacts_signatures;
 mod budgets;
 mod commit;
 mod commit_places;
@@ -20,14 +21,20 @@ mod drop_xattrs;
 mod first_steps;
 mod full_disk;
 mod interruption;
+mod interruption_terminal;
+mod interruption_work;
 mod layer_kinds;
 mod layer_tars;
 mod layers;
+mod layers_cache;
+mod layers_disks;
 mod layers_mount;
 mod layouts;
 mod mount;
 mod names;
 mod native;
+mod native_manifests;
+mod native_mixed;
 mod odd_documents;
 mod outputs;
 mod overlay_marks;
@@ -37,6 +44,7 @@ mod publishing;
 mod registry;
 mod registry_crash;
 mod registry_faults;
+mod registry_sign_in;
 mod reproducible;
 mod shown;
 mod store;

@@ -528,7 +528,7 @@ fn a_damaged_manifest_is_not_told_as_an_absent_image() {
 fn platforms_pulled_one_by_one_are_an_image_for_all_of_them() {
     let tmp = temp_dir();
     let store = tmp.path().join("store");
-    let source = crate::native::two_platforms(tmp.path());
+    let source = crate::common::native::two_platforms(tmp.path());
     let registry = Faulty::start();
     let name = format!("{}/team/app:v1", registry.address());
     let ok = |arguments: &[&str]| run::ok(lithify_at(&store).arg("-q").args(arguments));

@@ -1,6 +1,11 @@
 //! What the command's tests share.
 
+pub(crate) mod artifacts; // an image with artifacts beside it
 pub(crate) mod documents; // layouts that say things oddly
+pub(crate) mod layered; // layered builds, mounted
+pub(crate) mod native; // images of EROFS layers
+pub(crate) mod registries; // registries and who meets them
+pub(crate) mod signals; // commands that are interrupted
 pub(crate) mod stores; // stores and what is built with them
 
 use std::path::{Path, PathBuf};
