@@ -161,7 +161,12 @@ fn features() -> Result<(), Error> {
 /// A program outside the workspace that uses the library without its default features.
 fn embedder() -> Result<(), Error> {
     let target = sh::target().join("embed");
-    let mut run = sh::cargo(["run", "--manifest-path", "examples/embed/Cargo.toml"]);
+    let mut run = sh::cargo([
+        "run",
+        "--locked",
+        "--manifest-path",
+        "examples/embed/Cargo.toml",
+    ]);
     run.arg("--target-dir").arg(&target).arg("--");
     run.arg("oci:examples/hello")
         .arg(target.join("hello.erofs"))
