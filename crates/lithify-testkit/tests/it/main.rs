@@ -5,5 +5,7 @@
     reason = "tests state what they expect by panicking"
 )]
 
+mod common;
 mod registry;
+mod registry_wire;
 mod testkit;
