@@ -15,8 +15,10 @@ mod compact; // closing the space of dead data
 mod gaps; // free stretches between live data
 mod pool; // threads that work, in order
 pub mod read;
+mod repeat; // contents that come again
 
 pub use appender::{Appender, Operation, ZEROS};
 pub use compact::{Placed, close_gaps};
 pub use gaps::Gaps;
 pub use pool::{Pool, PoolError, Task};
+pub use repeat::Repeats;

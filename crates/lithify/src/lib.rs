@@ -150,7 +150,9 @@ pub use error::{
     LayerError, Names, NativeLayerError, Nested, OpenError, Operation, OutputError, PublishError,
     ReplaceError, TransferError,
 };
-pub use fs::{Compression, CompressionAlgorithm, UnknownCompression, VerifyReport};
+pub use fs::{
+    Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifyReport, VolumeOptions,
+};
 pub use image::Image;
 pub use json::{write_json, write_json_pretty};
 pub use lithify_cancel::{CancelToken, OutputPipe};

@@ -3,34 +3,18 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueHint};
 
 use super::help::{image_help, with_examples};
 use super::read::ReadArgs;
-use super::values::{CompressionParser, size, word};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// One EROFS image with the merged filesystem
-    Erofs,
-    /// One squashfs image with the merged filesystem
-    Squashfs,
-    /// A directory: an EROFS image per layer, a merged image over them, a disk for virtual machines
-    ErofsLayers,
-    /// A directory with a squashfs image per layer
-    SquashfsLayers,
-    /// EROFS images of layers where containerd looks for them (`layer_content_caches`)
-    ContainerdCache,
-    /// A directory
-    Dir,
-    /// One tar with the merged filesystem
-    Tar,
-}
+use super::values::{CompressionParser, FormatParser, size, word};
+use super::volume::VolumeArgs;
 
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(&[&image_help()], "\
 lithify build docker://debian:12 -o debian.erofs
 lithify build alpine:3.20 -o alpine.squashfs --compress zstd:19
+lithify build alpine:3.20 -o root.ext4 --size 4G --label root
 lithify build oci:images/app:1 -f erofs-layers --disk vmdk,raw -o app
 lithify build docker-archive:app.tar -f dir -o rootfs
 lithify build rootfs:build/root -o - | ssh host lithify build tar:- -o root.erofs
@@ -39,9 +23,9 @@ pub(crate) struct BuildArgs {
     /// The image
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) image: OsString,
-    /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.tar, and - a tar), else erofs
-    #[arg(short, long, value_enum)]
-    pub(crate) format: Option<Format>,
+    /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.ext4, x.tar, and - a tar), else erofs
+    #[arg(short, long, value_parser = FormatParser)]
+    pub(crate) format: Option<lithify::Format>,
     /// Where to put it; for tar, - is standard output
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
@@ -49,9 +33,11 @@ pub(crate) struct BuildArgs {
     /// Default is none in EROFS, zstd:3 in squashfs
     #[arg(long, value_name = "ALG[:LEVEL]", value_parser = CompressionParser)]
     pub(crate) compress: Option<lithify::Compression>,
-    /// Bytes compressed together, such as 128K; a power of two
+    /// Bytes compressed together, such as 128K; a power of two. Of ext4, the blocks: 1K, 2K or 4K, default is 4K
     #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
     pub(crate) block_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArgs,
     /// Append a dm-verity hash tree to each image, and write its root hash beside it
     #[arg(long)]
     pub(crate) verity: bool,

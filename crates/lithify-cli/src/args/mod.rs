@@ -9,6 +9,7 @@ mod registry; // registries, and images from one place to another
 mod store; // looking after the store
 mod values; // values of options
 mod view; // images as they are
+mod volume; // writable filesystems
 
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ use clap::{Parser, Subcommand, ValueHint};
 
 use help::{COMMON_HELP, image_help};
 
-pub(crate) use build::{BuildArgs, Format};
+pub(crate) use build::BuildArgs;
 pub(crate) use commit::{CommitArgs, LayerCompression};
 pub(crate) use help::other_verb;
 pub(crate) use mount::{MountArgs, UmountArgs};

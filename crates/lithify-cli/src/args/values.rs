@@ -14,6 +14,37 @@ where
     PossibleValuesParser::new(words).try_map(|text| text.parse::<T>())
 }
 
+/// A format of what is built, from the library's list.
+#[derive(Clone, Debug)]
+pub(super) struct FormatParser;
+
+impl FormatParser {
+    fn words() -> impl Iterator<Item = PossibleValue> {
+        let formats = lithify::Format::ALL.into_iter();
+        formats.map(|format| PossibleValue::new(format.name()).help(format.summary()))
+    }
+}
+
+impl TypedValueParser for FormatParser {
+    type Value = lithify::Format;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let word = PossibleValuesParser::new(Self::words()).parse_ref(command, argument, value)?;
+        let mut formats = lithify::Format::ALL.into_iter();
+        let found = formats.find(|format| format.name() == word);
+        found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidValue))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Self::words()))
+    }
+}
+
 /// A compression, with or without a level.
 #[derive(Clone, Debug)]
 pub(super) struct CompressionParser;
@@ -67,6 +98,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| format!("`{text}` is more bytes than 64 bits can count"))
+}
+
+/// The size of a journal, or `none`.
+pub(super) fn journal(text: &str) -> Result<lithify::Journal, String> {
+    match text {
+        "none" => Ok(lithify::Journal::None),
+        text => size(text).map(lithify::Journal::Bytes),
+    }
 }
 
 #[cfg(test)]

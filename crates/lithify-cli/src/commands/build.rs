@@ -7,7 +7,7 @@ use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable
 use serde::Serialize;
 
 use super::{decoding_session, print_json, with_progress};
-use crate::args::{BuildArgs, Format};
+use crate::args::BuildArgs;
 use crate::failure::Failure;
 use crate::human;
 
@@ -21,16 +21,7 @@ struct NothingMade<'a> {
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let (mut session, renderer) = decoding_session(&args.read, quiet)?;
-    let format = args.format.map(|format| match format {
-        Format::Erofs => lithify::Format::Erofs,
-        Format::Squashfs => lithify::Format::Squashfs,
-        Format::ErofsLayers => lithify::Format::ErofsLayers,
-        Format::SquashfsLayers => lithify::Format::SquashfsLayers,
-        Format::ContainerdCache => lithify::Format::ContainerdCache,
-        Format::Dir => lithify::Format::Directory,
-        Format::Tar => lithify::Format::Tar,
-    });
-    let format = match format {
+    let format = match args.format {
         None => {
             lithify::Format::of_name(&args.output).map_err(|e| Failure::Usage(e.to_string()))?
         }
@@ -90,6 +81,8 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         Some(Ok(size)) => Some(size),
         Some(Err(_)) => return Err(Failure::Usage("--block-size is over 4 GiB".into())),
     };
+    options.volume = args.volume.made.options(args.volume.size);
+    options.volume.free = args.volume.free;
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
     options.sparse = args.sparse;

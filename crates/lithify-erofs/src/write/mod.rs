@@ -25,6 +25,7 @@ use std::fmt;
 use std::io;
 
 use lithify_cancel::{Budget, Share};
+use lithify_fskit::Repeats;
 use lithify_tree::{Timestamp, Tree};
 
 use crate::error::Operation;
@@ -35,7 +36,7 @@ use appender::{Appender, appender, next_block};
 use compress::Compressor;
 pub use compress::{Compression, CompressionMethod};
 use contents::Contents;
-use repeat::Repeated;
+
 use sink::{Open, Placement};
 use tails::{TailStore, Tails as _};
 pub use xattrs::unsupported_xattrs;
@@ -186,7 +187,7 @@ pub struct Writer<S> {
     /// Bytes of the maps of sparse files so far.
     map_bytes: u64,
     /// Contents that stand for others' data, which has not been copied to their places.
-    repeated: Vec<Repeated>,
+    repeated: Repeats,
 }
 
 impl<S: Storage> Writer<S> {
@@ -208,7 +209,7 @@ impl<S: Storage> Writer<S> {
             open: None,
             budget: Share::of(options.budget),
             map_bytes: 0,
-            repeated: Vec::new(),
+            repeated: Repeats::default(),
         }
     }
 

@@ -120,6 +120,12 @@ impl Contents {
         self.push(record)
     }
 
+    /// Adds a content that is there once more, in other blocks: those from `start` on.
+    pub(super) fn repeat(&mut self, id: ContentId, start: u32) -> Result<ContentId, WriteError> {
+        let record = self.records[id.0 as usize];
+        self.push(Record { start, ..record })
+    }
+
     pub(super) fn get(&self, id: ContentId) -> Option<Content<'_>> {
         let record = self.records.get(id.0 as usize)?;
         let (size, runs) = match record.extra & SPARSE {

@@ -14,6 +14,7 @@ mod gaps; // closing the space of dead data
 mod groups; // bitmaps, descriptors, superblocks
 mod options; // what is asked for
 mod plan; // numbers of inodes, attributes, identifiers
+mod repeat; // contents that come again
 mod sink; // taking file data
 mod size; // how large the filesystem becomes
 mod table; // the inode table

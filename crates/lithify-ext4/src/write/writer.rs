@@ -1,6 +1,7 @@
 //! The writer: what it holds while data comes, and the order of what comes then.
 
 use lithify_cancel::Share;
+use lithify_fskit::Repeats;
 use lithify_storage::Storage;
 use lithify_tree::Tree;
 
@@ -22,6 +23,7 @@ pub struct Writer<S> {
     pub(super) open: Option<Open>,
     pub(super) size: Option<u64>,
     pub(super) budget: Share,
+    pub(super) repeats: Repeats,
 }
 
 impl<S: Storage> Writer<S> {
@@ -38,6 +40,7 @@ impl<S: Storage> Writer<S> {
             open: None,
             size: options.size,
             budget: Share::of(options.budget),
+            repeats: Repeats::default(),
         })
     }
 
@@ -66,6 +69,10 @@ impl<S: Storage> Writer<S> {
         let plan = plan::Plan::new(tree, options, self.blocks.geometry)?;
         let live = self.contents.live(tree)?;
         self.data.flush(&mut self.blocks)?;
+        let block_size = self.blocks.geometry.block_size;
+        self.repeats
+            .copy(&mut self.blocks, block_size, &self.contents, |i| live[i])
+            .map_err(Operation::MoveData.failed())?;
         let (end, moved) = gaps::close(&mut self.blocks, &mut self.contents, &live)?;
         self.data
             .rewind(u64::from(end) * u64::from(self.blocks.geometry.block_size));

@@ -6,6 +6,8 @@ use crate::fs::Kind;
 
 /// A squashfs image with a whole root filesystem, as artifact and as blob. No other type for that is in common use.
 const SQUASHFS: &str = "application/vnd.lithify.squashfs.v1";
+/// An ext4 image with a whole root filesystem, as artifact and as blob. No other type for that is in common use.
+const EXT4: &str = "application/vnd.lithify.ext4.v1";
 /// The artifact with an EROFS image of a whole root filesystem. The blob is [`oci::EROFS_DRAFT`], which any EROFS image is.
 const EROFS: &str = "application/vnd.lithify.erofs.v1";
 /// Where the hash tree of an image is and its root, `{"roothash":…,"hashoffset":…}`, as artifact and as blob. containerd
@@ -17,6 +19,7 @@ pub(crate) const fn media_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Erofs => EROFS,
         Kind::Squashfs => SQUASHFS,
+        Kind::Ext4 => EXT4,
     }
 }
 
@@ -25,5 +28,6 @@ pub(crate) const fn blob_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Erofs => oci::EROFS_DRAFT,
         Kind::Squashfs => SQUASHFS,
+        Kind::Ext4 => EXT4,
     }
 }

@@ -35,14 +35,14 @@ pub enum ArtifactError {
     },
     /// The path is neither an image source nor an artifact.
     #[error(
-        "`{}` is no artifact lithify knows: expected an EROFS or squashfs image, a disk, the directory of a layered build, or an image such as oci:DIR:TAG",
+        "`{}` is no artifact lithify knows: expected an EROFS, squashfs or ext4 image, a disk, the directory of a layered build, or an image such as oci:DIR:TAG",
         Escaped::path(.path)
     )]
     UnknownArtifact {
         /// The path.
         path: PathBuf,
     },
-    /// The EROFS image is damaged.
+    /// The image is damaged.
     #[error("`{}` is damaged: {first}{}", Escaped::path(.path), and_more(*.more))]
     Damaged {
         /// The image.
@@ -52,13 +52,9 @@ pub enum ArtifactError {
         /// Further problems.
         more: u64,
     },
-    /// The EROFS image cannot be read.
+    /// The image cannot be read: in the words of its format's reader.
     #[error(transparent)]
-    ReadErofs(#[from] lithify_erofs::ReadError),
-    /// The squashfs image cannot be read.
-    #[cfg(feature = "squashfs")]
-    #[error(transparent)]
-    ReadSquashfs(#[from] lithify_squashfs::ReadError),
+    ReadImage(Nested),
     /// A hash tree and what it should cover differ, or it cannot be read.
     #[error("`{}` does not agree with its hash tree", Escaped::path(.path))]
     Verity {
@@ -169,9 +165,7 @@ impl ArtifactError {
                 lithify_verity::VerifyError::Io { .. } => ErrorKind::Io,
                 _ => ErrorKind::Verification,
             },
-            Self::ReadErofs(source) => ErrorKind::of_erofs(source),
-            #[cfg(feature = "squashfs")]
-            Self::ReadSquashfs(source) => ErrorKind::of_squashfs(source),
+            Self::ReadImage(source) => source.kind(),
             Self::Damaged { .. }
             | Self::ArtifactSize { .. }
             | Self::ArtifactDigest { .. }

@@ -23,13 +23,12 @@ pub enum BuildError {
     /// The directory cannot be written.
     #[error(transparent)]
     Materialise(#[from] lithify_hostfs::MaterialiseError),
-    /// The EROFS image cannot be written.
+    /// The image cannot be written: in the words of its format's writer.
     #[error(transparent)]
-    WriteErofs(Box<lithify_erofs::WriteError>),
-    /// The squashfs image cannot be written.
-    #[cfg(feature = "squashfs")]
+    WriteImage(Box<dyn std::error::Error + Send + Sync>),
+    /// A writable filesystem that is not made so: in the words of its format's writer.
     #[error(transparent)]
-    WriteSquashfs(Box<lithify_squashfs::WriteError>),
+    Volume(Box<dyn std::error::Error + Send + Sync>),
     /// An attribute the filesystem has no room for.
     #[error(
         "{attribute}; leave out what cannot be held with --drop-xattrs, or build -f tar, which holds all"
@@ -68,13 +67,13 @@ pub enum BuildError {
         /// What there is.
         expected: String,
     },
-    /// A block size that does not exist, or for data that is not compressed.
-    #[error(
-        "blocks of {found} bytes: expected a power of two from 4 KiB to 1 MiB, for data that is compressed"
-    )]
+    /// A block size that does not exist in this filesystem, or not for such data.
+    #[error("blocks of {found} bytes: expected {expected}")]
     BlockSize {
         /// What was asked for.
         found: u32,
+        /// What there is.
+        expected: &'static str,
     },
     /// An option the format has no use for.
     #[error("{option} cannot be chosen for {format}")]
@@ -192,6 +191,7 @@ impl BuildError {
             Self::Compression { .. }
             | Self::BlockSize { .. }
             | Self::UnusedOption { .. }
+            | Self::Volume(_)
             | Self::Alignment { .. } => ErrorKind::Usage,
             Self::OutputBudget { .. } | Self::TarHoles { .. } | Self::ArtifactTooLarge { .. } => {
                 ErrorKind::Limit
@@ -204,9 +204,7 @@ impl BuildError {
             | Self::DiskMismatch { .. }
             | Self::Facts { .. } => ErrorKind::Unsupported,
             Self::Materialise(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
-            Self::WriteErofs(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
-            #[cfg(feature = "squashfs")]
-            Self::WriteSquashfs(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
+            Self::WriteImage(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
             Self::Fsmeta(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
             Self::WriteVerity(source) => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
             Self::RawDisk { source, .. } => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),

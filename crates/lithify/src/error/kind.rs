@@ -65,19 +65,6 @@ impl ErrorKind {
         }
     }
 
-    /// Returns the kind of a squashfs image's error.
-    #[cfg(feature = "squashfs")]
-    pub(super) fn of_squashfs(error: &lithify_squashfs::ReadError) -> Self {
-        use lithify_squashfs::ReadError;
-        match error {
-            ReadError::Io { .. } | ReadError::Length { .. } => Self::Io,
-            ReadError::UnknownCompressor { .. } | ReadError::OverlayXattr { .. } => {
-                Self::Unsupported
-            }
-            _ => Self::Verification,
-        }
-    }
-
     /// Returns the kind of the store's error.
     pub(super) fn of_store(error: &lithify_store::Error) -> Self {
         use lithify_store::Error;

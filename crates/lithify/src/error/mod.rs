@@ -306,15 +306,17 @@ impl Error {
         }
     }
 
+    /// The error of the reader of an image's format.
+    pub(crate) fn unreadable(
+        kind: ErrorKind,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        ArtifactError::ReadImage(Nested::new(kind, Box::new(error))).into()
+    }
+
     /// Says which file it is about, where the error does not.
     pub(crate) fn in_file(self, path: &Path) -> Self {
-        let is_of_reader = match *self.0 {
-            Cause::Artifact(ArtifactError::ReadErofs(_)) => true,
-            #[cfg(feature = "squashfs")]
-            Cause::Artifact(ArtifactError::ReadSquashfs(_)) => true,
-            _ => false,
-        };
-        match is_of_reader {
+        match matches!(*self.0, Cause::Artifact(ArtifactError::ReadImage(_))) {
             true => ArtifactError::InFile {
                 path: path.to_path_buf(),
                 source: self.into(),
@@ -419,7 +421,6 @@ from! {
     lithify_hostfs::ScanError => LayerError::Scan,
     lithify_hostfs::MaterialiseError => BuildError::Materialise,
     lithify_hostfs::UpperError => CommitError::Upper,
-    lithify_erofs::ReadError => ArtifactError::ReadErofs,
     lithify_disk::DiskError => BuildError::Disk,
     lithify_disk::vmdk::WriteError => BuildError::Vmdk,
 }
@@ -435,9 +436,10 @@ from! {
     lithify_mount::MountError => MountError::Mount,
 }
 
-#[cfg(feature = "squashfs")]
-from! {
-    lithify_squashfs::ReadError => ArtifactError::ReadSquashfs,
+impl From<lithify_erofs::ReadError> for Error {
+    fn from(error: lithify_erofs::ReadError) -> Self {
+        Self::unreadable(ErrorKind::of_erofs(&error), error)
+    }
 }
 
 #[cfg(not(feature = "_client"))]

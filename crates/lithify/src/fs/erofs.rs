@@ -10,7 +10,8 @@ use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::{Compression, CompressionAlgorithm};
 use super::format::{
-    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Written,
+    COMPRESSED_SIZES, Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile,
+    Source, Written, check_compressed_size,
 };
 use super::options::{Filesystem, Placement};
 use crate::error::BuildError;
@@ -82,8 +83,18 @@ impl Format for Erofs {
         }
     }
 
-    fn has_block_size(&self, compression: Option<Compression>) -> bool {
-        compression.is_some()
+    fn check_block_size(&self, size: u32, compression: Option<Compression>) -> Result<(), Error> {
+        match compression {
+            Some(_) => check_compressed_size(size),
+            None => Err(Error::from(BuildError::BlockSize {
+                found: size,
+                expected: COMPRESSED_SIZES,
+            })),
+        }
+    }
+
+    fn has_placement(&self) -> bool {
+        true
     }
 
     fn key_options(
@@ -159,7 +170,7 @@ impl From<WriteError> for FsError {
             e @ (WriteError::XattrName { .. }
             | WriteError::XattrValue { .. }
             | WriteError::XattrCount { .. }) => Self::Xattr(Box::new(e)),
-            e => Self::Other(BuildError::WriteErofs(Box::new(e))),
+            e => Self::Other(BuildError::WriteImage(Box::new(e))),
         }
     }
 }

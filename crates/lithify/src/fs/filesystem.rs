@@ -13,7 +13,6 @@ use super::format::{FsError, ImageWriter};
 use super::kind::Kind;
 use super::options::{Filesystem, FsOptions, Placement};
 use super::xattrs::drop_unsupported;
-use crate::error::BuildError;
 use crate::image::{Dropped, LayerSink};
 use crate::session::budgets::Budgets;
 use crate::{Error, Session};
@@ -21,29 +20,27 @@ use crate::{Error, Session};
 impl Filesystem {
     /// What the options ask for; combinations that do not exist are refused.
     pub(crate) fn new(kind: Kind, placement: Placement, options: FsOptions) -> Result<Self, Error> {
+        let format = kind.format()?;
         let compression = options
             .compression
-            .filter(|c| kind != Kind::Erofs || c.algorithm != CompressionAlgorithm::None);
-        let format = kind.format()?;
+            .filter(|c| format.compresses_unasked() || c.algorithm != CompressionAlgorithm::None);
         if let Some(compression) = compression {
             format.check_compression(compression)?;
             compression.check_level()?;
         }
         if let Some(size) = options.block_size {
-            let is_used = format.has_block_size(compression);
-            if !is_used || !size.is_power_of_two() || !(4096..=1 << 20).contains(&size) {
-                return Err(Error::from(BuildError::BlockSize { found: size }));
-            }
+            format.check_block_size(size, compression)?;
         }
         Ok(Self {
             kind,
             compression,
             block_size: options.block_size,
-            placement: match kind {
-                Kind::Erofs => placement,
-                Kind::Squashfs => Placement::Packed,
+            placement: match format.has_placement() {
+                true => placement,
+                false => Placement::Packed,
             },
             drop_xattrs: options.drop_xattrs,
+            volume: options.volume,
         })
     }
 

@@ -30,8 +30,18 @@ pub(super) trait Format: Sync {
     /// Checks that data can be compressed so.
     fn check_compression(&self, compression: Compression) -> Result<(), Error>;
 
-    /// Whether options that ask for a block size make use of it.
-    fn has_block_size(&self, compression: Option<Compression>) -> bool;
+    /// Whether data is compressed where nothing is said of it.
+    fn compresses_unasked(&self) -> bool {
+        false
+    }
+
+    /// Checks a block size, for data that is compressed so.
+    fn check_block_size(&self, size: u32, compression: Option<Compression>) -> Result<(), Error>;
+
+    /// Whether images differ by where data may stand in them.
+    fn has_placement(&self) -> bool {
+        false
+    }
 
     /// Gives everything the bytes depend on besides the content, defaults too, name by name.
     fn key_options(
@@ -59,6 +69,21 @@ pub(super) trait Format: Sync {
         source: Source,
         devices: Option<Vec<Source>>,
     ) -> Result<Box<dyn ImageReader>, Error>;
+}
+
+/// The sizes of what is compressed together.
+pub(super) const COMPRESSED_SIZES: &str =
+    "a power of two from 4 KiB to 1 MiB, for data that is compressed";
+
+/// Checks the size of what is compressed together.
+pub(super) fn check_compressed_size(size: u32) -> Result<(), Error> {
+    match size.is_power_of_two() && (4096..=1 << 20).contains(&size) {
+        true => Ok(()),
+        false => Err(Error::from(BuildError::BlockSize {
+            found: size,
+            expected: COMPRESSED_SIZES,
+        })),
+    }
 }
 
 /// An image being written: takes file data, then the tree.

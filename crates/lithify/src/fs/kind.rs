@@ -5,6 +5,7 @@
 pub(crate) enum Kind {
     Erofs,
     Squashfs,
+    Ext4,
 }
 
 /// The first bytes by which images are told, beside those of EROFS, which has none at its start.
@@ -12,13 +13,22 @@ const MAGICS: [(&[u8; 4], Kind); 1] = [(b"hsqs", Kind::Squashfs)];
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 2] = [Self::Erofs, Self::Squashfs];
+    pub(crate) const ALL: [Self; 3] = [Self::Erofs, Self::Squashfs, Self::Ext4];
 
     /// The name in file names, keys and descriptions.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Erofs => "erofs",
             Self::Squashfs => "squashfs",
+            Self::Ext4 => "ext4",
+        }
+    }
+
+    /// Whether it is written to when it is in use, so that its size and room are decided when it is made.
+    pub(crate) const fn is_volume(self) -> bool {
+        match self {
+            Self::Erofs | Self::Squashfs => false,
+            Self::Ext4 => true,
         }
     }
 

@@ -5,6 +5,7 @@
 mod compression; // how data is compressed
 pub(crate) mod disk; // disks for virtual machines, as they are
 mod erofs; // EROFS
+mod ext4; // ext4
 mod filesystem; // image files being written
 mod format; // what every kind brings
 pub(crate) mod image; // image files as they are
@@ -15,6 +16,7 @@ mod squashfs; // squashfs
 mod table; // what each kind brings
 pub(crate) mod verify; // checks
 pub(crate) mod verity; // hash trees
+mod volume; // what is decided for a writable filesystem
 mod xattrs; // attributes a kind cannot hold
 
 pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
@@ -23,3 +25,4 @@ pub(crate) use format::FsError;
 pub(crate) use kind::Kind;
 pub(crate) use options::{Filesystem, FsOptions, Placement};
 pub use verify::VerifyReport;
+pub use volume::{Journal, VolumeOptions};

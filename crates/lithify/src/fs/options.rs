@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::compression::Compression;
 use super::kind::Kind;
+use super::volume::VolumeOptions;
 
 /// Where data of files may stand in an EROFS image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +30,12 @@ pub(crate) struct Filesystem {
     pub(crate) placement: Placement,
     /// Whether attributes the filesystem cannot hold are left out.
     pub(crate) drop_xattrs: bool,
+    /// What is decided for a writable filesystem.
+    pub(crate) volume: VolumeOptions,
 }
 
 /// The options every kind of image file has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FsOptions {
     /// How file data is compressed. Default: not in EROFS, `zstd` in squashfs.
     pub(crate) compression: Option<Compression>,
@@ -40,6 +43,8 @@ pub(crate) struct FsOptions {
     pub(crate) block_size: Option<u32>,
     /// Whether attributes the filesystem cannot hold are left out.
     pub(crate) drop_xattrs: bool,
+    /// What is decided for a writable filesystem.
+    pub(crate) volume: VolumeOptions,
 }
 
 /// Returns options by name, those that are given.
@@ -59,6 +64,7 @@ impl Filesystem {
             block_size: None,
             placement: Placement::Packed,
             drop_xattrs: false,
+            volume: VolumeOptions::default(),
         }
     }
 
@@ -68,11 +74,14 @@ impl Filesystem {
         let block_size = self.block_size.map(|n| n.to_string());
         let small = (self.placement == Placement::Merged).then(|| "inline".to_owned());
         let xattrs = self.drop_xattrs.then(|| "drop".to_owned());
-        given([
+        let mut options = given([
             ("compression", compression),
             ("block_size", block_size),
             ("small_files", small),
             ("unsupported_xattrs", xattrs),
-        ])
+        ]);
+        let volume = self.volume.given().into_iter();
+        options.extend(volume.map(|(name, value)| (name.to_owned(), value)));
+        options
     }
 }

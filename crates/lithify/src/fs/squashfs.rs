@@ -5,17 +5,18 @@ use std::ops::Range;
 use std::path::Path;
 
 use lithify_cancel::Checked;
-use lithify_squashfs::{Image, ImageOptions, WriteError, Writer};
+use lithify_squashfs::{Image, ImageOptions, ReadError, WriteError, Writer};
 use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::Compression;
 use super::format::{
     Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Written,
+    check_compressed_size,
 };
 use super::options::Filesystem;
 use crate::error::BuildError;
 use crate::session::budgets::Budgets;
-use crate::{Error, Session};
+use crate::{Error, ErrorKind, Session};
 
 /// squashfs.
 pub(super) struct Squashfs;
@@ -50,8 +51,12 @@ impl Format for Squashfs {
         Ok(())
     }
 
-    fn has_block_size(&self, _: Option<Compression>) -> bool {
+    fn compresses_unasked(&self) -> bool {
         true
+    }
+
+    fn check_block_size(&self, size: u32, _: Option<Compression>) -> Result<(), Error> {
+        check_compressed_size(size)
     }
 
     fn key_options(
@@ -94,8 +99,21 @@ impl From<WriteError> for FsError {
             WriteError::Io { source, .. } => Self::Io(source),
             WriteError::Budget(e) => Self::Budget(e),
             e @ WriteError::XattrName { .. } => Self::Xattr(Box::new(e)),
-            e => Self::Other(BuildError::WriteSquashfs(Box::new(e))),
+            e => Self::Other(BuildError::WriteImage(Box::new(e))),
         }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match error {
+            ReadError::Io { .. } | ReadError::Length { .. } => ErrorKind::Io,
+            ReadError::UnknownCompressor { .. } | ReadError::OverlayXattr { .. } => {
+                ErrorKind::Unsupported
+            }
+            _ => ErrorKind::Verification,
+        };
+        Self::unreadable(kind, error)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The table of what lithify knows of each kind of filesystem.
 
 use super::erofs::Erofs;
+use super::ext4::Ext4;
 use super::format::Format;
 use super::kind::Kind;
 #[cfg(feature = "squashfs")]
@@ -15,6 +16,7 @@ impl Kind {
     pub(super) fn format(self) -> Result<&'static dyn Format, Error> {
         match self {
             Self::Erofs => Ok(&Erofs),
+            Self::Ext4 => Ok(&Ext4),
             #[cfg(feature = "squashfs")]
             Self::Squashfs => Ok(&Squashfs),
             #[cfg(not(feature = "squashfs"))]

@@ -6,11 +6,11 @@ use crate::Error;
 use crate::Image;
 use crate::description::Description;
 use crate::fs::Filesystem;
-use crate::fs::Kind;
 use crate::fs::Placement;
 use crate::image::reading;
+use crate::make::format::Shape;
 use crate::make::options::BuildOptions;
-use crate::make::options::Format;
+
 use crate::make::options::Output;
 use crate::session::Session;
 
@@ -44,14 +44,12 @@ fn build_any(
         }
         flat::build(image, &filesystem, output, options, session)
     };
-    let result = match options.format {
-        Format::Erofs => flat(Kind::Erofs)?,
-        Format::Squashfs => flat(Kind::Squashfs)?,
-        Format::ErofsLayers => layered::build(image, Kind::Erofs, output, options, session)?,
-        Format::SquashfsLayers => layered::build(image, Kind::Squashfs, output, options, session)?,
-        Format::ContainerdCache => containerd::build(image, output, options, session)?,
-        Format::Directory => directory::build(image, output, options, session)?,
-        Format::Tar => tar::build(image, output, options, session)?,
+    let result = match options.format.shape() {
+        Shape::Image(kind) => flat(kind)?,
+        Shape::Layers(kind) => layered::build(image, kind, output, options, session)?,
+        Shape::Cache => containerd::build(image, output, options, session)?,
+        Shape::Directory => directory::build(image, output, options, session)?,
+        Shape::Tar => tar::build(image, output, options, session)?,
     };
     let mut description = image.describe();
     describe_layers(&mut description, &result.summaries);

@@ -17,7 +17,7 @@ use crate::CancelToken;
 use crate::Error;
 use crate::description::Artifact;
 use crate::error::{BuildError, Operation};
-use crate::make::options::Format;
+use crate::make::format::Format;
 use crate::make::result::artifact;
 use crate::make::result::file_sha256;
 use crate::output::PendingFile;

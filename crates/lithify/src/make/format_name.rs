@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::make::options::Format;
+use crate::make::format::Format;
 use crate::name::shown_path;
 
 /// Why a name and a format do not go together.
@@ -83,7 +83,7 @@ const ENDINGS: [(&str, Ending); 25] = [
     (".qcow2", Ending::Other(DISK, DISKS)),
     (".vhd", Ending::Other(DISK, DISKS)),
     (".vhdx", Ending::Other(DISK, DISKS)),
-    (".ext4", Ending::Other("an ext4 image", FILESYSTEMS)),
+    (".ext4", Ending::Format(Format::Ext4, "an ext4 image")),
     (".iso", Ending::Other("an ISO image", FILESYSTEMS)),
     (".cpio", Ending::Other("a cpio archive", FILESYSTEMS)),
     (".zip", Ending::Other("a zip archive", FILESYSTEMS)),
@@ -100,7 +100,7 @@ const COMPRESSED: &str = "a compressed file";
 const PLAIN_TAR: &str = "tars are written plain, -o - gives one to a program that compresses";
 const DISK: &str = "a virtual disk";
 const DISKS: &str = "-f erofs-layers makes disk.vmdk, disk.raw and disk.gpt in a directory, see --disk; an image named x.img or x.raw is a disk without partitions";
-const FILESYSTEMS: &str = "formats are erofs, squashfs and tar";
+const FILESYSTEMS: &str = "formats are erofs, squashfs, ext4 and tar";
 
 impl Format {
     /// The format the name of an output says, else the default. `-`, standard output, is a tar.
@@ -138,7 +138,7 @@ impl Format {
             return Ok(());
         }
         if bytes.ends_with(b"/") {
-            return match self.is_directory() {
+            return match self.shape().is_directory() {
                 true => Ok(()),
                 false => Err(FormatNameError::File {
                     name: shown_path(name),
@@ -159,21 +159,11 @@ impl Format {
         }
     }
 
-    /// Whether it is a directory.
-    const fn is_directory(self) -> bool {
-        matches!(
-            self,
-            Self::ErofsLayers | Self::SquashfsLayers | Self::ContainerdCache | Self::Directory
-        )
-    }
-
-    /// The format of one file whose names it may have: its own, or that of the files it is a directory of.
-    const fn filesystem(self) -> Option<Self> {
-        match self {
-            Self::Erofs | Self::ErofsLayers | Self::ContainerdCache => Some(Self::Erofs),
-            Self::Squashfs | Self::SquashfsLayers => Some(Self::Squashfs),
-            Self::Tar => Some(Self::Tar),
-            Self::Directory => None,
+    /// Returns the format of one file whose names it may have: its own, or that of the files it is a directory of.
+    fn filesystem(self) -> Option<Self> {
+        match self.shape().kind() {
+            Some(kind) => Some(Self::of_image(kind)),
+            None => (!self.shape().is_directory()).then_some(self),
         }
     }
 }
@@ -201,6 +191,7 @@ mod tests {
             ("x.squashfs", Format::Squashfs),
             ("a.b/x.SQFS", Format::Squashfs),
             ("x.sqsh", Format::Squashfs),
+            ("x.ext4", Format::Ext4),
             ("x.tar", Format::Tar),
             ("-", Format::Tar),
             ("x", Format::Erofs),
@@ -218,7 +209,6 @@ mod tests {
             "x.tar.zst",
             "x.vmdk",
             "x.qcow2",
-            "x.ext4",
             "x.oci",
             "x/",
         ] {
@@ -229,21 +219,14 @@ mod tests {
     #[test]
     fn a_name_that_contradicts_the_format_is_told() {
         use Format::*;
-        let all = [
-            Erofs,
-            Squashfs,
-            ErofsLayers,
-            SquashfsLayers,
-            ContainerdCache,
-            Directory,
-            Tar,
-        ];
+        let all = Format::ALL;
         for (name, right) in [
             ("x", &all[..]),
             ("x.img", &all),
             ("-", &all),
             ("x.erofs", &[Erofs, ErofsLayers, ContainerdCache]),
             ("x.squashfs", &[Squashfs, SquashfsLayers]),
+            ("x.ext4", &[Ext4]),
             ("x.tar", &[Tar]),
             ("x.tar.gz", &[]),
             ("x.vmdk", &[]),

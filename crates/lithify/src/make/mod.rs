@@ -7,6 +7,7 @@ mod directory; // a directory of this host
 mod disk_kind; // kinds of disks
 mod disks; // disks for virtual machines
 mod flat; // one image file
+mod format; // the formats
 mod format_name; // what names of outputs say
 pub(crate) mod fsmeta; // the merged image over layers
 pub(crate) mod layered; // a directory of images
@@ -21,8 +22,9 @@ mod wanted; // whether images others made are taken
 pub use build::build;
 pub use disk_kind::{DiskKind, UnknownDisk};
 pub(crate) use flat::write as write_flat;
+pub use format::Format;
 pub use format_name::FormatNameError;
-pub use options::{BuildOptions, Format, Output};
+pub use options::{BuildOptions, Output};
 pub(crate) use result::file_sha256;
 pub use survey::plan_build;
 pub use wanted::{Artifacts, UnknownArtifacts};

@@ -1,4 +1,4 @@
-//! What to make of an image, and how.
+//! How artifacts are made, and where they go.
 
 use std::path::PathBuf;
 
@@ -6,45 +6,11 @@ use crate::Error;
 use crate::error::BuildError;
 use crate::fs::Compression;
 use crate::fs::FsOptions;
+use crate::fs::Kind;
+use crate::fs::VolumeOptions;
 use crate::make::disk_kind::DiskKind;
+use crate::make::format::{Format, Shape};
 use crate::make::wanted::Artifacts;
-
-/// What to make of an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// One EROFS image with the merged filesystem.
-    #[default]
-    Erofs,
-    /// One squashfs image with the merged filesystem.
-    Squashfs,
-    /// A directory: an EROFS image per layer, a merged image that refers to their data, disks of all.
-    ErofsLayers,
-    /// A directory with a squashfs image per layer.
-    SquashfsLayers,
-    /// EROFS images of layers, where containerd's snapshotter looks for them.
-    ContainerdCache,
-    /// A directory with the merged filesystem.
-    Directory,
-    /// One tar with the merged filesystem, in sorted order.
-    Tar,
-}
-
-impl Format {
-    /// The name of the format on the command line and in descriptions.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Erofs => "erofs",
-            Self::Squashfs => "squashfs",
-            Self::ErofsLayers => "erofs-layers",
-            Self::SquashfsLayers => "squashfs-layers",
-            Self::ContainerdCache => "containerd-cache",
-            Self::Directory => "dir",
-            Self::Tar => "tar",
-        }
-    }
-}
 
 /// Where an artifact goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +48,8 @@ pub struct BuildOptions {
     /// Put layers into a containerd cache too that are right only over the lower layers of this image: for a node that
     /// runs no other image, since containerd gives them to every image that has them. Default false.
     pub one_image: bool,
+    /// What is decided for a writable filesystem.
+    pub volume: VolumeOptions,
     /// Whether to take the image file where someone published it, beside the image. Only for one image file.
     pub artifacts: Artifacts,
     /// Wait until the artifact is on the disk, so that it survives a power cut. Default true.
@@ -102,6 +70,7 @@ impl Default for BuildOptions {
             disks: vec![DiskKind::Vmdk],
             alignment: lithify_erofs::BLOCK_SIZE as u64,
             one_image: false,
+            volume: VolumeOptions::default(),
             artifacts: Artifacts::default(),
             durable: true,
             digest: false,
@@ -132,6 +101,9 @@ impl BuildOptions {
         if self.sparse {
             add("sparse".to_owned());
         }
+        for (option, value) in self.volume.given() {
+            add(format!("{option}={value}"));
+        }
         if self.alignment != Self::default().alignment {
             add(format!("alignment={}", self.alignment));
         }
@@ -144,14 +116,18 @@ impl BuildOptions {
             compression: self.compression,
             block_size: self.block_size,
             drop_xattrs: self.drop_xattrs,
+            volume: self.volume.clone(),
         }
     }
 
     /// Refuses what the format has no use for.
     pub(super) fn check(&self) -> Result<(), Error> {
         let default = Self::default();
-        let is_image = !matches!(self.format, Format::Directory | Format::Tar);
-        let is_flat = matches!(self.format, Format::Erofs | Format::Squashfs);
+        let shape = self.format.shape();
+        let is_image = shape.kind().is_some();
+        let is_volume = shape.kind().is_some_and(Kind::is_volume);
+        // What is written to is not published.
+        let is_published = matches!(shape, Shape::Image(_)) && !is_volume;
         let has_disks = self.format == Format::ErofsLayers;
         let unused = [
             ("compression", self.compression.is_some() && !is_image),
@@ -164,7 +140,11 @@ impl BuildOptions {
             ),
             (
                 "taking artifacts",
-                self.artifacts != Artifacts::Ignore && !is_flat,
+                self.artifacts != Artifacts::Ignore && !is_published,
+            ),
+            (
+                "a size, free space, inodes, a journal or a label",
+                self.volume != default.volume && !is_volume,
             ),
             ("disks", self.disks != default.disks && !has_disks),
             (

@@ -10,7 +10,7 @@ use lithify_digest::{Algorithm, digest_of};
 use crate::description::{Artifact, Description, LeftOut, Stack, WRITER_VERSION};
 use crate::error::OutputError;
 use crate::image::LayerSummary;
-use crate::make::options::Format;
+use crate::make::format::Format;
 use crate::make::options::Output;
 use crate::{CancelToken, Error};
 

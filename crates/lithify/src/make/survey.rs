@@ -14,8 +14,8 @@ use crate::fs::Placement;
 use crate::image::Origin;
 use crate::image::layer_ids;
 use crate::make::depot::Depot;
+use crate::make::format::{Format, Shape};
 use crate::make::options::BuildOptions;
-use crate::make::options::Format;
 use crate::make::options::Output;
 use crate::name::shown_path;
 use crate::session::Session;
@@ -48,12 +48,8 @@ fn plan(
     let mut report = PlanReport::new(image.name(), &to);
     let description = image.describe();
     report.digest = description.manifest_digest.clone();
-    let kind = match options.format {
-        Format::Erofs | Format::ErofsLayers | Format::ContainerdCache => Some(Kind::Erofs),
-        Format::Squashfs | Format::SquashfsLayers => Some(Kind::Squashfs),
-        Format::Directory | Format::Tar => None,
-    };
-    let is_flat = matches!(options.format, Format::Erofs | Format::Squashfs);
+    let kind = options.format.shape().kind();
+    let is_flat = matches!(options.format.shape(), Shape::Image(_));
     if let Some(kind) = kind.filter(|_| is_flat)
         && let Some(part) = published::look(image, kind, options, session)?
     {

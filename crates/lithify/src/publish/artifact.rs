@@ -44,10 +44,7 @@ pub(super) fn flat(
 ) -> Result<Artifact, Error> {
     let (options, session) = (publisher.options, publisher.session);
     let build = BuildOptions {
-        format: match kind {
-            Kind::Erofs => Format::Erofs,
-            Kind::Squashfs => Format::Squashfs,
-        },
+        format: Format::of_image(kind),
         compression: options.compression,
         verity: options.verity,
         drop_xattrs: options.drop_xattrs,

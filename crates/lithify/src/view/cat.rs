@@ -16,7 +16,7 @@ use super::subject::Subject;
 use crate::Error;
 use crate::Event;
 use crate::Image;
-use crate::error::{ArtifactError, OpenError, OutputError};
+use crate::error::{OpenError, OutputError};
 use crate::image::Discard;
 use crate::image::Twins;
 use crate::image::merge_error;
@@ -76,7 +76,7 @@ impl Subject {
 /// What went wrong reading a file of a layer.
 fn unreadable(image: &Image, path: &[u8], error: io::Error) -> Error {
     match error.downcast::<lithify_erofs::ReadError>() {
-        Ok(damage) => Error::from(ArtifactError::ReadErofs(damage)),
+        Ok(damage) => Error::from(damage),
         Err(source) => Error::from(OpenError::Open {
             name: image.name().to_owned(),
             source: Box::new(lithify_oci::Error::Blob(lithify_oci::blob::Error::Io {

@@ -97,8 +97,8 @@ impl ImageFile {
     /// The data of a file; symbolic links on the way are not followed.
     ///
     /// # Errors
-    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage); [`ArtifactError::ReadErofs`](crate::ArtifactError::ReadErofs) or [`ArtifactError::ReadSquashfs`](crate::ArtifactError::ReadSquashfs) for damage and for what is no regular
-    /// file.
+    /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage); [`ArtifactError::ReadImage`](crate::ArtifactError::ReadImage)
+    /// for damage and for what is no regular file.
     pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         self.image.read(path)?.ok_or_else(|| {
             Error::from(ArtifactError::NotInImage {

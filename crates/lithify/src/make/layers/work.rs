@@ -71,8 +71,8 @@ pub(super) fn make(
     };
     // A squashfs layer keeps all threads busy compressing; a second one covers its beginning and end.
     let at_a_time = match options.filesystem.kind {
-        Kind::Erofs => LAYERS_AT_A_TIME,
         Kind::Squashfs => 2,
+        Kind::Erofs | Kind::Ext4 => LAYERS_AT_A_TIME,
     };
     let workers = session
         .threads()

@@ -1,0 +1,188 @@
+//! ext4 as a kind of filesystem.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use lithify_cancel::Checked;
+use lithify_ext4::{BlockSize, DataOptions, FinishReport, ImageOptions, WriteError, Writer};
+use lithify_tree::{ContentSink, LayerEntries, Tree, Xattrs};
+
+use super::compression::{Compression, CompressionAlgorithm};
+use super::format::{Format, FsError, ImageReader, ImageWriter, Source, Written};
+use super::options::Filesystem;
+use super::volume::VolumeOptions;
+use crate::error::BuildError;
+use crate::session::budgets::Budgets;
+use crate::{Error, Session};
+
+/// ext4.
+pub(super) struct Ext4;
+
+/// Returns the options of data.
+fn data(volume: &VolumeOptions, block_size: Option<u32>) -> Result<DataOptions, Error> {
+    let mut data = DataOptions::default();
+    if let Some(bytes) = block_size {
+        data.block_size = checked_block_size(bytes)?;
+    }
+    data.size = volume.size;
+    if let Some(bytes) = volume.bytes_per_inode {
+        data.bytes_per_inode = bytes;
+    }
+    Ok(data)
+}
+
+/// Returns the options of everything else.
+fn image(volume: &VolumeOptions) -> ImageOptions {
+    let mut image = ImageOptions::default();
+    image.label = volume.label.clone().into_bytes();
+    image.journal = volume.journal;
+    image.free = volume.free;
+    image
+}
+
+fn checked_block_size(bytes: u32) -> Result<BlockSize, Error> {
+    let sizes = [BlockSize::Small, BlockSize::Medium, BlockSize::Large];
+    let found = sizes.into_iter().find(|size| size.bytes() == bytes);
+    found.ok_or_else(|| {
+        Error::from(BuildError::BlockSize {
+            found: bytes,
+            expected: "1K, 2K or 4K in an ext4 filesystem",
+        })
+    })
+}
+
+impl Format for Ext4 {
+    fn writer_version(&self) -> u32 {
+        lithify_ext4::WRITER_VERSION
+    }
+
+    fn check_compression(&self, compression: Compression) -> Result<(), Error> {
+        match compression.algorithm {
+            CompressionAlgorithm::None => Ok(()),
+            _ => Err(Error::from(BuildError::Compression {
+                compression: compression.to_string(),
+                expected: "ext4 has none".to_owned(),
+            })),
+        }
+    }
+
+    fn check_block_size(&self, size: u32, _: Option<Compression>) -> Result<(), Error> {
+        checked_block_size(size).map(drop)
+    }
+
+    fn key_options(
+        &self,
+        filesystem: &Filesystem,
+        add: &mut dyn FnMut(&str, String),
+    ) -> Result<(), Error> {
+        let data = data(&filesystem.volume, filesystem.block_size)?;
+        add("block_size", data.block_size.bytes().to_string());
+        add("bytes_per_inode", data.bytes_per_inode.to_string());
+        for (name, value) in filesystem.volume.given() {
+            add(name, value);
+        }
+        Ok(())
+    }
+
+    fn unsupported_xattrs<'a>(&self, set: &'a Xattrs) -> Vec<&'a [u8]> {
+        lithify_ext4::unsupported_xattrs(set)
+    }
+
+    fn writer(
+        &self,
+        file: Checked<File>,
+        filesystem: &Filesystem,
+        _: &Session,
+        budgets: &Budgets,
+        _: &Path,
+    ) -> Result<Box<dyn ImageWriter>, Error> {
+        let mut data = data(&filesystem.volume, filesystem.block_size)?;
+        data.budget = budgets.output_bytes.clone();
+        let writer = Writer::new(file, data).map_err(|e| {
+            // Nothing was written yet: what is wrong is what was asked for.
+            Error::from(BuildError::Volume(Box::new(e)))
+        })?;
+        Ok(Box::new(Ext4Writer {
+            writer,
+            options: image(&filesystem.volume),
+        }))
+    }
+
+    fn open(&self, _: Source, _: Option<Vec<Source>>) -> Result<Box<dyn ImageReader>, Error> {
+        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        Err(Error::unreadable(crate::ErrorKind::Unsupported, error))
+    }
+}
+
+impl From<WriteError> for FsError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io { source, .. } => Self::Io(source),
+            WriteError::Budget(e) => Self::Budget(e),
+            e @ (WriteError::XattrName { .. } | WriteError::Xattrs { .. }) => {
+                Self::Xattr(Box::new(e))
+            }
+            e @ (WriteError::TooSmall { .. }
+            | WriteError::Journal { .. }
+            | WriteError::Label { .. }) => Self::Other(BuildError::Volume(Box::new(e))),
+            e => Self::Other(BuildError::WriteImage(Box::new(e))),
+        }
+    }
+}
+
+struct Ext4Writer {
+    writer: Writer<Checked<File>>,
+    options: ImageOptions,
+}
+
+impl ContentSink for Ext4Writer {
+    type Error = FsError;
+
+    fn begin(
+        &mut self,
+        size: u64,
+        segments: Option<&[lithify_tree::DataSegment]>,
+    ) -> Result<(), FsError> {
+        Ok(self.writer.begin(size, segments)?)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), FsError> {
+        Ok(self.writer.write(data)?)
+    }
+
+    fn finish(&mut self) -> Result<lithify_tree::ContentId, FsError> {
+        Ok(ContentSink::finish(&mut self.writer)?)
+    }
+}
+
+impl ImageWriter for Ext4Writer {
+    fn content_count(&self) -> u32 {
+        self.writer.content_count()
+    }
+
+    fn repeat(&mut self, _: &LayerEntries, contents: Range<u32>) -> Result<u32, FsError> {
+        Ok(self.writer.repeat(contents)?)
+    }
+
+    fn finish_image(mut self: Box<Self>, tree: &Tree, seed: &[u8]) -> Result<Written, FsError> {
+        self.options.uuid_seed = seed.to_vec();
+        let (_, report) = self.writer.finish_image(tree, &self.options)?;
+        Ok(Written {
+            size: report.size,
+            statistics: statistics(&report),
+        })
+    }
+}
+
+fn statistics(report: &FinishReport) -> Vec<(&'static str, u64)> {
+    vec![
+        ("inodes", report.inodes.into()),
+        ("free_blocks", report.free_blocks),
+        ("data_bytes", report.data_bytes),
+        ("metadata_bytes", report.metadata_bytes),
+        ("journal_bytes", report.journal_bytes),
+        ("moved_bytes", report.moved_bytes),
+        ("clamped_times", report.clamped_times),
+    ]
+}
