@@ -79,6 +79,22 @@ pub enum WriteError {
         /// One that would do.
         needed: u64,
     },
+    /// Without a size that is asked for, descriptors have room for so much only.
+    #[error(
+        "the filesystem would be larger than {most} bytes, the most unless a size is asked for: ask for one"
+    )]
+    SizeNeeded {
+        /// The most bytes.
+        most: u64,
+    },
+    /// Fewer inodes were asked for than there are files.
+    #[error("{asked} inodes are too few for what is in the image: {needed} would do")]
+    TooFewInodes {
+        /// The inodes asked for.
+        asked: u32,
+        /// The inodes used, those of the filesystem included.
+        needed: u32,
+    },
     /// A size no filesystem of that kind has.
     #[error("a filesystem of {size} bytes is not made: expected {least} bytes to {most}")]
     Size {

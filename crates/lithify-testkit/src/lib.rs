@@ -58,6 +58,13 @@ pub use mount::Mount;
 pub use snapshot::{Kind, Node, Snapshot};
 pub use tar::{Tar, TarEntry};
 
+/// Returns whether inputs that take minutes are wanted too, as in `cargo xtask test --full`. A test has smaller ones of the
+/// same kind, so that none is skipped.
+#[must_use]
+pub fn wants_all() -> bool {
+    std::env::var_os("LITHIFY_FULL").is_some()
+}
+
 /// A fresh temporary directory, removed when the value is dropped.
 #[must_use]
 pub fn temp_dir() -> tempfile::TempDir {

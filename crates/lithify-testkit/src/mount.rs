@@ -49,6 +49,25 @@ impl Mount {
         }
     }
 
+    /// Mounts an image file so that it can be written to (through a loop device).
+    ///
+    /// # Panics
+    /// When the kernel refuses it; the message holds what `mount` said.
+    #[must_use]
+    pub fn writable(filesystem: &str, image: &Path) -> Self {
+        let mounted = Self::with([
+            OsStr::new("-t"),
+            OsStr::new(filesystem),
+            OsStr::new("-o"),
+            OsStr::new("loop"),
+            image.as_os_str(),
+        ]);
+        match mounted {
+            Ok(mount) => mount,
+            Err(report) => panic!("{report}"),
+        }
+    }
+
     /// As [`Mount::image`], for images the kernel may refuse.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ Usage: cargo xtask test [--quick | --full] [--allow-skips]
 
 Options:
       --quick        Format, lints and unit tests only: no referees, no fixtures
-      --full         Ten times as many random inputs, and other ones in every run
+      --full         Ten times as many random inputs, other ones in every run, and inputs that take minutes
       --allow-skips  Succeed although tests were skipped, also as root on Debian, where everything can be installed
   -h, --help         Show this";
 

@@ -95,7 +95,7 @@ fn plan(args: &Args, can_install: bool) {
     }
 }
 
-/// Ten times as many random inputs, and other ones than in the run before.
+/// Ten times as many random inputs, other ones than in the run before, and inputs that take minutes.
 fn more_cases(cargo: &mut Command) {
     let seed = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -104,6 +104,7 @@ fn more_cases(cargo: &mut Command) {
     cargo
         .env("PROPTEST_RNG_SEED", seed.to_string())
         .env("PROPTEST_CASES", "2560")
+        .env("LITHIFY_FULL", "1")
         .env("LITHIFY_UMOCI_CASES", "1500");
 }
 

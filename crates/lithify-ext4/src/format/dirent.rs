@@ -69,14 +69,21 @@ impl Leaf {
     }
 
     /// Returns the block: its last entry has the rest, but for the checksum.
-    pub(crate) fn finish(mut self, inode_seed: u32) -> Vec<u8> {
+    pub(crate) fn finish(&mut self, inode_seed: u32) -> &[u8] {
         let tail = self.bytes.len() - TAIL_LEN;
         put16(&mut self.bytes, self.last + 4, (tail - self.last) as u16);
         put16(&mut self.bytes, tail + 4, TAIL_LEN as u16);
         self.bytes[tail + 7] = TAIL_TYPE;
         let sum = crc32c::update(inode_seed, &self.bytes[..tail]);
         put32(&mut self.bytes, tail + 8, sum);
-        self.bytes
+        &self.bytes
+    }
+
+    /// Starts another block.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.fill(0);
+        self.last = 0;
+        self.end = 0;
     }
 }
 

@@ -17,14 +17,13 @@ pub(crate) const XATTRS_AT: usize = 128 + EXTRA_LEN as usize;
 pub(crate) const FLAG_EXTENTS: u32 = 0x8_0000;
 /// The directory has a tree of hashes.
 pub(crate) const FLAG_INDEX: u32 = 0x1000;
+/// The file is the value of an extended attribute.
+pub(crate) const FLAG_VALUE: u32 = 0x20_0000;
 
-pub(crate) const MODE_FIFO: u16 = 0o1_0000;
-pub(crate) const MODE_CHAR: u16 = 0o2_0000;
+/// The bits of the type.
+pub(crate) const MODE_TYPE: u16 = 0o17_0000;
 pub(crate) const MODE_DIRECTORY: u16 = 0o4_0000;
-pub(crate) const MODE_BLOCK: u16 = 0o6_0000;
 pub(crate) const MODE_REGULAR: u16 = 0o10_0000;
-pub(crate) const MODE_SYMLINK: u16 = 0o12_0000;
-pub(crate) const MODE_SOCKET: u16 = 0o14_0000;
 
 /// The first and the last second an inode can say.
 pub(crate) const TIMES: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 34) - (1 << 31) - 1;
@@ -48,6 +47,17 @@ pub(crate) struct Inode {
     pub(crate) block: [u8; BLOCK_LEN],
     /// What stands behind the fields.
     pub(crate) xattrs: Vec<u8>,
+    /// Of a file that is the value of an extended attribute.
+    pub(crate) value: Option<ValueState>,
+}
+
+/// The fields of a file that is the value of an extended attribute, which stand in the place of times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ValueState {
+    /// The hash of the value.
+    pub(crate) hash: u32,
+    /// The number of entries that name the file.
+    pub(crate) references: u64,
 }
 
 impl Inode {
@@ -65,6 +75,7 @@ impl Inode {
             xattr_block: 0,
             block: [0; BLOCK_LEN],
             xattrs: Vec::new(),
+            value: None,
         }
     }
 
@@ -96,6 +107,15 @@ impl Inode {
         }
         put32(b, 144, seconds);
         put32(b, 148, extra);
+        if let Some(value) = self.value {
+            // The time of access, the time of change and the version (`ext4_xattr_inode_set_ref`).
+            put32(b, 8, value.hash);
+            put32(b, 12, (value.references >> 32) as u32);
+            put32(b, 36, value.references as u32);
+            for at in [132, 140] {
+                put32(b, at, 0);
+            }
+        }
         b[XATTRS_AT..XATTRS_AT + self.xattrs.len()].copy_from_slice(&self.xattrs);
         // Both halves of the checksum count as zeros (`ext4_inode_csum`).
         let sum = crc32c::update(inode_seed(seed, number), b);

@@ -16,6 +16,7 @@ pub(crate) const INCOMPAT_FILE_TYPE: u32 = 0x2;
 pub(crate) const INCOMPAT_EXTENTS: u32 = 0x40;
 pub(crate) const INCOMPAT_64BIT: u32 = 0x80;
 pub(crate) const INCOMPAT_FLEX_GROUPS: u32 = 0x200;
+pub(crate) const INCOMPAT_VALUE_INODES: u32 = 0x400;
 pub(crate) const INCOMPAT_CHECKSUM_SEED: u32 = 0x2000;
 
 pub(crate) const RO_SPARSE_SUPER: u32 = 0x1;
@@ -42,6 +43,10 @@ pub(crate) struct Superblock {
     pub(crate) inodes_per_group: u32,
     pub(crate) reserved_descriptor_blocks: u16,
     pub(crate) compat: u32,
+    /// What there is besides what all have.
+    pub(crate) incompat: u32,
+    /// Blocks no file can have: metadata of groups, and the journal.
+    pub(crate) overhead: u64,
     pub(crate) uuid: [u8; 16],
     pub(crate) label: Vec<u8>,
     /// When it was made, as it says.
@@ -102,7 +107,8 @@ impl Superblock {
                 | INCOMPAT_EXTENTS
                 | INCOMPAT_64BIT
                 | INCOMPAT_FLEX_GROUPS
-                | INCOMPAT_CHECKSUM_SEED,
+                | INCOMPAT_CHECKSUM_SEED
+                | self.incompat,
         );
         put32(
             b,
@@ -139,6 +145,8 @@ impl Superblock {
         b[372] = 4;
         // CRC-32C.
         b[373] = 1;
+        // The kernel would count them at every mount, and has 32 bits for them.
+        put32(b, 584, u32::try_from(self.overhead).unwrap_or(0));
         put32(b, 624, Self::seed(self.uuid));
         let sum = crc32c::update(!0, &b[..1020]);
         put32(b, 1020, sum);

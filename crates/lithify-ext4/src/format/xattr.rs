@@ -31,6 +31,21 @@ pub(crate) struct Attribute<'a> {
     name_len: usize,
     pub(crate) name: &'a [u8],
     pub(crate) value: Cow<'a, [u8]>,
+    /// The inode that has the value, if it stands elsewhere.
+    pub(crate) elsewhere: Option<Elsewhere>,
+}
+
+/// A value that stands in the data of an inode of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Elsewhere {
+    pub(crate) inode: u32,
+    /// The [`value_hash`].
+    pub(crate) hash: u32,
+}
+
+/// Returns the hash of a value that stands in an inode of its own (`ext4_xattr_inode_hash`).
+pub(crate) fn value_hash(seed: u32, value: &[u8]) -> u32 {
+    crc32c::update(seed, value)
 }
 
 impl<'a> Attribute<'a> {
@@ -51,16 +66,26 @@ impl<'a> Attribute<'a> {
             name_len: name.len(),
             name,
             value,
+            elsewhere: None,
         })
     }
 
-    fn entry_len(&self) -> usize {
+    /// Returns the bytes it takes without its value.
+    pub(crate) fn entry_len(&self) -> usize {
         (ENTRY_LEN + self.name.len()).next_multiple_of(4)
+    }
+
+    /// Returns the value, if it stands with the entry.
+    fn here(&self) -> &[u8] {
+        match self.elsewhere {
+            None => &self.value,
+            Some(_) => &[],
+        }
     }
 
     /// Returns the bytes it takes.
     pub(crate) fn len(&self) -> usize {
-        self.entry_len() + self.value.len().next_multiple_of(4)
+        self.entry_len() + self.here().len().next_multiple_of(4)
     }
 
     /// Returns its hash (`ext4_xattr_hash_entry`).
@@ -68,7 +93,9 @@ impl<'a> Attribute<'a> {
         let hash = self.name.iter().fold(0_u32, |hash, &byte| {
             hash << 5 ^ hash >> 27 ^ u32::from(byte)
         });
-        self.value.chunks(4).fold(hash, |hash, bytes| {
+        let elsewhere = self.elsewhere.map(|found| found.hash.to_le_bytes());
+        let words = elsewhere.as_ref().map_or(self.here(), <[u8; 4]>::as_slice);
+        words.chunks(4).fold(hash, |hash, bytes| {
             let mut word = [0; 4];
             word[..bytes.len()].copy_from_slice(bytes);
             hash << 16 ^ hash >> 16 ^ u32::from_le_bytes(word)
@@ -103,13 +130,17 @@ pub(crate) fn total(attributes: &[Attribute<'_>]) -> usize {
 fn put(bytes: &mut [u8], base: usize, first: usize, attributes: &[Attribute<'_>], hashes: bool) {
     let (mut at, mut end) = (first, bytes.len());
     for attribute in attributes {
-        end -= attribute.value.len().next_multiple_of(4);
-        bytes[end..end + attribute.value.len()].copy_from_slice(&attribute.value);
+        let value = attribute.here();
+        end -= value.len().next_multiple_of(4);
+        bytes[end..end + value.len()].copy_from_slice(value);
         let entry = &mut bytes[at..];
         entry[0] = attribute.name.len() as u8;
         entry[1] = attribute.index;
-        if !attribute.value.is_empty() {
+        if !value.is_empty() {
             put16(entry, 2, (end - base) as u16);
+        }
+        if let Some(elsewhere) = attribute.elsewhere {
+            put32(entry, 4, elsewhere.inode);
         }
         put32(entry, 8, attribute.value.len() as u32);
         if hashes {

@@ -16,13 +16,12 @@ pub(super) fn next_block(appender: &Appender, block_size: u32) -> Result<u32, Wr
         .ok_or(WriteError::TooLarge { block_size })
 }
 
-/// Appends one block. Returns its number in the filesystem.
+/// Appends one block.
 pub(super) fn append<S: Storage>(
     appender: &mut Appender,
     blocks: &mut DataBlocks<S>,
     bytes: &[u8],
-) -> Result<u64, WriteError> {
-    let data = next_block(appender, blocks.geometry.block_size)?;
-    appender.append(blocks, bytes)?;
-    Ok(blocks.geometry.locate(data.into()).0)
+) -> Result<(), WriteError> {
+    next_block(appender, blocks.geometry.block_size)?;
+    appender.append(blocks, bytes)
 }

@@ -2,7 +2,10 @@
 
 use lithify_tree::{ContentId, InodeKind, Tree};
 
+use super::extents;
 use crate::WriteError;
+use crate::format::extent::Extent;
+use crate::geometry::Geometry;
 
 /// The contents written, by [`ContentId`].
 #[derive(Debug)]
@@ -52,15 +55,15 @@ pub(super) struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// Calls for each run with the data block it begins at.
-    pub(super) fn for_each_run(&self, mut each: impl FnMut(Run, u32)) {
+    /// Adds the extents of its data.
+    pub(super) fn extents(&self, geometry: &Geometry, found: &mut Vec<Extent>) {
         let whole = [Run {
             logical: 0,
             blocks: self.blocks,
         }];
         let mut at = self.start;
         for run in self.runs.unwrap_or(&whole) {
-            each(*run, at);
+            extents::push(found, geometry, run.logical, at, run.blocks);
             at += run.blocks;
         }
     }

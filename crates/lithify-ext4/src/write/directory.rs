@@ -12,6 +12,15 @@ pub(super) struct Name<'a> {
     pub(super) name: &'a [u8],
 }
 
+/// The entries of a directory, but for `.` and `..`.
+pub(super) trait Names {
+    /// Returns their number.
+    fn count(&self) -> usize;
+
+    /// Returns one of them.
+    fn name(&self, index: usize) -> Name<'_>;
+}
+
 /// What a directory's blocks depend on besides its entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
@@ -27,21 +36,30 @@ pub(super) struct Frame {
 /// two levels lead to.
 pub(super) fn write(
     frame: &Frame,
-    names: &[Name<'_>],
+    names: &impl Names,
     mut put: impl FnMut(&[u8]) -> Result<(), WriteError>,
 ) -> Result<Option<bool>, WriteError> {
-    let dots = entry_len(1) + entry_len(2);
-    let all: usize = names.iter().map(|n| entry_len(n.name.len())).sum();
-    if dots + all <= frame.block_size - dirent::TAIL_LEN {
+    let mut left = frame.block_size - dirent::TAIL_LEN - entry_len(1) - entry_len(2);
+    let fits = (0..names.count()).all(|index| {
+        let length = entry_len(names.name(index).name.len());
+        let fits = length <= left;
+        left = left.saturating_sub(length);
+        fits
+    });
+    if fits {
         put(&linear(frame, names))?;
         return Ok(Some(false));
     }
-    let mut hashed: Vec<(u32, Name<'_>)> = names
-        .iter()
-        .map(|name| (half_md4(frame.hash_seed, name.name), *name))
+    // Eight bytes for each name: a directory may have millions. Names are numbered in 32 bits, as inodes are.
+    let mut hashed: Vec<(u32, u32)> = (0..names.count())
+        .map(|index| {
+            let hash = half_md4(frame.hash_seed, names.name(index).name);
+            (hash, index as u32)
+        })
         .collect();
-    hashed.sort_unstable_by_key(|(hash, name)| (*hash, name.name));
-    let leaves = split(frame.block_size, &hashed);
+    // Where hashes are equal, the order of names decides, in which they are numbered.
+    hashed.sort_unstable();
+    let leaves = split(frame.block_size, names, &hashed);
     let node_limit = dirent::node_limit(frame.block_size);
     let root_limit = dirent::root_limit(frame.block_size);
     let nodes = match leaves.len() {
@@ -90,44 +108,66 @@ pub(super) fn write(
         .skip(1)
         .map(|leaf| leaf.1)
         .chain([hashed.len()]);
+    let mut block = Leaf::new(frame.block_size);
     for (leaf, end) in leaves.iter().zip(ends) {
-        let mut block = Leaf::new(frame.block_size);
-        for (_, name) in &hashed[leaf.1..end] {
+        for (_, index) in &hashed[leaf.1..end] {
+            let name = names.name(*index as usize);
             block.push(name.inode, name.kind, name.name);
         }
-        put(&block.finish(seed))?;
+        put(block.finish(seed))?;
+        block.clear();
     }
     Ok(Some(true))
 }
 
-fn linear(frame: &Frame, names: &[Name<'_>]) -> Vec<u8> {
+fn linear(frame: &Frame, names: &impl Names) -> Vec<u8> {
     let mut block = Leaf::new(frame.block_size);
     block.push(frame.own, FileType::Directory, b".");
     block.push(frame.parent, FileType::Directory, b"..");
-    for name in names {
+    for index in 0..names.count() {
+        let name = names.name(index);
         block.push(name.inode, name.kind, name.name);
     }
-    block.finish(frame.inode_seed)
+    block.finish(frame.inode_seed).to_vec()
+}
+
+/// No entries but `.` and `..`.
+struct Nothing;
+
+impl Names for Nothing {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn name(&self, _: usize) -> Name<'_> {
+        Name {
+            inode: 0,
+            kind: FileType::Regular,
+            name: b"",
+        }
+    }
 }
 
 /// Returns the blocks of `lost+found`, which has room before anything is lost.
 pub(super) fn lost_and_found(frame: &Frame) -> Vec<Vec<u8>> {
     let blocks = (16 << 10) / frame.block_size;
-    let mut all = vec![linear(frame, &[])];
+    let mut all = vec![linear(frame, &Nothing)];
     all.resize_with(blocks, || {
-        Leaf::new(frame.block_size).finish(frame.inode_seed)
+        Leaf::new(frame.block_size)
+            .finish(frame.inode_seed)
+            .to_vec()
     });
     all
 }
 
 /// Splits names sorted by hash into blocks: the hash each begins with, and its first name. A hash that goes on from the block
 /// before has its lowest bit set, so that a search looks into both.
-fn split(block_size: usize, hashed: &[(u32, Name<'_>)]) -> Vec<(u32, usize)> {
+fn split(block_size: usize, names: &impl Names, hashed: &[(u32, u32)]) -> Vec<(u32, usize)> {
     let room = block_size - dirent::TAIL_LEN;
     let mut leaves = vec![(0, 0)];
     let mut taken = 0;
-    for (number, (hash, name)) in hashed.iter().enumerate() {
-        let length = entry_len(name.name.len());
+    for (number, (hash, index)) in hashed.iter().enumerate() {
+        let length = entry_len(names.name(*index as usize).name.len());
         if taken + length > room {
             let goes_on = number > 0 && hashed[number - 1].0 == *hash;
             leaves.push((*hash | u32::from(goes_on), number));

@@ -1,20 +1,23 @@
 //! What every group has: bitmaps, descriptors, and in some a copy of them all behind a superblock.
 
+use std::ops::Range;
+
 use lithify_storage::Storage;
 
-use super::size::Size;
+use super::size::Layout;
 use crate::format::group::{BLOCK_UNINIT, Descriptor, INODE_UNINIT, INODE_ZEROED};
 use crate::format::superblock::Superblock;
 use crate::format::{SUPERBLOCK_OFFSET, crc32c};
 use crate::geometry::{DataBlocks, Geometry};
 use crate::{Operation, WriteError};
 
+/// Bytes of bitmaps collected before a write.
+const BUFFER: usize = 1 << 20;
+
 /// What is used of a filesystem.
 #[derive(Debug)]
 pub(super) struct Used<'a> {
-    pub(super) size: Size,
-    /// Data blocks, from the first on.
-    pub(super) data: u64,
+    pub(super) layout: &'a Layout,
     /// Inodes, from the first on.
     pub(super) inodes: u32,
     /// Directories in each group.
@@ -23,72 +26,151 @@ pub(super) struct Used<'a> {
     pub(super) seed: u32,
 }
 
-/// Sets the first `count` bits of a bitmap, and those from `end` on, which stand for nothing.
-fn fill(bitmap: &mut [u8], count: u32, end: u32) {
-    let bits = bitmap.len() as u32 * 8;
-    for bit in (0..count).chain(end.min(bits)..bits) {
+/// Sets bits of a bitmap.
+fn set(bitmap: &mut [u8], bits: Range<u32>) {
+    let (first, end) = (bits.start.next_multiple_of(8), bits.end - bits.end % 8);
+    if first >= end {
+        bits.for_each(|bit| bitmap[bit as usize / 8] |= 1 << (bit % 8));
+        return;
+    }
+    bitmap[first as usize / 8..end as usize / 8].fill(0xff);
+    for bit in (bits.start..first).chain(end..bits.end) {
         bitmap[bit as usize / 8] |= 1 << (bit % 8);
     }
 }
 
-/// Writes the bitmaps. Returns the descriptors and the number of free blocks.
+impl Used<'_> {
+    /// Returns the bits of blocks, with those behind the filesystem's end; `None` for a group in which only copies are used.
+    fn blocks(&self, geometry: &Geometry, group: u32) -> Option<Vec<u8>> {
+        let layout = self.layout;
+        let start = geometry.group_start(group);
+        let length = (layout.blocks - start).min(geometry.blocks_per_group().into());
+        let data = geometry.data_before(start)..geometry.data_before(start + length);
+        let is_last = group + 1 == layout.groups;
+        // The bits behind the end of the last group have to be written.
+        if data.start >= layout.end && !is_last {
+            return None;
+        }
+        let copies = geometry.copies(group);
+        let mut bitmap = vec![0; geometry.block_size as usize];
+        // A group has less than 2³² blocks.
+        let bit = |block: u64| copies + (block.clamp(data.start, data.end) - data.start) as u32;
+        set(&mut bitmap, 0..copies);
+        let mut at = 0;
+        for gap in &layout.gaps {
+            set(&mut bitmap, bit(at)..bit(gap.start));
+            at = gap.end;
+        }
+        set(&mut bitmap, bit(at)..bit(layout.end));
+        set(&mut bitmap, length as u32..geometry.blocks_per_group());
+        Some(bitmap)
+    }
+
+    /// Returns the bits of inodes; `None` for a group in which none is used.
+    fn inode_bits(&self, geometry: &Geometry, inodes: u32) -> Option<Vec<u8>> {
+        let mut bitmap = vec![0; geometry.block_size as usize];
+        set(&mut bitmap, 0..inodes);
+        set(
+            &mut bitmap,
+            self.layout.inodes_per_group..8 * geometry.block_size,
+        );
+        (inodes > 0).then_some(bitmap)
+    }
+}
+
+/// Writes the bitmaps. Returns the descriptors.
 pub(super) fn bitmaps<S: Storage>(
-    blocks: &mut DataBlocks<S>,
+    storage: &mut DataBlocks<S>,
     used: &Used<'_>,
-) -> Result<(Vec<u8>, u64), WriteError> {
-    let geometry = blocks.geometry;
-    let block_size = geometry.block_size as usize;
-    let per_group = geometry.inodes_per_group();
+) -> Result<Vec<u8>, WriteError> {
+    let geometry = storage.geometry.clone();
+    let layout = used.layout;
+    let per_group = layout.inodes_per_group;
     let mut descriptors = Vec::new();
-    let mut free = 0;
-    let put = |storage: &mut S, block: u64, bytes: &[u8]| {
-        let written = storage.write_all_at(bytes, block * block_size as u64);
-        written.map_err(Operation::WriteMetadata.failed())
-    };
-    for group in 0..used.size.groups {
-        let is_last = group + 1 == used.size.groups;
-        let end = (used.size.blocks - geometry.group_start(group))
-            .min(geometry.blocks_per_group().into()) as u32;
-        let header = geometry.header(group);
-        let data = used.data.saturating_sub(geometry.data_before(group));
-        let taken = header + data.min(u64::from(end - header)) as u32;
+    let mut of_blocks = Bitmaps::new(&geometry);
+    let mut of_inodes = Bitmaps::new(&geometry);
+    for group in 0..layout.groups {
+        let (blocks_at, inodes_at) = (
+            layout.bitmaps + u64::from(group),
+            layout.bitmaps + u64::from(layout.groups) + u64::from(group),
+        );
+        let start = geometry.group_start(group);
+        let length = (layout.blocks - start).min(geometry.blocks_per_group().into()) as u32;
         let before = u64::from(group) * u64::from(per_group);
         let inodes = u64::from(used.inodes)
             .saturating_sub(before)
             .min(per_group.into()) as u32;
         let mut descriptor = Descriptor {
-            block_bitmap: geometry.block_bitmap(group),
-            inode_bitmap: geometry.inode_bitmap(group),
-            inode_table: geometry.inode_table(group),
-            free_blocks: end - taken,
+            block_bitmap: geometry.locate(blocks_at).0,
+            inode_bitmap: geometry.locate(inodes_at).0,
+            inode_table: geometry.locate(layout.table(&geometry, group)).0,
+            free_blocks: length - geometry.copies(group),
             free_inodes: per_group - inodes,
             used_directories: used.directories.get(group as usize).copied().unwrap_or(0),
             unused_inodes: per_group - inodes,
             flags: INODE_ZEROED,
             ..Descriptor::default()
         };
-        free += u64::from(end - taken);
-        // The bits behind the end of the last group have to be written.
-        if data == 0 && !is_last {
-            descriptor.flags |= BLOCK_UNINIT;
-        } else {
-            let mut bitmap = vec![0; block_size];
-            fill(&mut bitmap, taken, end);
-            descriptor.block_bitmap_sum = crc32c::update(used.seed, &bitmap);
-            put(&mut blocks.storage, descriptor.block_bitmap, &bitmap)?;
+        match used.blocks(&geometry, group) {
+            None => descriptor.flags |= BLOCK_UNINIT,
+            Some(bitmap) => {
+                descriptor.free_blocks = bitmap.iter().map(|byte| byte.count_zeros()).sum();
+                descriptor.block_bitmap_sum = crc32c::update(used.seed, &bitmap);
+                of_blocks.push(blocks_at, &bitmap, storage)?;
+            }
         }
-        if inodes == 0 {
-            descriptor.flags |= INODE_UNINIT;
-        } else {
-            let mut bitmap = vec![0; block_size];
-            fill(&mut bitmap, inodes, per_group);
-            let summed = &bitmap[..per_group as usize / 8];
-            descriptor.inode_bitmap_sum = crc32c::update(used.seed, summed);
-            put(&mut blocks.storage, descriptor.inode_bitmap, &bitmap)?;
+        match used.inode_bits(&geometry, inodes) {
+            None => descriptor.flags |= INODE_UNINIT,
+            Some(bitmap) => {
+                let summed = &bitmap[..per_group as usize / 8];
+                descriptor.inode_bitmap_sum = crc32c::update(used.seed, summed);
+                of_inodes.push(inodes_at, &bitmap, storage)?;
+            }
         }
         descriptors.extend_from_slice(&descriptor.to_bytes(group, used.seed));
     }
-    Ok((descriptors, free))
+    of_blocks.flush(storage)?;
+    of_inodes.flush(storage)?;
+    Ok(descriptors)
+}
+
+/// Bitmaps that follow each other, written together.
+struct Bitmaps {
+    block_size: u64,
+    /// The data block of the first.
+    first: u64,
+    buffer: Vec<u8>,
+}
+
+impl Bitmaps {
+    fn new(geometry: &Geometry) -> Self {
+        Self {
+            block_size: geometry.block_size.into(),
+            first: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    fn push<S: Storage>(
+        &mut self,
+        at: u64,
+        bitmap: &[u8],
+        storage: &mut DataBlocks<S>,
+    ) -> Result<(), WriteError> {
+        let next = self.first + self.buffer.len() as u64 / self.block_size;
+        if next != at || self.buffer.len() >= BUFFER {
+            self.flush(storage)?;
+            self.first = at;
+        }
+        self.buffer.extend_from_slice(bitmap);
+        Ok(())
+    }
+
+    fn flush<S: Storage>(&mut self, storage: &mut DataBlocks<S>) -> Result<(), WriteError> {
+        let written = storage.write_all_at(&self.buffer, self.first * self.block_size);
+        self.buffer.clear();
+        written.map_err(Operation::WriteMetadata.failed())
+    }
 }
 
 /// Writes the descriptors and the superblock into every group that has copies; the first group's superblock comes last of all.
@@ -98,7 +180,7 @@ pub(super) fn copies<S: Storage>(
     superblock: &Superblock,
     descriptors: &[u8],
 ) -> Result<(), WriteError> {
-    let geometry = blocks.geometry;
+    let geometry = blocks.geometry.clone();
     let block_size = u64::from(geometry.block_size);
     for group in (0..groups).rev().filter(|g| Geometry::has_superblock(*g)) {
         let start = geometry.group_start(group) * block_size;

@@ -4,7 +4,6 @@ use lithify_cancel::Budget;
 use lithify_tree::Timestamp;
 
 use crate::WriteError;
-use crate::format::{DESCRIPTOR_LEN, INODE_LEN};
 use crate::geometry::Geometry;
 
 /// Bytes of a block.
@@ -32,16 +31,19 @@ impl BlockSize {
     }
 }
 
-/// How file data is taken: what has to be known before the first byte.
+/// The facts about a filesystem that have to be known before the first byte.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DataOptions {
     /// Bytes of a block. Default 4 KiB.
     pub block_size: BlockSize,
-    /// Bytes of the filesystem. Default: what is in it and a tenth more.
+    /// Bytes of the filesystem. Default: its contents and a tenth more.
     pub size: Option<u64>,
-    /// Bytes of the filesystem for each inode, at least. Default 16 KiB.
+    /// Bytes of the filesystem for each inode, at most: there are at least a tenth more inodes than files. Default 16 KiB.
     pub bytes_per_inode: u64,
+    /// The number of inodes, rounded up to whole blocks of each group, instead of one for so many bytes. Eleven of them are
+    /// the filesystem's own.
+    pub inodes: Option<u32>,
     /// Bytes that this image and others may take together. Default: any number.
     pub budget: Budget,
 }
@@ -52,6 +54,7 @@ impl Default for DataOptions {
             block_size: BlockSize::default(),
             size: None,
             bytes_per_inode: 16 << 10,
+            inodes: None,
             budget: Budget::unlimited(),
         }
     }
@@ -60,8 +63,11 @@ impl Default for DataOptions {
 /// How many times its size a filesystem can grow, by its reserved descriptors.
 const GROWTH: u64 = 64;
 
-/// The size a filesystem whose size is not known yet can grow to, at least.
+/// The size a filesystem whose size is not known yet can have, and grow to.
 const GROWTH_MIN: u64 = 1 << 40;
+
+/// The least blocks of a filesystem.
+pub(super) const BLOCKS_MIN: u64 = 64;
 
 impl DataOptions {
     pub(crate) fn geometry(&self) -> Result<Geometry, WriteError> {
@@ -71,41 +77,34 @@ impl DataOptions {
                 found: self.bytes_per_inode,
             });
         }
-        let group_bytes = u64::from(8 * block_size) * u64::from(block_size);
-        let (least, most) = (64 * u64::from(block_size), u64::from(block_size) << 32);
+        let plain = Geometry::new(block_size, 0);
+        let group_bytes = u64::from(plain.blocks_per_group()) * u64::from(block_size);
+        let blocks_for = |bytes: u64| {
+            bytes
+                .div_ceil(group_bytes)
+                .div_ceil(plain.descriptors_per_block().into())
+        };
+        // Block numbers have 32 bits, and descriptors leave half of a group.
+        let most = (u64::from(block_size) << 32).min(
+            u64::from(plain.blocks_per_group() / 2)
+                * u64::from(plain.descriptors_per_block())
+                * group_bytes,
+        );
+        let least = BLOCKS_MIN * u64::from(block_size);
         if let Some(size) = self.size
             && !(least..=most).contains(&size)
         {
             return Err(WriteError::Size { size, least, most });
         }
-        let per_block = u64::from(block_size) / DESCRIPTOR_LEN as u64;
-        let blocks_for = |bytes: u64| bytes.div_ceil(group_bytes).div_ceil(per_block);
         let used = self.size.map_or(1, blocks_for);
-        let grown = match self.size {
-            Some(size) => size.saturating_mul(GROWTH).min(most),
-            None => GROWTH_MIN.min(most),
-        };
+        let grown = self
+            .size
+            .map_or(GROWTH_MIN, |size| size.saturating_mul(GROWTH));
         // As many as one block of numbers leads to.
-        let reserved = blocks_for(grown)
+        let reserved = blocks_for(grown.min(most))
             .saturating_sub(used)
             .min(u64::from(block_size) / 4);
-        let per_table_block = u64::from(block_size) / INODE_LEN as u64;
-        let inodes = |bytes: u64| (bytes / self.bytes_per_inode).max(16);
-        let most_inodes = u64::from(8 * block_size);
-        let table = inodes(group_bytes)
-            .min(most_inodes)
-            .div_ceil(per_table_block);
-        // A filesystem of one small group has a small table.
-        let table = match self.size {
-            Some(size) if size < group_bytes => table.min(inodes(size).div_ceil(per_table_block)),
-            _ => table,
-        };
-        Ok(Geometry {
-            block_size,
-            descriptor_blocks: (used + reserved) as u32,
-            // An even number, so that the bitmap of inodes ends with a whole byte.
-            table_blocks: table.next_multiple_of(2) as u32,
-        })
+        Ok(Geometry::new(block_size, (used + reserved) as u32))
     }
 }
 
@@ -135,7 +134,7 @@ pub struct ImageOptions {
     pub uuid_seed: Vec<u8>,
     /// The journal.
     pub journal: Journal,
-    /// Bytes left free at least, where no size is asked for. Default: a tenth of what is in it.
+    /// Bytes left free at least, where no size is asked for. Default: a tenth of the contents.
     pub free: Option<u64>,
 }
 
@@ -149,6 +148,8 @@ pub struct FinishReport {
     pub free_blocks: u64,
     /// Inodes that are used, reserved ones included.
     pub inodes: u32,
+    /// All inodes, with those that are free.
+    pub total_inodes: u32,
     /// Bytes of blocks with file data.
     pub data_bytes: u64,
     /// Bytes of blocks with directories, extents, attributes and targets of links.

@@ -1,35 +1,20 @@
 //! What is decided before anything but data is written: numbers of inodes, attributes, identifiers and times.
 
 use lithify_digest::{Algorithm, Hasher};
-use lithify_tree::{InodeId, InodeKind, NodeId, Timestamp, Tree, Xattrs};
+use lithify_tree::{InodeId, InodeKind, NodeId, Timestamp, Tree};
 
+use super::attributes::{Place, Values, place};
 use super::options::ImageOptions;
 use crate::WriteError;
-use crate::format::inode::{TIMES, XATTRS_AT};
+use crate::format::inode::TIMES;
 use crate::format::superblock::Superblock;
-use crate::format::xattr::{self, Attribute};
-use crate::format::{FIRST_INODE, INODE_LEN, ROOT_INODE};
-use crate::geometry::Geometry;
-
-/// Bytes behind an inode's fields.
-pub(super) const INLINE_ROOM: usize = INODE_LEN - XATTRS_AT;
+use crate::format::{FIRST_INODE, ROOT_INODE};
 
 /// The directory `e2fsck` puts into what it found without a name.
 pub(super) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// The most names of one file.
 const LINKS_MAX: u32 = 65_000;
-
-/// Where the attributes of a set stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// There are none.
-    Nowhere,
-    /// Behind the inode.
-    Inline,
-    /// In a block several inodes may share.
-    Block,
-}
 
 /// What is decided before anything but data is written.
 #[derive(Debug)]
@@ -42,6 +27,8 @@ pub(super) struct Plan {
     pub(super) places: Vec<Place>,
     /// How many inodes have each set.
     pub(super) uses: Vec<u32>,
+    /// Values that have inodes of their own.
+    pub(super) values: Values,
     pub(super) uuid: [u8; 16],
     pub(super) hash_seed: [u32; 4],
     /// The sum all checksums begin with.
@@ -54,7 +41,7 @@ impl Plan {
     pub(super) fn new(
         tree: &Tree,
         options: &ImageOptions,
-        geometry: Geometry,
+        block_size: u32,
     ) -> Result<Self, WriteError> {
         if options.label.len() > 16 || options.label.contains(&0) {
             return Err(WriteError::Label {
@@ -73,25 +60,34 @@ impl Plan {
             let set = tree.inode(id).xattrs;
             uses[set.index()] += 1;
             if places[set.index()].is_none() {
-                places[set.index()] = Some(place(tree.xattrs(set), geometry, || path(id))?);
+                places[set.index()] = Some(place(tree.xattrs(set), block_size, || path(id))?);
             }
         }
-        let places = places
+        let places: Vec<Place> = places
             .into_iter()
-            .map(|place| place.unwrap_or(Place::Nowhere));
+            .map(|place| place.unwrap_or(Place::Nowhere))
+            .collect();
         let (uuid, hash_seed) = identify(tree, options);
         let lost = tree.child(NodeId::ROOT, LOST_AND_FOUND);
         if lost.is_some_and(|node| !matches!(tree.node_inode(node).kind, InodeKind::Directory)) {
             return Err(WriteError::LostAndFound);
         }
+        let seed = Superblock::seed(uuid);
+        let behind = inodes - u64::from(lost.is_some());
+        let values = Values::collect(tree, &places, &uses, behind, seed);
+        let found = behind + values.all.len() as u64;
+        if found >= u64::from(u32::MAX) {
+            return Err(WriteError::TooManyInodes { found });
+        }
         Ok(Self {
             lost_and_found: lost.map(|node| tree.inode_id(node)),
-            places: places.collect(),
+            places,
             uses,
+            values,
             first_names,
             uuid,
             hash_seed,
-            seed: Superblock::seed(uuid),
+            seed,
             time: clamp(options.time.unwrap_or(latest)).0,
             clamped_times,
         })
@@ -112,6 +108,7 @@ impl Plan {
     pub(super) fn last_inode(&self) -> u32 {
         let others = self.first_names.len() as u32 - 1;
         FIRST_INODE + others - u32::from(self.lost_and_found.is_some())
+            + self.values.all.len() as u32
     }
 }
 
@@ -168,54 +165,6 @@ pub(super) fn clamp(time: Timestamp) -> (Timestamp, bool) {
     )
 }
 
-/// Returns a set as it is stored, in the order of a block.
-pub(super) fn stored(set: &Xattrs) -> Option<Vec<Attribute<'_>>> {
-    let attributes = set.iter().map(|(name, value)| Attribute::of(name, value));
-    let mut attributes: Vec<_> = attributes.collect::<Option<_>>()?;
-    attributes.sort();
-    Some(attributes)
-}
-
-/// Returns the names of attributes ext4 cannot hold.
-#[must_use]
-pub fn unsupported_xattrs(set: &Xattrs) -> Vec<&[u8]> {
-    let names = set
-        .iter()
-        .filter(|(name, value)| Attribute::of(name, value).is_none());
-    names.map(|(name, _)| name).collect()
-}
-
-/// Decides where a set stands.
-fn place(
-    set: &Xattrs,
-    geometry: Geometry,
-    path: impl Fn() -> Vec<u8>,
-) -> Result<Place, WriteError> {
-    if set.iter().next().is_none() {
-        return Ok(Place::Nowhere);
-    }
-    let Some(attributes) = stored(set) else {
-        let name = unsupported_xattrs(set).first().map(|name| name.to_vec());
-        return Err(WriteError::XattrName {
-            path: path(),
-            name: name.unwrap_or_default(),
-        });
-    };
-    let bytes = xattr::total(&attributes);
-    if bytes <= INLINE_ROOM - xattr::INODE_HEADER_LEN {
-        return Ok(Place::Inline);
-    }
-    let limit = geometry.block_size as usize - xattr::BLOCK_HEADER_LEN;
-    match bytes <= limit {
-        true => Ok(Place::Block),
-        false => Err(WriteError::Xattrs {
-            path: path(),
-            found: bytes,
-            limit,
-        }),
-    }
-}
-
 /// Derives identifiers from what is in the filesystem.
 fn identify(tree: &Tree, options: &ImageOptions) -> ([u8; 16], [u32; 4]) {
     let mut hasher = Hasher::new(Algorithm::Sha256);
@@ -233,12 +182,12 @@ fn identify(tree: &Tree, options: &ImageOptions) -> ([u8; 16], [u32; 4]) {
             InodeKind::File { size, .. } => size,
             _ => 0,
         };
-        let mut facts = Vec::with_capacity(32);
-        facts.extend_from_slice(&inode.mode.to_le_bytes());
-        facts.extend_from_slice(&inode.uid.to_le_bytes());
-        facts.extend_from_slice(&inode.gid.to_le_bytes());
-        facts.extend_from_slice(&inode.mtime.seconds.to_le_bytes());
-        facts.extend_from_slice(&size.to_le_bytes());
+        let mut facts = [0; 2 + 4 + 4 + 8 + 8];
+        facts[..2].copy_from_slice(&inode.mode.to_le_bytes());
+        facts[2..6].copy_from_slice(&inode.uid.to_le_bytes());
+        facts[6..10].copy_from_slice(&inode.gid.to_le_bytes());
+        facts[10..18].copy_from_slice(&inode.mtime.seconds.to_le_bytes());
+        facts[18..].copy_from_slice(&size.to_le_bytes());
         put(&facts);
     }
     let digest = hasher.finish();

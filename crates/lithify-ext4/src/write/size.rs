@@ -1,8 +1,11 @@
-//! How large the filesystem becomes.
+//! The size of the filesystem, and the places of what stands behind its contents: bitmaps, inode tables, the journal.
 
-use super::options::{ImageOptions, Journal};
+use std::ops::Range;
+
+use super::extents;
+use super::options::{DataOptions, ImageOptions, Journal};
 use crate::WriteError;
-use crate::format::extent;
+use crate::format::INODE_LEN;
 use crate::format::journal::default_blocks;
 use crate::geometry::Geometry;
 
@@ -15,170 +18,357 @@ const STEP: u64 = 1 << 20;
 /// The smallest filesystem that has a journal unasked, in blocks.
 const JOURNALED_MIN: u64 = 2048;
 
-/// The least blocks behind its metadata that a last group is worth having for.
+/// The least blocks behind its copies that a last group is worth having for.
 const LAST_GROUP_MIN: u64 = 50;
 
-/// The size of a filesystem, in blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
+/// What has to have room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    /// Data blocks of the contents: file data, directories and so on.
+    pub(super) data: u64,
+    /// Inodes.
+    pub(super) inodes: u32,
+}
+
+/// The size of a filesystem, and the places of what is behind its contents. All but blocks are counted in data blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// All blocks of the filesystem.
     pub(super) blocks: u64,
     pub(super) groups: u32,
-    pub(super) journal: u32,
+    pub(super) inodes_per_group: u32,
+    /// The bitmaps of blocks of all groups, then those of inodes.
+    pub(super) bitmaps: u64,
+    /// Tables of inodes that follow each other.
+    tables: Vec<Tables>,
+    pub(super) journal: u64,
+    pub(super) journal_blocks: u32,
+    /// The blocks of the tree of the journal's extents follow it.
+    pub(super) end: u64,
+    /// Data blocks before the end that are free: a table does not go around a copy.
+    pub(super) gaps: Vec<Range<u64>>,
 }
 
-/// Decides the size for so many data blocks, without the journal, and inodes. `asked` is one in bytes.
-pub(super) fn decide(
-    geometry: Geometry,
+/// Tables of inodes that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tables {
+    first_group: u32,
     data: u64,
-    inodes: u32,
-    asked: Option<u64>,
-    options: &ImageOptions,
-) -> Result<Size, WriteError> {
-    let block_size = u64::from(geometry.block_size);
-    let blocks_of = |bytes: u64| bytes / block_size;
-    if let Some(bytes) = asked {
-        let blocks = blocks_of(bytes);
-        let journal = journal(options.journal, blocks, block_size)?;
-        let size = with_groups(geometry, blocks, journal);
-        let fits = size.is_some_and(|size| is_enough(geometry, size, data, inodes));
-        return match size.filter(|_| fits) {
-            Some(size) => Ok(size),
-            None => Err(WriteError::TooSmall {
-                size: bytes,
-                needed: least(geometry, data, inodes, options, 0)?.blocks * block_size,
-            }),
-        };
+}
+
+impl Layout {
+    /// Returns the blocks of a group's table.
+    pub(super) fn table_blocks(&self, geometry: &Geometry) -> u32 {
+        self.inodes_per_group / inodes_per_block(geometry)
     }
-    let free = match options.free {
-        Some(bytes) => bytes.div_ceil(block_size),
-        None => data / 10,
-    };
-    least(geometry, data, inodes, options, free)
+
+    /// Returns the first data block of a group's table.
+    pub(super) fn table(&self, geometry: &Geometry, group: u32) -> u64 {
+        let behind = self.tables.partition_point(|t| t.first_group <= group);
+        let tables = self.tables[behind - 1];
+        let blocks = u64::from(self.table_blocks(geometry));
+        tables.data + u64::from(group - tables.first_group) * blocks
+    }
+
+    /// Returns the blocks no file can have, as the kernel counts them: copies, bitmaps, tables and the journal.
+    pub(super) fn overhead(&self, geometry: &Geometry) -> u64 {
+        let groups = u64::from(self.groups);
+        let tables = groups * u64::from(self.table_blocks(geometry));
+        let copies = self.blocks - geometry.data_before(self.blocks);
+        copies + 2 * groups + tables + u64::from(self.journal_blocks)
+    }
+
+    /// Returns the data blocks that are free.
+    pub(super) fn free(&self, geometry: &Geometry) -> u64 {
+        let gaps: u64 = self.gaps.iter().map(|gap| gap.end - gap.start).sum();
+        (geometry.data_before(self.blocks) + gaps).saturating_sub(self.end)
+    }
+
+    /// Whether all of it is inside of the filesystem, with so many blocks left.
+    fn fits(&self, geometry: &Geometry, free: u64) -> bool {
+        self.end <= geometry.data_before(self.blocks) && self.free(geometry) >= free
+    }
 }
 
-/// Whether descriptors for a larger filesystem have room reserved.
-pub(super) fn grows(geometry: Geometry, asked: Option<u64>) -> bool {
-    let per_block = u64::from(geometry.block_size) / crate::format::DESCRIPTOR_LEN as u64;
-    let group_bytes = u64::from(geometry.blocks_per_group()) * u64::from(geometry.block_size);
-    let used = asked.map_or(1, |size| size.div_ceil(group_bytes).div_ceil(per_block));
-    u64::from(geometry.descriptor_blocks) > used
+fn inodes_per_block(geometry: &Geometry) -> u32 {
+    geometry.block_size / INODE_LEN as u32
 }
 
-/// Returns the smallest size with room for everything and so many free blocks.
-fn least(
-    geometry: Geometry,
-    data: u64,
-    inodes: u32,
+/// Decides the size. `measure` returns the data blocks of the contents in another arrangement: trees of extents may be larger.
+pub(super) fn decide(
+    geometry: &Geometry,
+    needs: Needs,
+    data: &DataOptions,
     options: &ImageOptions,
-    free: u64,
-) -> Result<Size, WriteError> {
+    measure: impl Fn(&Geometry) -> Result<u64, WriteError>,
+) -> Result<Layout, WriteError> {
+    if let Some(asked) = data.inodes
+        && asked < needs.inodes
+    {
+        return Err(WriteError::TooFewInodes {
+            asked,
+            needed: needs.inodes,
+        });
+    }
+    let sizing = Sizing {
+        geometry,
+        needs,
+        data,
+        options,
+    };
     let block_size = u64::from(geometry.block_size);
-    let step = (STEP / block_size).max(1);
-    let mut journal_blocks = 0;
-    // The journal makes the filesystem larger, and that may make the journal larger.
-    for _ in 0..8 {
-        let wanted = data + with_nodes(geometry, journal_blocks) + free;
-        let by_data = geometry.group_of(wanted.max(1) - 1) + 1;
-        let by_inodes = inodes.div_ceil(geometry.inodes_per_group());
-        let blocks = match by_inodes > by_data {
-            // The last group is there for its inodes.
-            true => {
-                geometry.group_start(by_inodes - 1)
-                    + u64::from(geometry.header(by_inodes - 1))
-                    + LAST_GROUP_MIN
-            }
-            false => geometry.locate(wanted.max(1) - 1).0 + 1,
+    let Some(size) = data.size else {
+        let free = match options.free {
+            Some(bytes) => bytes.div_ceil(block_size),
+            None => needs.data / 10,
         };
         let least = match options.journal {
             Journal::Default => JOURNALED_MIN,
-            _ => 64,
+            _ => 1,
         };
-        let blocks = blocks.max(least).next_multiple_of(step);
-        let wanted_journal = journal(options.journal, blocks, block_size)?;
-        let size = with_groups(geometry, blocks, wanted_journal);
-        match size {
-            Some(size) if wanted_journal == journal_blocks => {
-                if is_enough(geometry, size, data, inodes) {
-                    return Ok(size);
-                }
-                // A last group that is too small to be one was cut off: the next step has room for it.
-                let blocks = (geometry.group_start(size.groups)
-                    + u64::from(geometry.header(size.groups))
-                    + LAST_GROUP_MIN)
-                    .next_multiple_of(step);
-                if let Some(size) = with_groups(geometry, blocks, wanted_journal)
-                    && is_enough(geometry, size, data, inodes)
-                {
-                    return Ok(size);
-                }
-            }
-            _ => {}
-        }
-        journal_blocks = wanted_journal;
-    }
-    Err(WriteError::TooLarge {
-        block_size: geometry.block_size,
-    })
-}
-
-/// Cuts off a last group that has no room behind its metadata.
-fn with_groups(geometry: Geometry, blocks: u64, journal: u32) -> Option<Size> {
-    let per_group = u64::from(geometry.blocks_per_group());
-    let first = u64::from(geometry.first_block());
-    let mut groups = (blocks.checked_sub(first)?).div_ceil(per_group);
-    let mut blocks = blocks;
-    let last = u32::try_from(groups.checked_sub(1)?).ok()?;
-    let inside = blocks - geometry.group_start(last);
-    if inside < u64::from(geometry.header(last)) + LAST_GROUP_MIN {
-        if last == 0 {
-            return None;
-        }
-        blocks = geometry.group_start(last);
-        groups -= 1;
-    }
-    Some(Size {
-        blocks,
-        groups: groups as u32,
-        journal,
-    })
-}
-
-/// Returns the data blocks of a filesystem.
-pub(super) fn data_blocks(geometry: Geometry, size: Size) -> u64 {
-    let last = size.groups - 1;
-    let inside = size.blocks - geometry.group_start(last) - u64::from(geometry.header(last));
-    geometry.data_before(last) + inside
-}
-
-/// Returns the most blocks a journal takes, with those of its extents: every group may break it.
-fn with_nodes(geometry: Geometry, journal: u32) -> u64 {
-    let unbroken = geometry.blocks_per_group() - geometry.header(0);
-    let extents = journal / unbroken + 2;
-    let nodes = match extents as usize {
-        0..=extent::IN_INODE => 0,
-        extents => extents.div_ceil(extent::per_block(geometry.block_size as usize)) + 1,
+        let found = sizing.least(least, free, STEP / block_size)?;
+        return found.ok_or(WriteError::SizeNeeded {
+            most: sizing.most() * block_size,
+        });
     };
-    u64::from(journal) + nodes as u64
+    let blocks = (size / block_size).min(u32::MAX.into());
+    if let Some(layout) = sizing.layout(blocks)?
+        && layout.fits(geometry, 0)
+    {
+        return Ok(layout);
+    }
+    Err(WriteError::TooSmall {
+        size,
+        needed: needed(sizing, measure)?,
+    })
 }
 
-fn is_enough(geometry: Geometry, size: Size, data: u64, inodes: u32) -> bool {
-    let per_block = geometry.block_size / crate::format::DESCRIPTOR_LEN as u32;
-    u64::from(size.groups) * u64::from(geometry.inodes_per_group()) >= u64::from(inodes)
-        && data_blocks(geometry, size) >= data + with_nodes(geometry, size.journal)
-        && size.groups.div_ceil(per_block) <= geometry.descriptor_blocks
-        && size.blocks <= u64::from(u32::MAX)
+/// Returns the smallest size that would do. With another size other descriptors are reserved, so that it is looked for from
+/// below.
+fn needed(
+    sizing: Sizing<'_>,
+    measure: impl Fn(&Geometry) -> Result<u64, WriteError>,
+) -> Result<u64, WriteError> {
+    let block_size = sizing.block_size();
+    let too_large = || WriteError::TooLarge {
+        block_size: sizing.geometry.block_size,
+    };
+    let mut needed = sizing.needs.data.max(super::options::BLOCKS_MIN) * block_size;
+    let mut known = (sizing.geometry.descriptor_blocks, sizing.needs.data);
+    loop {
+        let with_size = DataOptions {
+            size: Some(needed),
+            ..sizing.data.clone()
+        };
+        let geometry = with_size.geometry().map_err(|_| too_large())?;
+        if known.0 != geometry.descriptor_blocks {
+            known = (geometry.descriptor_blocks, measure(&geometry)?);
+        }
+        let sizing = Sizing {
+            geometry: &geometry,
+            needs: Needs {
+                data: known.1,
+                ..sizing.needs
+            },
+            ..sizing
+        };
+        let next = match sizing.least(1, 0, 1)? {
+            Some(layout) => layout.blocks,
+            None => sizing.most() + 1,
+        };
+        if next * block_size <= needed {
+            return Ok(needed);
+        }
+        needed = next * block_size;
+    }
 }
 
-fn journal(asked: Journal, blocks: u64, block_size: u64) -> Result<u32, WriteError> {
-    match asked {
-        Journal::None => Ok(0),
-        Journal::Default => Ok(default_blocks(blocks)),
-        Journal::Bytes(bytes) => {
-            let found = bytes / block_size;
-            match JOURNAL.contains(&found) {
-                true => Ok(found as u32),
-                false => Err(WriteError::Journal { blocks: found }),
+/// What sizes depend on.
+#[derive(Clone, Copy)]
+struct Sizing<'a> {
+    geometry: &'a Geometry,
+    needs: Needs,
+    data: &'a DataOptions,
+    options: &'a ImageOptions,
+}
+
+impl Sizing<'_> {
+    fn block_size(&self) -> u64 {
+        self.geometry.block_size.into()
+    }
+
+    /// Returns the most blocks the descriptors there are room for lead to.
+    fn most(&self) -> u64 {
+        let geometry = self.geometry;
+        let groups =
+            u64::from(geometry.descriptor_blocks) * u64::from(geometry.descriptors_per_block());
+        let blocks = groups * u64::from(geometry.blocks_per_group());
+        (u64::from(geometry.first_block()) + blocks).min(u32::MAX.into())
+    }
+
+    /// Returns the smallest layout of at least `from` blocks with so many free ones, of a multiple of `step`; `None` where
+    /// there is none the descriptors lead to.
+    fn least(&self, from: u64, free: u64, step: u64) -> Result<Option<Layout>, WriteError> {
+        let most = self.most();
+        // As many groups as the inodes take.
+        let inodes = self.data.inodes.unwrap_or(self.needs.inodes);
+        let last = inodes.div_ceil(8 * self.geometry.block_size) - 1;
+        let from = from
+            .max(self.geometry.group_start(last))
+            .max(super::options::BLOCKS_MIN);
+        let mut blocks = from.next_multiple_of(step);
+        while blocks <= most {
+            if let Some(layout) = self.layout(blocks)?
+                && layout.fits(self.geometry, free)
+            {
+                return Ok(Some(layout));
+            }
+            // What is needed never gets less with the size, so that none before has room.
+            let needed = self.needed_at_least(blocks)? + free;
+            let missing = needed.saturating_sub(self.geometry.data_before(blocks));
+            blocks += missing.next_multiple_of(step).max(step);
+        }
+        Ok(None)
+    }
+
+    /// Returns data blocks without which nothing of that size has room: tables are rounded up.
+    fn needed_at_least(&self, blocks: u64) -> Result<u64, WriteError> {
+        // The last group may be cut off.
+        let groups = self.geometry.groups(blocks).saturating_sub(1);
+        let inodes = self
+            .inodes(blocks)
+            .min(groups.max(1) * self.inodes_per_group_max(groups + 1));
+        let tables = inodes / u64::from(inodes_per_block(self.geometry));
+        Ok(self.needs.data + tables + 2 * groups + u64::from(self.journal(blocks)?))
+    }
+
+    /// Returns the number of inodes a filesystem of so many blocks should have.
+    fn inodes(&self, blocks: u64) -> u64 {
+        let needed = u64::from(self.needs.inodes);
+        match self.data.inodes {
+            Some(asked) => asked.into(),
+            None => {
+                (blocks * self.block_size() / self.data.bytes_per_inode).max(needed + needed / 10)
             }
         }
     }
+
+    /// Returns the layout of a filesystem of so many blocks, less a last group too small to be one; `None` where there are not
+    /// enough groups for the inodes. It may reach past the filesystem's end.
+    fn layout(&self, blocks: u64) -> Result<Option<Layout>, WriteError> {
+        let geometry = self.geometry;
+        let journal_blocks = self.journal(blocks)?;
+        let Some((blocks, groups)) = cut(geometry, blocks) else {
+            return Ok(None);
+        };
+        let Some(inodes_per_group) = self.inodes_per_group(blocks, groups) else {
+            return Ok(None);
+        };
+        let bitmaps = self.needs.data;
+        let each = u64::from(inodes_per_group / inodes_per_block(geometry));
+        let (tables, gaps, journal) =
+            place_tables(geometry, bitmaps + 2 * u64::from(groups), groups, each);
+        let mut end = journal + u64::from(journal_blocks);
+        if let Ok(first) = u32::try_from(journal) {
+            let mut found = Vec::new();
+            extents::push(&mut found, geometry, 0, first, journal_blocks);
+            end += u64::from(extents::tree_blocks(found.len(), geometry.block_size));
+        }
+        Ok(Some(Layout {
+            blocks,
+            groups,
+            inodes_per_group,
+            bitmaps,
+            tables,
+            journal,
+            journal_blocks,
+            end,
+            gaps,
+        }))
+    }
+
+    /// Returns the least steps in which inodes of a group are counted: whole blocks of the table, and whole bytes of the bitmap.
+    fn inodes_step(&self) -> u64 {
+        inodes_per_block(self.geometry).max(8).into()
+    }
+
+    /// Returns the most inodes a group can have: a bit each in a block, and numbers of 32 bits.
+    fn inodes_per_group_max(&self, groups: u64) -> u64 {
+        let by_number = u64::from(u32::MAX) / groups.max(1);
+        let most = by_number.min(u64::from(8 * self.geometry.block_size));
+        most - most % self.inodes_step()
+    }
+
+    fn inodes_per_group(&self, blocks: u64, groups: u32) -> Option<u32> {
+        let groups = u64::from(groups);
+        let most = self.inodes_per_group_max(groups);
+        let wanted = self.inodes(blocks).div_ceil(groups);
+        let wanted = wanted.next_multiple_of(self.inodes_step());
+        let found = match self.data.inodes {
+            // There can be less than one for so many bytes.
+            None => wanted.min(most),
+            Some(_) => wanted,
+        };
+        // That is at most 8 bits for each byte of a block.
+        (found <= most && found * groups >= u64::from(self.needs.inodes)).then_some(found as u32)
+    }
+
+    fn journal(&self, blocks: u64) -> Result<u32, WriteError> {
+        match self.options.journal {
+            Journal::None => Ok(0),
+            Journal::Default => Ok(default_blocks(blocks)),
+            Journal::Bytes(bytes) => {
+                let found = bytes / self.block_size();
+                match JOURNAL.contains(&found) {
+                    true => Ok(found as u32),
+                    false => Err(WriteError::Journal { blocks: found }),
+                }
+            }
+        }
+    }
+}
+
+/// Cuts off a last group that has no room behind its copies. Returns the blocks and the groups.
+fn cut(geometry: &Geometry, blocks: u64) -> Option<(u64, u32)> {
+    let groups = u32::try_from(geometry.groups(blocks)).ok()?;
+    let last = groups.checked_sub(1)?;
+    let start = geometry.group_start(last);
+    if blocks - start >= u64::from(geometry.copies(last)) + LAST_GROUP_MIN {
+        Some((blocks, groups))
+    } else {
+        (last > 0).then_some((start, last))
+    }
+}
+
+/// Places a table of `each` blocks for every group behind data block `at`, none around a copy. Returns the tables, the gaps
+/// and the data block behind them.
+fn place_tables(
+    geometry: &Geometry,
+    mut at: u64,
+    groups: u32,
+    each: u64,
+) -> (Vec<Tables>, Vec<Range<u64>>, u64) {
+    let (mut tables, mut gaps) = (Vec::new(), Vec::new());
+    let mut placed = 0;
+    while placed < groups {
+        let (_, run) = geometry.locate(at);
+        let count = (run / each).min(u64::from(groups - placed));
+        if count > 0 {
+            tables.push(Tables {
+                first_group: placed,
+                data: at,
+            });
+            at += count * each;
+            // At most the groups that are left.
+            placed += count as u32;
+        }
+        if placed < groups {
+            let gap = run - count * each;
+            if gap > 0 {
+                gaps.push(at..at + gap);
+            }
+            at += gap;
+        }
+    }
+    (tables, gaps, at)
 }

@@ -1,9 +1,10 @@
-//! The inode table, written in order.
+//! The inode tables, written in order.
 
 use lithify_storage::Storage;
 
+use super::size::Layout;
 use crate::format::INODE_LEN;
-use crate::geometry::DataBlocks;
+use crate::geometry::{DataBlocks, Geometry};
 use crate::{Operation, WriteError};
 
 /// Bytes collected before a write.
@@ -11,23 +12,25 @@ const BUFFER: usize = 1 << 20;
 
 /// Writes inodes with ascending numbers into the tables of their groups.
 #[derive(Debug)]
-pub(super) struct Table {
-    /// The number of the first inode that is collected.
-    first: u32,
+pub(super) struct Table<'a> {
+    layout: &'a Layout,
+    /// The number of the next inode, less one.
+    next: u32,
+    /// Where the buffer belongs, in bytes of data blocks.
+    at: u64,
     buffer: Vec<u8>,
 }
 
-impl Table {
-    /// Starts with the inode of that number.
-    pub(super) const fn new(first: u32) -> Self {
+impl<'a> Table<'a> {
+    /// Starts with the inode of that number, in the first group.
+    pub(super) fn new(layout: &'a Layout, geometry: &Geometry, number: u32) -> Self {
+        let inside = u64::from(number - 1) * INODE_LEN as u64;
         Self {
-            first,
+            layout,
+            next: number - 1,
+            at: layout.table(geometry, 0) * u64::from(geometry.block_size) + inside,
             buffer: Vec::new(),
         }
-    }
-
-    fn next(&self) -> u32 {
-        self.first + (self.buffer.len() / INODE_LEN) as u32
     }
 
     /// Adds the next inode.
@@ -36,11 +39,21 @@ impl Table {
         inode: &[u8; INODE_LEN],
         blocks: &mut DataBlocks<S>,
     ) -> Result<(), WriteError> {
-        let is_at_start = (self.next() - 1).is_multiple_of(blocks.geometry.inodes_per_group());
-        if is_at_start || self.buffer.len() >= BUFFER {
+        let per_group = self.layout.inodes_per_group;
+        if self.next.is_multiple_of(per_group) {
+            let geometry = &blocks.geometry;
+            let table = self.layout.table(geometry, self.next / per_group);
+            let at = table * u64::from(geometry.block_size);
+            if at != self.at + self.buffer.len() as u64 {
+                self.flush(blocks)?;
+                self.at = at;
+            }
+        }
+        if self.buffer.len() >= BUFFER {
             self.flush(blocks)?;
         }
         self.buffer.extend_from_slice(inode);
+        self.next += 1;
         Ok(())
     }
 
@@ -49,28 +62,10 @@ impl Table {
         &mut self,
         blocks: &mut DataBlocks<S>,
     ) -> Result<(), WriteError> {
-        if !self.buffer.is_empty() {
-            put(self.first, &self.buffer, blocks)?;
-            self.first = self.next();
-            self.buffer.clear();
-        }
+        let written = blocks.write_all_at(&self.buffer, self.at);
+        written.map_err(Operation::WriteMetadata.failed())?;
+        self.at += self.buffer.len() as u64;
+        self.buffer.clear();
         Ok(())
     }
-}
-
-/// Writes inodes of one group, from a number on.
-pub(super) fn put<S: Storage>(
-    first: u32,
-    inodes: &[u8],
-    blocks: &mut DataBlocks<S>,
-) -> Result<(), WriteError> {
-    let geometry = blocks.geometry;
-    let (group, inside) = (
-        (first - 1) / geometry.inodes_per_group(),
-        (first - 1) % geometry.inodes_per_group(),
-    );
-    let at = geometry.inode_table(group) * u64::from(geometry.block_size)
-        + u64::from(inside) * INODE_LEN as u64;
-    let written = blocks.storage.write_all_at(inodes, at);
-    written.map_err(Operation::WriteMetadata.failed())
 }

@@ -21,7 +21,7 @@ pub struct Writer<S> {
     pub(super) data: Appender,
     pub(super) contents: Contents,
     pub(super) open: Option<Open>,
-    pub(super) size: Option<u64>,
+    pub(super) options: DataOptions,
     pub(super) budget: Share,
     pub(super) repeats: Repeats,
 }
@@ -35,12 +35,12 @@ impl<S: Storage> Writer<S> {
         let geometry = options.geometry()?;
         Ok(Self {
             data: Appender::new(0, geometry.block_size.into(), Operation::WriteData),
-            blocks: DataBlocks { storage, geometry },
             contents: Contents::new(geometry.block_size),
+            blocks: DataBlocks { storage, geometry },
             open: None,
-            size: options.size,
-            budget: Share::of(options.budget),
+            budget: Share::of(options.budget.clone()),
             repeats: Repeats::default(),
+            options,
         })
     }
 
@@ -66,16 +66,22 @@ impl<S: Storage> Writer<S> {
                 state: "while a file was open",
             });
         }
-        let plan = plan::Plan::new(tree, options, self.blocks.geometry)?;
+        let block_size = self.blocks.geometry.block_size;
+        let plan = plan::Plan::new(tree, options, block_size)?;
         let live = self.contents.live(tree)?;
         self.data.flush(&mut self.blocks)?;
-        let block_size = self.blocks.geometry.block_size;
         self.repeats
             .copy(&mut self.blocks, block_size, &self.contents, |i| live[i])
             .map_err(Operation::MoveData.failed())?;
         let (end, moved) = gaps::close(&mut self.blocks, &mut self.contents, &live)?;
-        self.data
-            .rewind(u64::from(end) * u64::from(self.blocks.geometry.block_size));
+        let end = u64::from(end) * u64::from(block_size);
+        if end < self.data.offset() {
+            // What nobody refers to must not be found where nothing is written: in tables of inodes and in the journal zeros
+            // are expected, and a file that was removed is not to be read in free blocks.
+            let cut = self.blocks.storage.set_size(self.blocks.locate(end).0);
+            cut.map_err(Operation::MoveData.failed())?;
+        }
+        self.data.rewind(end);
         let (storage, mut report) = emit::emit(self, tree, &plan, options)?;
         report.moved_bytes = moved;
         Ok((storage, report))

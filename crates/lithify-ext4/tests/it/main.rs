@@ -5,5 +5,7 @@
     reason = "tests state what they expect by panicking"
 )]
 
+mod attributes; // extended attributes
 mod common; // building images
+mod sizes; // filesystems of every size
 mod writer; // what e2fsprogs and the kernel see

@@ -346,5 +346,5 @@ fn without_a_journal() {
     options.journal = Journal::None;
     let image = b.finish(&options);
     image.fsck();
-    assert_eq!(image.report.size, 3 << 20);
+    assert_eq!(image.report.size, 1 << 20);
 }

@@ -29,6 +29,7 @@ fn data(volume: &VolumeOptions, block_size: Option<u32>) -> Result<DataOptions, 
     if let Some(bytes) = volume.bytes_per_inode {
         data.bytes_per_inode = bytes;
     }
+    data.inodes = volume.inodes;
     Ok(data)
 }
 
@@ -124,6 +125,8 @@ impl From<WriteError> for FsError {
                 Self::Xattr(Box::new(e))
             }
             e @ (WriteError::TooSmall { .. }
+            | WriteError::SizeNeeded { .. }
+            | WriteError::TooFewInodes { .. }
             | WriteError::Journal { .. }
             | WriteError::Label { .. }) => Self::Other(BuildError::Volume(Box::new(e))),
             e => Self::Other(BuildError::WriteImage(Box::new(e))),
