@@ -1,7 +1,7 @@
 //! Directory blocks: entries one behind the other, a tree of hashes over them in large directories, a checksum at the end of
 //! each block (`struct ext4_dir_entry_2`, `dx_root`, `dx_node`, `ext4_dir_entry_tail`).
 
-use super::{crc32c, put16, put32};
+use super::{crc32c, get16, get32, put16, put32};
 
 /// Bytes of an entry before its name.
 const HEADER_LEN: usize = 8;
@@ -164,4 +164,163 @@ fn put_entries(bytes: &mut [u8], at: usize, limit: usize, entries: &[Index], ino
     let sum = crc32c::update(inode_seed, &bytes[..at + entries.len() * INDEX_LEN]);
     let sum = crc32c::update(sum, &[0; 8]);
     put32(bytes, at + limit * INDEX_LEN + 4, sum);
+}
+
+/// An entry as it is stored, in use or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored<'a> {
+    /// Where in its block it begins.
+    pub(crate) at: usize,
+    /// Its bytes, with the room behind its name.
+    pub(crate) length: usize,
+    /// 0 for none.
+    pub(crate) inode: u32,
+    pub(crate) kind: u8,
+    pub(crate) name: &'a [u8],
+}
+
+/// The entries of a block or a part of one, up to the first that makes no sense: where that is.
+#[derive(Debug)]
+pub(crate) struct Entries<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Bytes of a block: lengths over 65535 stand in the bits that others leave free.
+    block_size: usize,
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) const fn new(bytes: &'a [u8], block_size: usize) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            block_size,
+        }
+    }
+}
+
+/// Returns the length an entry says it has.
+pub(crate) fn decode_len(stored: u16, block_size: usize) -> usize {
+    let stored = usize::from(stored);
+    match stored {
+        _ if block_size < 1 << 16 => stored,
+        0 | 0xffff => block_size,
+        _ => stored & !3 | (stored & 3) << 16,
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Stored<'a>, usize>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.bytes[self.at..];
+        if rest.is_empty() {
+            return None;
+        }
+        let at = self.at;
+        let entry = (rest.len() >= HEADER_LEN + 4).then(|| {
+            let length = decode_len(get16(rest, 4), self.block_size);
+            (length, usize::from(rest[6]))
+        });
+        let Some((length, name_len)) = entry.filter(|&(length, name_len)| {
+            length >= entry_len(name_len.max(1)) && length % 4 == 0 && length <= rest.len()
+        }) else {
+            self.at = self.bytes.len();
+            return Some(Err(at));
+        };
+        self.at += length;
+        Some(Ok(Stored {
+            at,
+            length,
+            inode: get32(rest, 0),
+            kind: rest[7],
+            name: &rest[HEADER_LEN..HEADER_LEN + name_len],
+        }))
+    }
+}
+
+/// Returns the checksum of a block of entries, the one that is stored and the right one; `None` where there is none.
+pub(crate) fn leaf_checksum(block: &[u8], inode_seed: u32) -> Option<(u32, u32)> {
+    let at = block.len() - TAIL_LEN;
+    let tail = &block[at..];
+    let is_tail = get32(tail, 0) == 0
+        && usize::from(get16(tail, 4)) == TAIL_LEN
+        && tail[6] == 0
+        && tail[7] == TAIL_TYPE;
+    is_tail.then(|| (get32(tail, 8), crc32c::update(inode_seed, &block[..at])))
+}
+
+/// A block of a tree of hashes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tree<'a> {
+    block: &'a [u8],
+    at: usize,
+    /// Entries there is room for.
+    pub(crate) limit: usize,
+    pub(crate) count: usize,
+    /// The number of the hash, and the levels below the first block. In other blocks 0.
+    pub(crate) hash: u8,
+    pub(crate) levels: u8,
+}
+
+/// Tells whether a block other than the first belongs to the tree of hashes, not to the entries.
+pub(crate) fn is_node(block: &[u8]) -> bool {
+    get32(block, 0) == 0 && block[6] == 0 && decode_len(get16(block, 4), block.len()) == block.len()
+}
+
+impl<'a> Tree<'a> {
+    /// Reads a directory's first block; `None` for one that is none of a tree.
+    pub(crate) fn root(block: &'a [u8]) -> Option<Self> {
+        let is_root = get16(block, 4) == 12
+            && decode_len(get16(block, 16), block.len()) == block.len() - 12
+            && get32(block, 24) == 0
+            && block[29] == 8;
+        let tree = Self::at(block, ROOT_COUNT).filter(|_| is_root)?;
+        Some(Self {
+            hash: block[28],
+            levels: block[30],
+            ..tree
+        })
+    }
+
+    /// Reads another block of the tree; `None` for one that is none.
+    pub(crate) fn node(block: &'a [u8]) -> Option<Self> {
+        Self::at(block, NODE_COUNT).filter(|_| is_node(block))
+    }
+
+    fn at(block: &'a [u8], at: usize) -> Option<Self> {
+        let (limit, count) = (get16(block, at).into(), get16(block, at + 2).into());
+        let room = (block.len() - at) / INDEX_LEN;
+        let is_sound = count >= 1 && count <= limit && limit <= room;
+        is_sound.then_some(Self {
+            block,
+            at,
+            limit,
+            count,
+            hash: 0,
+            levels: 0,
+        })
+    }
+
+    /// Returns an entry. The first one's hash is 0.
+    pub(crate) fn entry(&self, index: usize) -> Index {
+        let at = self.at + index * INDEX_LEN;
+        Index {
+            hash: match index {
+                0 => 0,
+                _ => get32(self.block, at),
+            },
+            // The upper bits are for other things.
+            block: get32(self.block, at + 4) & 0x0fff_ffff,
+        }
+    }
+
+    /// Returns its checksum, the one that is stored and the right one; `None` where there is no room for any.
+    pub(crate) fn checksum(&self, inode_seed: u32) -> Option<(u32, u32)> {
+        let at = self.at + self.limit * INDEX_LEN;
+        let tail = self.block.get(at..at + 8)?;
+        let used = &self.block[..self.at + self.count * INDEX_LEN];
+        let sum = crc32c::update(inode_seed, used);
+        let sum = crc32c::update(crc32c::update(sum, &tail[..4]), &[0; 4]);
+        Some((get32(tail, 4), sum))
+    }
 }

@@ -1,6 +1,6 @@
 //! Extents: which blocks hold a file's data (`fs/ext4/ext4_extents.h`).
 
-use super::{crc32c, put16, put32};
+use super::{crc32c, get16, get32, put16, put32};
 
 /// Bytes of a header, and of an entry.
 pub(crate) const ENTRY_LEN: usize = 12;
@@ -67,4 +67,62 @@ pub(crate) fn seal(block: &mut [u8], inode_seed: u32) {
     let at = ENTRY_LEN * (1 + per_block(block.len()));
     let sum = crc32c::update(inode_seed, &block[..at]);
     put32(block, at, sum);
+}
+
+/// A header: what follows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) magic: u16,
+    pub(crate) entries: u16,
+    pub(crate) max: u16,
+    pub(crate) depth: u16,
+}
+
+/// The magic number of a header.
+pub(crate) const fn magic() -> u16 {
+    MAGIC
+}
+
+impl Header {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let [magic, entries, max, depth] = [0, 2, 4, 6].map(|at| get16(bytes, at));
+        Self {
+            magic,
+            entries,
+            max,
+            depth,
+        }
+    }
+}
+
+/// Reads entry `index` of a leaf: an extent, and whether it was written.
+pub(crate) fn leaf_entry(bytes: &[u8], index: usize) -> (Extent, bool) {
+    let entry = &bytes[ENTRY_LEN * (1 + index)..];
+    let length = u32::from(get16(entry, 4));
+    let is_written = length <= BLOCKS_MAX;
+    let extent = Extent {
+        logical: get32(entry, 0),
+        physical: u64::from(get16(entry, 6)) << 32 | u64::from(get32(entry, 8)),
+        blocks: if is_written {
+            length
+        } else {
+            length - BLOCKS_MAX
+        },
+    };
+    (extent, is_written)
+}
+
+/// Reads entry `index` of a block above leaves.
+pub(crate) fn index_entry(bytes: &[u8], index: usize) -> Node {
+    let entry = &bytes[ENTRY_LEN * (1 + index)..];
+    Node {
+        logical: get32(entry, 0),
+        block: u64::from(get16(entry, 8)) << 32 | u64::from(get32(entry, 4)),
+    }
+}
+
+/// Returns the checksum of a block with room for `max` entries: the one that is stored, and the right one.
+pub(crate) fn checksum(block: &[u8], max: u16, inode_seed: u32) -> (u32, u32) {
+    let at = ENTRY_LEN * (1 + usize::from(max));
+    (get32(block, at), crc32c::update(inode_seed, &block[..at]))
 }

@@ -2,7 +2,7 @@
 
 use lithify_tree::{Device, Timestamp};
 
-use super::{INODE_LEN, crc32c, put16, put32};
+use super::{INODE_LEN, crc32c, get16, get32, halves, put16, put32};
 
 /// Where a file's extents, a symbolic link's target or a device's number stands.
 pub(crate) const BLOCK_AT: usize = 40;
@@ -144,5 +144,126 @@ pub(crate) fn put_device(block: &mut [u8; BLOCK_LEN], device: Device) {
         put32(block, 0, major << 8 | minor);
     } else {
         put32(block, 4, minor & 0xff | major << 8 | (minor & !0xff) << 12);
+    }
+}
+
+/// The file's data is encrypted.
+pub(crate) const FLAG_ENCRYPTED: u32 = 0x800;
+/// Blocks are counted in blocks of the filesystem.
+pub(crate) const FLAG_HUGE: u32 = 0x4_0000;
+/// A hash tree of the data stands behind it.
+pub(crate) const FLAG_VERITY: u32 = 0x10_0000;
+/// Data is in the inode.
+pub(crate) const FLAG_INLINE: u32 = 0x1000_0000;
+/// Names are the same whatever their case.
+pub(crate) const FLAG_CASE_FOLDED: u32 = 0x4000_0000;
+
+/// Bytes of the oldest form of inode.
+pub(crate) const OLD_LEN: usize = 128;
+
+/// An inode as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    pub(crate) links: u16,
+    pub(crate) sectors: u64,
+    pub(crate) flags: u32,
+    pub(crate) generation: u32,
+    /// The lower half of the version: that of the number of references to an attribute's value.
+    pub(crate) version: u32,
+    pub(crate) xattr_block: u64,
+    pub(crate) mtime: Timestamp,
+    /// Seconds of the time of access: the checksum of an attribute's value.
+    pub(crate) atime: u32,
+    /// Seconds of the time of change: the upper half of the number of references to an attribute's value.
+    pub(crate) ctime: u32,
+    /// Time of deletion, or the next inode that is to be deleted.
+    pub(crate) dtime: u32,
+    pub(crate) block: [u8; BLOCK_LEN],
+    /// Bytes of the fields behind the first 128.
+    pub(crate) extra: usize,
+}
+
+impl Stored {
+    /// Reads all fields of an inode of at least 128 bytes.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let extra = match bytes.len() {
+            OLD_LEN => 0,
+            _ => usize::from(get16(bytes, 128)),
+        };
+        let has = |at: usize| at + 4 <= bytes.len().min(OLD_LEN + extra);
+        let word = |low: usize, high: usize| {
+            u32::from(get16(bytes, low)) | u32::from(get16(bytes, high)) << 16
+        };
+        let mode = get16(bytes, 0);
+        let mut block = [0; BLOCK_LEN];
+        block.copy_from_slice(&bytes[BLOCK_AT..BLOCK_AT + BLOCK_LEN]);
+        Self {
+            mode,
+            uid: word(2, 120),
+            gid: word(24, 122),
+            size: halves(bytes, 4, 108),
+            links: get16(bytes, 26),
+            sectors: u64::from(get32(bytes, 28)) | u64::from(get16(bytes, 116)) << 32,
+            flags: get32(bytes, 32),
+            generation: get32(bytes, 100),
+            version: get32(bytes, 36),
+            xattr_block: u64::from(get32(bytes, 104)) | u64::from(get16(bytes, 118)) << 32,
+            mtime: timestamp(get32(bytes, 16), has(136).then(|| get32(bytes, 136))),
+            atime: get32(bytes, 8),
+            ctime: get32(bytes, 12),
+            dtime: get32(bytes, 20),
+            block,
+            extra,
+        }
+    }
+
+    /// Returns the sum with which those of its blocks begin.
+    pub(crate) fn seed(&self, seed: u32, number: u32) -> u32 {
+        let sum = crc32c::update(seed, &number.to_le_bytes());
+        crc32c::update(sum, &self.generation.to_le_bytes())
+    }
+}
+
+/// Returns the checksum of an inode: the one that is stored, and the right one, of which a short inode has the lower half.
+pub(crate) fn checksum(bytes: &[u8], stored: &Stored, number: u32, seed: u32) -> (u32, u32) {
+    let is_whole = bytes.len() > OLD_LEN && stored.extra >= 4;
+    let mut sum = stored.seed(seed, number);
+    sum = crc32c::update(crc32c::update(sum, &bytes[..124]), &[0; 2]);
+    if !is_whole {
+        sum = crc32c::update(sum, &bytes[126..]);
+        return (get16(bytes, 124).into(), sum & 0xffff);
+    }
+    sum = crc32c::update(crc32c::update(sum, &bytes[126..130]), &[0; 2]);
+    sum = crc32c::update(sum, &bytes[132..]);
+    let found = u32::from(get16(bytes, 124)) | u32::from(get16(bytes, 130)) << 16;
+    (found, sum)
+}
+
+/// Returns a time from its lower 32 bits and, if there is room for them, those above and the nanoseconds.
+fn timestamp(seconds: u32, extra: Option<u32>) -> Timestamp {
+    let low = i64::from(seconds as i32);
+    let extra = extra.unwrap_or(0);
+    Timestamp {
+        seconds: low + (i64::from(extra & 3) << 32),
+        nanoseconds: extra >> 2,
+    }
+}
+
+/// Reads a device's number, of either encoding.
+pub(crate) fn device(block: &[u8; BLOCK_LEN]) -> Device {
+    let (old, new) = (get32(block, 0), get32(block, 4));
+    if old != 0 {
+        return Device {
+            major: old >> 8 & 0xff,
+            minor: old & 0xff,
+        };
+    }
+    Device {
+        major: (new & 0xf_ff00) >> 8,
+        minor: new & 0xff | new >> 12 & 0xf_ff00,
     }
 }

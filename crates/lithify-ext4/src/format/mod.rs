@@ -31,6 +31,21 @@ pub(crate) const JOURNAL_INODE: u32 = 8;
 /// The first inode that is not reserved, that of `lost+found`.
 pub(crate) const FIRST_INODE: u32 = 11;
 
+/// Reads a number at an offset.
+pub(crate) fn get16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Reads a number at an offset.
+pub(crate) fn get32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(get16(bytes, at)) | u32::from(get16(bytes, at + 2)) << 16
+}
+
+/// Reads a number whose lower half is at one offset and its upper half at another.
+pub(crate) fn halves(bytes: &[u8], low: usize, high: usize) -> u64 {
+    u64::from(get32(bytes, low)) | u64::from(get32(bytes, high)) << 32
+}
+
 /// Writes a number at an offset.
 pub(crate) fn put16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());

@@ -1,5 +1,7 @@
 //! The superblock, 1024 bytes at offset 1024 and, as copies, at the start of some groups (`struct ext4_super_block`).
 
+pub(crate) mod parse; // the superblock as it is found
+
 use super::hash::HALF_MD4;
 use super::{
     DESCRIPTOR_LEN, FIRST_INODE, INODE_LEN, JOURNAL_INODE, SUPERBLOCK_LEN, crc32c, put16, put32,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{crc32c, put16, put32};
+use super::{crc32c, get16, get32, put16, put32};
 
 const MAGIC: u32 = 0xea02_0000;
 /// Bytes of a block's header; an inode has only the magic number.
@@ -95,11 +95,7 @@ impl<'a> Attribute<'a> {
         });
         let elsewhere = self.elsewhere.map(|found| found.hash.to_le_bytes());
         let words = elsewhere.as_ref().map_or(self.here(), <[u8; 4]>::as_slice);
-        words.chunks(4).fold(hash, |hash, bytes| {
-            let mut word = [0; 4];
-            word[..bytes.len()].copy_from_slice(bytes);
-            hash << 16 ^ hash >> 16 ^ u32::from_le_bytes(word)
-        })
+        mix(hash, words)
     }
 }
 
@@ -185,4 +181,161 @@ pub(crate) fn block(
     let sum = crc32c::update(crc32c::update(seed, &number.to_le_bytes()), &bytes);
     put32(&mut bytes, 16, sum);
     bytes
+}
+
+/// An entry as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored<'a> {
+    pub(crate) index: u8,
+    pub(crate) name: &'a [u8],
+    /// Where the value is, as the entry says.
+    pub(crate) offset: usize,
+    pub(crate) value_len: usize,
+    /// The inode whose data is the value; 0 for none.
+    pub(crate) inode: u32,
+    pub(crate) hash: u32,
+}
+
+/// Tells whether bytes begin with the magic number of attributes.
+pub(crate) fn has_magic(bytes: &[u8]) -> bool {
+    get32(bytes, 0) == MAGIC
+}
+
+/// Returns the number of inodes that share a block, as it says.
+pub(crate) fn references(block: &[u8]) -> u32 {
+    get32(block, 4)
+}
+
+/// Tells whether a block says that the attributes are in it alone, as all do.
+pub(crate) fn is_one_block(block: &[u8]) -> bool {
+    get32(block, 8) == 1
+}
+
+/// Returns the checksum of a block: the one that is stored, and the right one.
+pub(crate) fn checksum(block: &[u8], number: u64, seed: u32) -> (u32, u32) {
+    let sum = crc32c::update(seed, &number.to_le_bytes());
+    let sum = crc32c::update(crc32c::update(sum, &block[..16]), &[0; 4]);
+    (get32(block, 16), crc32c::update(sum, &block[20..]))
+}
+
+/// The entries that begin in front of some bytes, up to one that does not fit.
+#[derive(Debug)]
+pub(crate) struct Entries<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: Some(bytes) }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    /// `None` for an entry that does not fit.
+    type Item = Option<Stored<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?;
+        if rest.len() < 4 {
+            return Some(None);
+        }
+        if get32(rest, 0) == 0 {
+            return None;
+        }
+        let name_len = usize::from(rest[0]);
+        let length = (ENTRY_LEN + name_len).next_multiple_of(4);
+        if length > rest.len() {
+            return Some(None);
+        }
+        self.rest = Some(&rest[length..]);
+        Some(Some(Stored {
+            index: rest[1],
+            name: &rest[ENTRY_LEN..ENTRY_LEN + name_len],
+            offset: get16(rest, 2).into(),
+            inode: get32(rest, 4),
+            value_len: get32(rest, 8) as usize,
+            hash: get32(rest, 12),
+        }))
+    }
+}
+
+impl Stored<'_> {
+    /// Returns the name as programs know it; `None` for an index that stands for nothing.
+    pub(crate) fn full_name(&self) -> Option<Vec<u8>> {
+        if (self.index, self.name) == (RICH_ACL, b"") {
+            return Some(b"system.richacl".to_vec());
+        }
+        let (_, prefix) = PREFIXES.iter().find(|(index, _)| *index == self.index)?;
+        let is_whole = matches!(self.index, 2 | 3);
+        (self.name.is_empty() == is_whole).then(|| [prefix, self.name].concat())
+    }
+
+    /// Tells whether it is of the filesystem's own, which no program sees: data of the inode, or how it is encrypted.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.is_data() || self.index == ENCRYPTION
+    }
+
+    /// Tells whether it is data of the inode.
+    pub(crate) fn is_data(&self) -> bool {
+        self.index == SYSTEM && self.name == b"data"
+    }
+
+    /// Tells whether it is an ACL, in ext4's own form.
+    pub(crate) fn is_acl(&self) -> bool {
+        matches!(self.index, 2 | 3)
+    }
+
+    /// Tells whether its hash is that of its name and `value`, as a machine has it whose bytes are signed or not. Only attributes
+    /// in blocks have one.
+    pub(crate) fn hash_is_right(&self, value: &[u8]) -> bool {
+        let hash_of = |byte: fn(u8) -> u32| {
+            let hash = self
+                .name
+                .iter()
+                .fold(0_u32, |hash, &b| hash << 5 ^ hash >> 27 ^ byte(b));
+            mix(hash, value)
+        };
+        self.hash == 0
+            || self.hash == hash_of(u32::from)
+            || self.hash == hash_of(|b| i32::from(b as i8) as u32)
+    }
+}
+
+const SYSTEM: u8 = 7;
+const RICH_ACL: u8 = 8;
+const ENCRYPTION: u8 = 9;
+
+/// Adds a value to the hash of a name.
+fn mix(hash: u32, value: &[u8]) -> u32 {
+    value.chunks(4).fold(hash, |hash, bytes| {
+        let mut word = [0; 4];
+        word[..bytes.len()].copy_from_slice(bytes);
+        hash << 16 ^ hash >> 16 ^ u32::from_le_bytes(word)
+    })
+}
+
+/// Turns an ACL of ext4's own form into the one programs see; `None` for none.
+pub(crate) fn acl_as_seen(value: &[u8]) -> Option<Vec<u8>> {
+    let (version, mut rest) = value.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*version) != 1 {
+        return None;
+    }
+    let mut out = 2_u32.to_le_bytes().to_vec();
+    while !rest.is_empty() {
+        let (entry, behind) = rest.split_at_checked(4)?;
+        out.extend_from_slice(entry);
+        rest = behind;
+        match get16(entry, 0) {
+            // ACL_USER and ACL_GROUP.
+            0x02 | 0x08 => {
+                let (id, behind) = rest.split_at_checked(4)?;
+                out.extend_from_slice(id);
+                rest = behind;
+            }
+            // ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_MASK and ACL_OTHER, which have none.
+            0x01 | 0x04 | 0x10 | 0x20 => out.extend_from_slice(&[0xff; 4]),
+            _ => return None,
+        }
+    }
+    Some(out)
 }

@@ -1,4 +1,4 @@
-//! Images of the writer, looked at by e2fsprogs and the kernel.
+//! Tests of `lithify-ext4` from outside, as one program: it is linked once.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,5 +7,7 @@
 
 mod attributes; // extended attributes
 mod common; // building images
+mod peers; // images of others
+mod shown; // what the reader sees
 mod sizes; // filesystems of every size
 mod writer; // what e2fsprogs and the kernel see

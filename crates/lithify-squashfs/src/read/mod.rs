@@ -1,7 +1,6 @@
 //! Reading images, ours and those of others, without trusting them.
 
 mod bounds; // limits to what an image makes a walk do
-mod cache; // blocks read last
 mod data; // contents of files
 mod directory; // names in directories
 mod inode; // one inode
@@ -13,6 +12,8 @@ mod xattr; // extended attributes
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lithify_fskit::read::Cache;
+
 use crate::codec::Decoder;
 use crate::error::Damage;
 use crate::format::superblock::{self, LEN, Superblock, flags};
@@ -21,7 +22,6 @@ use crate::format::{
     u32_at,
 };
 use crate::{Compressor, FileType, ReadAt, ReadError};
-use cache::Cache;
 
 pub use data::FileReader;
 pub use directory::{DirEntry, ReadDir};
