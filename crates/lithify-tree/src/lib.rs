@@ -37,6 +37,7 @@ mod budgets; // bounds on the entries of several layers
 mod builder; // the growing tree a merge works on
 mod content; // where file data goes
 mod entry; // one statement of a layer
+mod holes; // sparse files written whole
 mod inode; // what names point to
 mod layer; // a layer's entries, compactly
 mod merge; // applying layers
@@ -51,6 +52,7 @@ pub use content::{ContentId, ContentSink};
 pub use entry::{
     Convention, DataSegment, Entry, EntryKind, OPAQUE_MARKER, WHITEOUT_PREFIX, WhiteoutError,
 };
+pub use holes::HoleFiller;
 pub use inode::{Inode, InodeId, InodeKind, XattrSetId};
 pub use layer::{LayerEntries, LayerFull};
 pub use lithify_escape::{Escaped, Printable, is_unsafe, unescape};

@@ -17,20 +17,23 @@ lithify build alpine:3.20 -o alpine.squashfs --compress zstd:19
 lithify build alpine:3.20 -o root.ext4 --size 4G --label root
 lithify build oci:images/app:1 -f erofs-layers --disk vmdk,raw -o app
 lithify build docker-archive:app.tar -f dir -o rootfs
+lithify build oci:images/initrd:1 -o initrd.cpio.zst
 lithify build rootfs:build/root -o - | ssh host lithify build tar:- -o root.erofs
 lithify build oci:images/app:1 --verity -o app.erofs --json"))]
 pub(crate) struct BuildArgs {
     /// The image
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) image: OsString,
-    /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.ext4, x.tar, and - a tar), else erofs
+    /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.ext4, x.tar, x.cpio, and - a tar),
+    /// else erofs
     #[arg(short, long, value_parser = FormatParser)]
     pub(crate) format: Option<lithify::Format>,
-    /// Where to put it; for tar, - is standard output
+    /// Where to put it; for tar and cpio, - is standard output
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
-    /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz in squashfs only.
-    /// Default is none in EROFS, zstd:3 in squashfs
+    /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz not in EROFS. A cpio is
+    /// compressed as a whole, by gzip or zstd. Default is none in EROFS, zstd:3 in squashfs, of a cpio what the name of OUT says
+    /// (x.cpio.gz, x.cpio.zst)
     #[arg(long, value_name = "ALG[:LEVEL]", value_parser = CompressionParser)]
     pub(crate) compress: Option<lithify::Compression>,
     /// Bytes compressed together, such as 128K; a power of two. Of ext4, the blocks: 1K, 2K or 4K, default is 4K
@@ -42,7 +45,7 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) verity: bool,
     /// Leave out extended attributes the format cannot hold, and count them; without, they are an error. squashfs has no room for
-    /// ACLs, image files none for names like com.apple.provenance; dir and tar hold all that Linux does
+    /// ACLs, image files none for names like com.apple.provenance, a cpio for none at all; dir and tar hold all that Linux does
     #[arg(long)]
     pub(crate) drop_xattrs: bool,
     /// Write sparse files into a tar as such: it is smaller, but few programs besides GNU tar, bsdtar, Go and Python read it

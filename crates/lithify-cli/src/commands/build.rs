@@ -64,9 +64,10 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         false => Output::Path(args.output),
     };
     if output == Output::Stdout && std::io::stdout().is_terminal() && !args.dry_run {
-        return Err(Failure::Usage(
-            "a terminal cannot show a tar: send `-o -` into a pipe or file (`| tar t`), or name a file with -o".into(),
-        ));
+        return Err(Failure::Usage(format!(
+            "a terminal cannot show a {}: send `-o -` into a pipe or file, or name a file with -o",
+            format.name()
+        )));
     }
     if args.json && output == Output::Stdout && !args.dry_run {
         return Err(Failure::Usage(
@@ -76,6 +77,21 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let mut options = BuildOptions::default();
     options.format = format;
     options.compression = args.compress;
+    if format == lithify::Format::Cpio
+        && let Output::Path(path) = &output
+    {
+        let said = lithify::Compression::of_name(path);
+        match (said, options.compression) {
+            (Some(said), Some(asked)) if said.algorithm != asked.algorithm && !quiet => {
+                say(&format!(
+                    "lithify: `{}` is the name of a file compressed by {said}, and will not be one: --compress {asked} was asked for",
+                    lithify::Escaped::path(path)
+                ));
+            }
+            (_, Some(_)) => {}
+            (said, None) => options.compression = said,
+        }
+    }
     options.block_size = match args.block_size.map(u32::try_from) {
         None => None,
         Some(Ok(size)) => Some(size),

@@ -90,7 +90,7 @@ fn sparse(path: &str, size: u64) -> TarEntry {
         .record("GNU.sparse.map", format!("{},1", size / 2))
 }
 
-const EVERY_FORMAT: [&str; 7] = [
+const EVERY_FORMAT: [&str; 8] = [
     "erofs",
     "squashfs",
     "erofs-layers",
@@ -98,6 +98,7 @@ const EVERY_FORMAT: [&str; 7] = [
     "containerd-cache",
     "dir",
     "tar",
+    "cpio",
 ];
 
 /// Runs a command that must be refused by a limit, at an entry, and leave nothing behind.
@@ -182,7 +183,14 @@ fn output_has_a_budget() {
     let source = image(tmp.path(), [one(1), one(2), one(3)]);
     let out = tmp.path().join("out");
     let out = out.to_str().unwrap();
-    for format in ["erofs", "erofs-layers", "containerd-cache", "dir", "tar"] {
+    for format in [
+        "erofs",
+        "erofs-layers",
+        "containerd-cache",
+        "dir",
+        "tar",
+        "cpio",
+    ] {
         let args = ["build", &source, "-f", format, "-o", out];
         refused(tmp.path(), &args, "output_bytes=800K", &["layer ", "`/f"]);
     }
@@ -223,10 +231,12 @@ fn holes_count_for_what_the_format_says_of_them() {
             false => fs::remove_file(out).unwrap(),
         }
     }
-    // In a tar they are zeros.
+    // In an archive they are zeros.
     let source = image(tmp.path(), [layer([sparse("hole", 1 << 24)])]);
-    let args = ["build", &source, "-f", "tar", "-o", out];
-    refused(tmp.path(), &args, "output_bytes=2M", &["`/hole`"]);
+    for format in ["tar", "cpio"] {
+        let args = ["build", &source, "-f", format, "-o", out];
+        refused(tmp.path(), &args, "output_bytes=2M", &["`/hole`"]);
+    }
 
     // A layer that is an EROFS image with such a file: nobody reads half a terabyte of zeros.
     let made = tmp.path().join("made.erofs");
@@ -309,6 +319,7 @@ fn a_layer_named_again_is_the_same_as_one_read_again() {
         &["-f", "squashfs"],
         &["-f", "tar"],
         &["-f", "tar", "--sparse"],
+        &["-f", "cpio"],
     ] {
         let made = |source: &str, name: &str, jobs: &str| {
             let path = tmp.path().join(name);
@@ -409,7 +420,10 @@ fn a_layer_named_again_counts_each_time_it_is_merged() {
         if format == "dir" && !require::root() {
             continue;
         }
-        commands.push(vec!["build", &source, "-f", format, "-o", out]);
+        let mut args = vec!["build", &source, "-f", format, "-o", out];
+        // Which counts attributes all the same.
+        args.extend((format == "cpio").then_some("--drop-xattrs"));
+        commands.push(args);
     }
     for args in &commands {
         for limit in [

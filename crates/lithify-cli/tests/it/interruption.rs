@@ -213,7 +213,7 @@ fn a_commit_or_mount_that_is_interrupted_leaves_nothing() {
 
 #[test]
 fn a_pipe_that_nobody_writes_to_ends_no_later() {
-    for format in ["erofs", "squashfs", "dir", "tar", "erofs-layers"] {
+    for format in ["erofs", "squashfs", "dir", "tar", "cpio", "erofs-layers"] {
         for jobs in ["1", "4"] {
             let tmp = temp_dir();
             let dir = tmp.path();
@@ -253,6 +253,7 @@ fn output_that_nobody_reads_keeps_no_one() {
     let image = crate::common::image(dir, [layer([TarEntry::file("large", vec![7; 4 << 20])])]);
     for arguments in [
         &["build", "--no-store", "-f", "tar", "-o", "-", &image][..],
+        &["build", "--no-store", "-f", "cpio", "-o", "-", &image][..],
         &["cat", &image, "/large"][..],
     ] {
         let mut child = lithify(dir).args(arguments).spawn().unwrap();

@@ -364,7 +364,7 @@ fn files_with_reserved_names_are_errors_in_root_filesystems() {
             format!("rootfs:{}", root.display()),
             format!("tar:{}", tar.display()),
         ] {
-            for format in ["erofs", "squashfs", "erofs-layers", "tar", "dir"] {
+            for format in ["erofs", "squashfs", "erofs-layers", "tar", "cpio", "dir"] {
                 let out = tmp.path().join("out");
                 let mut command = lithify();
                 command.args(["-q", "build", "--no-fsync", &source, "-f", format, "-o"]);

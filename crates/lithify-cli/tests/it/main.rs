@@ -13,6 +13,7 @@ mod commit_places;
 mod common;
 mod completions;
 mod contract;
+mod cpio; // archives for kernels
 mod daemon;
 mod debian;
 mod dir_roundtrip;

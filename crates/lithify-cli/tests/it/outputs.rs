@@ -23,7 +23,7 @@ fn a_killed_build_leaves_no_file() {
     let tmp = temp_dir();
     let out = tmp.path().join("out");
     std::fs::create_dir(&out).expect("out");
-    for format in ["erofs", "tar"] {
+    for format in ["erofs", "tar", "cpio"] {
         for wait in [5, 20, 60] {
             // Standard input that never ends: the build is certainly in the middle when it is killed.
             let mut child = lithify()
@@ -134,7 +134,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     let source = image(tmp.path(), [megabytes(16)]);
     let args = ["-t", "tmpfs", "-o", "size=4m", "tmpfs"].map(std::ffi::OsStr::new);
     let small = Mount::with(args).expect("a tmpfs");
-    for format in ["erofs", "dir", "tar"] {
+    for format in ["erofs", "dir", "tar", "cpio"] {
         let out = small.path().join("x");
         let output = run::output(
             lithify()

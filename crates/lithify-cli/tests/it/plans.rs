@@ -395,11 +395,12 @@ fn publishing_does_what_its_plan_says() {
     }
 }
 
-const FORMATS: [&str; 7] = [
+const FORMATS: [&str; 8] = [
     "erofs",
     "squashfs",
     "dir",
     "tar",
+    "cpio",
     "erofs-layers",
     "squashfs-layers",
     "containerd-cache",

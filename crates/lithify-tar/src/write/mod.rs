@@ -4,13 +4,13 @@
 //! numbers, fractions of a second, times before 1970, extended attributes and, where they are wanted, sparse files. No clock,
 //! user name, group name or process number gets in.
 
-mod holes; // sparse files written whole
+mod holes; // ways to write sparse files
 
 use std::io::{self, Write};
 
 use lithify_tree::{
-    Convention, DataSegment, Device, Entry, EntryKind, OPAQUE_MARKER, Timestamp, TreePath,
-    WHITEOUT_PREFIX,
+    Convention, DataSegment, Device, Entry, EntryKind, HoleFiller, OPAQUE_MARKER, Timestamp,
+    TreePath, WHITEOUT_PREFIX,
 };
 
 use crate::header::{
@@ -18,7 +18,6 @@ use crate::header::{
 };
 use crate::{pax, xattr};
 
-use holes::Filler;
 pub use holes::Holes;
 
 /// Name of the block before a PAX header's records. It means nothing to anyone, so it is always the same.
@@ -111,7 +110,7 @@ pub struct TarWriter<W: Write> {
     left: u64,
     padding: usize,
     /// Where that data belongs, in a file whose holes are written.
-    filler: Option<Filler>,
+    filler: Option<HoleFiller>,
 }
 
 const ZEROS: [u8; END_MARK] = [0; END_MARK];
@@ -169,7 +168,7 @@ impl<W: Write> TarWriter<W> {
                                 });
                             }
                         };
-                        filler = Some(Filler::new(*size, segments));
+                        filler = HoleFiller::new(*size, segments);
                     }
                 }
                 data
@@ -200,7 +199,7 @@ impl<W: Write> TarWriter<W> {
             }
         };
         match &mut self.filler {
-            Some(filler) => filler.data(data, &mut self.output),
+            Some(filler) => filler.data(data, &mut self.output).map(|_| ()),
             None => self.output.write_all(data),
         }
         .map_err(WriteError::Write)?;

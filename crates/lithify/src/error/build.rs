@@ -118,21 +118,26 @@ pub enum BuildError {
     /// The tar cannot be written.
     #[error(transparent)]
     Tar(lithify_tar::WriteError),
-    /// A file whose holes, written as zeros, make a tar too large.
+    /// The cpio archive cannot be written.
+    #[error(transparent)]
+    Cpio(lithify_cpio::WriteError),
+    /// A file whose holes, written as zeros, make an archive too large.
     #[error(
-        "`{path}` has holes of {holes} bytes, which a tar holds as zeros, at most {limit} of them: {hint}"
+        "`{path}` has holes of {holes} bytes, which a {format} holds as zeros, at most {limit} of them: {hint}"
     )]
-    TarHoles {
+    Holes {
         /// The file.
         path: lithify_tree::TreePath,
         /// Bytes of its holes.
         holes: u64,
+        /// The kind of archive.
+        format: &'static str,
         /// The limit `tar_bytes`.
         limit: u64,
         /// What to do.
         hint: &'static str,
     },
-    /// A merged path cannot stand in a tar: its way led through symbolic links and got longer than names may be.
+    /// A merged path cannot stand in an archive: its way led through symbolic links and got longer than names may be.
     #[error(transparent)]
     TarPath(lithify_tree::PathError),
     /// What the store says about an artifact is not what this version writes.
@@ -193,7 +198,7 @@ impl BuildError {
             | Self::UnusedOption { .. }
             | Self::Volume(_)
             | Self::Alignment { .. } => ErrorKind::Usage,
-            Self::OutputBudget { .. } | Self::TarHoles { .. } | Self::ArtifactTooLarge { .. } => {
+            Self::OutputBudget { .. } | Self::Holes { .. } | Self::ArtifactTooLarge { .. } => {
                 ErrorKind::Limit
             }
             Self::CacheConflict { .. } => ErrorKind::Exists,
@@ -210,6 +215,7 @@ impl BuildError {
             Self::RawDisk { source, .. } => ErrorKind::of_causes(&**source, ErrorKind::Unsupported),
             Self::Disk(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
             Self::Vmdk(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
+            Self::Cpio(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
             Self::Tar(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
         }
     }

@@ -345,9 +345,10 @@ impl Error {
     /// An error of writing a tar; `hint` says what to do about holes.
     pub(crate) fn tar(error: lithify_tar::WriteError, hint: &'static str) -> Self {
         match error {
-            lithify_tar::WriteError::Holes { path, holes, limit } => BuildError::TarHoles {
+            lithify_tar::WriteError::Holes { path, holes, limit } => BuildError::Holes {
                 path,
                 holes,
+                format: "tar",
                 limit,
                 hint,
             },

@@ -1,12 +1,14 @@
 //! How file data is compressed.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use lithify_tree::Escaped;
 
 use crate::Error;
 use crate::error::BuildError;
+use crate::output::StreamCompression;
 
 /// A compression algorithm of filesystem images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,34 @@ impl Compression {
             algorithm,
             level: None,
         }
+    }
+
+    /// Returns the compression of an archive as a whole, if there is one such.
+    pub(crate) fn of_stream(self) -> Result<StreamCompression, Error> {
+        self.check_level()?;
+        match (self.algorithm, self.level) {
+            (CompressionAlgorithm::None, _) => Ok(StreamCompression::None),
+            (CompressionAlgorithm::Gzip, None) => Ok(StreamCompression::GZIP),
+            (CompressionAlgorithm::Gzip, Some(level)) => Ok(StreamCompression::Gzip(level)),
+            (CompressionAlgorithm::Zstd, None) => Ok(StreamCompression::ZSTD),
+            // No more than 22.
+            (CompressionAlgorithm::Zstd, Some(level)) => Ok(StreamCompression::Zstd(level as i32)),
+            _ => Err(Error::from(BuildError::Compression {
+                compression: self.to_string(),
+                expected: "an archive is compressed by gzip or zstd, or not at all".to_owned(),
+            })),
+        }
+    }
+
+    /// Returns the compression that the name of a stream says, as `initrd.cpio.gz` does.
+    #[must_use]
+    pub fn of_name(name: &Path) -> Option<Self> {
+        let algorithm = match name.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "gz" => CompressionAlgorithm::Gzip,
+            "zst" => CompressionAlgorithm::Zstd,
+            _ => return None,
+        };
+        Some(Self::new(algorithm))
     }
 
     /// Checks that the algorithm has the level.

@@ -17,7 +17,7 @@ mod table; // what each kind brings
 pub(crate) mod verify; // checks
 pub(crate) mod verity; // hash trees
 mod volume; // what is decided for a writable filesystem
-mod xattrs; // attributes a kind cannot hold
+mod xattrs; // attributes that cannot be held
 
 pub use compression::{Compression, CompressionAlgorithm, UnknownCompression};
 pub(crate) use filesystem::FsWriter;
@@ -26,3 +26,4 @@ pub(crate) use kind::Kind;
 pub(crate) use options::{Filesystem, FsOptions, Placement};
 pub use verify::VerifyReport;
 pub use volume::{Journal, VolumeOptions};
+pub(crate) use xattrs::drop_xattrs;

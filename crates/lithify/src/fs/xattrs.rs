@@ -7,14 +7,19 @@ use crate::image::Dropped;
 use crate::image::count_dropped;
 
 /// Takes the attributes out of a tree that the filesystem cannot hold.
-pub(crate) fn drop_unsupported(tree: &mut Tree, kind: Kind) -> Dropped {
+pub(super) fn drop_unsupported(tree: &mut Tree, kind: Kind) -> Dropped {
+    drop_xattrs(tree, |set| unsupported(set, kind))
+}
+
+/// Takes attributes out of a tree: of each set those with the names that `unsupported` gives.
+pub(crate) fn drop_xattrs(tree: &mut Tree, unsupported: impl Fn(&Xattrs) -> Vec<&[u8]>) -> Dropped {
     let mut uses = vec![0_u64; tree.xattr_set_count()];
     for id in tree.inode_ids() {
         uses[tree.inode(id).xattrs.index()] += 1;
     }
     let mut dropped = Dropped::new();
     tree.map_xattrs(|id, set| {
-        let names = unsupported(set, kind);
+        let names = unsupported(set);
         if names.is_empty() || uses[id.index()] == 0 {
             return None;
         }

@@ -1,7 +1,7 @@
 //! `build`: an image into an artifact of any format.
 
 use super::result::describe_layers;
-use super::{containerd, directory, flat, layered, published, tar};
+use super::{containerd, cpio, directory, flat, layered, published, tar};
 use crate::Error;
 use crate::Image;
 use crate::description::Description;
@@ -50,6 +50,7 @@ fn build_any(
         Shape::Cache => containerd::build(image, output, options, session)?,
         Shape::Directory => directory::build(image, output, options, session)?,
         Shape::Tar => tar::build(image, output, options, session)?,
+        Shape::Cpio => cpio::build(image, output, options, session)?,
     };
     let mut description = image.describe();
     describe_layers(&mut description, &result.summaries);

@@ -23,6 +23,8 @@ pub enum Format {
     Directory,
     /// One tar with the merged filesystem, in sorted order.
     Tar,
+    /// One cpio archive with the merged filesystem, which Linux unpacks as its initramfs.
+    Cpio,
 }
 
 /// The shape of what a format makes, by which it is made.
@@ -38,6 +40,8 @@ pub(crate) enum Shape {
     Directory,
     /// A tar.
     Tar,
+    /// A cpio archive.
+    Cpio,
 }
 
 /// What is to be known of a format.
@@ -49,7 +53,7 @@ struct Row {
 
 impl Format {
     /// All formats, in the order they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Erofs,
         Self::Squashfs,
         Self::Ext4,
@@ -58,6 +62,7 @@ impl Format {
         Self::ContainerdCache,
         Self::Directory,
         Self::Tar,
+        Self::Cpio,
     ];
 
     const fn row(self) -> Row {
@@ -94,6 +99,11 @@ impl Format {
             ),
             Self::Directory => ("dir", "A directory", Shape::Directory),
             Self::Tar => ("tar", "One tar with the merged filesystem", Shape::Tar),
+            Self::Cpio => (
+                "cpio",
+                "One cpio archive with the merged filesystem, which Linux unpacks as its initramfs",
+                Shape::Cpio,
+            ),
         };
         Row {
             name,
@@ -135,7 +145,7 @@ impl Shape {
         match self {
             Self::Image(kind) | Self::Layers(kind) => Some(kind),
             Self::Cache => Some(Kind::Erofs),
-            Self::Directory | Self::Tar => None,
+            Self::Directory | Self::Tar | Self::Cpio => None,
         }
     }
 
@@ -143,7 +153,7 @@ impl Shape {
     pub(crate) const fn is_directory(self) -> bool {
         match self {
             Self::Layers(_) | Self::Cache | Self::Directory => true,
-            Self::Image(_) | Self::Tar => false,
+            Self::Image(_) | Self::Tar | Self::Cpio => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::fs::Compression;
 use crate::make::format::Format;
 use crate::name::shown_path;
 
@@ -54,7 +55,7 @@ enum Ending {
 }
 
 /// Endings that say something. `.img`, `.raw` and whatever else is not here may be any filesystem.
-const ENDINGS: [(&str, Ending); 25] = [
+const ENDINGS: &[(&str, Ending)] = &[
     (".erofs", Ending::Format(Format::Erofs, "an EROFS image")),
     (
         ".squashfs",
@@ -70,6 +71,9 @@ const ENDINGS: [(&str, Ending); 25] = [
     ),
     (".sfs", Ending::Format(Format::Squashfs, "a squashfs image")),
     (".tar", Ending::Format(Format::Tar, "a tar")),
+    (".cpio", Ending::Format(Format::Cpio, "a cpio archive")),
+    (".cpio.gz", Ending::Format(Format::Cpio, PACKED_CPIO)),
+    (".cpio.zst", Ending::Format(Format::Cpio, PACKED_CPIO)),
     (".gz", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".tgz", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".zst", Ending::Other(COMPRESSED, PLAIN_TAR)),
@@ -85,7 +89,6 @@ const ENDINGS: [(&str, Ending); 25] = [
     (".vhdx", Ending::Other(DISK, DISKS)),
     (".ext4", Ending::Format(Format::Ext4, "an ext4 image")),
     (".iso", Ending::Other("an ISO image", FILESYSTEMS)),
-    (".cpio", Ending::Other("a cpio archive", FILESYSTEMS)),
     (".zip", Ending::Other("a zip archive", FILESYSTEMS)),
     (".wim", Ending::Other("a WIM archive", FILESYSTEMS)),
     (
@@ -96,11 +99,12 @@ const ENDINGS: [(&str, Ending); 25] = [
         ),
     ),
 ];
+const PACKED_CPIO: &str = "a compressed cpio archive";
 const COMPRESSED: &str = "a compressed file";
 const PLAIN_TAR: &str = "tars are written plain, -o - gives one to a program that compresses";
 const DISK: &str = "a virtual disk";
 const DISKS: &str = "-f erofs-layers makes disk.vmdk, disk.raw and disk.gpt in a directory, see --disk; an image named x.img or x.raw is a disk without partitions";
-const FILESYSTEMS: &str = "formats are erofs, squashfs, ext4 and tar";
+const FILESYSTEMS: &str = "formats are erofs, squashfs, ext4, tar and cpio";
 
 impl Format {
     /// The format the name of an output says, else the default. `-`, standard output, is a tar.
@@ -149,6 +153,14 @@ impl Format {
         match ending(name) {
             None => Ok(()),
             Some(Ending::Format(named, _)) if self.filesystem() == Some(*named) => Ok(()),
+            // Of these, only cpio archives are compressed as a whole.
+            Some(_)
+                if self == Self::Cpio
+                    && Compression::of_name(name).is_some()
+                    && self.check_name(&name.with_extension("")).is_ok() =>
+            {
+                Ok(())
+            }
             Some(Ending::Format(_, says) | Ending::Other(says, _)) => {
                 Err(FormatNameError::Contradiction {
                     name: shown_path(name),
@@ -193,6 +205,9 @@ mod tests {
             ("x.sqsh", Format::Squashfs),
             ("x.ext4", Format::Ext4),
             ("x.tar", Format::Tar),
+            ("x.cpio", Format::Cpio),
+            ("x.cpio.gz", Format::Cpio),
+            ("x.CPIO.ZST", Format::Cpio),
             ("-", Format::Tar),
             ("x", Format::Erofs),
             ("x.img", Format::Erofs),
@@ -209,6 +224,8 @@ mod tests {
             "x.tar.zst",
             "x.vmdk",
             "x.qcow2",
+            "x.cpio.xz",
+            "initrd.gz",
             "x.oci",
             "x/",
         ] {
@@ -228,7 +245,10 @@ mod tests {
             ("x.squashfs", &[Squashfs, SquashfsLayers]),
             ("x.ext4", &[Ext4]),
             ("x.tar", &[Tar]),
-            ("x.tar.gz", &[]),
+            ("x.cpio", &[Cpio]),
+            ("x.cpio.gz", &[Cpio]),
+            ("initrd.zst", &[Cpio]),
+            ("initrd.xz", &[]),
             ("x.vmdk", &[]),
             (
                 "x/",

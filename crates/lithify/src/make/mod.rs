@@ -2,6 +2,7 @@
 
 mod build; // the one way to all formats
 mod containerd; // a cache containerd reads
+mod cpio; // an initramfs
 pub(crate) mod depot; // what is kept between builds
 mod directory; // a directory of this host
 mod disk_kind; // kinds of disks
@@ -15,6 +16,7 @@ pub(crate) mod layers; // images of layers
 mod options; // what is asked for
 mod published; // images others made
 mod result; // what was made
+mod stream; // archives, front to back
 mod survey; // builds that are not done
 pub(crate) mod tar; // one tar
 mod wanted; // whether images others made are taken

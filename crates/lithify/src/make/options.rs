@@ -29,14 +29,16 @@ pub enum Output {
 pub struct BuildOptions {
     /// The format.
     pub format: Format,
-    /// How file data is compressed in image files. Default: not in EROFS, `zstd` in squashfs.
+    /// How file data is compressed in image files, or a cpio archive as a whole (`gzip`, `zstd`). Default: not in EROFS and
+    /// cpio archives, `zstd` in squashfs.
     pub compression: Option<Compression>,
     /// Bytes compressed together at most; the default depends on the filesystem.
     pub block_size: Option<u32>,
     /// Append a dm-verity hash tree to image files.
     pub verity: bool,
     /// Leave out extended attributes the format cannot hold, and count them by name; without, they are an error. squashfs has no
-    /// room for POSIX ACLs, neither it nor EROFS for namespaces Linux does not have; a tar and a directory hold all.
+    /// room for POSIX ACLs, neither it nor EROFS for namespaces Linux does not have, a cpio archive for any attribute; a tar and a
+    /// directory hold all.
     pub drop_xattrs: bool,
     /// Write sparse files into a tar as such, which few programs read; without, their holes are zeros, which take space and
     /// count for the limit `tar_bytes`.
@@ -125,12 +127,13 @@ impl BuildOptions {
         let default = Self::default();
         let shape = self.format.shape();
         let is_image = shape.kind().is_some();
+        let is_compressed = is_image || shape == Shape::Cpio;
         let is_volume = shape.kind().is_some_and(Kind::is_volume);
         // What is written to is not published.
         let is_published = matches!(shape, Shape::Image(_)) && !is_volume;
         let has_disks = self.format == Format::ErofsLayers;
         let unused = [
-            ("compression", self.compression.is_some() && !is_image),
+            ("compression", self.compression.is_some() && !is_compressed),
             ("a block size", self.block_size.is_some() && !is_image),
             ("verity", self.verity && !is_image),
             ("sparse", self.sparse && self.format != Format::Tar),
@@ -157,6 +160,9 @@ impl BuildOptions {
                 option,
                 format: self.format.name(),
             }));
+        }
+        if let (Format::Cpio, Some(compression)) = (self.format, self.compression) {
+            compression.of_stream()?;
         }
         if !self.alignment.is_power_of_two() || !(4096..=1 << 30).contains(&self.alignment) {
             return Err(Error::from(BuildError::Alignment {

@@ -1,0 +1,9 @@
+//! Formats that are written front to back: archives, in the order of the tree, the same for every way to slice it into layers.
+
+mod destination; // a file, or standard output
+mod emit; // names and data in order
+mod merged; // the filesystem, and its data
+
+pub(super) use destination::Destination;
+pub(super) use emit::{Appended, Archive, Member, emit};
+pub(super) use merged::Merged;
