@@ -28,6 +28,9 @@ pub(crate) const RO_DIR_LINKS: u32 = 0x20;
 pub(crate) const RO_EXTRA_INODE: u32 = 0x40;
 pub(crate) const RO_CHECKSUMS: u32 = 0x400;
 
+/// The logarithm of the groups of a flexible one: sixteen.
+pub(crate) const FLEXIBLE_GROUPS_LOG: u8 = 4;
+
 /// Names are hashed as unsigned bytes, on every machine.
 const FLAG_UNSIGNED_HASH: u32 = 2;
 /// Mounted with extended attributes of users and with ACLs.
@@ -143,8 +146,7 @@ impl Superblock {
         put16(b, 348, 32);
         put16(b, 350, 32);
         put32(b, 352, FLAG_UNSIGNED_HASH);
-        // Sixteen groups to a flexible one.
-        b[372] = 4;
+        b[372] = FLEXIBLE_GROUPS_LOG;
         // CRC-32C.
         b[373] = 1;
         // The kernel would count them at every mount, and has 32 bits for them.

@@ -177,3 +177,99 @@ fn split(block_size: usize, names: &impl Names, hashed: &[(u32, u32)]) -> Vec<(u
     }
     leaves
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use lithify_testkit::{Mount, require, run};
+    use lithify_tree::{Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
+
+    use super::*;
+    use crate::write::plan::Plan;
+    use crate::{BlockSize, DataOptions, ImageOptions, Writer};
+
+    const SEED: [u32; 4] = [1, 2, 3, 4];
+
+    /// Pairs of names with equal hashes, of which 15 fit a block of 1 KiB: every second block ends between two.
+    fn collisions() -> Vec<Vec<u8>> {
+        let mut known: HashMap<u32, u32> = HashMap::new();
+        let mut found = Vec::new();
+        let name = |number: u32| format!("{number:056}").into_bytes();
+        for number in 0..1_000_000 {
+            if let Some(other) = known.insert(half_md4(SEED, &name(number)), number) {
+                found.extend([name(other), name(number)]);
+            }
+        }
+        found
+    }
+
+    struct Given(Vec<Vec<u8>>);
+
+    impl Names for Given {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn name(&self, index: usize) -> Name<'_> {
+            Name {
+                inode: 12,
+                kind: FileType::Regular,
+                name: &self.0[index],
+            }
+        }
+    }
+
+    /// A search that comes to the second of two blocks with one hash goes on in the first.
+    #[test]
+    fn equal_hashes_in_two_blocks_are_found() {
+        let mut names = collisions();
+        names.sort_unstable();
+        assert!(names.len() > 300, "{}", names.len());
+        let given = Given(names.clone());
+        let mut hashed: Vec<(u32, u32)> = (0..given.count())
+            .map(|index| (half_md4(SEED, given.name(index).name), index as u32))
+            .collect();
+        hashed.sort_unstable();
+        let leaves = split(1024, &given, &hashed);
+        let gone_on = leaves.iter().filter(|leaf| leaf.0 & 1 == 1).count();
+        assert!(gone_on > 8, "{gone_on}");
+
+        let mut layer = LayerEntries::new();
+        for name in &names {
+            let entry = Entry {
+                path: TreePath::clean(&[b"d/", &name[..]].concat()).unwrap(),
+                metadata: Metadata::default(),
+                kind: EntryKind::Fifo,
+            };
+            layer.push(&entry, None).unwrap();
+        }
+        let mut merge = Merge::new();
+        merge.apply(layer).unwrap();
+        let tree = merge.finish();
+        let dir = lithify_testkit::temp_dir();
+        let path = dir.path().join("image.ext4");
+        let options = DataOptions {
+            block_size: BlockSize::Small,
+            ..DataOptions::default()
+        };
+        let file = File::create_new(&path).unwrap();
+        let writer = Writer::new(file, options).unwrap();
+        let options = ImageOptions::default();
+        let mut plan = Plan::new(&tree, &options, 1024).unwrap();
+        plan.hash_seed = SEED;
+        writer.finish_planned(&tree, &options, &plan).unwrap();
+        if !require::tool("e2fsck") || !require::kernel_filesystem("ext4") {
+            return;
+        }
+        run::ok(run::command("e2fsck").arg("-fn").arg(&path));
+        let mount = Mount::image("ext4", &path);
+        for name in &names {
+            let path = mount.path().join("d").join(OsStr::from_bytes(name));
+            path.symlink_metadata().unwrap();
+        }
+    }
+}

@@ -71,7 +71,7 @@ pub(super) fn emit<S: Storage>(
         Ok(appender.offset() / block_size)
     };
     let layout = size::decide(&geometry, needs, &data_options, options, measure)?;
-    budget.grow_to(layout.end * block_size)?;
+    budget.grow_to(layout.used_blocks() * block_size)?;
 
     let journal = reserved::write_journal(&layout, plan, &mut storage)?;
     let resize = reserved::write_resize(&layout, plan, owned.resize, &mut storage)?;
@@ -130,7 +130,7 @@ pub(super) fn emit<S: Storage>(
         total_inodes: all,
         data_bytes,
         metadata_bytes: needs.data * block_size - data_bytes,
-        journal_bytes: u64::from(layout.journal_blocks) * block_size,
+        journal_bytes: u64::from(layout.journal_blocks()) * block_size,
         moved_bytes: 0,
         indexed_directories: owned.indexed_directories,
         clamped_times: plan.clamped_times,

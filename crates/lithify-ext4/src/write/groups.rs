@@ -47,8 +47,12 @@ impl Used<'_> {
         let length = (layout.blocks - start).min(geometry.blocks_per_group().into());
         let data = geometry.data_before(start)..geometry.data_before(start + length);
         let is_last = group + 1 == layout.groups;
+        let first = layout.used.partition_point(|part| part.end <= data.start);
+        let inside = layout.used[first..]
+            .iter()
+            .take_while(|part| part.start < data.end);
         // The bits behind the end of the last group have to be written.
-        if data.start >= layout.end && !is_last {
+        if inside.clone().next().is_none() && !is_last {
             return None;
         }
         let copies = geometry.copies(group);
@@ -56,12 +60,9 @@ impl Used<'_> {
         // A group has less than 2³² blocks.
         let bit = |block: u64| copies + (block.clamp(data.start, data.end) - data.start) as u32;
         set(&mut bitmap, 0..copies);
-        let mut at = 0;
-        for gap in &layout.gaps {
-            set(&mut bitmap, bit(at)..bit(gap.start));
-            at = gap.end;
+        for part in inside {
+            set(&mut bitmap, bit(part.start)..bit(part.end));
         }
-        set(&mut bitmap, bit(at)..bit(layout.end));
         set(&mut bitmap, length as u32..geometry.blocks_per_group());
         Some(bitmap)
     }
@@ -90,10 +91,7 @@ pub(super) fn bitmaps<S: Storage>(
     let mut of_blocks = Bitmaps::new(&geometry);
     let mut of_inodes = Bitmaps::new(&geometry);
     for group in 0..layout.groups {
-        let (blocks_at, inodes_at) = (
-            layout.bitmaps + u64::from(group),
-            layout.bitmaps + u64::from(layout.groups) + u64::from(group),
-        );
+        let (blocks_at, inodes_at) = (layout.block_bitmap(group), layout.inode_bitmap(group));
         let start = geometry.group_start(group);
         let length = (layout.blocks - start).min(geometry.blocks_per_group().into()) as u32;
         let before = u64::from(group) * u64::from(per_group);

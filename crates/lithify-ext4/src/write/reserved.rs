@@ -6,37 +6,29 @@ use super::blocks::Appender;
 use super::extents;
 use super::inodes::{sectors, set_extents};
 use super::plan::Plan;
-use super::size::Layout;
+use super::size::{Layout, journal_extents};
 use crate::format::inode::{self, Inode, MODE_REGULAR};
 use crate::format::{JOURNAL_INODE, journal, put32};
 use crate::geometry::{DataBlocks, Geometry};
 use crate::{Operation, WriteError};
 
-/// Writes the journal: its first block, and the tree of its extents behind it. Returns its inode.
+/// Writes the journal: its first block, and the tree of its extents. Returns its inode.
 pub(super) fn write_journal<S: Storage>(
     layout: &Layout,
     plan: &Plan,
     storage: &mut DataBlocks<S>,
 ) -> Result<Option<Inode>, WriteError> {
-    let blocks = layout.journal_blocks;
-    if blocks == 0 {
+    let Some(start) = layout.journal.first() else {
         return Ok(None);
-    }
+    };
+    let blocks = layout.journal_blocks();
     let block_size = storage.geometry.block_size;
     let at = |block: u64| block * u64::from(block_size);
     let first = journal::superblock(block_size as usize, blocks, plan.uuid);
-    let written = storage.write_all_at(&first, at(layout.journal));
+    let written = storage.write_all_at(&first, at(start.start));
     written.map_err(Operation::WriteMetadata.failed())?;
-    let mut found = Vec::new();
-    // It is inside of a filesystem with block numbers of 32 bits.
-    extents::push(
-        &mut found,
-        &storage.geometry,
-        0,
-        layout.journal as u32,
-        blocks,
-    );
-    let tree = layout.journal + u64::from(blocks);
+    let found = journal_extents(&storage.geometry, &layout.journal);
+    let tree = layout.journal_tree;
     let mut appender = Appender::new(at(tree), block_size.into(), Operation::WriteMetadata);
     let seed = inode::inode_seed(plan.seed, JOURNAL_INODE);
     extents::write(&found, seed, &mut appender, storage)?;

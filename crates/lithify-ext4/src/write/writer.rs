@@ -8,8 +8,9 @@ use lithify_tree::Tree;
 use super::blocks::Appender;
 use super::contents::Contents;
 use super::options::{DataOptions, FinishReport, ImageOptions};
+use super::plan::Plan;
 use super::sink::Open;
-use super::{emit, gaps, plan};
+use super::{emit, gaps};
 use crate::geometry::DataBlocks;
 use crate::{Operation, WriteError};
 
@@ -56,7 +57,7 @@ impl<S: Storage> Writer<S> {
     /// # Errors
     /// [`WriteError`] when the storage fails or the tree holds what ext4 cannot.
     pub fn finish_image(
-        mut self,
+        self,
         tree: &Tree,
         options: &ImageOptions,
     ) -> Result<(S, FinishReport), WriteError> {
@@ -66,8 +67,17 @@ impl<S: Storage> Writer<S> {
                 state: "while a file was open",
             });
         }
+        let plan = Plan::new(tree, options, self.blocks.geometry.block_size)?;
+        self.finish_planned(tree, options, &plan)
+    }
+
+    pub(super) fn finish_planned(
+        mut self,
+        tree: &Tree,
+        options: &ImageOptions,
+        plan: &Plan,
+    ) -> Result<(S, FinishReport), WriteError> {
         let block_size = self.blocks.geometry.block_size;
-        let plan = plan::Plan::new(tree, options, block_size)?;
         let live = self.contents.live(tree)?;
         self.data.flush(&mut self.blocks)?;
         self.repeats
@@ -82,7 +92,7 @@ impl<S: Storage> Writer<S> {
             cut.map_err(Operation::MoveData.failed())?;
         }
         self.data.rewind(end);
-        let (storage, mut report) = emit::emit(self, tree, &plan, options)?;
+        let (storage, mut report) = emit::emit(self, tree, plan, options)?;
         report.moved_bytes = moved;
         Ok((storage, report))
     }

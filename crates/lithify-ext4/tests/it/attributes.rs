@@ -87,7 +87,7 @@ fn check(block_size: BlockSize, sets: &[(usize, Xattrs)]) -> Image {
     let mut b = builder(block_size);
     for (number, (count, set)) in sets.iter().enumerate() {
         for n in 0..*count {
-            b.with(&format!("{number}-{n}"), metadata(set), file(), None);
+            b.with(format!("{number}-{n}"), metadata(set), file(), None);
         }
     }
     let image = b.finish(&ImageOptions::default());
@@ -224,7 +224,7 @@ fn the_kernel_counts_references_on() {
     for n in 0..5 {
         let name: &[u8] = if n < 3 { b"user.a" } else { b"user.b" };
         b.with(
-            &format!("{n}"),
+            format!("{n}"),
             metadata(&set(&[(name, &long)])),
             file(),
             None,

@@ -40,7 +40,7 @@ impl Builder {
 
     pub(crate) fn entry(
         &mut self,
-        path: &str,
+        path: impl AsRef<[u8]>,
         mode: u16,
         kind: EntryKind,
         content: Option<ContentId>,
@@ -54,18 +54,27 @@ impl Builder {
 
     pub(crate) fn with(
         &mut self,
-        path: &str,
+        path: impl AsRef<[u8]>,
         metadata: Metadata,
         kind: EntryKind,
         content: Option<ContentId>,
     ) {
-        let path = TreePath::clean(path.as_bytes()).unwrap();
+        let path = TreePath::clean(path.as_ref()).unwrap();
         let entry = Entry {
             path,
             metadata,
             kind,
         };
         self.layer.push(&entry, content).unwrap();
+    }
+
+    /// A file without anything.
+    pub(crate) fn empty(&mut self, path: impl AsRef<[u8]>) {
+        let kind = EntryKind::File {
+            size: 0,
+            segments: None,
+        };
+        self.entry(path, 0o644, kind, None);
     }
 
     pub(crate) fn data(&mut self, data: &[u8]) -> ContentId {
@@ -166,6 +175,10 @@ impl Fields {
                 .map(|(name, value)| (name.into(), value.trim().into()))
                 .collect(),
         )
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

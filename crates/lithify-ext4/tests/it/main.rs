@@ -6,7 +6,10 @@
 )]
 
 mod attributes; // extended attributes
+mod bytes; // what is written, and how often
 mod common; // building images
+mod directories; // few names and many
+mod features; // beside mke2fs
 mod peers; // images of others
 mod shown; // what the reader sees
 mod sizes; // filesystems of every size

@@ -1,11 +1,10 @@
 //! What e2fsprogs and the kernel make of images.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use lithify_ext4::{BlockSize, DataOptions, ImageOptions, Journal, WriteError};
+use lithify_ext4::{BlockSize, DataOptions, ImageOptions};
 use lithify_testkit::{Mount, require};
 use lithify_tree::{Device, EntryKind, Metadata, Xattrs};
 
@@ -24,31 +23,6 @@ fn options(block_size: BlockSize) -> DataOptions {
     let mut options = DataOptions::default();
     options.block_size = block_size;
     options
-}
-
-#[test]
-fn an_empty_filesystem() {
-    for block_size in sizes() {
-        for size in [
-            None,
-            Some(1 << 20),
-            Some(10 << 20),
-            Some(300 << 20),
-            Some(10 << 30),
-        ] {
-            let mut options = options(block_size);
-            options.size = size;
-            let image = Builder::new(options).finish(&ImageOptions::default());
-            image.fsck();
-            assert_eq!(image.path.metadata().unwrap().len(), image.report.size);
-            if let Some(size) = size {
-                assert_eq!(image.report.size, size);
-                // Holes cost nothing: what is written is a little metadata.
-                let written = image.path.metadata().unwrap().blocks() * 512;
-                assert!(written < 2 << 20, "{block_size:?} {size}: {written}");
-            }
-        }
-    }
 }
 
 #[test]
@@ -88,13 +62,13 @@ fn every_kind_of_file() {
                 minor: device.1,
             };
             b.entry(
-                &format!("dev/{name}"),
+                format!("dev/{name}"),
                 0o666,
                 EntryKind::CharDevice(device),
                 None,
             );
             b.entry(
-                &format!("dev/b{name}"),
+                format!("dev/b{name}"),
                 0o660,
                 EntryKind::BlockDevice(device),
                 None,
@@ -104,7 +78,7 @@ fn every_kind_of_file() {
         b.entry("socket", 0o600, EntryKind::Socket, None);
         for n in 0..3000 {
             b.entry(
-                &format!("many/name-{n:05}"),
+                format!("many/name-{n:05}"),
                 0o644,
                 EntryKind::File {
                     size: 0,
@@ -132,7 +106,7 @@ fn every_kind_of_file() {
                     xattrs: set.clone(),
                     ..Metadata::default()
                 };
-                b.with(&format!("x/{name}{n}"), metadata, kind.clone(), None);
+                b.with(format!("x/{name}{n}"), metadata, kind.clone(), None);
             }
         }
         let image = b.finish(&ImageOptions::default());
@@ -211,82 +185,6 @@ fn compare(root: &Path, spread: &[u64]) {
 }
 
 #[test]
-fn directories_of_any_number_of_names() {
-    for (block_size, counts) in [
-        (BlockSize::Large, &[1, 10, 300, 60_000][..]),
-        (BlockSize::Small, &[30, 40, 30_000]),
-    ] {
-        let mut b = Builder::new(options(block_size));
-        let kind = || EntryKind::File {
-            size: 0,
-            segments: None,
-        };
-        for count in counts {
-            for n in 0..*count {
-                b.entry(
-                    &format!("d{count}/{n:x}-{}", "n".repeat(n % 60)),
-                    0o644,
-                    kind(),
-                    None,
-                );
-            }
-        }
-        let image = b.finish(&ImageOptions::default());
-        image.fsck();
-        if require::kernel_filesystem("ext4") {
-            let mount = Mount::image("ext4", &image.path);
-            for count in counts {
-                let directory = mount.path().join(format!("d{count}"));
-                assert_eq!(fs::read_dir(&directory).unwrap().count(), *count);
-                // By hash.
-                for n in (0..*count).step_by(7) {
-                    assert!(
-                        directory
-                            .join(format!("{n:x}-{}", "n".repeat(n % 60)))
-                            .exists()
-                    );
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn the_kernel_writes_on_and_it_grows_and_shrinks() {
-    let mut options = DataOptions::default();
-    options.size = Some(100 << 20);
-    let mut b = Builder::new(options);
-    b.file("data", &vec![5; 30 << 20]);
-    let image = b.finish(&ImageOptions::default());
-    if require::kernel_filesystem("ext4") {
-        let mount = Mount::with([
-            OsStr::new("-t"),
-            OsStr::new("ext4"),
-            OsStr::new("-o"),
-            OsStr::new("loop"),
-            image.path.as_os_str(),
-        ])
-        .unwrap();
-        for n in 0..2000 {
-            fs::write(mount.path().join(format!("new-{n}")), [n as u8; 100]).unwrap();
-        }
-        drop(mount);
-        image.fsck();
-    }
-    run("e2fsck", &["-fp"], &image.path);
-    for size in ["400M", "1G", "10G"] {
-        let path = image.path.to_str().unwrap();
-        run("resize2fs", &[path], Path::new(size));
-        image.fsck();
-    }
-    run("e2fsck", &["-fp"], &image.path);
-    run("resize2fs", &["-M"], &image.path);
-    image.fsck();
-    let said = run("debugfs", &["-R", "stat /data"], &image.path);
-    assert!(said.contains("Size: 31457280"), "{said}");
-}
-
-#[test]
 fn dead_data_goes() {
     let mut b = Builder::new(DataOptions::default());
     for n in 0..10 {
@@ -317,34 +215,4 @@ fn the_same_tree_is_the_same_bytes() {
     };
     assert!(make(b"root") == make(b"root"));
     assert!(make(b"root") != make(b"other"));
-}
-
-#[test]
-fn what_does_not_fit_is_said() {
-    let mut options = DataOptions::default();
-    options.size = Some(8 << 20);
-    let mut b = Builder::new(options);
-    b.file("data", &vec![5; 30 << 20]);
-    match b.try_finish(&ImageOptions::default()) {
-        Err(WriteError::TooSmall { size, needed }) => {
-            assert_eq!(size, 8 << 20);
-            let mut options = DataOptions::default();
-            options.size = Some(needed);
-            let mut b = Builder::new(options);
-            b.file("data", &vec![5; 30 << 20]);
-            b.finish(&ImageOptions::default()).fsck();
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn without_a_journal() {
-    let mut b = Builder::new(DataOptions::default());
-    b.file("motd", b"hello\n");
-    let mut options = ImageOptions::default();
-    options.journal = Journal::None;
-    let image = b.finish(&options);
-    image.fsck();
-    assert_eq!(image.report.size, 1 << 20);
 }
