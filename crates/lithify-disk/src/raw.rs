@@ -65,6 +65,17 @@ impl Disk {
         })
     }
 
+    /// Writes everything but the parts, around a part that is where it belongs already.
+    ///
+    /// # Errors
+    /// [`RawError::Write`].
+    pub fn write_frame<S: Storage + ?Sized>(&self, target: &mut S) -> Result<(), RawError> {
+        target
+            .set_size(self.size())
+            .map_err(|source| cannot_write(self.size(), source))?;
+        self.each(target, |_, _, _| Ok(()))
+    }
+
     /// Checks the sources, and makes the target a hole of the disk's size.
     fn begin<R: ReadAt, S: Storage + ?Sized>(
         &self,

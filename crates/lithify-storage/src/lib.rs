@@ -21,6 +21,7 @@ mod checked; // as long as the work goes on
 #[cfg(unix)]
 mod cursor; // positions of one's own
 mod locked; // open files with a lock
+mod shifted; // storage in another storage
 #[cfg(unix)]
 pub mod temporary; // files that appear whole or not at all
 
@@ -29,6 +30,7 @@ pub use cached::Cached;
 #[cfg(unix)]
 pub use cursor::FileCursor;
 pub use locked::Locked;
+pub use shifted::Shifted;
 
 #[cfg(any(unix, windows))]
 use std::fs::File;

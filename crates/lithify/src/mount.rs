@@ -128,7 +128,7 @@ fn mount_flat(
         drop_xattrs,
         ..Filesystem::plain(Kind::Erofs)
     };
-    write_flat(image, &filesystem, &pending, &place, session)?;
+    write_flat(image, &filesystem, &pending, 0, &place, session)?;
     if mount.writable.is_some() {
         let file = pending
             .file()

@@ -52,7 +52,8 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) sparse: bool,
     /// Disks to make of erofs-layers, unless compressed: vmdk (refers to the image files), raw (one file), gpt (a partition
-    /// per image); default is vmdk
+    /// per image); default is vmdk. Of ext4 the disk it is on: raw (nothing but the filesystem, the default), gpt (in a
+    /// partition) or vmdk (OUT describes the disk, x-flat.vmdk beside x.vmdk has the data)
     #[arg(
         long,
         value_name = "KIND,...",

@@ -2,6 +2,7 @@
 
 mod build; // images into artifacts
 mod commit; // changes into layers
+mod disk; // disks of virtual machines
 mod help; // texts
 mod mount; // mounts
 mod read; // groups of options
@@ -20,6 +21,7 @@ use help::{COMMON_HELP, image_help};
 
 pub(crate) use build::BuildArgs;
 pub(crate) use commit::{CommitArgs, LayerCompression};
+pub(crate) use disk::{CreateArgs, DiskCommand};
 pub(crate) use help::other_verb;
 pub(crate) use mount::{MountArgs, UmountArgs};
 pub(crate) use read::{ImageArgs, LimitArgs, ReadArgs, RegistryArgs};
@@ -60,6 +62,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Turn an image into a filesystem
     Build(BuildArgs),
+    /// Make disks for virtual machines
+    #[command(subcommand)]
+    Disk(DiskCommand),
     /// Show what an image is: manifest, configuration, layers
     Inspect(InspectArgs),
     /// List the files of an image or artifact
@@ -139,12 +144,18 @@ mod tests {
     const REMOTE: &str = "authfile creds insecure registries retries";
 
     /// What each command makes use of, and takes therefore; an option that a command does not need is not in its list.
-    const OPTIONS: [(&str, &[&str]); 22] = [
+    const OPTIONS: [(&str, &[&str]); 23] = [
         (
             "build",
             &[
                 READ,
-                "format output compress block-size verity drop-xattrs sparse disk align one-image artifacts dry-run no-fsync json",
+                "format output compress block-size size free inodes bytes-per-inode journal label verity drop-xattrs sparse disk align one-image artifacts dry-run no-fsync json",
+            ],
+        ),
+        (
+            "disk create",
+            &[
+                "size block-size inodes bytes-per-inode journal label disk align no-fsync json limit",
             ],
         ),
         ("inspect", &[FIND, "referrers json"]),
@@ -197,12 +208,30 @@ mod tests {
         ("man", &["output"]),
     ];
 
+    /// The commands that do something, with their names.
+    fn commands(cli: &clap::Command) -> Vec<(String, &clap::Command)> {
+        let mut found = Vec::new();
+        for command in cli.get_subcommands() {
+            let name = command.get_name();
+            match command.has_subcommands() {
+                false => found.push((name.to_owned(), command)),
+                true => found.extend(
+                    commands(command)
+                        .into_iter()
+                        .map(|(below, command)| (format!("{name} {below}"), command)),
+                ),
+            }
+        }
+        found
+    }
+
     #[test]
     fn a_command_takes_the_options_it_uses() {
         let cli = Cli::command();
-        let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        let commands = commands(&cli);
+        let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, OPTIONS.map(|(name, _)| name));
-        for (command, (name, expected)) in cli.get_subcommands().zip(OPTIONS) {
+        for ((_, command), (name, expected)) in commands.into_iter().zip(OPTIONS) {
             let mut found: Vec<&str> = command
                 .get_arguments()
                 .filter_map(clap::Arg::get_long)
@@ -222,14 +251,14 @@ mod tests {
             ValueHint::DirPath,
             ValueHint::Unknown,
         ];
-        for command in Cli::command().get_subcommands() {
+        for (name, command) in commands(&Cli::command()) {
             for argument in command.get_arguments() {
                 let takes = argument.get_num_args().is_none_or(|n| n.takes_values());
                 let is_value = takes && !matches!(argument.get_action(), clap::ArgAction::SetTrue);
                 if !is_value || !argument.get_possible_values().is_empty() {
                     continue;
                 }
-                let name = format!("{} {}", command.get_name(), argument.get_id());
+                let name = format!("{name} {}", argument.get_id());
                 let offers = files.contains(&argument.get_value_hint());
                 let is_path = matches!(
                     argument.get_id().as_str(),
@@ -272,7 +301,7 @@ mod tests {
     fn examples_in_the_help_are_right() {
         let cli = Cli::command();
         let texts: Vec<String> = std::iter::once(&cli)
-            .chain(cli.get_subcommands())
+            .chain(commands(&cli).into_iter().map(|(_, command)| command))
             .filter_map(clap::Command::get_after_help)
             .map(ToString::to_string)
             .collect();

@@ -31,6 +31,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
                 Err(e @ lithify::FormatNameError::File { .. }) => {
                     return Err(Failure::Usage(e.to_string()));
                 }
+                Err(_) if makes_disk(&args.disk, format) => {}
                 // Who says both may mean both.
                 Err(e) if !quiet => say(&format!("lithify: {e}")),
                 Err(_) => {}
@@ -38,16 +39,10 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             format
         }
     };
-    let has_disks = format == lithify::Format::ErofsLayers;
-    for (option, given) in [
-        ("--disk", args.disk.is_some()),
-        ("--align", args.align.is_some()),
-    ] {
-        if given && !has_disks {
-            return Err(Failure::Usage(format!(
-                "{option} is for the disks of -f erofs-layers"
-            )));
-        }
+    if args.align.is_some() && !makes_disk(&args.disk, format) {
+        return Err(Failure::Usage(
+            "--align is for the disks of -f erofs-layers, and -f ext4 --disk gpt".into(),
+        ));
     }
     if matches!(
         format,
@@ -92,11 +87,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             (said, None) => options.compression = said,
         }
     }
-    options.block_size = match args.block_size.map(u32::try_from) {
-        None => None,
-        Some(Ok(size)) => Some(size),
-        Some(Err(_)) => return Err(Failure::Usage("--block-size is over 4 GiB".into())),
-    };
+    options.block_size = block_size(args.block_size)?;
     options.volume = args.volume.made.options(args.volume.size);
     options.volume.free = args.volume.free;
     options.verity = args.verity;
@@ -113,7 +104,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
                     .into(),
             ));
         }
-        options.disks = disks;
+        options.disks = Some(disks);
     }
     if let Some(alignment) = args.align {
         options.alignment = alignment;
@@ -197,6 +188,23 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns a block size as the library takes it.
+pub(super) fn block_size(given: Option<u64>) -> Result<Option<u32>, Failure> {
+    given
+        .map(u32::try_from)
+        .transpose()
+        .map_err(|_| Failure::Usage("--block-size is over 4 GiB".into()))
+}
+
+/// Whether disks are made that have something around their filesystems.
+fn makes_disk(asked: &Option<Vec<lithify::DiskKind>>, format: lithify::Format) -> bool {
+    match format {
+        lithify::Format::ErofsLayers => true,
+        lithify::Format::Ext4 => asked.is_some(),
+        _ => false,
+    }
+}
+
 /// Says which layers are not in a containerd cache, and which make it one for this image only.
 fn notes(description: &Description, format: lithify::Format) {
     for layer in &description.left_out {
@@ -234,6 +242,6 @@ fn notes(description: &Description, format: lithify::Format) {
 }
 
 /// A line for the person who waits, one whatever names are in it: nobody listening is no reason to fail.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     writeln!(crate::terminal::stderr(), "{}", Printable(line)).ok();
 }

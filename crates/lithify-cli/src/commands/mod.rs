@@ -4,6 +4,7 @@ mod build;
 mod cat;
 mod commit;
 mod completions;
+mod disk;
 mod inspect;
 mod ls;
 mod man;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     crate::log::init(quiet, cli.verbose)?;
     match cli.command {
         Command::Build(args) => build::run(args, quiet),
+        Command::Disk(command) => disk::run(command, quiet),
         Command::Inspect(args) => inspect::run(args, quiet),
         Command::Ls(args) => ls::run(args, quiet),
         Command::Cat(args) => cat::run(args, quiet),
@@ -77,12 +79,7 @@ fn base_session(
     registry: &RegistryArgs,
     quiet: bool,
 ) -> Result<(Session, Arc<Renderer>), Failure> {
-    let mut limits = Limits::default();
-    for (name, value) in &limit_args.limits {
-        limits
-            .set(name, *value)
-            .map_err(|e| Failure::Usage(e.to_string()))?;
-    }
+    let limits = limits(limit_args)?;
     let renderer = Arc::new(Renderer::new(quiet));
     let options = Session {
         registries: registry::registries(registry, &renderer)?,
@@ -92,6 +89,16 @@ fn base_session(
         ..Session::default()
     };
     Ok((options, renderer))
+}
+
+fn limits(args: &LimitArgs) -> Result<Limits, Failure> {
+    let mut limits = Limits::default();
+    for (name, value) in &args.limits {
+        limits
+            .set(name, *value)
+            .map_err(|e| Failure::Usage(e.to_string()))?;
+    }
+    Ok(limits)
 }
 
 fn platform(text: &str) -> Result<Platform, Failure> {

@@ -181,7 +181,7 @@ fn the_name_of_the_output_says_the_format() {
         &["-o", "y.tar.gz"][..],
         &["-o", "y.tgz"],
         &["-o", "y.vmdk"],
-        &["-o", "y.ext4"],
+        &["-o", "y.iso"],
         &["-o", "y/"],
         &["-f", "erofs", "-o", "y/"],
         // Of the disks of layered builds.

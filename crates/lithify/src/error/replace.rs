@@ -54,6 +54,9 @@ pub enum ReplaceError {
     /// A file that is named as the root hash of an image is named, and is not one.
     #[error("it has the name of the image's root hash, but is not one")]
     NotRootHash,
+    /// A disk to be, where something is.
+    #[error("a new disk takes nothing's place")]
+    Disk,
     /// It cannot be looked at.
     #[error(transparent)]
     Io(#[from] io::Error),

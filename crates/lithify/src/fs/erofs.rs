@@ -1,6 +1,5 @@
 //! EROFS as a kind of filesystem.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 use super::compression::{Compression, CompressionAlgorithm};
 use super::format::{
     COMPRESSED_SIZES, Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile,
-    Source, Written, check_compressed_size,
+    Source, Target, Written, check_compressed_size,
 };
 use super::options::{Filesystem, Placement};
 use crate::error::BuildError;
@@ -126,7 +125,7 @@ impl Format for Erofs {
 
     fn writer(
         &self,
-        file: Checked<File>,
+        file: Target,
         filesystem: &Filesystem,
         session: &Session,
         budgets: &Budgets,
@@ -175,7 +174,7 @@ impl From<WriteError> for FsError {
     }
 }
 
-struct ErofsWriter(Writer<Checked<File>>);
+struct ErofsWriter(Writer<Target>);
 
 impl ContentSink for ErofsWriter {
     type Error = FsError;

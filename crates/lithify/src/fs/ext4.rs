@@ -1,15 +1,13 @@
 //! ext4 as a kind of filesystem.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use lithify_cancel::Checked;
 use lithify_ext4::{BlockSize, DataOptions, FinishReport, ImageOptions, WriteError, Writer};
 use lithify_tree::{ContentSink, LayerEntries, Tree, Xattrs};
 
 use super::compression::{Compression, CompressionAlgorithm};
-use super::format::{Format, FsError, ImageReader, ImageWriter, Source, Written};
+use super::format::{Format, FsError, ImageReader, ImageWriter, Source, Target, Written};
 use super::options::Filesystem;
 use super::volume::VolumeOptions;
 use crate::error::BuildError;
@@ -92,7 +90,7 @@ impl Format for Ext4 {
 
     fn writer(
         &self,
-        file: Checked<File>,
+        file: Target,
         filesystem: &Filesystem,
         _: &Session,
         budgets: &Budgets,
@@ -135,7 +133,7 @@ impl From<WriteError> for FsError {
 }
 
 struct Ext4Writer {
-    writer: Writer<Checked<File>>,
+    writer: Writer<Target>,
     options: ImageOptions,
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use lithify_cancel::Checked;
+use lithify_storage::Shifted;
 use lithify_tree::{ContentId, ContentSink, DataSegment, LayerEntries, Tree};
 
 use super::compression::CompressionAlgorithm;
@@ -77,7 +78,19 @@ impl FsWriter {
         budgets: &Budgets,
         beside: &Path,
     ) -> Result<Self, Error> {
-        let file = Checked::new(file, &session.cancel);
+        Self::at(file, 0, filesystem, session, budgets, beside)
+    }
+
+    /// Starts an image at an offset of a file in which nothing is behind that.
+    pub(crate) fn at(
+        file: File,
+        offset: u64,
+        filesystem: &Filesystem,
+        session: &Session,
+        budgets: &Budgets,
+        beside: &Path,
+    ) -> Result<Self, Error> {
+        let file = Checked::new(Shifted::new(file, offset), &session.cancel);
         let format = filesystem.kind.format()?;
         let writer = format.writer(file, filesystem, session, budgets, beside)?;
         Ok(Self(writer))

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_cancel::{BudgetExceeded, Checked};
+use lithify_storage::Shifted;
 use lithify_tree::{ContentSink, DataSegment, Entry, LayerEntries, Metadata, Tree, Xattrs};
 
 use super::compression::Compression;
@@ -18,6 +19,9 @@ use crate::error::{BuildError, Operation};
 use crate::image::SparseRead;
 use crate::session::budgets::Budgets;
 use crate::{Error, Session};
+
+/// The file an image is written to, from where it begins, as long as the work goes on.
+pub(super) type Target = Checked<Shifted<File>>;
 
 /// The bytes of an image, as long as the work goes on.
 pub(crate) type Source = Checked<Arc<Extents>>;
@@ -56,7 +60,7 @@ pub(super) trait Format: Sync {
     /// Starts an image in an empty file. Data that has to wait goes to a scratch file in the directory of `beside`.
     fn writer(
         &self,
-        file: Checked<File>,
+        file: Target,
         filesystem: &Filesystem,
         session: &Session,
         budgets: &Budgets,

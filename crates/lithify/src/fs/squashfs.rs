@@ -1,17 +1,15 @@
 //! squashfs as a kind of filesystem.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use lithify_cancel::Checked;
 use lithify_squashfs::{Image, ImageOptions, ReadError, WriteError, Writer};
 use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::Compression;
 use super::format::{
-    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Written,
-    check_compressed_size,
+    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Target,
+    Written, check_compressed_size,
 };
 use super::options::Filesystem;
 use crate::error::BuildError;
@@ -76,7 +74,7 @@ impl Format for Squashfs {
 
     fn writer(
         &self,
-        file: Checked<File>,
+        file: Target,
         filesystem: &Filesystem,
         session: &Session,
         budgets: &Budgets,
@@ -117,7 +115,7 @@ impl From<ReadError> for Error {
     }
 }
 
-struct SquashfsWriter(Writer<Checked<File>>);
+struct SquashfsWriter(Writer<Target>);
 
 impl ContentSink for SquashfsWriter {
     type Error = FsError;

@@ -1,7 +1,7 @@
 //! `build`: an image into an artifact of any format.
 
 use super::result::describe_layers;
-use super::{containerd, cpio, directory, flat, layered, published, tar};
+use super::{containerd, cpio, directory, flat, layered, published, tar, volume};
 use crate::Error;
 use crate::Image;
 use crate::description::Description;
@@ -39,6 +39,9 @@ fn build_any(
     let session = &reading(session, options.drop_xattrs);
     let flat = |kind| {
         let filesystem = Filesystem::new(kind, Placement::Packed, options.filesystem())?;
+        if let Some(disk) = options.disk_of_volume() {
+            return volume::build(image, &filesystem, disk, output, options, session);
+        }
         if let Some(taken) = published::take(image, kind, output, options, session)? {
             return Ok(taken);
         }

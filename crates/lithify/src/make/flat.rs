@@ -1,4 +1,4 @@
-//! `-f erofs`, `-f squashfs`: one image file with the merged filesystem.
+//! `-f erofs`, `-f squashfs`, `-f ext4`: one image file with the merged filesystem.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub(super) fn build(
     let path = output_path(output, options.format)?;
     let pending = PendingFile::create(path, options.durable)?;
     verity::check_beside(path)?;
-    let (mut artifact, summaries) = write(image, filesystem, &pending, path, session)?;
+    let (mut artifact, summaries) = write(image, filesystem, &pending, 0, path, session)?;
     artifact.format = options.format.name().to_owned();
     artifact.path = shown_path(path);
     let mut sidecar = None;
@@ -55,11 +55,12 @@ pub(super) fn build(
     Ok((artifact, summaries).into())
 }
 
-/// Writes the image to a file that has no name yet.
+/// Writes the image at an offset of a file that has no name yet.
 pub(crate) fn write(
     image: &Image,
     filesystem: &Filesystem,
     pending: &PendingFile,
+    offset: u64,
     beside: &Path,
     session: &Session,
 ) -> Result<(Artifact, Vec<LayerSummary>), Error> {
@@ -68,7 +69,7 @@ pub(crate) fn write(
         .try_clone()
         .map_err(|e| Error::output(Operation::Create, beside, e))?;
     let budgets = Budgets::new(session);
-    let mut writer = FsWriter::new(file, filesystem, session, &budgets, beside)?;
+    let mut writer = FsWriter::at(file, offset, filesystem, session, &budgets, beside)?;
     let decoded = decode(image, &mut writer, session, &budgets, |e| e.at(beside))?;
     let (mut tree, summaries) = decoded.merge(image, session)?;
     if session.cancel.is_cancelled() {

@@ -103,7 +103,7 @@ const PACKED_CPIO: &str = "a compressed cpio archive";
 const COMPRESSED: &str = "a compressed file";
 const PLAIN_TAR: &str = "tars are written plain, -o - gives one to a program that compresses";
 const DISK: &str = "a virtual disk";
-const DISKS: &str = "-f erofs-layers makes disk.vmdk, disk.raw and disk.gpt in a directory, see --disk; an image named x.img or x.raw is a disk without partitions";
+const DISKS: &str = "-f erofs-layers makes disk.vmdk, disk.raw and disk.gpt in a directory, see --disk; -f ext4 --disk vmdk or gpt one of a filesystem to be written to; an image named x.img or x.raw is a disk without partitions";
 const FILESYSTEMS: &str = "formats are erofs, squashfs, ext4, tar and cpio";
 
 impl Format {

@@ -250,7 +250,7 @@ impl Place<'_> {
                 cancel: &session.cancel,
             };
             self.artifacts
-                .extend(disk.write(&self.options.disks, self.options.alignment)?);
+                .extend(disk.write(self.options.disks_of_layers(), self.options.alignment)?);
             stack.fsmeta = Some(name);
             stack.devices = names;
             let block_size = lithify_erofs::BLOCK_SIZE as u64;

@@ -1,6 +1,7 @@
 //! Images into artifacts.
 
 mod build; // the one way to all formats
+mod container; // what a disk has around its filesystem
 mod containerd; // a cache containerd reads
 mod cpio; // an initramfs
 pub(crate) mod depot; // what is kept between builds
@@ -19,6 +20,7 @@ mod result; // what was made
 mod stream; // archives, front to back
 mod survey; // builds that are not done
 pub(crate) mod tar; // one tar
+mod volume; // filesystems that are written to
 mod wanted; // whether images others made are taken
 
 pub use build::build;
@@ -29,4 +31,5 @@ pub use format_name::FormatNameError;
 pub use options::{BuildOptions, Output};
 pub(crate) use result::file_sha256;
 pub use survey::plan_build;
+pub use volume::create_disk;
 pub use wanted::{Artifacts, UnknownArtifacts};

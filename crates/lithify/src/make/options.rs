@@ -43,8 +43,9 @@ pub struct BuildOptions {
     /// Write sparse files into a tar as such, which few programs read; without, their holes are zeros, which take space and
     /// count for the limit `tar_bytes`.
     pub sparse: bool,
-    /// Disks to make of an EROFS image per layer. Default: a VMDK.
-    pub disks: Vec<DiskKind>,
+    /// Disks to make of an EROFS image per layer, by default a VMDK; or the disk a writable filesystem is on, by default
+    /// none but itself.
+    pub disks: Option<Vec<DiskKind>>,
     /// Where the images start on such a disk: at multiples of so many bytes, a power of two. Default 4096.
     pub alignment: u64,
     /// Put layers into a containerd cache too that are right only over the lower layers of this image: for a node that
@@ -69,7 +70,7 @@ impl Default for BuildOptions {
             verity: false,
             drop_xattrs: false,
             sparse: false,
-            disks: vec![DiskKind::Vmdk],
+            disks: None,
             alignment: lithify_erofs::BLOCK_SIZE as u64,
             one_image: false,
             volume: VolumeOptions::default(),
@@ -106,10 +107,27 @@ impl BuildOptions {
         for (option, value) in self.volume.given() {
             add(format!("{option}={value}"));
         }
+        if let Some(disk) = self.disk_of_volume() {
+            add(format!("disk={disk}"));
+        }
         if self.alignment != Self::default().alignment {
             add(format!("alignment={}", self.alignment));
         }
         name
+    }
+
+    /// Returns the disks made of an EROFS image per layer.
+    pub(super) fn disks_of_layers(&self) -> &[DiskKind] {
+        self.disks.as_deref().unwrap_or(&[DiskKind::Vmdk])
+    }
+
+    /// Returns the disk a writable filesystem is on, if that is more than itself.
+    pub(super) fn disk_of_volume(&self) -> Option<DiskKind> {
+        let disks = self.disks.as_deref().unwrap_or_default();
+        let disk = disks.first().copied();
+        disk.filter(|disk| {
+            self.format.shape().kind().is_some_and(Kind::is_volume) && *disk != DiskKind::Raw
+        })
     }
 
     /// Returns the options an image file is written with.
@@ -139,7 +157,9 @@ impl BuildOptions {
             ("sparse", self.sparse && self.format != Format::Tar),
             (
                 "an alignment",
-                self.alignment != default.alignment && !has_disks,
+                self.alignment != default.alignment
+                    && !has_disks
+                    && self.disk_of_volume() != Some(DiskKind::Gpt),
             ),
             (
                 "taking artifacts",
@@ -149,7 +169,15 @@ impl BuildOptions {
                 "a size, free space, inodes, a journal or a label",
                 self.volume != default.volume && !is_volume,
             ),
-            ("disks", self.disks != default.disks && !has_disks),
+            ("disks", self.disks.is_some() && !has_disks && !is_volume),
+            (
+                "more than one disk",
+                self.disks.as_ref().is_some_and(|disks| disks.len() > 1) && is_volume,
+            ),
+            (
+                "verity on a disk",
+                self.verity && is_volume && self.disk_of_volume().is_some(),
+            ),
             (
                 "being for one image",
                 self.one_image && self.format != Format::ContainerdCache,

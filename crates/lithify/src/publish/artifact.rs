@@ -55,7 +55,7 @@ pub(super) fn flat(
         .with_file_name(format!("image.{}", kind.name()));
     let pending = PendingFile::create(&place, false)?;
     let filesystem = Filesystem::new(kind, Placement::Packed, build.filesystem())?;
-    let (artifact, _) = write_flat(image, &filesystem, &pending, &place, session)?;
+    let (artifact, _) = write_flat(image, &filesystem, &pending, 0, &place, session)?;
     let mut size = artifact.size;
     let mut sidecar = None;
     if options.verity {

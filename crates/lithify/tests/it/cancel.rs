@@ -49,7 +49,7 @@ fn build(
     let mut options = BuildOptions::default();
     options.format = format;
     if format == Format::ErofsLayers {
-        options.disks = vec![DiskKind::Vmdk, DiskKind::Gpt];
+        options.disks = Some(vec![DiskKind::Vmdk, DiskKind::Gpt]);
     }
     let image = Image::open(source, &Session::default())?;
     let session = Session {
