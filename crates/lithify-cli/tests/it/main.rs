@@ -19,6 +19,7 @@ mod debian;
 mod dir_roundtrip;
 mod directories;
 mod drop_xattrs;
+mod ext4;
 mod first_steps;
 mod full_disk;
 mod interruption;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::common::{erofs, image, layer, lithify_output, stderr};
+use crate::common::{beside_lost_and_found, build, erofs, image, layer, lithify_output, stderr};
 use lithify_testkit::{Blob, Kind, Layout, Mount, Snapshot, Tar, TarEntry, require, temp_dir};
 
 type Entry = TarEntry;
@@ -19,7 +19,20 @@ fn snapshot(source: &str, dir: &Path) -> Option<Snapshot> {
     if !require::kernel_erofs() {
         return None;
     }
-    Some(Snapshot::of(Mount::erofs(&erofs(source, dir)).path()))
+    let found = Snapshot::of(Mount::erofs(&erofs(source, dir)).path());
+    if require::kernel_filesystem("ext4") {
+        let path = dir.join("out.ext4");
+        if found.nodes.values().any(|node| node.links > 65_000) {
+            let path = path.to_str().expect("UTF-8");
+            let output = lithify_output(["-q", "build", source, "-o", path]);
+            assert!(stderr(&output).contains("65000"), "{}", stderr(&output));
+            return Some(found);
+        }
+        build(source, "ext4", &path);
+        let ext4 = Snapshot::of(Mount::image("ext4", &path).path());
+        ext4.assert_same(&found, &beside_lost_and_found());
+    }
+    Some(found)
 }
 
 /// What `lithify build` says about layers it must refuse.

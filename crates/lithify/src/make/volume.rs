@@ -101,7 +101,12 @@ fn create(path: &Path, options: &BuildOptions, session: &Session) -> Result<Desc
     let writer = FsWriter::at(file, offset, &filesystem, session, &budgets, &data)?;
     session.progress.event(Event::Finishing);
     let mut tree = Merge::new().finish();
-    let seed = options.target_name();
+    // The filesystem is the same on every kind of disk.
+    let alone = BuildOptions {
+        disks: None,
+        ..options.clone()
+    };
+    let seed = alone.target_name();
     let report = writer
         .finish(&filesystem, &mut tree, seed.as_bytes())
         .map_err(|e| e.at(&data))?;

@@ -11,7 +11,7 @@ pub(crate) mod stores; // stores and what is built with them
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lithify_testkit::{Layout, Tar, TarEntry, run};
+use lithify_testkit::{Allow, Difference, Layout, Tar, TarEntry, run};
 
 /// The command under test, with a store that is not the user's.
 pub(crate) fn lithify() -> Command {
@@ -98,4 +98,11 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// What only ext4 has.
+pub(crate) fn beside_lost_and_found() -> Allow {
+    Allow::nothing().also("ext4 has a directory `lost+found`", |d: &Difference| {
+        d.path == b"lost+found"
+    })
 }
