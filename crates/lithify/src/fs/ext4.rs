@@ -24,6 +24,7 @@ fn data(volume: &VolumeOptions, block_size: Option<u32>) -> Result<DataOptions, 
         data.block_size = checked_block_size(bytes)?;
     }
     data.size = volume.size;
+    data.inodes = volume.inodes;
     if let Some(bytes) = volume.bytes_per_inode {
         data.bytes_per_inode = bytes;
     }
@@ -123,6 +124,8 @@ impl From<WriteError> for FsError {
                 Self::Xattr(Box::new(e))
             }
             e @ (WriteError::TooSmall { .. }
+            | WriteError::SizeNeeded { .. }
+            | WriteError::TooFewInodes { .. }
             | WriteError::SizeNeeded { .. }
             | WriteError::TooFewInodes { .. }
             | WriteError::Journal { .. }
