@@ -126,8 +126,6 @@ impl From<WriteError> for FsError {
             e @ (WriteError::TooSmall { .. }
             | WriteError::SizeNeeded { .. }
             | WriteError::TooFewInodes { .. }
-            | WriteError::SizeNeeded { .. }
-            | WriteError::TooFewInodes { .. }
             | WriteError::Journal { .. }
             | WriteError::Label { .. }) => Self::Other(BuildError::Volume(Box::new(e))),
             e => Self::Other(BuildError::WriteImage(Box::new(e))),
