@@ -11,6 +11,8 @@ mod compression;
 mod data;
 mod devices;
 mod fsmeta;
+mod fsmeta_limits;
+mod fsmeta_short_files;
 mod layers;
 mod lazy;
 mod mutations;

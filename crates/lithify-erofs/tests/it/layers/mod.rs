@@ -1,6 +1,8 @@
 //! Layers described once, built three ways: as one flat image, as an overlay-ready image each, and merged over these.
 #![allow(unreachable_pub, reason = "shared by test programs")]
 
+pub(crate) mod views; // who looks at merged images
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
