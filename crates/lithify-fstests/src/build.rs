@@ -197,6 +197,16 @@ impl<F: Filesystem, S: Storage> Builder<F, S> {
 
     pub fn tree(&mut self) -> Tree {
         let mut merge = Merge::new();
+        let mut added = LayerEntries::new();
+        for name in F::ADDED {
+            let entry = Entry {
+                path: TreePath::clean(name.as_bytes()).unwrap(),
+                metadata: metadata(0o700),
+                kind: EntryKind::Directory,
+            };
+            added.push(&entry, None).unwrap();
+        }
+        merge.apply(added).unwrap();
         for layer in std::mem::take(&mut self.layers) {
             merge.apply(layer).unwrap();
         }

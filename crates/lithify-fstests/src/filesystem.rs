@@ -22,6 +22,11 @@ pub trait Filesystem: Sized + 'static {
     /// Place of the superblock.
     const SUPERBLOCK: Range<usize>;
 
+    /// Directories that every image has in its root: the writer adds them where a tree has none.
+    const ADDED: &'static [&'static str] = &[];
+    /// The most names of a file.
+    const LINKS_MAX: u32 = u32::MAX;
+
     /// Options of data.
     type DataOptions: Default;
     /// Options of everything else.
@@ -110,6 +115,12 @@ pub trait Filesystem: Sized + 'static {
     /// The options of a choice.
     fn options(choice: &Self::Choice) -> Self::DataOptions;
 
+    /// The longest target of a symbolic link with the options of a choice.
+    #[must_use]
+    fn target_max(_: &Self::Choice) -> usize {
+        4095
+    }
+
     /// The I/O error of the writer's variant for those.
     fn io_error(error: &Self::WriteError) -> Option<&io::Error>;
 
@@ -135,6 +146,12 @@ pub trait Filesystem: Sized + 'static {
     /// The part of an image whose damage shows most.
     fn metadata(_: &Self::Report, length: usize) -> Range<usize> {
         0..length
+    }
+
+    /// The number of names of an inode that has so many, as the format has it.
+    #[must_use]
+    fn links(nlink: u32, _is_directory: bool) -> u32 {
+        nlink
     }
 
     /// A time as the format has it.

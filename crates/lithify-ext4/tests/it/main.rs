@@ -10,7 +10,9 @@ mod bytes; // what is written, and how often
 mod common; // building images
 mod directories; // few names and many
 mod features; // beside mke2fs
+mod filesystem; // ext4 for the suite
 mod peers; // images of others
 mod shown; // what the reader sees
 mod sizes; // filesystems of every size
+mod suite; // what all filesystems have
 mod writer; // what e2fsprogs and the kernel see

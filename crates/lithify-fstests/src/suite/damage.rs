@@ -47,7 +47,7 @@ pub fn damaged_images_give_errors<F: Filesystem>() {
     run(48, &input, |(layers, pick, damage, in_metadata)| {
         for choice in F::choices(pick) {
             let mut b = Builder::<F, _>::with(Vec::new(), F::options(&choice));
-            describe(&mut b, &layers);
+            describe(&mut b, &layers, &choice);
             let (mut bytes, report, _) = b.finish();
             let range = match in_metadata {
                 true => F::metadata(&report, bytes.len()),

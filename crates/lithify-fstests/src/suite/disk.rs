@@ -11,6 +11,8 @@ use crate::{Builder, Filesystem, metadata, pattern};
 struct Disk {
     bytes: Vec<u8>,
     room: u64,
+    /// Where the last byte that was written ends: what follows is a hole.
+    end: u64,
 }
 
 impl ReadAt for Disk {
@@ -25,9 +27,11 @@ impl ReadAt for Disk {
 
 impl Storage for Disk {
     fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        if offset + data.len() as u64 > self.room {
+        let end = offset + data.len() as u64;
+        if end > self.room {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.end = self.end.max(end);
         self.bytes.write_all_at(data, offset)
     }
 
@@ -37,9 +41,12 @@ impl Storage for Disk {
 }
 
 pub fn a_full_disk_is_an_error_at_every_point<F: Filesystem>() {
-    let write = |room: u64| -> Result<Vec<u8>, F::WriteError> {
-        let bytes = Vec::new();
-        let mut b = Builder::<F, _>::new(Disk { bytes, room });
+    let write = |room: u64| -> Result<Disk, F::WriteError> {
+        let mut b = Builder::<F, _>::new(Disk {
+            bytes: Vec::new(),
+            room,
+            end: 0,
+        });
         for i in 0..300_usize {
             let size = i * 100;
             b.writer.begin(size as u64, None)?;
@@ -52,22 +59,19 @@ pub fn a_full_disk_is_an_error_at_every_point<F: Filesystem>() {
             b.entry(format!("d{}/{i}", i % 5), metadata(0o644), kind, Some(id));
         }
         let tree = b.tree();
-        Ok(F::finish_image(b.writer, &tree, &b.options)?.0.bytes)
+        Ok(F::finish_image(b.writer, &tree, &b.options)?.0)
     };
     let whole = write(u64::MAX).unwrap();
-    for room in (0..whole.len() as u64)
-        .step_by(100_000)
-        .chain([whole.len() as u64 - 1])
-    {
+    for room in (0..whole.end).step_by(100_000).chain([whole.end - 1]) {
         let Err(error) = write(room) else {
-            panic!("an image of {} bytes fits {room}", whole.len());
+            panic!("an image of {} bytes fits {room}", whole.end);
         };
         let Some(source) = F::io_error(&error) else {
             panic!("{room}: {error:?}");
         };
         assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
-    assert!(write(whole.len() as u64).unwrap() == whole);
+    assert!(write(whole.end).unwrap().bytes == whole.bytes);
 }
 
 /// What is written, which nobody wants.

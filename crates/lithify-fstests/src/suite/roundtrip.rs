@@ -111,7 +111,12 @@ pub(super) fn layers() -> impl Strategy<Value = Vec<Layer>> {
 }
 
 /// Describes the layers.
-pub(super) fn describe<F: Filesystem>(b: &mut Builder<F, Vec<u8>>, layers: &[Layer]) {
+pub(super) fn describe<F: Filesystem>(
+    b: &mut Builder<F, Vec<u8>>,
+    layers: &[Layer],
+    choice: &F::Choice,
+) {
+    let target_max = F::target_max(choice);
     for (number, layer) in layers.iter().enumerate() {
         if number > 0 {
             b.next_layer();
@@ -152,7 +157,7 @@ pub(super) fn describe<F: Filesystem>(b: &mut Builder<F, Vec<u8>>, layers: &[Lay
                     &path,
                     m,
                     EntryKind::Symlink {
-                        target: pattern(i, *n),
+                        target: pattern(i, (*n).min(target_max)),
                     },
                     None,
                 ),
@@ -202,7 +207,7 @@ pub(super) fn run<S: Strategy<Value: Debug>>(cases: u32, input: &S, test: impl F
 
 fn build<F: Filesystem>(layers: &[Layer], choice: &F::Choice) -> (Vec<u8>, Expected) {
     let mut b = Builder::<F, _>::with(Vec::new(), F::options(choice));
-    describe(&mut b, layers);
+    describe(&mut b, layers, choice);
     let (bytes, report, expected) = b.finish();
     assert_eq!(bytes.len() as u64, F::size(&report));
     F::check_report(&report);

@@ -1,0 +1,4 @@
+//! The suite of all filesystems.
+#![cfg(target_os = "linux")]
+
+lithify_fstests::suite!(crate::filesystem::Ext4);
