@@ -1,10 +1,12 @@
-//! The journal's first block (`journal_superblock_t`), big endian.
+//! The journal: its first block (`journal_superblock_t`), big endian.
+
+pub(crate) mod parse; // the journal as it is found
 
 /// Returns the superblock of an empty journal of so many blocks.
 pub(crate) fn superblock(block_size: usize, blocks: u32, uuid: [u8; 16]) -> Vec<u8> {
     let mut bytes = vec![0; block_size];
     let mut put = |at: usize, value: u32| bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
-    put(0, 0xc03b_3998);
+    put(0, parse::MAGIC);
     // A superblock, version 2.
     put(4, 4);
     put(12, block_size as u32);

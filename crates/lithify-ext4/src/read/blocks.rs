@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lithify_fskit::read::Cache;
 
+use crate::format::journal::parse::MAGIC;
 use crate::{Damage, ReadAt, ReadError};
 
 /// Blocks of metadata kept.
@@ -90,7 +91,7 @@ impl<R: ReadAt> Blocks<R> {
             let inside = from - block * size;
             read(&self.source, newer.block * size + inside, target)?;
             if newer.is_escaped {
-                let magic = super::journal::MAGIC.to_be_bytes();
+                let magic = MAGIC.to_be_bytes();
                 let first = inside.min(4) as usize;
                 for (byte, right) in target.iter_mut().zip(&magic[first..]) {
                     *byte = *right;

@@ -28,13 +28,7 @@ impl<R: ReadAt> Image<R> {
         let mut bytes = [0; SUPERBLOCK_LEN];
         read(&source, SUPERBLOCK_OFFSET, &mut bytes)?;
         let superblock = parse(&bytes)?;
-        let expected = u128::from(superblock.blocks) * u128::from(superblock.block_size);
-        if expected > u128::from(length) {
-            return Err(ReadError::Truncated {
-                expected: u64::try_from(expected).unwrap_or(u64::MAX),
-                found: length,
-            });
-        }
+        check_length(&superblock, length)?;
         let blocks = Blocks::new(source, superblock.block_size, superblock.blocks);
         let mut image = Self {
             superblock,
@@ -42,29 +36,40 @@ impl<R: ReadAt> Image<R> {
             is_replayed: false,
         };
         if image.superblock.has_incompat(INCOMPAT_RECOVER) {
-            image.replay()?;
+            image.replay(length)?;
         }
         Ok(image)
     }
 
-    /// Reads the superblock again, as the journal has it. What everything else is found by has to be the same.
-    pub(super) fn reread_superblock(&mut self) -> Result<(), ReadError> {
+    /// Reads the superblock again, as the journal has it: the filesystem may have grown.
+    pub(super) fn reread_superblock(&mut self, length: u64) -> Result<(), ReadError> {
         let mut bytes = [0; SUPERBLOCK_LEN];
         self.blocks.read(SUPERBLOCK_OFFSET, &mut bytes)?;
         let superblock = parse(&bytes)?;
-        let (old, new) = (&self.superblock, &superblock);
-        let size = |s: &Superblock| (s.block_size, s.blocks);
-        if size(old) != size(new) {
+        if superblock.block_size != self.superblock.block_size {
             return Err(ReadError::Superblock {
                 reason: Damage::Field {
-                    field: "the number of blocks in the journal",
+                    field: "the block size in the journal",
                     expected: "the one in front of the journal",
-                    found: new.blocks,
+                    found: superblock.block_size.into(),
                 },
             });
         }
+        check_length(&superblock, length)?;
+        self.blocks.count = superblock.blocks;
         self.superblock = superblock;
         Ok(())
+    }
+}
+
+fn check_length(superblock: &Superblock, length: u64) -> Result<(), ReadError> {
+    let expected = u128::from(superblock.blocks) * u128::from(superblock.block_size);
+    match expected > u128::from(length) {
+        true => Err(ReadError::Truncated {
+            expected: u64::try_from(expected).unwrap_or(u64::MAX),
+            found: length,
+        }),
+        false => Ok(()),
     }
 }
 

@@ -11,6 +11,8 @@ mod common; // building images
 mod directories; // few names and many
 mod features; // beside mke2fs
 mod filesystem; // ext4 for the suite
+mod journal; // filesystems that were not unmounted
+mod kernel; // images the kernel changed
 mod peers; // images of others
 mod shown; // what the reader sees
 mod sizes; // filesystems of every size

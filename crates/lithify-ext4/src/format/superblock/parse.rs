@@ -40,6 +40,8 @@ pub struct Superblock {
     pub(crate) first_inode: u32,
     pub(crate) state: u16,
     pub(crate) journal_inode: u32,
+    /// The device that a journal outside of the filesystem is on.
+    pub(crate) journal_device: u32,
     pub(crate) last_orphan: u32,
     pub(crate) orphan_file: u32,
     /// Inodes that hold quotas of users, groups and projects.
@@ -164,6 +166,7 @@ impl Superblock {
             },
             state: get16(b, 58),
             journal_inode: get32(b, 224),
+            journal_device: get32(b, 228),
             last_orphan: get32(b, 232),
             orphan_file: get32(b, 640),
             quota_inodes: [576, 580, 620].map(|at| get32(b, at)),
