@@ -41,7 +41,7 @@ fn everything() -> [Vec<u8>; 2] {
             "security.capability",
             b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         ),
-        TarEntry::file("user", "u").xattr("user.note", &[7; 3000]),
+        TarEntry::file("user", "u").xattr("user.note", [7; 3000]),
     ]);
     let upper = layer(std::iter::once(TarEntry::whiteout("d/gone")).chain(
         (0..700).map(|n| TarEntry::file(format!("many/{n:04}-{}", "n".repeat(n % 200)), "m")),
@@ -258,7 +258,7 @@ fn what_is_too_small_is_told_with_a_size_that_would_do() {
     let needed = said
         .split_whitespace()
         .filter_map(|word| word.parse::<u64>().ok())
-        .last()
+        .next_back()
         .expect("a size");
     let taken = try_size(&needed.to_string());
     assert!(taken.status.success(), "{}", stderr(&taken));
