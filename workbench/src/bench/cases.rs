@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lithify_testkit::require;
+use lithify_testkit::{Tar, TarEntry, require};
 
 use super::inputs::Inputs;
 
@@ -43,10 +43,12 @@ impl Programs {
     pub(super) fn groups(&self, inputs: &Inputs, big: bool) -> Vec<Group> {
         let mut groups = vec![self.steps(inputs)];
         groups.extend(self.filesystems(inputs));
+        groups.extend([self.writable(inputs), self.empty_disk()]);
         groups.extend([self.directory(inputs), self.tar(inputs)]);
         groups.extend(self.layered(inputs));
         groups.extend(self.registries(inputs));
-        groups.push(self.many_entries(1_000_000));
+        groups.push(self.many_entries("a million small files", "out.erofs", 1_000_000));
+        groups.push(self.many_entries("a million small files in ext4", "out.ext4", 1_000_000));
         if big {
             groups.push(self.big_file(8 << 30));
         }
@@ -181,6 +183,61 @@ impl Programs {
         }
     }
 
+    /// A writable disk, beside a filesystem that is read only and beside what is done by hand.
+    fn writable(&self, inputs: &Inputs) -> Group {
+        let image = layout(&inputs.image);
+        let mut cases = self.ours(&format!("{image} -o out.ext4"));
+        cases.push(case(
+            "lithify, to flat EROFS",
+            self.build(&format!("{image} -o out.erofs --no-fsync")),
+        ));
+        let unpack = format!(
+            "umoci unpack --image {}:latest bundle",
+            quote(&inputs.image)
+        );
+        // What is in it, a tenth more, and room for the journal.
+        let size = "$(($(du -sm bundle/rootfs | cut -f 1) * 11 / 10 + 64))M";
+        let mkfs = "mke2fs -q -t ext4 -b 4096 -i 16384 -d";
+        let directory = format!("{unpack} && {mkfs} bundle/rootfs out.ext4 {size}");
+        cases.push(case("umoci unpack; mke2fs -d DIR", directory.clone()));
+        cases.push(case(
+            "umoci unpack; mke2fs -d DIR, on disk",
+            format!("{directory} && sync -f out.ext4"),
+        ));
+        if mke2fs_reads_tar() {
+            let tar = "tar --xattrs --xattrs-include='*' -cf - -C bundle/rootfs .";
+            cases.push(case(
+                "umoci unpack; tar | mke2fs -d TAR",
+                format!("{unpack} && {tar} | {mkfs} - out.ext4 {size}"),
+            ));
+        }
+        Group {
+            name: "image to ext4",
+            tar_bytes: inputs.image_bytes,
+            entries: None,
+            cases,
+        }
+    }
+
+    fn empty_disk(&self) -> Group {
+        let ours = format!("{} --quiet disk create", quote(&self.lithify));
+        let mke2fs = "truncate -s 20G out.ext4 && mke2fs -q -t ext4";
+        Group {
+            name: "an empty disk of 20 GiB",
+            tar_bytes: 0,
+            entries: None,
+            cases: vec![
+                case("lithify", format!("{ours} out.ext4 --size 20G --no-fsync")),
+                case("lithify, on disk", format!("{ours} out.ext4 --size 20G")),
+                case("mke2fs", format!("{mke2fs} out.ext4")),
+                case(
+                    "mke2fs, its journal not cleared",
+                    format!("{mke2fs} -E lazy_journal_init=1 out.ext4"),
+                ),
+            ],
+        }
+    }
+
     fn tar(&self, inputs: &Inputs) -> Group {
         let umoci = format!(
             "umoci unpack --image {}:latest bundle && tar --xattrs --xattrs-include='*' -cf out.tar -C bundle/rootfs .",
@@ -196,11 +253,11 @@ impl Programs {
         }
     }
 
-    fn many_entries(&self, count: u64) -> Group {
+    fn many_entries(&self, name: &'static str, out: &str, count: u64) -> Group {
         let generate = format!("{} generate entries {count}", quote(&self.workbench));
-        let build = self.build("tar:- -o out.erofs --no-fsync");
+        let build = self.build(&format!("tar:- -o {out} --no-fsync"));
         Group {
-            name: "a million small files",
+            name,
             // A header and a block of data each.
             tar_bytes: count * 1024,
             entries: Some(count),
@@ -243,6 +300,23 @@ pub(super) fn layout(dir: &Path) -> String {
 /// A path as one word for bash.
 pub(super) fn quote(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+/// e2fsprogs reads tars since 1.47.1, where it was built to.
+fn mke2fs_reads_tar() -> bool {
+    let Ok(dir) = tempfile::tempdir() else {
+        return false;
+    };
+    let (tar, image) = (dir.path().join("a.tar"), dir.path().join("a.ext4"));
+    if std::fs::write(&tar, Tar::new().add(TarEntry::directory("d")).finish()).is_err() {
+        return false;
+    }
+    let made = std::process::Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-d"])
+        .args([&tar, &image])
+        .arg("1M")
+        .output();
+    made.is_ok_and(|out| out.status.success())
 }
 
 /// erofs-utils reads tars since 1.7.

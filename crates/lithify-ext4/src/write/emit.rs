@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::reserved;
 use super::size::{self, Needs};
 use super::writer::Writer;
+use crate::format::INODE_LEN;
 use crate::format::superblock::{
     COMPAT_DIR_INDEX, COMPAT_JOURNAL, COMPAT_RESIZE_INODE, COMPAT_XATTRS, INCOMPAT_VALUE_INODES,
     Superblock,
@@ -71,7 +72,8 @@ pub(super) fn emit<S: Storage>(
         Ok(appender.offset() / block_size)
     };
     let layout = size::decide(&geometry, needs, &data_options, options, measure)?;
-    budget.grow_to(layout.used_blocks() * block_size)?;
+    // Of the rest, most is holes.
+    budget.grow_to(appender.offset() + u64::from(needs.inodes) * INODE_LEN as u64)?;
 
     let journal = reserved::write_journal(&layout, plan, &mut storage)?;
     let resize = reserved::write_resize(&layout, plan, owned.resize, &mut storage)?;

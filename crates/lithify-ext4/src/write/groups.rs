@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use lithify_storage::Storage;
 
-use super::size::Layout;
+use super::layout::Layout;
 use crate::format::group::{BLOCK_UNINIT, Descriptor, INODE_UNINIT, INODE_ZEROED};
 use crate::format::superblock::Superblock;
 use crate::format::{SUPERBLOCK_OFFSET, crc32c};

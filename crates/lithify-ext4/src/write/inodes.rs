@@ -6,9 +6,9 @@ use lithify_tree::{InodeId, InodeKind, Tree};
 use super::attributes::{INLINE_ROOM, Place, Value, stored};
 use super::contents::Contents;
 use super::extents;
+use super::layout::Layout;
 use super::owned::{Own, Owned};
 use super::plan::{Plan, clamp};
-use super::size::Layout;
 use super::table::Table;
 use crate::format::extent::{Extent, IN_INODE};
 use crate::format::inode::{
@@ -57,6 +57,8 @@ struct State {
     /// How many inodes had each set of attributes.
     uses: Vec<u32>,
     extents: Vec<Extent>,
+    /// The attributes behind the last inode that had any, and their set: many inodes have the same.
+    inline: (usize, Vec<u8>),
 }
 
 impl Inodes<'_> {
@@ -208,9 +210,12 @@ impl Inodes<'_> {
         match self.plan.places[index] {
             Place::Nowhere => {}
             Place::Inline => {
-                // A set that cannot be stored was refused.
-                let attributes = stored(self.tree.xattrs(set)).unwrap_or_default();
-                inode.xattrs = xattr::in_inode(INLINE_ROOM, &attributes);
+                if state.inline.0 != index || state.inline.1.is_empty() {
+                    // A set that cannot be stored was refused.
+                    let attributes = stored(self.tree.xattrs(set)).unwrap_or_default();
+                    state.inline = (index, xattr::in_inode(INLINE_ROOM, &attributes));
+                }
+                inode.xattrs.clone_from(&state.inline.1);
             }
             Place::Block(_) => {
                 let block = self.owned.sets[index] + state.uses[index] / xattr::SHARED_MAX;

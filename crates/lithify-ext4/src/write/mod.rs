@@ -15,6 +15,7 @@ mod extents; // trees of extents
 mod gaps; // closing the space of dead data
 mod groups; // bitmaps, descriptors, superblocks
 mod inodes; // the inodes
+mod layout; // bitmaps, tables and the journal
 mod options; // what is asked for
 mod owned; // blocks of single inodes
 mod plan; // numbers of inodes, identifiers

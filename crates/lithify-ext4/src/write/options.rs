@@ -125,7 +125,8 @@ pub enum Journal {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ImageOptions {
-    /// When it was made, as it says. Default: the latest time in the tree.
+    /// When it was made, as it says. Default: the median of times in the tree. The latest may be in the future, which
+    /// `e2fsck` takes for a fault.
     pub time: Option<Timestamp>,
     /// The label, at most 16 bytes. Default empty.
     pub label: Vec<u8>,

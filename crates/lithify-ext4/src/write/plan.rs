@@ -52,7 +52,7 @@ impl Plan {
         if inodes >= u64::from(u32::MAX) {
             return Err(WriteError::TooManyInodes { found: inodes });
         }
-        let (first_names, latest, clamped_times) = look_over(tree)?;
+        let (first_names, median, clamped_times) = look_over(tree)?;
         let path = |id: InodeId| tree.path(first_names[id.index()]);
         let mut places = vec![None; tree.xattr_set_count()];
         let mut uses = vec![0; tree.xattr_set_count()];
@@ -88,7 +88,7 @@ impl Plan {
             uuid,
             hash_seed,
             seed,
-            time: clamp(options.time.unwrap_or(latest)).0,
+            time: clamp(options.time.unwrap_or(median)).0,
             clamped_times,
         })
     }
@@ -112,21 +112,22 @@ impl Plan {
     }
 }
 
-/// Finds the first names of inodes and the latest time, and refuses what no inode can say.
+/// Finds the first names of inodes and the median of times, and refuses what no inode can say.
 fn look_over(tree: &Tree) -> Result<(Vec<NodeId>, Timestamp, u64), WriteError> {
-    let mut first_names = vec![None; tree.inode_count()];
-    let mut latest: Option<Timestamp> = None;
+    // The root is only the first name of inode 0.
+    let mut first_names = vec![NodeId::ROOT; tree.inode_count()];
+    let mut times = Vec::with_capacity(tree.inode_count());
     let mut clamped = 0;
     for node in tree.walk() {
         let id = tree.inode_id(node);
-        if first_names[id.index()].is_some() {
+        if first_names[id.index()] != NodeId::ROOT {
             continue;
         }
-        first_names[id.index()] = Some(node);
+        first_names[id.index()] = node;
         let inode = tree.inode(id);
         let (time, is_clamped) = clamp(inode.mtime);
         clamped += u64::from(is_clamped);
-        latest = latest.max(Some(time));
+        times.push(time.seconds);
         if !matches!(inode.kind, InodeKind::Directory) && inode.nlink > LINKS_MAX {
             return Err(WriteError::Links {
                 path: tree.path(node),
@@ -143,10 +144,16 @@ fn look_over(tree: &Tree) -> Result<(Vec<NodeId>, Timestamp, u64), WriteError> {
             });
         }
     }
-    let first_names = first_names
-        .into_iter()
-        .map(|node| node.unwrap_or(NodeId::ROOT));
-    Ok((first_names.collect(), latest.unwrap_or_default(), clamped))
+    let half = times.len() / 2;
+    let seconds = match half < times.len() {
+        true => *times.select_nth_unstable(half).1,
+        false => 0,
+    };
+    let median = Timestamp {
+        seconds,
+        nanoseconds: 0,
+    };
+    Ok((first_names, median, clamped))
 }
 
 /// Returns the nearest time an inode can say, and whether it is another one.

@@ -2,7 +2,7 @@
 
 use lithify_storage::Storage;
 
-use super::size::Layout;
+use super::layout::Layout;
 use crate::format::INODE_LEN;
 use crate::geometry::{DataBlocks, Geometry};
 use crate::{Operation, WriteError};

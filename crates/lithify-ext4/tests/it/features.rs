@@ -13,9 +13,9 @@ use crate::common::{Builder, Fields, run};
 const DIFFERENT: [(&str, &str); 15] = [
     ("Filesystem UUID", "from the contents, not from chance"),
     ("Directory Hash Seed", "from the contents, not from chance"),
-    ("Filesystem created", "the latest time in the tree, not now"),
-    ("Last write time", "the latest time in the tree, not now"),
-    ("Last checked", "the latest time in the tree, not now"),
+    ("Filesystem created", "a time of the tree, not now"),
+    ("Last write time", "a time of the tree, not now"),
+    ("Last checked", "a time of the tree, not now"),
     ("Checksum", "of all the others"),
     (
         "Checksum seed",

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use lithify_ext4::{BlockSize, DataOptions, ImageOptions};
+use lithify_ext4::{BlockSize, DataOptions, ImageOptions, WriteError};
 use lithify_testkit::{Mount, require};
-use lithify_tree::{Device, EntryKind, Metadata, Xattrs};
+use lithify_tree::{Device, EntryKind, Metadata, Timestamp, TreePath, Xattrs};
 
 use crate::common::{Builder, run};
 
@@ -215,4 +215,128 @@ fn the_same_tree_is_the_same_bytes() {
     };
     assert!(make(b"root") == make(b"root"));
     assert!(make(b"root") != make(b"other"));
+}
+
+#[test]
+fn a_lost_and_found_of_its_own() {
+    let mut b = Builder::new(DataOptions::default());
+    b.file("a", b"before it in the tree");
+    b.entry("lost+found", 0o755, EntryKind::Directory, None);
+    b.file("lost+found/#12", b"found");
+    b.entry("zzz", 0o755, EntryKind::Directory, None);
+    let image = b.finish(&ImageOptions::default());
+    image.fsck();
+    let said = run("debugfs", &["-R", "stat /lost+found"], &image.path);
+    assert!(said.contains("Inode: 11 ") && said.contains("Mode:  0755"));
+    let said = run("debugfs", &["-R", "cat /lost+found/#12"], &image.path);
+    assert!(said.contains("found"), "{said}");
+
+    let mut b = Builder::new(DataOptions::default());
+    b.file("lost+found", b"no directory");
+    match b.try_finish(&ImageOptions::default()) {
+        Err(WriteError::LostAndFound) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_ext4_cannot_hold_is_said() {
+    let mut data = DataOptions::default();
+    data.block_size = BlockSize::Small;
+    let refused = |make: &dyn Fn(&mut Builder), options: &ImageOptions| {
+        let mut b = Builder::new(data.clone());
+        make(&mut b);
+        b.try_finish(options).unwrap_err().to_string()
+    };
+    let options = ImageOptions::default();
+    let names = |count: u32| {
+        move |b: &mut Builder| {
+            b.empty("first");
+            for n in 1..count {
+                let target = TreePath::clean(b"first").unwrap();
+                b.entry(format!("{n}"), 0o644, EntryKind::HardLink { target }, None);
+            }
+        }
+    };
+    let mut most = Builder::new(DataOptions::default());
+    names(65_000)(&mut most);
+    most.finish(&options).fsck();
+    let said = refused(&names(65_001), &options);
+    assert!(said.contains("has 65001 names, ext4 takes 65000"), "{said}");
+
+    let device = |major, minor| {
+        move |b: &mut Builder| {
+            let device = Device { major, minor };
+            b.entry("dev", 0o600, EntryKind::CharDevice(device), None);
+        }
+    };
+    for (major, minor) in [(4096, 0), (0, 1 << 20)] {
+        let said = refused(&device(major, minor), &options);
+        let expected = format!("`/dev` is device {major}:{minor}");
+        assert!(said.contains(&expected), "{said}");
+    }
+    let target = |length: usize| {
+        move |b: &mut Builder| {
+            let target = vec![b't'; length];
+            b.entry("link", 0o777, EntryKind::Symlink { target }, None);
+        }
+    };
+    let mut longest = Builder::new(data.clone());
+    target(1023)(&mut longest);
+    longest.finish(&options).fsck();
+    let said = refused(&target(1024), &options);
+    assert!(said.contains("`/link` has 1024 bytes"), "{said}");
+    for label in [&b"seventeen letters"[..], b"with\0zero"] {
+        let mut options = ImageOptions::default();
+        options.label = label.to_vec();
+        let said = refused(&|_| {}, &options);
+        assert!(said.contains("the label"), "{said}");
+    }
+}
+
+/// Times from 1901 to 2446, with nanoseconds.
+#[test]
+fn times_of_every_age() {
+    let times = [
+        (-(1_i64 << 31), 1),
+        (-1, 999_999_999),
+        (0, 0),
+        ((1 << 31) - 1, 7),
+        (1 << 31, 123_456_789),
+        ((1 << 32) + 5, 5),
+        ((1 << 34) - (1 << 31) - 1, 0),
+    ];
+    let mut b = Builder::new(DataOptions::default());
+    let add = |b: &mut Builder, name: String, seconds: i64, nanoseconds: u32| {
+        let metadata = Metadata {
+            mtime: Timestamp {
+                seconds,
+                nanoseconds,
+            },
+            ..Metadata::default()
+        };
+        b.with(name, metadata, EntryKind::Fifo, None);
+    };
+    for (n, (seconds, nanoseconds)) in times.into_iter().enumerate() {
+        add(&mut b, format!("{n}"), seconds, nanoseconds);
+    }
+    add(&mut b, "early".into(), -(1 << 40), 5);
+    add(&mut b, "late".into(), 1 << 40, 5);
+    // The filesystem says that it was made at the median, else `e2fsck` would find it made in the future.
+    (0..4).for_each(|n| b.empty(format!("now-{n}")));
+    let image = b.finish(&ImageOptions::default());
+    image.fsck();
+    assert_eq!(image.report.clamped_times, 2);
+    if require::kernel_filesystem("ext4") {
+        let mount = Mount::image("ext4", &image.path);
+        let found = |name: &str| {
+            let found = fs::symlink_metadata(mount.path().join(name)).unwrap();
+            (found.mtime(), found.mtime_nsec() as u32)
+        };
+        for (n, time) in times.into_iter().enumerate() {
+            assert_eq!(found(&format!("{n}")), time);
+        }
+        assert_eq!(found("early"), (times[0].0, 0));
+        assert_eq!(found("late"), times[6]);
+    }
 }
