@@ -31,8 +31,8 @@ use crate::{require, run};
 /// Modules every guest loads: the bus the disks are on, and the disks.
 const MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
-/// The last line a guest prints: with it, the script's exit status.
-const END: &str = "lithify-guest-ends-with";
+/// The last line a guest prints: with it, the script's exit status. An initramfs of a test's own says it itself.
+pub const END: &str = "lithify-guest-ends-with";
 
 /// Many times what a boot takes on an idle machine; only a guest that hangs gets here.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -41,9 +41,18 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct BootSpec {
     script: String,
-    disks: Vec<(PathBuf, String)>,
+    disks: Vec<Disk>,
     modules: Vec<String>,
     initramfs: Cpio,
+    own_initramfs: Option<PathBuf>,
+    parameters: String,
+}
+
+#[derive(Clone, Debug)]
+struct Disk {
+    file: PathBuf,
+    format: String,
+    is_writable: bool,
 }
 
 /// What a virtual machine did.
@@ -64,13 +73,46 @@ impl BootSpec {
             disks: Vec::new(),
             modules: Vec::new(),
             initramfs: Cpio::new(),
+            own_initramfs: None,
+            parameters: String::new(),
         }
+    }
+
+    /// A machine with an initramfs that a test made: its `/init` is the first process, and nothing else is in it.
+    #[must_use]
+    pub fn of_initramfs(file: impl AsRef<Path>) -> Self {
+        Self {
+            own_initramfs: Some(file.as_ref().into()),
+            ..Self::new("")
+        }
+    }
+
+    /// Adds parameters of the kernel, which `/proc/cmdline` shows.
+    #[must_use]
+    pub fn parameters(mut self, parameters: &str) -> Self {
+        self.parameters = format!("{} {parameters}", self.parameters);
+        self
     }
 
     /// Adds a disk, read-only, in a format QEMU knows (`raw`, `vmdk` …).
     #[must_use]
     pub fn disk(mut self, file: impl AsRef<Path>, format: &str) -> Self {
-        self.disks.push((file.as_ref().into(), format.into()));
+        self.disks.push(Disk {
+            file: file.as_ref().into(),
+            format: format.into(),
+            is_writable: false,
+        });
+        self
+    }
+
+    /// Adds a raw disk that the guest may write to.
+    #[must_use]
+    pub fn writable_disk(mut self, file: impl AsRef<Path>) -> Self {
+        self.disks.push(Disk {
+            file: file.as_ref().into(),
+            format: "raw".into(),
+            is_writable: true,
+        });
         self
     }
 
@@ -94,18 +136,8 @@ impl BootSpec {
     /// When it or a library cannot be found.
     #[must_use]
     pub fn program(mut self, name: &str) -> Self {
-        let program = require::find_tool(name).expect("the program is installed");
-        let list = run::text(run::command("ldd").arg(&program));
-        // `NAME => PATH (ADDRESS)`, or the loader's `PATH (ADDRESS)`.
-        let libraries = list
-            .split_whitespace()
-            .filter(|word| word.starts_with('/'))
-            .map(PathBuf::from);
-        for file in libraries.chain([program]) {
-            let data = std::fs::read(&file).expect("the file can be read");
-            let path = file.to_str().expect("a system path is UTF-8");
-            self.initramfs
-                .file(path.trim_start_matches('/'), 0o755, &data);
+        for (path, data) in program(name) {
+            self.initramfs.file(&path, 0o755, &data);
         }
         self
     }
@@ -118,9 +150,15 @@ impl BootSpec {
     pub fn boot(&self) -> Output {
         let kernel = require::fixture("kernel").expect("require::vm() was asked first");
         let tmp = crate::temp_dir();
-        let initramfs = tmp.path().join("initramfs");
-        std::fs::write(&initramfs, self.initramfs(&kernel.join("modules")))
-            .expect("the initramfs can be written");
+        let initramfs = match &self.own_initramfs {
+            Some(file) => file.clone(),
+            None => {
+                let initramfs = tmp.path().join("initramfs");
+                std::fs::write(&initramfs, self.initramfs(&kernel.join("modules")))
+                    .expect("the initramfs can be written");
+                initramfs
+            }
+        };
 
         let mut qemu = run::command("qemu-system-x86_64");
         qemu.args(["-machine", "pc,accel=tcg", "-m", "512", "-no-reboot"]);
@@ -128,11 +166,18 @@ impl BootSpec {
         qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
         qemu.arg("-kernel").arg(kernel.join("vmlinuz"));
         qemu.arg("-initrd").arg(&initramfs);
-        qemu.args(["-append", "console=ttyS0 panic=-1 loglevel=4"]);
-        for (file, format) in &self.disks {
+        qemu.arg("-append").arg(format!(
+            "console=ttyS0 panic=-1 loglevel=4{}",
+            self.parameters
+        ));
+        for disk in &self.disks {
             // A comma in a file name is doubled.
-            let file = file.to_str().expect("a UTF-8 path").replace(',', ",,");
-            let drive = format!("file={file},format={format},if=virtio,readonly=on");
+            let file = disk.file.to_str().expect("a UTF-8 path").replace(',', ",,");
+            let access = match disk.is_writable {
+                true => "readonly=off",
+                false => "readonly=on",
+            };
+            let drive = format!("file={file},format={},if=virtio,{access}", disk.format);
             qemu.args(["-drive", &drive]);
         }
         qemu.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -141,13 +186,11 @@ impl BootSpec {
     }
 
     fn initramfs(&self, modules: &Path) -> Vec<u8> {
-        let busybox = require::find_tool("busybox").expect("require::vm() was asked first");
-        let busybox = std::fs::read(busybox).expect("busybox can be read");
         let mut archive = self.initramfs.clone();
         for directory in ["proc", "sys", "dev", "mnt", "tmp"] {
             archive.directory(directory);
         }
-        archive.file("bin/busybox", 0o755, &busybox);
+        archive.file("bin/busybox", 0o755, &busybox());
         archive.symlink("bin/sh", "busybox");
         let mut insert = String::new();
         let wanted = MODULES
@@ -246,6 +289,47 @@ fn console(mut child: Child) -> Vec<u8> {
         Output::parse(&console)
     );
     console
+}
+
+/// The modules of the fixture's kernel that a guest with disks needs, each after what it depends on: file names and contents.
+///
+/// # Panics
+/// When [`require::vm`] does not hold.
+#[must_use]
+pub fn disk_modules() -> Vec<(String, Vec<u8>)> {
+    let kernel = require::fixture("kernel").expect("require::vm() was asked first");
+    Modules::of(&kernel.join("modules")).in_order(MODULES.into_iter())
+}
+
+/// The host's static busybox.
+///
+/// # Panics
+/// When [`require::vm`] does not hold.
+#[must_use]
+pub fn busybox() -> Vec<u8> {
+    let busybox = require::find_tool("busybox").expect("require::vm() was asked first");
+    std::fs::read(busybox).expect("busybox can be read")
+}
+
+/// A program of the host and its libraries: paths and contents.
+///
+/// # Panics
+/// When the program or a library cannot be found.
+#[must_use]
+pub fn program(name: &str) -> Vec<(String, Vec<u8>)> {
+    let program = require::find_tool(name).expect("the program is installed");
+    let list = run::text(run::command("ldd").arg(&program));
+    // `NAME => PATH (ADDRESS)`, or the loader's `PATH (ADDRESS)`.
+    let libraries = list
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from);
+    let files = libraries.chain([program]).map(|file| {
+        let data = std::fs::read(&file).expect("the file can be read");
+        let path = file.to_str().expect("a system path is UTF-8");
+        (path.trim_start_matches('/').to_owned(), data)
+    });
+    files.collect()
 }
 
 /// The modules of a kernel.

@@ -7,6 +7,7 @@
 
 mod artifacts;
 mod artifacts_signatures;
+mod boot; // kernels and guests
 mod budgets;
 mod commit;
 mod commit_places;
