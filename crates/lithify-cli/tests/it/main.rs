@@ -41,6 +41,7 @@ mod native_mixed;
 mod odd_documents;
 mod outputs;
 mod overlay_marks;
+mod pages;
 mod peers;
 mod plans;
 mod publishing;
