@@ -282,6 +282,10 @@ fn attributes_are_left_out_only_on_request() {
     .unwrap();
     let dropped = &report["artifacts"][0]["dropped_xattrs"];
     assert_eq!(*dropped, serde_json::json!({ "security.capability": 1 }));
+    assert_eq!(
+        report["artifacts"][0]["options"]["unsupported_xattrs"],
+        "drop"
+    );
 }
 
 /// The name of the output says how it is compressed, and other programs find the archive in it.

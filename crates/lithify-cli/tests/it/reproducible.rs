@@ -17,6 +17,11 @@ const HELLO_FORMS: &[(&[&str], &str, &str)] = &[
         "14cb297c2e7e219c04617d9f97fd7742eb15331ae6703baaf8739e246a861503",
     ),
     (
+        &["-f", "cpio", "--drop-xattrs"],
+        "",
+        "f0b7afa8ffdc2d34a38379e9f14ec5601c16fc97e93a387cd4738d5d48389925",
+    ),
+    (
         &["--compress", "lz4"],
         "",
         "04e0069f80fb0e4fdf6add88f077e50092e933ba6b7fd21e9f0f3a5e77f676a9",

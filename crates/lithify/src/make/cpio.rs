@@ -62,9 +62,22 @@ pub(super) fn build(
     let ((stream, report), _) = emit(&merged, archive, session)?;
     (artifact.size, artifact.sha256) = destination.close(stream, session)?;
     destination.commit()?;
-    if let Some(compression) = options.compression {
-        let option = ("compression".to_owned(), compression.to_string());
-        artifact.options.extend([option]);
+    let given = [
+        (
+            "compression",
+            options
+                .compression
+                .map(|compression| compression.to_string()),
+        ),
+        (
+            "unsupported_xattrs",
+            options.drop_xattrs.then(|| "drop".to_owned()),
+        ),
+    ];
+    for (name, value) in given {
+        artifact
+            .options
+            .extend(value.map(|value| (name.to_owned(), value)));
     }
     let clamped = ("clamped_times".to_owned(), report.clamped_times);
     artifact.statistics.extend([clamped]);
