@@ -178,6 +178,15 @@ pub enum WriteError {
         /// What the tree says.
         content: Option<ContentId>,
     },
+    /// Two files refer to the same content: in ext4 each has its own blocks.
+    #[error(
+        "`/{}` refers to a content another file has: in ext4 each file needs its own, or a hard link",
+        Escaped(.path)
+    )]
+    SharedContent {
+        /// The second file.
+        path: Vec<u8>,
+    },
     /// The tree says another size than was written.
     #[error("`/{}` has {expected} bytes, its content was written with {found}", Escaped(.path))]
     ContentSize {

@@ -1,6 +1,6 @@
 //! What the writer knows about each file's data: sixteen bytes.
 
-use lithify_tree::{ContentId, InodeKind, Tree};
+use lithify_tree::{ContentId, InodeId, InodeKind, Tree};
 
 use super::extents;
 use crate::WriteError;
@@ -156,26 +156,34 @@ impl Contents {
         self.records[index].start = start;
     }
 
-    /// Finds the contents the tree refers to, and compares their sizes.
-    pub(super) fn live(&self, tree: &Tree) -> Result<Vec<bool>, WriteError> {
+    /// Finds the contents the tree refers to, and compares their sizes. `path` returns a name of an inode.
+    pub(super) fn live(
+        &self,
+        tree: &Tree,
+        path: impl Fn(InodeId) -> Vec<u8>,
+    ) -> Result<Vec<bool>, WriteError> {
         let mut live = vec![false; self.len()];
-        for node in tree.walk() {
-            let InodeKind::File { size, content } = tree.node_inode(node).kind else {
+        for id in tree.inode_ids() {
+            let InodeKind::File { size, content } = tree.inode(id).kind else {
                 continue;
             };
-            match content.and_then(|id| Some((id, self.get(id)?))) {
-                Some((id, found)) if found.size == size => live[id.0 as usize] = true,
-                Some((_, found)) => {
+            match content.and_then(|content| Some((content, self.get(content)?))) {
+                Some((_, found)) if found.size != size => {
                     return Err(WriteError::ContentSize {
-                        path: tree.path(node),
+                        path: path(id),
                         expected: size,
                         found: found.size,
                     });
                 }
+                // A block belongs to one file.
+                Some((content, _)) if live[content.0 as usize] => {
+                    return Err(WriteError::SharedContent { path: path(id) });
+                }
+                Some((content, _)) => live[content.0 as usize] = true,
                 None if size == 0 && content.is_none() => {}
                 None => {
                     return Err(WriteError::UnknownContent {
-                        path: tree.path(node),
+                        path: path(id),
                         content,
                     });
                 }

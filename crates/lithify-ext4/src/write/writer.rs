@@ -3,7 +3,7 @@
 use lithify_cancel::Share;
 use lithify_fskit::Repeats;
 use lithify_storage::Storage;
-use lithify_tree::Tree;
+use lithify_tree::{InodeId, Tree};
 
 use super::blocks::Appender;
 use super::contents::Contents;
@@ -78,7 +78,8 @@ impl<S: Storage> Writer<S> {
         plan: &Plan,
     ) -> Result<(S, FinishReport), WriteError> {
         let block_size = self.blocks.geometry.block_size;
-        let live = self.contents.live(tree)?;
+        let path = |id: InodeId| tree.path(plan.first_names[id.index()]);
+        let live = self.contents.live(tree, path)?;
         self.data.flush(&mut self.blocks)?;
         self.repeats
             .copy(&mut self.blocks, block_size, &self.contents, |i| live[i])

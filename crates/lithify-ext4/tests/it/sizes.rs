@@ -110,6 +110,36 @@ fn of_every_size() {
 }
 
 #[test]
+fn the_kernel_writes_to_them() {
+    if !require::kernel_filesystem("ext4") {
+        return;
+    }
+    for block_size in block_sizes() {
+        let block = u64::from(block_size.bytes());
+        let group = 8 * block * block;
+        for size in [
+            64 * block,
+            2048 * block + 30 * KIB,
+            3 * group + 60 * block,
+            20 * group + 100 * block,
+        ] {
+            for options in [ImageOptions::default(), without_journal()] {
+                let Ok(image) = Builder::new(of_size(block_size, size)).try_finish(&options) else {
+                    continue;
+                };
+                let mount = Mount::writable("ext4", &image.path);
+                fs::create_dir(mount.path().join("new")).unwrap();
+                fs::write(mount.path().join("new/file"), [7; 5000]).unwrap();
+                drop(mount);
+                image.fsck();
+                let mount = Mount::image("ext4", &image.path);
+                assert_eq!(fs::read(mount.path().join("new/file")).unwrap(), [7; 5000]);
+            }
+        }
+    }
+}
+
+#[test]
 fn of_the_largest_sizes() {
     let mut sizes = vec![
         (BlockSize::Small, 512 * GIB, 512 * GIB),

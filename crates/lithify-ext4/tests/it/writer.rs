@@ -294,6 +294,24 @@ fn what_ext4_cannot_hold_is_said() {
     }
 }
 
+/// Blocks that two files have would be found by `e2fsck`, and lost by one of them.
+#[test]
+fn two_files_of_one_content_are_refused() {
+    let mut b = Builder::new(DataOptions::default());
+    let content = b.data(b"data");
+    for name in ["a", "b"] {
+        let kind = EntryKind::File {
+            size: 4,
+            segments: None,
+        };
+        b.entry(name, 0o644, kind, Some(content));
+    }
+    match b.try_finish(&ImageOptions::default()) {
+        Err(WriteError::SharedContent { path }) => assert_eq!(path, b"b"),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Times from 1901 to 2446, with nanoseconds.
 #[test]
 fn times_of_every_age() {
