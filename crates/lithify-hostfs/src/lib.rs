@@ -53,6 +53,8 @@ pub use manifest::{Line, LineKind, snapshot, snapshot_with};
 pub use materialise::{
     DirSink, DirTarget, MaterialiseError, MaterialiseOptions, MaterialiseReport, NotSet, Ownership,
 };
-pub use scan::{Change, CopyError, ScanError, ScanOptions, Scanner, Summary, WhiteoutNames};
+pub use scan::{
+    Change, CopyError, Fingerprint, ScanError, ScanOptions, Scanner, Summary, WhiteoutNames,
+};
 pub use sidecar::{RecordedSummary, SIDECAR_SUFFIX, SidecarError, SidecarFault, check_sidecar};
 pub use upper::{OverlayAttributes, UpperError, UpperOptions, UpperScanner, UpperSummary};

@@ -208,5 +208,5 @@ fn copy_to(
 
 /// Whether a source is a file tree, which is for no platform but that asked for.
 fn is_tree(source: &Source) -> bool {
-    matches!(source, Source::Rootfs(_) | Source::Tar(_))
+    matches!(source, Source::Rootfs(_) | Source::Tar(_) | Source::Ext4(_))
 }

@@ -67,6 +67,7 @@ pub(crate) fn name_of_source(source: &Source) -> String {
         Source::OciArchive { path, selector } => (path, "oci-archive", selector.as_ref()),
         Source::DockerArchive { path, selector } => (path, "docker-archive", selector.as_ref()),
         Source::Rootfs(path) => (path, "rootfs", None),
+        Source::Ext4(path) => (path, "ext4", None),
         Source::Name(reference) | Source::Store(reference) => {
             return name_in_store(reference);
         }

@@ -21,16 +21,24 @@ use lithify_tree::{DataSegment, Device, Entry, EntryKind, Metadata};
 /// What the serialisation starts with; the number changes with the format.
 pub(crate) const MAGIC: &[u8] = b"lithify directory 1\n";
 
-/// A running digest over entries and their data.
+/// A running digest over entries and their data: of a directory ([`Summary::digest`](crate::Summary::digest)), or of a tree from elsewhere.
 #[derive(Debug)]
-pub(crate) struct Fingerprint {
+pub struct Fingerprint {
     hasher: Hasher,
     /// Reused for the fields of one entry.
     record: Vec<u8>,
 }
 
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fingerprint {
-    pub(crate) fn new() -> Self {
+    /// Starts without an entry.
+    #[must_use]
+    pub fn new() -> Self {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(MAGIC);
         Self {
@@ -39,7 +47,8 @@ impl Fingerprint {
         }
     }
 
-    pub(crate) fn entry(&mut self, entry: &Entry) {
+    /// Adds an entry, before its data.
+    pub fn entry(&mut self, entry: &Entry) {
         let r = &mut self.record;
         r.clear();
         r.push(tag(&entry.kind));
@@ -55,11 +64,14 @@ impl Fingerprint {
         self.hasher.update(r);
     }
 
-    pub(crate) fn data(&mut self, data: &[u8]) {
+    /// Adds data of the last entry.
+    pub fn data(&mut self, data: &[u8]) {
         self.hasher.update(data);
     }
 
-    pub(crate) fn finish(self) -> Digest {
+    /// Returns the digest.
+    #[must_use]
+    pub fn finish(self) -> Digest {
         self.hasher.finish()
     }
 }
@@ -76,7 +88,7 @@ fn tag(kind: &EntryKind) -> u8 {
         EntryKind::Socket => b's',
         EntryKind::Whiteout => b'w',
         EntryKind::Opaque => b'o',
-        _ => unreachable!("the scanner yields no other kind"),
+        _ => unreachable!("entries have no other kind"),
     }
 }
 

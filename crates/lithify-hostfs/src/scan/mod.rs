@@ -31,7 +31,7 @@ use crate::sidecar::{RecordedSummary, RestoreError, Restored, Sidecar};
 use crate::sys::{self, Handle};
 
 pub use error::{Change, CopyError, ScanError};
-use fingerprint::Fingerprint;
+pub use fingerprint::Fingerprint;
 use links::Links;
 pub(crate) use listing::Listing;
 pub use options::{ScanOptions, Summary, WhiteoutNames};

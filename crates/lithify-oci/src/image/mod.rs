@@ -207,6 +207,7 @@ fn unavailable(source: &Source) -> Error {
     let unavailable = |what, instead| Error::Unavailable { what, instead };
     match source {
         Source::Rootfs(_) => Error::NotAnImage { kind: "rootfs:" },
+        Source::Ext4(_) => Error::NotAnImage { kind: "ext4:" },
         Source::Tar(_) => Error::NotAnImage { kind: "tar:" },
         Source::DockerDaemon(image) => {
             let name = match image {

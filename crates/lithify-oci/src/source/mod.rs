@@ -79,6 +79,8 @@ pub enum Source {
     Rootfs(PathBuf),
     /// `tar:`: a tar of a file tree. Not an image; has no config.
     Tar(TarInput),
+    /// `ext4:`: a file with an ext4 filesystem that is the file tree. Not an image; has no config.
+    Ext4(PathBuf),
     /// `store:`: an image of the local store.
     Store(Reference),
     /// A bare name: an image of the local store, else of its registry.
@@ -132,6 +134,7 @@ impl Source {
             Self::Name(_) => 6,
             Self::Rootfs(_) => 7,
             Self::Tar(_) => 8,
+            Self::Ext4(_) => 9,
         }]
     }
 }
@@ -155,6 +158,7 @@ impl fmt::Display for Source {
             Self::Rootfs(path) => write!(f, "rootfs:{}", path.display()),
             Self::Tar(TarInput::Stdin) => f.write_str("tar:-"),
             Self::Tar(TarInput::File(path)) => write!(f, "tar:{}", path.display()),
+            Self::Ext4(path) => write!(f, "ext4:{}", path.display()),
             Self::Store(name) => write!(f, "store:{name}"),
             Self::Name(name) => name.fmt(f),
         }

@@ -158,6 +158,9 @@ impl Source {
                 file => TarInput::File(file),
             }));
         }
+        if let Some(rest) = strip_prefix(text, "ext4:") {
+            return Ok(Self::Ext4(path("ext4", rest)?));
+        }
         if let Some(rest) = strip_prefix(text, "oci:") {
             let (path, selector) = path_and_selector("oci", &rest, exists)?;
             return Ok(Self::Oci { path, selector });

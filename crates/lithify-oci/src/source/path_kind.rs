@@ -79,6 +79,8 @@ pub enum PathKind {
     Erofs,
     /// A squashfs image.
     Squashfs,
+    /// An ext2, ext3 or ext4 filesystem.
+    Ext4,
     /// A VMDK descriptor.
     Vmdk,
     /// A disk with a partition table (GPT).
@@ -125,6 +127,7 @@ impl PathKind {
         match () {
             () if at(1024, &[0xe2, 0xe1, 0xf5, 0xe0]) => Self::Erofs,
             () if at(0, b"hsqs") => Self::Squashfs,
+            () if at(1080, &[0x53, 0xef]) => Self::Ext4,
             () if at(0, b"# Disk DescriptorFile") => Self::Vmdk,
             () if at(512, b"EFI PART") => Self::Gpt,
             () if is_text(&head) => Self::Text,
@@ -142,7 +145,7 @@ impl PathKind {
     pub fn is_artifact(self) -> bool {
         matches!(
             self,
-            Self::Layers | Self::Erofs | Self::Squashfs | Self::Vmdk | Self::Gpt
+            Self::Layers | Self::Erofs | Self::Squashfs | Self::Ext4 | Self::Vmdk | Self::Gpt
         )
     }
 }
@@ -371,6 +374,10 @@ impl fmt::Display for Advice<'_> {
             PathKind::Layers => write!(f, "the directory of a layered build{TAKEN}"),
             PathKind::Erofs => write!(f, "an EROFS image{TAKEN}"),
             PathKind::Squashfs => write!(f, "a squashfs image{TAKEN}"),
+            PathKind::Ext4 => write!(
+                f,
+                "an ext4 image; if it is of a root filesystem, write ext4:{text}"
+            ),
             PathKind::Vmdk | PathKind::Gpt => write!(f, "a disk{TAKEN}"),
             PathKind::Text | PathKind::Other => {
                 f.write_str("a file that is no image lithify knows")

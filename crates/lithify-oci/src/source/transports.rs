@@ -20,7 +20,7 @@ pub struct Transport {
 }
 
 /// All transports, in the order they are shown.
-pub const TRANSPORTS: [Transport; 9] = [
+pub const TRANSPORTS: [Transport; 10] = [
     Transport {
         prefix: "oci:",
         names: "DIR",
@@ -82,6 +82,13 @@ pub const TRANSPORTS: [Transport; 9] = [
         names: "FILE",
         source: "FILE | tar:-",
         read: "a root filesystem tar, also compressed; - is standard input",
+        destination: None,
+    },
+    Transport {
+        prefix: "ext4:",
+        names: "FILE",
+        source: "FILE",
+        read: "a root filesystem in an ext4 image, also in a partition, as a virtual machine left it",
         destination: None,
     },
 ];

@@ -33,6 +33,16 @@ pub enum ArtifactError {
         /// The disk.
         path: PathBuf,
     },
+    /// A disk whose partitions hold no filesystem of a kind, or several.
+    #[error("{found} partitions of `{}` have an {kind} filesystem, expected one: name the partition's device instead", Escaped::path(.path))]
+    Partitions {
+        /// The disk.
+        path: PathBuf,
+        /// The filesystem.
+        kind: &'static str,
+        /// The number of partitions that have one.
+        found: usize,
+    },
     /// The path is neither an image source nor an artifact.
     #[error(
         "`{}` is no artifact lithify knows: expected an EROFS, squashfs or ext4 image, a disk, the directory of a layered build, or an image such as oci:DIR:TAG",
@@ -176,9 +186,10 @@ impl ArtifactError {
             | Self::RootHash { .. }
             | Self::VmdkText { .. }
             | Self::VmdkFiles { .. } => ErrorKind::Verification,
-            Self::EmptyDisk { .. } | Self::UnknownArtifact { .. } | Self::NotAFile { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::EmptyDisk { .. }
+            | Self::Partitions { .. }
+            | Self::UnknownArtifact { .. }
+            | Self::NotAFile { .. } => ErrorKind::Unsupported,
             Self::NotInImage { .. } => ErrorKind::NotFound,
         }
     }

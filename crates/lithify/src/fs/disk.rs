@@ -183,23 +183,7 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
 
 /// Opens the images in the partitions of a disk.
 pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
-    let table = Table::read(file).map_err(|source| {
-        Error::from(ArtifactError::Gpt {
-            path: path.to_path_buf(),
-            source: Box::new(source),
-        })
-    })?;
-    let shared = Arc::new(file.try_clone().map_err(|e| Error::input(path, e))?);
-    let places: Vec<Place> = table
-        .partitions
-        .iter()
-        .map(|partition| Place {
-            path: path.to_path_buf(),
-            file: Arc::clone(&shared),
-            offset: partition.offset,
-            length: partition.length,
-        })
-        .collect();
+    let places = places(path, file)?;
     let mut images = places.iter().map(|place| Extents::new([place]));
     let first = images.next().ok_or_else(|| {
         Error::from(ArtifactError::EmptyDisk {
@@ -212,6 +196,30 @@ pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
         image: first,
         devices,
     })
+}
+
+/// Opens the partitions of a disk, whatever is in them.
+pub(super) fn partitions(path: &Path, file: &File) -> Result<Vec<Extents>, Error> {
+    let places = places(path, file)?;
+    Ok(places.iter().map(|place| Extents::new([place])).collect())
+}
+
+/// Finds the partitions of a disk.
+fn places(path: &Path, file: &File) -> Result<Vec<Place>, Error> {
+    let table = Table::read(file).map_err(|source| {
+        Error::from(ArtifactError::Gpt {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        })
+    })?;
+    let shared = Arc::new(file.try_clone().map_err(|e| Error::input(path, e))?);
+    let places = table.partitions.iter().map(|partition| Place {
+        path: path.to_path_buf(),
+        file: Arc::clone(&shared),
+        offset: partition.offset,
+        length: partition.length,
+    });
+    Ok(places.collect())
 }
 
 fn read_descriptor(path: &Path, file: &File) -> Result<Vec<u8>, Error> {

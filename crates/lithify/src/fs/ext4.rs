@@ -3,16 +3,20 @@
 use std::ops::Range;
 use std::path::Path;
 
-use lithify_ext4::{BlockSize, DataOptions, FinishReport, ImageOptions, WriteError, Writer};
-use lithify_tree::{ContentSink, LayerEntries, Tree, Xattrs};
+use lithify_ext4::{
+    BlockSize, DataOptions, FinishReport, Image, ImageOptions, ReadError, WriteError, Writer,
+};
+use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::{Compression, CompressionAlgorithm};
-use super::format::{Format, FsError, ImageReader, ImageWriter, Source, Target, Written};
+use super::format::{
+    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Target, Written,
+};
 use super::options::Filesystem;
 use super::volume::VolumeOptions;
 use crate::error::BuildError;
 use crate::session::budgets::Budgets;
-use crate::{Error, Session};
+use crate::{Error, ErrorKind, Session};
 
 /// ext4.
 pub(super) struct Ext4;
@@ -109,9 +113,24 @@ impl Format for Ext4 {
         }))
     }
 
-    fn open(&self, _: Source, _: Option<Vec<Source>>) -> Result<Box<dyn ImageReader>, Error> {
-        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
-        Err(Error::unreadable(crate::ErrorKind::Unsupported, error))
+    fn open(&self, source: Source, _: Option<Vec<Source>>) -> Result<Box<dyn ImageReader>, Error> {
+        Ok(Box::new(Image::open(source)?))
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match error {
+            ReadError::Io { .. } | ReadError::Length { .. } => ErrorKind::Io,
+            ReadError::Features { .. }
+            | ReadError::JournalDevice
+            | ReadError::Encrypted { .. }
+            | ReadError::OverlayXattr { .. }
+            | ReadError::Type { .. }
+            | ReadError::Limit { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Verification,
+        };
+        Self::unreadable(kind, error)
     }
 }
 
@@ -187,4 +206,62 @@ fn statistics(report: &FinishReport) -> Vec<(&'static str, u64)> {
         ("moved_bytes", report.moved_bytes),
         ("clamped_times", report.clamped_times),
     ]
+}
+
+impl ImageReader for Image<Source> {
+    fn entries(&self) -> Entries<'_> {
+        Box::new(Self::entries(self).map(|entry| Ok(entry?.0)))
+    }
+
+    fn layer_entries(&self, describes_root: bool) -> Entries<'_> {
+        let entries = self.overlay_entries(describes_root);
+        Box::new(entries.map(|entry| Ok(entry?.0)))
+    }
+
+    fn root_metadata(&self) -> Result<Metadata, Error> {
+        let root = self.overlay_entry(TreePath::root(), &self.root()?)?;
+        Ok(root.entry.metadata)
+    }
+
+    fn size(&self) -> u64 {
+        Self::size(self)
+    }
+
+    fn statistics(&self) -> Vec<(&'static str, u64)> {
+        let superblock = self.superblock();
+        vec![
+            ("inodes", superblock.inodes.into()),
+            ("free_inodes", superblock.free_inodes.into()),
+            ("block_size", self.block_size()),
+            ("free_blocks", superblock.free_blocks),
+            ("replayed_journal", self.is_replayed().into()),
+        ]
+    }
+
+    fn verify(&self) -> Result<Checks, Error> {
+        let found = Self::verify(self)?;
+        Ok(Checks {
+            inodes: found.inodes,
+            problems: found.problems.iter().map(ToString::to_string).collect(),
+            more_problems: found.more_problems,
+        })
+    }
+
+    fn file(&self, path: &[u8]) -> Result<Option<OpenedFile<'_>>, Error> {
+        let Some(inode) = self.lookup(path)? else {
+            return Ok(None);
+        };
+        Ok(Some(OpenedFile {
+            size: inode.size(),
+            segments: self.segments(&inode)?,
+            reader: Box::new(self.reader(&inode)?),
+        }))
+    }
+
+    fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.lookup(path)? {
+            Some(inode) => Ok(Some(self.read_to_vec(&inode, u64::MAX)?)),
+            None => Ok(None),
+        }
+    }
 }

@@ -2,20 +2,24 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::Checked;
+use lithify_oci::source::PathKind;
+use lithify_storage::{ReadAt as _, open_regular};
 use lithify_tree::{ContentId, ContentSink, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree};
 
-use super::disk::Extents;
+use super::disk::{self, Extents};
 use super::format::{ImageReader, OpenedFile, Source};
-use super::kind::Kind;
+use super::kind::{HEAD, Kind};
 use crate::error::{ArtifactError, LayerError};
 use crate::image::copy_data;
 use crate::name::shown_path;
 use crate::{CancelToken, Error};
+
+/// Bytes copied at once.
+const BUFFER: usize = 1 << 20;
 
 /// An opened image file.
 #[derive(Debug)]
@@ -38,14 +42,40 @@ struct Bytes {
 
 impl FsImage {
     /// Opens an image file of any filesystem, told by its first bytes, to be read as long as the work goes on.
-    pub(crate) fn open_any(path: &Path, file: File, cancel: &CancelToken) -> Result<Self, Error> {
-        let mut magic = [0; 4];
-        let kind = match file.read_exact_at(&mut magic, 0) {
-            Ok(()) => Kind::of_magic(&magic),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Kind::Erofs,
-            Err(e) => return Err(Error::input(path, e)),
-        };
-        Self::open(path, file, kind, cancel)
+    pub(crate) fn open_any(
+        path: &Path,
+        file: impl Into<Extents>,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let image = file.into();
+        let kind = kind_of(&image).map_err(|e| Error::input(path, e))?;
+        Self::open(path, image, kind, cancel)
+    }
+
+    /// Opens the filesystem of a kind in a file: the whole of it, or the only one in its partitions.
+    pub(crate) fn open_volume(
+        path: &Path,
+        kind: Kind,
+        cancel: &CancelToken,
+    ) -> Result<Self, Error> {
+        let file = open_artifact(path)?;
+        if PathKind::of(path) != PathKind::Gpt {
+            return Self::open(path, file, kind, cancel);
+        }
+        let mut found = Vec::new();
+        for partition in disk::partitions(path, &file)? {
+            if kind_of(&partition).map_err(|e| Error::input(path, e))? == kind {
+                found.push(partition);
+            }
+        }
+        match (found.pop(), found.len()) {
+            (Some(only), 0) => Self::open(path, only, kind, cancel),
+            (_, others) => Err(Error::from(ArtifactError::Partitions {
+                path: path.to_path_buf(),
+                kind: kind.name(),
+                found: others,
+            })),
+        }
     }
 
     /// Opens an image that is read as long as the work goes on.
@@ -208,12 +238,13 @@ impl FsImage {
         self.opened.read(path).map_err(|e| self.failed(e))
     }
 
-    /// Copies the data of a file into a sink, holes as holes.
+    /// Copies the data of a file into a sink, holes as holes. The buffer serves for the next file too.
     pub(crate) fn copy_content<S: ContentSink>(
         &self,
         path: &[u8],
+        buffer: &mut Vec<u8>,
         sink: &mut S,
-        sink_error: impl Fn(S::Error) -> Error + Copy,
+        sink_error: impl Fn(S::Error) -> Error,
     ) -> Result<ContentId, Error> {
         let missing = || {
             Error::from(ArtifactError::NotInImage {
@@ -226,14 +257,33 @@ impl FsImage {
             segments,
             reader,
         } = file.ok_or_else(missing)?;
+        buffer.resize(BUFFER, 0);
         copy_data(
             &mut Checked::new(reader, &self.cancel),
             size,
             segments.as_deref(),
-            &mut vec![0; 1 << 20],
+            buffer,
             sink,
             |e| Error::input(&self.path, e),
             sink_error,
         )
     }
+}
+
+/// Tells the kind of an image by its first bytes.
+fn kind_of(image: &Extents) -> io::Result<Kind> {
+    let mut head = [0; HEAD];
+    let length = image.size()?.min(HEAD as u64) as usize;
+    image.read_exact_at(&mut head[..length], 0)?;
+    Ok(Kind::of_head(&head[..length]))
+}
+
+/// Opens what may be an image. A device may be one; what could keep the opener waiting, such as a pipe, is not opened.
+pub(crate) fn open_artifact(path: &Path) -> Result<File, Error> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = path.metadata().map_err(|e| Error::input(path, e))?;
+    if kind.is_dir() || kind.file_type().is_block_device() {
+        return File::open(path).map_err(|e| Error::input(path, e));
+    }
+    open_regular(path).map_err(|e| Error::input(path, e.into()))
 }

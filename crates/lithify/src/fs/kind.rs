@@ -8,8 +8,15 @@ pub(crate) enum Kind {
     Ext4,
 }
 
-/// The first bytes by which images are told, beside those of EROFS, which has none at its start.
-const MAGICS: [(&[u8; 4], Kind); 1] = [(b"hsqs", Kind::Squashfs)];
+/// Bytes at the start of an image by which its kind is told.
+pub(super) const HEAD: usize = 2048;
+
+/// What images are told by: where it is, and what it is. One that has several is the first.
+const MAGICS: [(usize, &[u8], Kind); 3] = [
+    (1024, b"\xe2\xe1\xf5\xe0", Kind::Erofs),
+    (0, b"hsqs", Kind::Squashfs),
+    (1080, b"\x53\xef", Kind::Ext4),
+];
 
 impl Kind {
     /// All kinds.
@@ -32,11 +39,11 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of an image that begins so.
-    pub(crate) fn of_magic(magic: &[u8; 4]) -> Self {
-        let mut known = MAGICS.iter();
-        known
-            .find(|(known, _)| *known == magic)
-            .map_or(Self::Erofs, |(_, kind)| *kind)
+    /// Returns the kind of an image that begins so. What is none is left to the reader of EROFS, which says so.
+    pub(crate) fn of_head(head: &[u8]) -> Self {
+        let found = MAGICS
+            .into_iter()
+            .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
+        found.map_or(Self::Erofs, |(_, _, kind)| kind)
     }
 }

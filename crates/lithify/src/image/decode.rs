@@ -13,6 +13,7 @@ use lithify_tree::{
     ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, MergeError, Tree, TreePath,
 };
 
+use super::FilesystemReader;
 use super::LayerInput;
 use super::LayerSink;
 use super::LayerSummary;
@@ -45,6 +46,8 @@ pub(crate) enum Reader {
     Stream(Stream),
     /// Read as a whole.
     Native(Box<NativeReader>),
+    /// Read as a whole.
+    Filesystem(Box<FilesystemReader>),
 }
 
 /// A layer that is read entry by entry.
@@ -199,6 +202,10 @@ where
         Reader::Native(native) => {
             let failed = |source| native_error(image, index, source);
             native.read(sink, session, budgets, failed, sink_error)?
+        }
+        Reader::Filesystem(filesystem) => {
+            let failed = |source| native_error(image, index, source);
+            filesystem.read(sink, session, budgets, failed, sink_error)?
         }
     };
     warn_of_changes(&image.layer_name(index), summary.recorded.as_ref());
@@ -396,6 +403,7 @@ pub(crate) fn open(
             })?;
             Reader::Stream(Stream::Blob(Box::new(reader)))
         }
+        LayerInput::Filesystem(image) => Reader::Filesystem(Box::new(FilesystemReader(image))),
         LayerInput::Directory(path) => {
             Reader::Stream(Stream::Directory(Box::new(scan(&path, session)?)))
         }

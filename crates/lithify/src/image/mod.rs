@@ -1,7 +1,9 @@
 //! Images: opened, and their layers decoded.
 
 mod decode; // layers into entries and data
+mod filesystem; // trees in image files
 mod ids; // diff_ids and chain ids
+mod intake; // what a filesystem asks for
 mod native; // layers that are filesystems
 mod opened; // an image, whatever it came from
 mod sink; // sinks for all layers
@@ -13,7 +15,9 @@ pub(crate) use decode::{
     Reader, decode, layer_error, merge_error, native_error, open, over_budget, read_layer,
     warn_of_changes,
 };
+pub(crate) use filesystem::FilesystemReader;
 pub(crate) use ids::{LayerId, layer_ids};
+pub(crate) use intake::Intake;
 pub(crate) use native::{NativeBlob, NativeReader, Sniffed, SparseRead, copy_data, sniff};
 pub use opened::Image;
 pub(crate) use opened::{LayerBlob, LayerInput, Origin, compression};

@@ -20,6 +20,7 @@ use crate::Error;
 use crate::description::{
     Description, LayerDescription, PlatformDescription, ReferrerDescription, Referrers,
 };
+use crate::fs::image::FsImage;
 use crate::name::{name_of_source, shown};
 use crate::session::Session;
 use crate::transfer::BlobSource;
@@ -43,6 +44,8 @@ pub(crate) enum Origin {
     Rootfs(PathBuf),
     /// A tar of a root filesystem.
     Tar(TarInput),
+    /// A root filesystem in an image file.
+    Filesystem(Arc<FsImage>),
 }
 
 /// What a layer is read from.
@@ -53,6 +56,8 @@ pub(crate) enum LayerInput {
     Native(NativeBlob),
     /// A host directory.
     Directory(PathBuf),
+    /// A filesystem that is no layer.
+    Filesystem(FsImage),
 }
 
 impl Origin {
@@ -156,7 +161,7 @@ impl Image {
     pub(crate) fn shared_oci(&self) -> Option<&Arc<lithify_oci::Image>> {
         match &self.origin {
             Origin::Oci(image) => Some(image),
-            Origin::Rootfs(_) | Origin::Tar(_) => None,
+            Origin::Rootfs(_) | Origin::Tar(_) | Origin::Filesystem(_) => None,
         }
     }
 
@@ -188,8 +193,9 @@ impl Image {
                     .manifest_digest()
                     .unwrap_or(image.config_digest())
                     .to_string(),
-                None => match self.origin {
+                None => match &self.origin {
                     Origin::Rootfs(_) => "rootfs".to_owned(),
+                    Origin::Filesystem(image) => image.kind.name().to_owned(),
                     _ => "tar".to_owned(),
                 },
             },
@@ -201,7 +207,7 @@ impl Image {
     pub fn oci(&self) -> Option<&lithify_oci::Image> {
         match &self.origin {
             Origin::Oci(image) => Some(image),
-            Origin::Rootfs(_) | Origin::Tar(_) => None,
+            Origin::Rootfs(_) | Origin::Tar(_) | Origin::Filesystem(_) => None,
         }
     }
 
@@ -219,6 +225,7 @@ impl Image {
                 layer.digest.unwrap_or(layer.diff_id).to_string()
             }
             Origin::Rootfs(path) | Origin::Tar(TarInput::File(path)) => shown(path.as_os_str()),
+            Origin::Filesystem(image) => shown(image.path.as_os_str()),
             Origin::Tar(_) => "standard input".to_owned(),
         }
     }
@@ -240,7 +247,7 @@ impl Image {
             // What is no regular file may be a pipe.
             Origin::Tar(TarInput::File(path)) => path.is_file(),
             Origin::Tar(_) => false,
-            Origin::Oci(_) | Origin::Rootfs(_) => true,
+            Origin::Oci(_) | Origin::Rootfs(_) | Origin::Filesystem(_) => true,
         }
     }
 
@@ -252,7 +259,7 @@ impl Image {
                 .ok()
                 .filter(|m| m.is_file())
                 .map(|m| m.len()),
-            Origin::Rootfs(_) | Origin::Tar(_) => None,
+            Origin::Rootfs(_) | Origin::Tar(_) | Origin::Filesystem(_) => None,
         }
     }
 
@@ -289,6 +296,7 @@ impl Image {
                 LayerInput::Blob(reader, expected, Names::Layer)
             }
             Origin::Rootfs(path) => LayerInput::Directory(path.clone()),
+            Origin::Filesystem(image) => LayerInput::Filesystem(image.until(cancel)?),
             Origin::Tar(input) => {
                 let tar: Box<dyn Read + Send> = match input {
                     TarInput::File(path) => open_file(path, cancel)?,

@@ -65,7 +65,7 @@ fn plan(
     };
     let is_remote = match image.origin() {
         Origin::Oci(oci) => oci.content().is_some_and(|content| content.is_remote()),
-        Origin::Rootfs(_) | Origin::Tar(_) => false,
+        Origin::Rootfs(_) | Origin::Tar(_) | Origin::Filesystem(_) => false,
     };
     let wanted = match is_remote {
         true => PartState::Move,

@@ -18,6 +18,8 @@ pub(crate) fn plan(
             Some(plan) => Ok(plan),
             None => layers::plan(image, oci, to.plain_layers, session),
         },
-        Origin::Rootfs(_) | Origin::Tar(_) => tree::plan(image, to.plain_layers, session),
+        Origin::Rootfs(_) | Origin::Tar(_) | Origin::Filesystem(_) => {
+            tree::plan(image, to.plain_layers, session)
+        }
     }
 }

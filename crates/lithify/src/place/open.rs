@@ -33,6 +33,7 @@ pub(crate) fn of<'a>(name: &str, source: &'a Source) -> Result<Box<dyn Place + '
         Source::Name(reference) => Box::new(store::Bare(reference)),
         Source::Rootfs(path) => Box::new(tree::Rootfs(path)),
         Source::Tar(input) => Box::new(tree::Tar(input)),
+        Source::Ext4(path) => Box::new(tree::Ext4(path)),
         #[cfg(not(feature = "daemon"))]
         Source::DockerDaemon(_) => {
             return Err(Error::not_built_in("images of daemons", "daemon"));

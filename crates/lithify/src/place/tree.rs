@@ -1,7 +1,8 @@
-//! `rootfs:` and `tar:`: file trees without a configuration. Images are made of them, none is put there.
+//! `rootfs:`, `tar:` and `ext4:`: file trees without a configuration. Images are made of them, none is put there.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use lithify_oci::Located;
 use lithify_oci::source::TarInput;
@@ -10,6 +11,8 @@ use super::room::Place;
 use super::room::Writing;
 use crate::Error;
 use crate::error::TransferError;
+use crate::fs::Kind;
+use crate::fs::image::FsImage;
 use crate::image::Origin;
 use crate::session::Session;
 use crate::transfer::Target;
@@ -48,6 +51,28 @@ impl Place for Tar<'_> {
             std::fs::metadata(path).map_err(|e| Error::input(path, e))?;
         }
         Ok(Origin::Tar(self.0.clone()))
+    }
+
+    fn is_for_one_platform(&self) -> bool {
+        true
+    }
+
+    fn locate(&self, name: &str, _: &Session) -> Result<Located, Error> {
+        Err(no_manifest(name))
+    }
+
+    fn target(&self, name: &str, _: &Writing, _: &Session) -> Result<Box<dyn Target>, Error> {
+        Err(super::room::refused(name))
+    }
+}
+
+/// An ext4 filesystem, by itself or in a partition.
+pub(super) struct Ext4<'a>(pub(super) &'a Path);
+
+impl Place for Ext4<'_> {
+    fn open(&self, _: &str, session: &Session) -> Result<Origin, Error> {
+        let image = FsImage::open_volume(self.0, Kind::Ext4, &session.cancel)?;
+        Ok(Origin::Filesystem(Arc::new(image)))
     }
 
     fn is_for_one_platform(&self) -> bool {

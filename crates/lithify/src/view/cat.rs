@@ -61,7 +61,12 @@ impl Subject {
                 let tree = image.tree()?;
                 let (node, _) = find_file(&tree, path)?;
                 let mut spooled = OneFile::new()?;
-                image.copy_content(&tree.path(node), &mut spooled, Error::scratch)?;
+                image.copy_content(
+                    &tree.path(node),
+                    &mut Vec::new(),
+                    &mut spooled,
+                    Error::scratch,
+                )?;
                 spooled.write_to(out, session)
             }
             Self::Layers(layers) => {

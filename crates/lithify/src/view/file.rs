@@ -1,10 +1,9 @@
 //! Image files and disks.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lithify_oci::source::PathKind;
-use lithify_storage::{open_regular, read_regular};
+use lithify_storage::read_regular;
 use lithify_tree::Escaped;
 
 use crate::Artifact;
@@ -12,23 +11,22 @@ use crate::CancelToken;
 use crate::Description;
 use crate::Error;
 use crate::error::ArtifactError;
-use crate::fs::Kind;
 use crate::fs::disk;
 use crate::fs::disk::Place;
-use crate::fs::image::FsImage;
+use crate::fs::image::{FsImage, open_artifact};
 use crate::fs::verify::VerifyReport;
 use crate::fs::verify::verify_tree;
 use crate::fs::verity::{SIDECAR_MAX, sidecar_path};
 use crate::name::shown_path;
 use crate::session::Session;
 
-/// An image file, EROFS or squashfs, by itself or on a disk with the images it refers to.
+/// An image file, EROFS, squashfs or ext4, by itself or on a disk with the images it refers to.
 #[derive(Debug)]
 pub struct ImageFile {
     pub(crate) image: FsImage,
     /// Where it and the images it refers to lie, if that is not the file as it is.
     pub(crate) places: Vec<Place>,
-    /// `erofs` or `squashfs` for an image, `vmdk` or `gpt` for a disk.
+    /// `erofs`, `squashfs` or `ext4` for an image, `vmdk` or `gpt` for a disk.
     format: &'static str,
     size: u64,
 }
@@ -44,8 +42,10 @@ impl ImageFile {
         };
         if let Some((format, disk)) = disk {
             let image = match disk.devices {
-                Some(devices) => FsImage::open_with_devices(path, disk.image, devices, cancel)?,
-                None => FsImage::open(path, disk.image, Kind::Erofs, cancel)?,
+                Some(devices) if !devices.is_empty() => {
+                    FsImage::open_with_devices(path, disk.image, devices, cancel)?
+                }
+                _ => FsImage::open_any(path, disk.image, cancel)?,
             };
             return Ok(Self {
                 image,
@@ -88,7 +88,7 @@ impl ImageFile {
         &self.image.path
     }
 
-    /// The filesystem in it: `erofs` or `squashfs`.
+    /// The filesystem in it: `erofs`, `squashfs` or `ext4`.
     #[must_use]
     pub fn filesystem(&self) -> &'static str {
         self.image.kind.name()
@@ -137,14 +137,4 @@ fn read_sidecar(image: &Path) -> Result<Option<lithify_verity::Sidecar>, Error> 
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(Error::input(&path, e.into())),
     }
-}
-
-/// Opens what a user names as an artifact, without waiting for the other end of a pipe.
-fn open_artifact(path: &Path) -> Result<File, Error> {
-    use std::os::unix::fs::FileTypeExt as _;
-    let kind = path.metadata().map_err(|e| Error::input(path, e))?;
-    if kind.is_dir() || kind.file_type().is_block_device() {
-        return File::open(path).map_err(|e| Error::input(path, e));
-    }
-    open_regular(path).map_err(|e| Error::input(path, e.into()))
 }

@@ -13,6 +13,7 @@ use lithify_tree::{ContentId, ContentSink, DataSegment, EntryKind, LayerEntries}
 use crate::Error;
 use crate::error::NativeLayerError;
 use crate::image::Dropped;
+use crate::image::Intake;
 use crate::image::LayerSummary;
 use crate::image::NativeBlob;
 use crate::session::Session;
@@ -71,15 +72,7 @@ impl NativeReader {
         let image = lithify_erofs::Image::open(Checked::new(verified.source, &session.cancel))
             .map_err(|e| failed(e.into()))?;
         check(&image).map_err(failed)?;
-        let limits = session.limits.layer;
-        let limit = |what, limit, option| {
-            failed(NativeLayerError::Limit {
-                what,
-                limit,
-                option,
-            })
-        };
-        let (mut data, mut memory) = (0u64, 0);
+        let mut intake = Intake::new(session, budgets);
         let mut buffer = Vec::new();
         let mut own = image.entries();
         let mut overlay = image.overlay_entries(true);
@@ -93,24 +86,11 @@ impl NativeReader {
             }
             let (entry, inode) = item.map_err(|e| failed(e.into()))?;
             let over = |source| failed(NativeLayerError::Budget(source)).at_entry(&entry.path);
-            budgets.entry(&entry).map_err(over)?;
-            summary.entries += 1;
-            if summary.entries > limits.entries {
-                return Err(limit("entries", limits.entries, "entries"));
-            }
+            intake
+                .take(&entry)
+                .map_err(|e| failed(e).at_entry(&entry.path))?;
             let mut content = None;
             if let EntryKind::File { size, segments } = &entry.kind {
-                if *size > limits.file_bytes {
-                    return Err(limit("bytes in one file", limits.file_bytes, "file_bytes"));
-                }
-                // The same blocks can be the data of any number of files.
-                data = data.saturating_add(match segments {
-                    Some(segments) => segments.iter().map(|s| s.length).sum(),
-                    None => *size,
-                });
-                if data > limits.tar_bytes {
-                    return Err(limit("bytes of data", limits.tar_bytes, "tar_bytes"));
-                }
                 buffer.resize(BUFFER, 0);
                 let mut reader = Checked::new(image.reader(&inode), &session.cancel);
                 let id = copy_data(
@@ -131,8 +111,11 @@ impl NativeReader {
                 content = Some(id);
             }
             layer.push(&entry, content).map_err(|e| failed(e.into()))?;
-            budgets.kept(&layer, &mut memory).map_err(over)?;
+            intake
+                .kept(&layer)
+                .map_err(|e| failed(e).at_entry(&entry.path))?;
         }
+        summary.entries = intake.entries();
         Ok((layer, summary))
     }
 
@@ -195,6 +178,13 @@ pub(crate) trait SparseRead: Read {
 impl<R: ReadAt> SparseRead for lithify_erofs::FileReader<'_, R> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         lithify_erofs::FileReader::skip(self, bytes);
+        Ok(())
+    }
+}
+
+impl<R: ReadAt> SparseRead for lithify_ext4::FileReader<'_, R> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        lithify_ext4::FileReader::skip(self, bytes);
         Ok(())
     }
 }

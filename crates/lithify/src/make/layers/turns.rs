@@ -272,7 +272,7 @@ impl<'a> Turns<'a> {
             })
         })?;
         let image = open(&contents.layer, self.kind, &self.session.cancel)?;
-        image.copy_content(path, writer, |e| e.at(beside))
+        image.copy_content(path, &mut Vec::new(), writer, |e| e.at(beside))
     }
 
     /// Where the files of a finished layer are. It is looked through once, however many files others take of it.

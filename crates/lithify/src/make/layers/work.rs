@@ -206,7 +206,7 @@ impl Work<'_> {
         let native = match open(self.image, index, self.session, self.budgets)? {
             Reader::Native(native) => native,
             // Only layers that are EROFS images have such an id.
-            Reader::Stream(_) => {
+            Reader::Stream(_) | Reader::Filesystem(_) => {
                 let name = self.image.layer_name(index);
                 return Err(LayerError::NotNative { index, name }.into());
             }

@@ -103,7 +103,9 @@ impl LayersDirectory {
         let own = image
             .content_path(number - firsts[owner])?
             .ok_or_else(missing)?;
-        image.copy_content(&own, sink, Error::scratch).map(drop)
+        image
+            .copy_content(&own, &mut Vec::new(), sink, Error::scratch)
+            .map(drop)
     }
 }
 
