@@ -35,6 +35,7 @@
 
 mod budgets; // bounds on the entries of several layers
 mod builder; // the growing tree a merge works on
+mod changes; // the layer between two trees
 mod content; // where file data goes
 mod entry; // one statement of a layer
 mod holes; // sparse files written whole
@@ -48,6 +49,7 @@ mod tree; // the result
 mod xattr_table; // interned attribute sets
 
 pub use budgets::EntryBudgets;
+pub use changes::{Change, changes};
 pub use content::{ContentId, ContentSink};
 pub use entry::{
     Convention, DataSegment, Entry, EntryKind, OPAQUE_MARKER, WHITEOUT_PREFIX, WhiteoutError,

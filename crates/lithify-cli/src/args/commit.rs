@@ -24,11 +24,13 @@ pub(crate) enum LayerCompression {
 #[command(after_help = with_examples(&[&image_help(), &places_help()], "\
 lithify commit changes -o oci:images/app:2
 lithify commit changes --base app:1 -o app:2
+lithify commit disk.ext4 --base app:1 -o app:2
 lithify commit changes --base app:1 -o docker://registry.example.com/app:2
 lithify commit changes --base oci:images/app:2 -o oci:images/app3:3 -m 'certificates'"))]
 pub(crate) struct CommitArgs {
-    /// The upper directory of an overlay, or what `mount --rw` was given
-    #[arg(value_hint = ValueHint::DirPath)]
+    /// The upper directory of an overlay, or what `mount --rw` was given; or a disk with an ext4 filesystem, as a virtual
+    /// machine left it, which is compared with the image
+    #[arg(value_name = "UPPER|DISK", value_hint = ValueHint::AnyPath)]
     pub(crate) upper: PathBuf,
     /// Where the image goes: any place `copy` copies to, such as docker://NAME:TAG, or NAME, which is one of the store
     #[arg(short, long, value_name = "DEST", value_hint = ValueHint::AnyPath)]

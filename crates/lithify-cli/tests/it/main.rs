@@ -21,6 +21,7 @@ mod dir_roundtrip;
 mod directories;
 mod drop_xattrs;
 mod ext4;
+mod ext4_source;
 mod first_steps;
 mod full_disk;
 mod interruption;

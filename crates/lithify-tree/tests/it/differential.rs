@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::model::{Error, Model};
 use lithify_tree::{
-    ContentId, Device, Entry, EntryKind, LayerEntries, Merge, MergeError, Metadata, Timestamp,
-    TreePath,
+    Change, ContentId, Device, Entry, EntryKind, InodeKind, LayerEntries, Merge, MergeError,
+    Metadata, Timestamp, Tree, TreePath, changes,
 };
 use proptest::prelude::*;
 
@@ -228,6 +228,58 @@ fn check_self_contained(lower: Vec<Layer>, other: Vec<Layer>, layer: Layer) {
     assert_eq!(own(&tree), own(&other));
 }
 
+/// The tree of those layers that fit on what is below them.
+fn tree_of<'a>(layers: impl Iterator<Item = &'a Layer>) -> (Vec<LayerEntries>, Tree) {
+    let mut taken: Vec<LayerEntries> = Vec::new();
+    for layer in layers {
+        let mut probe = Merge::new();
+        for below in &taken {
+            probe.apply_ref(below, 0).unwrap();
+        }
+        if probe.apply(stored(layer)).is_ok() {
+            taken.push(stored(layer));
+        }
+    }
+    let mut merge = Merge::new();
+    for layer in &taken {
+        merge.apply_ref(layer, 0).unwrap();
+    }
+    (taken, merge.finish())
+}
+
+/// The layer of changes makes one tree of the other, and of a tree itself there are none.
+fn check_changes(mut layers: Vec<Layer>, shared: usize) {
+    number(&mut layers);
+    // Both begin with the same layers; each goes on with others.
+    let shared = shared.min(layers.len());
+    let (common, rest) = layers.split_at(shared);
+    let (ours, theirs) = rest.split_at(rest.len() / 2);
+    let (below, old) = tree_of(common.iter().chain(ours));
+    let (_, new) = tree_of(common.iter().chain(theirs));
+    assert_eq!(changes(&old, &old, |a, b| a == b), []);
+    let mut layer = LayerEntries::new();
+    for change in changes(&old, &new, |a, b| a == b) {
+        let entry = change.entry(&old, &new).unwrap();
+        let content = match (change, &entry.kind) {
+            (Change::Present { node, .. }, EntryKind::File { .. }) => {
+                match new.node_inode(node).kind {
+                    InodeKind::File { content, .. } => content,
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        layer.push(&entry, content).unwrap();
+    }
+    let mut merge = Merge::new();
+    for layer in below {
+        merge.apply(layer).unwrap();
+    }
+    merge.apply(layer).unwrap();
+    let lines = |tree| crate::model::listing(tree, |id| id.to_string());
+    assert_eq!(lines(&merge.finish()), lines(&new));
+}
+
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let chosen = std::env::var_os("PROPTEST_CASES").is_some();
@@ -245,6 +297,11 @@ proptest! {
     #[test]
     fn the_crate_and_the_model_agree(layers in layers(1..5, 10)) {
         compare(layers);
+    }
+
+    #[test]
+    fn changes_make_one_tree_of_another(layers in layers(1..6, 10), shared in 0..4_usize) {
+        check_changes(layers, shared);
     }
 
     #[test]

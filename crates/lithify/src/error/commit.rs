@@ -27,6 +27,21 @@ pub enum CommitError {
         /// What was found instead, if anything was.
         source: Option<Box<crate::Error>>,
     },
+    /// An option about overlays, for a disk.
+    #[error("{option} can be said of an overlay's directory only, not of a disk")]
+    NoOverlay {
+        /// The option.
+        option: &'static str,
+    },
+    /// A name on a disk that a layer would take for a removal.
+    #[error("`{path}` cannot be in a layer: names that begin with `.wh.` remove others there")]
+    WhiteoutName {
+        /// The path.
+        path: lithify_tree::TreePath,
+    },
+    /// A path on a disk that cannot be in a layer.
+    #[error(transparent)]
+    Path(lithify_tree::PathError),
     /// The layout cannot be written.
     #[error(transparent)]
     Layout(Box<lithify_oci::layout::Error>),
@@ -49,7 +64,11 @@ impl CommitError {
             },
             Self::Upper(source) => ErrorKind::of_causes(source, ErrorKind::Unsupported),
             Self::NoBase { .. } => ErrorKind::NotFound,
-            Self::Base { .. } | Self::BaseConfig { .. } => ErrorKind::Unsupported,
+            Self::NoOverlay { .. } => ErrorKind::Usage,
+            Self::Base { .. }
+            | Self::BaseConfig { .. }
+            | Self::WhiteoutName { .. }
+            | Self::Path(_) => ErrorKind::Unsupported,
         }
     }
 }

@@ -145,10 +145,10 @@ pub(super) trait ImageReader: fmt::Debug + Send + Sync {
 }
 
 /// A regular file of an image.
-pub(super) struct OpenedFile<'a> {
-    pub(super) size: u64,
-    pub(super) segments: Option<Vec<DataSegment>>,
-    pub(super) reader: Box<dyn SparseRead + 'a>,
+pub(crate) struct OpenedFile<'a> {
+    pub(crate) size: u64,
+    pub(crate) segments: Option<Vec<DataSegment>>,
+    pub(crate) reader: Box<dyn SparseRead + 'a>,
 }
 
 /// The outcome of a check.

@@ -238,6 +238,16 @@ impl FsImage {
         self.opened.read(path).map_err(|e| self.failed(e))
     }
 
+    /// Opens a file; symbolic links on the way are not followed.
+    pub(crate) fn file(&self, path: &[u8]) -> Result<OpenedFile<'_>, Error> {
+        let file = self.opened.file(path).map_err(|e| self.failed(e))?;
+        file.ok_or_else(|| {
+            Error::from(ArtifactError::NotInImage {
+                path: lithify_tree::Escaped(path).to_string(),
+            })
+        })
+    }
+
     /// Copies the data of a file into a sink, holes as holes. The buffer serves for the next file too.
     pub(crate) fn copy_content<S: ContentSink>(
         &self,
@@ -246,17 +256,11 @@ impl FsImage {
         sink: &mut S,
         sink_error: impl Fn(S::Error) -> Error,
     ) -> Result<ContentId, Error> {
-        let missing = || {
-            Error::from(ArtifactError::NotInImage {
-                path: lithify_tree::Escaped(path).to_string(),
-            })
-        };
-        let file = self.opened.file(path).map_err(|e| self.failed(e))?;
         let OpenedFile {
             size,
             segments,
             reader,
-        } = file.ok_or_else(missing)?;
+        } = self.file(path)?;
         buffer.resize(BUFFER, 0);
         copy_data(
             &mut Checked::new(reader, &self.cancel),
