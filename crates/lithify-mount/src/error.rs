@@ -24,8 +24,15 @@ pub enum MountError {
         source: io::Error,
     },
     /// The image is something else.
-    #[error("`{path}` is neither an EROFS nor a squashfs image", path = Escaped::path(.path))]
+    #[error("`{path}` is neither an EROFS nor a squashfs or ext4 image", path = Escaped::path(.path))]
     NotImage {
+        /// The image; `-` when it was given as an open file.
+        path: PathBuf,
+    },
+    /// An ext4 filesystem that was not unmounted, whose journal has what is missing in it.
+    #[error(
+        "`{path}` was not unmounted, and is mounted read-only: let `e2fsck -p` play its journal back first", path = Escaped::path(.path))]
+    Unclean {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
     },
@@ -45,6 +52,11 @@ pub enum MountError {
         "this kernel cannot mount squashfs: load the module (modprobe squashfs) or use a kernel with CONFIG_SQUASHFS"
     )]
     NoSquashfs,
+    /// The kernel has no ext4.
+    #[error(
+        "this kernel cannot mount ext4: load the module (modprobe ext4) or use a kernel with CONFIG_EXT4_FS"
+    )]
+    NoExt4,
     /// The kernel has no tmpfs.
     #[error("this kernel has no tmpfs, which the root directory of an overlay needs")]
     NoTmpfs,

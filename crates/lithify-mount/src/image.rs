@@ -1,6 +1,5 @@
 //! Images as filesystems.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,19 +14,20 @@ use crate::context::{Context, STRING_MAX, attributes, descriptor_path};
 use crate::loop_device::{self, LoopDevice};
 use crate::{ImageFile, MountError, MountOptions};
 
-/// Where EROFS has its superblock, in bytes, and what it starts with (`EROFS_SUPER_OFFSET` and `EROFS_SUPER_MAGIC_V1`
-/// of the kernel's `fs/erofs/erofs_fs.h`).
-const EROFS_SUPERBLOCK: u64 = 1024;
-const EROFS_MAGIC: u32 = 0xe0f5_e1e2;
-
-/// What squashfs starts with (`SQUASHFS_MAGIC` of the kernel's `include/uapi/linux/magic.h`).
-const SQUASHFS_MAGIC: u32 = 0x7371_7368;
+/// What images are told by, at which byte: EROFS (`EROFS_SUPER_OFFSET`, `EROFS_SUPER_MAGIC_V1` of the kernel's `fs/erofs/erofs_fs.h`),
+/// squashfs (`SQUASHFS_MAGIC` of `include/uapi/linux/magic.h`), and ext2, ext3 and ext4 (`s_magic` of `fs/ext4/ext4.h`).
+const MAGICS: [(Filesystem, u64, &[u8]); 3] = [
+    (Filesystem::Erofs, 1024, &0xe0f5_e1e2_u32.to_le_bytes()),
+    (Filesystem::Squashfs, 0, b"hsqs"),
+    (Filesystem::Ext4, 1024 + 56, &0xef53_u16.to_le_bytes()),
+];
 
 /// The filesystem in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filesystem {
     Erofs,
     Squashfs,
+    Ext4,
 }
 
 impl Filesystem {
@@ -35,6 +35,7 @@ impl Filesystem {
         match self {
             Self::Erofs => "erofs",
             Self::Squashfs => "squashfs",
+            Self::Ext4 => "ext4",
         }
     }
 
@@ -42,6 +43,7 @@ impl Filesystem {
         match self {
             Self::Erofs => MountError::NoErofs,
             Self::Squashfs => MountError::NoSquashfs,
+            Self::Ext4 => MountError::NoExt4,
         }
     }
 }
@@ -50,11 +52,22 @@ impl Filesystem {
 pub(crate) fn mount(image: &ImageFile, options: &MountOptions) -> Result<OwnedFd, MountError> {
     match filesystem(image)? {
         Filesystem::Erofs => mount_erofs(image, &[], options),
-        Filesystem::Squashfs => {
+        filesystem @ (Filesystem::Squashfs | Filesystem::Ext4) => {
             let device = loop_device::attach(image)?;
             let what = format!("the image `{}`", Escaped::path(&image.shown()));
-            let context = configure(Filesystem::Squashfs, device.path.as_bytes(), &[], what)?;
-            finish(context, options)
+            let context = configure(filesystem, device.path.as_bytes(), &[], what)?;
+            if filesystem == Filesystem::Ext4 {
+                // A superblock can ask for a panic of the kernel that finds an error.
+                context.string("errors", b"remount-ro")?;
+            }
+            match context.create() {
+                Ok(()) => into_mount(context, options),
+                // A journal is played back only to a device that can be written to.
+                Err(Errno::ROFS) if filesystem == Filesystem::Ext4 => Err(MountError::Unclean {
+                    path: image.shown(),
+                }),
+                Err(e) => Err(context.refused(e)),
+            }
         }
     }
 }
@@ -67,7 +80,7 @@ pub(crate) fn mount_merged(
 ) -> Result<OwnedFd, MountError> {
     match filesystem(image)? {
         Filesystem::Erofs => mount_erofs(image, devices, options),
-        Filesystem::Squashfs => Err(MountError::NotErofs {
+        Filesystem::Squashfs | Filesystem::Ext4 => Err(MountError::NotErofs {
             path: image.shown(),
         }),
     }
@@ -147,31 +160,24 @@ fn into_mount(context: Context, options: &MountOptions) -> Result<OwnedFd, Mount
 }
 
 fn filesystem(image: &ImageFile) -> Result<Filesystem, MountError> {
-    let path = || image.shown();
     let start = image.part.map_or(0, |(offset, _)| offset);
-    if magic(&image.file, start + EROFS_SUPERBLOCK, path)? == Some(EROFS_MAGIC) {
-        return Ok(Filesystem::Erofs);
+    for (filesystem, offset, magic) in MAGICS {
+        let mut found = vec![0; magic.len()];
+        match image.file.read_exact_at(&mut found, start + offset) {
+            Ok(()) if found == magic => return Ok(filesystem),
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(source) => {
+                return Err(MountError::Image {
+                    path: image.shown(),
+                    source,
+                });
+            }
+        }
     }
-    if magic(&image.file, start, path)? == Some(SQUASHFS_MAGIC) {
-        return Ok(Filesystem::Squashfs);
-    }
-    Err(MountError::NotImage { path: path() })
-}
-
-fn magic(
-    file: &File,
-    offset: u64,
-    path: impl FnOnce() -> std::path::PathBuf,
-) -> Result<Option<u32>, MountError> {
-    let mut magic = [0; 4];
-    match file.read_exact_at(&mut magic, offset) {
-        Ok(()) => Ok(Some(u32::from_le_bytes(magic))),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(source) => Err(MountError::Image {
-            path: path(),
-            source,
-        }),
-    }
+    Err(MountError::NotImage {
+        path: image.shown(),
+    })
 }
 
 /// The file a loop device is of, and whether this crate made it.

@@ -6,7 +6,7 @@
 //!
 //! - Linux 6.12 and later mount the image file itself; before, and where the file's own filesystem does not support
 //!   that (tmpfs), a loop device comes between that detaches itself with the mount.
-//!   squashfs always gets one.
+//!   squashfs and ext4 always get one.
 //! - A [`Source`] may also be a merged EROFS image with the files its data is in, or layers for an overlay.
 //! - With [`MountOptions::writable`], an overlay lies over the image. An overlay keeps the filesystems below it alive on
 //!   its own, so that only the overlay is ever in the mount table.
@@ -66,7 +66,8 @@ pub struct MountOptions {
     pub devices: bool,
 }
 
-/// Mounts an image, a file or block device with EROFS or squashfs, at a directory.
+/// Mounts an image, a file or block device with EROFS, squashfs or ext4, at a directory: read-only, also where a
+/// disk could be written to.
 ///
 /// # Errors
 /// [`MountError`]. Nothing stays mounted then.
@@ -158,6 +159,8 @@ pub enum MountKind {
     Erofs,
     /// A squashfs image.
     Squashfs,
+    /// An ext4 image.
+    Ext4,
     /// Layers, or an image with a directory for changes.
     Overlay,
 }
@@ -180,7 +183,7 @@ pub fn mounts() -> Result<Vec<Mounted>, MountError> {
     Err(MountError::Unsupported)
 }
 
-/// Undoes a mount made by [`mount`]: whatever EROFS, squashfs or overlay of this crate is topmost at the directory. Loop devices
+/// Undoes a mount made by [`mount`]: whatever EROFS, squashfs, ext4 or overlay of this crate is topmost at the directory. Loop devices
 /// go with it. What a writable mount has kept stays where it is.
 ///
 /// # Errors

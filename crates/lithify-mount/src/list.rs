@@ -23,8 +23,8 @@ pub(crate) fn mounts() -> Result<Vec<Mounted>, MountError> {
         .collect())
 }
 
-/// What a mount is and of which image, if it is one of this crate. All EROFS counts as such; of squashfs, which others
-/// mount too, what is on a loop device of this crate.
+/// What a mount is and of which image, if it is one of this crate. All EROFS counts as such; of squashfs and ext4, which
+/// others mount too, what is on a loop device of this crate.
 pub(crate) fn recognise(mount: &table::Mount) -> Option<(MountKind, Option<PathBuf>)> {
     let source = Path::new(&mount.source);
     let named = || {
@@ -36,10 +36,16 @@ pub(crate) fn recognise(mount: &table::Mount) -> Option<(MountKind, Option<PathB
             let file = image::behind_loop(source).map(|(file, _)| file);
             Some((MountKind::Erofs, file.or_else(named)))
         }
-        "squashfs" => match image::behind_loop(source)? {
-            (file, true) => Some((MountKind::Squashfs, Some(file))),
-            _ => None,
-        },
+        name @ ("squashfs" | "ext4") => {
+            let kind = match name {
+                "squashfs" => MountKind::Squashfs,
+                _ => MountKind::Ext4,
+            };
+            match image::behind_loop(source)? {
+                (file, true) => Some((kind, Some(file))),
+                _ => None,
+            }
+        }
         "overlay" => {
             let source = overlay::source_name(&mount.source)?;
             Some((MountKind::Overlay, source))

@@ -84,7 +84,7 @@ impl ImageFile {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Source {
-    /// A filesystem in one file: EROFS or squashfs.
+    /// A filesystem in one file: EROFS, squashfs or ext4.
     Image(ImageFile),
     /// EROFS whose data is in further files: a merged image of layers with the layers' images.
     Merged {

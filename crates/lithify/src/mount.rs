@@ -233,9 +233,6 @@ fn mount_layers(
 
 /// What is on a disk as the kernel takes it; `None` for an image file as it is.
 fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
-    let Some(image) = file.image.as_erofs() else {
-        return Ok(None);
-    };
     let open = |place: &Place| -> Result<ImageFile, Error> {
         let file = place.file.try_clone();
         let file = file.map_err(|e| Error::input(&place.path, e))?;
@@ -243,6 +240,12 @@ fn disk_source(file: &crate::ImageFile) -> Result<Option<Source>, Error> {
     };
     let Some((merged, rest)) = file.places.split_first() else {
         return Ok(None);
+    };
+    let Some(image) = file.image.as_erofs() else {
+        return match rest {
+            [] => Ok(Some(Source::Image(open(merged)?))),
+            _ => Ok(None),
+        };
     };
     // Between images there may be something to fill the gaps.
     let block = image.block_size();

@@ -32,6 +32,7 @@ pub(crate) fn mounts(as_json: bool) -> Result<(), Failure> {
     let kind = |kind: MountKind| match kind {
         MountKind::Erofs => "erofs",
         MountKind::Squashfs => "squashfs",
+        MountKind::Ext4 => "ext4",
         MountKind::Overlay => "overlay",
         _ => "other",
     };
