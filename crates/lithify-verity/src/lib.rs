@@ -1,4 +1,4 @@
-//! dm-verity: hash trees over images, made and checked.
+//! Hash trees over images (dm-verity), made and checked, and the digests of files by such trees (fs-verity).
 //!
 //! Linux' dm-verity target checks every block read from a device against a tree of hashes whose root is known from
 //! elsewhere. [`append`] puts such a tree behind an image, in the layout `veritysetup format` writes (superblock, then
@@ -28,28 +28,22 @@
 //! assert_eq!(place, Place::Data { block: 1, offset: 4096 });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![forbid(unsafe_code)]
+//!
+//! # Files
+//!
+//! fs-verity does the same for single files, inside the filesystem. Its digest says what is in a file and can be
+//! computed anywhere: [`file`] does so while data streams past, and asks the kernel where it supports that.
+#![deny(unsafe_code)]
 
-mod append; // trees behind finished images
-mod builder; // trees from data that passes by
-mod error; // what can go wrong
-mod geometry; // where the blocks of a tree are
-mod hash; // digests of blocks, by several threads
-mod options; // how a tree is made
-mod sidecar; // containerd's file with the root hash
-mod superblock; // the structure on disk
-mod verify; // trees as they are
+mod dm; // hash trees of whole images
+pub mod file;
 
-pub use append::append;
-pub use builder::{TreeBuilder, VerityReport};
-pub use error::{GeometryError, SidecarError, SuperblockError, VerifyError, WriteError};
-pub use geometry::{BlockKind, Geometry, Level};
-pub use hash::Hash;
+pub use dm::{
+    BlockKind, Geometry, GeometryError, Hash, Level, Place, SALT_MAX, SUPERBLOCK_SIZE, Sidecar,
+    SidecarError, Superblock, SuperblockError, TreeBuilder, Verified, VerifyError, VerifyOptions,
+    VerityOptions, VerityReport, WriteError, append, verify,
+};
 pub use lithify_storage::{ReadAt, Storage};
-pub use options::VerityOptions;
-pub use sidecar::Sidecar;
-pub use superblock::{SALT_MAX, SUPERBLOCK_SIZE, Superblock};
-pub use verify::{Place, Verified, VerifyOptions, verify};
 
 /// The version of the bytes that this crate's writer makes of given content and options. It rises with every change of
 /// them, also of a default, so that nothing older is taken for what would be made now. `reproducible.rs` of the command's

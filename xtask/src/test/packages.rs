@@ -22,6 +22,7 @@ const REFEREES: &[(&str, &str)] = &[
     ("unsquashfs", "squashfs-tools"),
     ("tar2sqfs", "squashfs-tools-ng"),
     ("veritysetup", "cryptsetup-bin"),
+    ("fsverity", "fsverity"),
     ("sgdisk", "gdisk"),
     ("sfdisk", "fdisk"),
     // First: where another release's qemu-utils is installed, apt only finds the way to QEMU if this is named.

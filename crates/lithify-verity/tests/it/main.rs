@@ -6,5 +6,6 @@
 )]
 
 mod damage;
+mod fsverity;
 mod kernel;
 mod veritysetup;

@@ -7,7 +7,7 @@ use lithify_testkit::{require, run, temp_dir};
 use lithify_verity::{VerifyOptions, VerityOptions, VerityReport, append, verify};
 
 /// Bytes without a pattern a block could share with another.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
@@ -20,7 +20,7 @@ fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

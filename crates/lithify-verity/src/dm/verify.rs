@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 
 use lithify_storage::ReadAt;
 
-use crate::error::VerifyError;
-use crate::geometry::Geometry;
-use crate::hash::{Batch, BlockHasher, DIGEST_SIZE, Hash, Pool};
-use crate::superblock::{SUPERBLOCK_SIZE, Superblock};
+use super::error::VerifyError;
+use super::geometry::Geometry;
+use super::hash::{Batch, BlockHasher, DIGEST_SIZE, Hash, Pool};
+use super::superblock::{SUPERBLOCK_SIZE, Superblock};
 
 /// Options of [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The superblock (cryptsetup, `lib/verity/verity.c`, `struct verity_sb`). All numbers are little-endian.
 
-use crate::error::SuperblockError;
-use crate::geometry::Geometry;
+use super::error::SuperblockError;
+use super::geometry::Geometry;
 
 /// Size of a superblock in bytes. What follows up to the next whole hash block is not used.
 pub const SUPERBLOCK_SIZE: usize = 512;
@@ -118,8 +118,8 @@ fn u32_at(bytes: &[u8; SUPERBLOCK_SIZE], offset: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::GeometryError;
     use super::*;
-    use crate::error::GeometryError;
 
     fn superblock() -> Superblock {
         Superblock {

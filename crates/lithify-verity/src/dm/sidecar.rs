@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::builder::VerityReport;
-use crate::error::SidecarError;
-use crate::hash::Hash;
+use super::builder::VerityReport;
+use super::error::SidecarError;
+use super::hash::Hash;
 
 /// Longest sidecar read, in bytes. One written here has about a hundred.
 const SIZE_MAX: usize = 4096;

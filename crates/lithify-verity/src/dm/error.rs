@@ -4,10 +4,10 @@ use std::io;
 
 use lithify_digest::ParseError;
 
-use crate::geometry::BlockKind;
-use crate::hash::Hash;
-use crate::superblock::SALT_MAX;
-use crate::verify::Place;
+use super::geometry::BlockKind;
+use super::hash::Hash;
+use super::superblock::SALT_MAX;
+use super::verify::Place;
 
 /// Why there is no tree of these measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

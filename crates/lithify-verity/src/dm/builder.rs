@@ -3,11 +3,11 @@
 use lithify_digest::{Algorithm, Hasher};
 use lithify_storage::Storage;
 
-use crate::error::{GeometryError, WriteError};
-use crate::geometry::Geometry;
-use crate::hash::{Batch, BlockHasher, DIGEST_SIZE, Hash, Pool};
-use crate::options::VerityOptions;
-use crate::superblock::{SALT_MAX, Superblock};
+use super::error::{GeometryError, WriteError};
+use super::geometry::Geometry;
+use super::hash::{Batch, BlockHasher, DIGEST_SIZE, Hash, Pool};
+use super::options::VerityOptions;
+use super::superblock::{SALT_MAX, Superblock};
 
 /// Bytes of a level collected before they are written.
 const WRITE: usize = 64 * 1024;

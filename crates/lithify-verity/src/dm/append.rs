@@ -2,9 +2,9 @@
 
 use lithify_storage::Storage;
 
-use crate::builder::{TreeBuilder, VerityReport};
-use crate::error::WriteError;
-use crate::options::VerityOptions;
+use super::builder::{TreeBuilder, VerityReport};
+use super::error::WriteError;
+use super::options::VerityOptions;
 
 /// Puts superblock and hash tree behind the image that is the first `image_size` bytes of `storage`, which is cut there
 /// first: what an earlier, perhaps interrupted, call left is replaced.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::error::GeometryError;
-use crate::hash::DIGEST_SIZE;
-use crate::superblock::SUPERBLOCK_SIZE;
+use super::error::GeometryError;
+use super::hash::DIGEST_SIZE;
+use super::superblock::SUPERBLOCK_SIZE;
 
 /// Block sizes `veritysetup` accepts, in bytes (powers of two only). The kernel mounts up to its page size.
 const BLOCK_SIZES: RangeInclusive<u32> = 512..=512 * 1024;
