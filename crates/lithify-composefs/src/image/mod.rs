@@ -1,0 +1,1 @@
+//! Images: EROFS of metadata alone.

@@ -1,0 +1,14 @@
+//! composefs: filesystems whose files lie in a store of objects, each found and checked by its fs-verity digest.
+//!
+//! - An [`image`] is an EROFS image of metadata alone. A file longer than [`INLINE_MAX`] bytes is a redirect to an object and
+//!   says the object's digest. The digest of the image itself, its id, so says everything.
+//! - A dumpfile is the same as text, a line for each name.
+//!
+//! Bytes are those of C `mkcomposefs` and Rust `cfsctl`; `docs/formats/composefs.md` describes them.
+#![forbid(unsafe_code)]
+
+pub mod dumpfile; // images as text
+pub mod image; // images, written and read
+
+/// Bytes of the longest file whose content is in the image itself, and in the splitstream of its layer.
+pub const INLINE_MAX: u64 = 64;

@@ -1,0 +1,6 @@
+//! Tests of `lithify-composefs` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
