@@ -103,6 +103,12 @@ pub trait Filesystem: Sized + 'static {
     /// Has other programs check an image that is sound; panics if they do not find it so.
     fn fsck(path: &Path);
 
+    /// Has another program take all files out of an image into an empty directory. Returns whether there is one.
+    #[must_use]
+    fn extract(_image: &Path, _into: &Path) -> bool {
+        false
+    }
+
     /// What the other program that [`mutations`](crate::mutations) compare with says against an image, if anything.
     fn refusal(path: &Path) -> Option<String>;
 

@@ -32,4 +32,4 @@ pub use build::{
 };
 pub use check::{check_image, check_with_reader};
 pub use filesystem::Filesystem;
-pub use mounted::{check_mounted, mount_and_check};
+pub use mounted::{check_extracted, check_mounted, mount_and_check};

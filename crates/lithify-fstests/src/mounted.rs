@@ -9,7 +9,7 @@ use std::path::Path;
 
 use lithify_storage::ReadAt;
 use lithify_testkit::{Mount, require};
-use lithify_tree::{Device, InodeId, InodeKind, Xattrs};
+use lithify_tree::{ContentId, Device, InodeId, InodeKind, Xattrs};
 
 use crate::check::for_each_window;
 use crate::{Expected, Filesystem};
@@ -56,15 +56,7 @@ pub fn check_mounted<F: Filesystem>(root: &Path, expected: &Expected) {
         match inode.kind {
             InodeKind::File { size, content } => {
                 assert!(t.is_file() && m.len() == size, "{shown}");
-                let Some(content) = content.map(|c| &expected.contents[&c]) else {
-                    continue;
-                };
-                let file = File::open(&path).unwrap();
-                for_each_window(content, |offset, data| {
-                    let mut bytes = vec![0; data.len()];
-                    ReadAt::read_exact_at(&file, &mut bytes, offset).unwrap();
-                    assert!(bytes == data, "content of {shown} at {offset}");
-                });
+                check_content(&path, content, expected, &shown);
             }
             InodeKind::Directory => {
                 assert!(t.is_dir());
@@ -76,13 +68,7 @@ pub fn check_mounted<F: Filesystem>(root: &Path, expected: &Expected) {
                 let wanted: Vec<&[u8]> = tree.children(node).map(|c| tree.name(c)).collect();
                 assert!(names == wanted, "names in {shown}");
             }
-            InodeKind::Symlink { target } => {
-                assert_eq!(
-                    std::fs::read_link(&path).unwrap().as_os_str().as_bytes(),
-                    target,
-                    "{shown}"
-                );
-            }
+            InodeKind::Symlink { target } => check_target(&path, target, &shown),
             InodeKind::CharDevice(d) => assert!(t.is_char_device() && device(&m) == d, "{shown}"),
             InodeKind::BlockDevice(d) => assert!(t.is_block_device() && device(&m) == d, "{shown}"),
             InodeKind::Fifo => assert!(t.is_fifo(), "{shown}"),
@@ -92,6 +78,44 @@ pub fn check_mounted<F: Filesystem>(root: &Path, expected: &Expected) {
     }
     let distinct: std::collections::HashSet<_> = inos.values().collect();
     assert_eq!(distinct.len(), tree.inode_count(), "inode numbers");
+}
+
+/// Compares files, directories and links that another program took out of an image with what should be there.
+pub fn check_extracted(root: &Path, expected: &Expected) {
+    let tree = &expected.tree;
+    for node in tree.walk() {
+        let bytes = tree.path(node);
+        let path = root.join(OsStr::from_bytes(&bytes));
+        let shown = bytes.escape_ascii().to_string();
+        match tree.node_inode(node).kind {
+            InodeKind::File { size, content } => {
+                let m = std::fs::symlink_metadata(&path)
+                    .unwrap_or_else(|e| panic!("extracted {shown}: {e}"));
+                assert!(m.is_file() && m.len() == size, "extracted {shown}");
+                check_content(&path, content, expected, &shown);
+            }
+            InodeKind::Directory => assert!(path.is_dir(), "extracted {shown}"),
+            InodeKind::Symlink { target } => check_target(&path, target, &shown),
+            _ => {}
+        }
+    }
+}
+
+fn check_content(path: &Path, content: Option<ContentId>, expected: &Expected, shown: &str) {
+    let Some(content) = content.map(|c| &expected.contents[&c]) else {
+        return;
+    };
+    let file = File::open(path).unwrap();
+    for_each_window(content, |offset, data| {
+        let mut bytes = vec![0; data.len()];
+        ReadAt::read_exact_at(&file, &mut bytes, offset).unwrap();
+        assert!(bytes == data, "content of {shown} at {offset}");
+    });
+}
+
+fn check_target(path: &Path, target: &[u8], shown: &str) {
+    let found = std::fs::read_link(path).unwrap();
+    assert_eq!(found.as_os_str().as_bytes(), target, "{shown}");
 }
 
 fn device(m: &std::fs::Metadata) -> Device {

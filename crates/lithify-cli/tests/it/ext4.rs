@@ -305,6 +305,47 @@ fn options_of_other_formats_and_impossible_ones_are_refused() {
     assert_eq!(names(tmp.path()), ["image"]);
 }
 
+/// An image nobody can read: nothing of it was looked at.
+#[test]
+fn what_is_wrong_whatever_the_image_is_comes_before_its_layers() {
+    let tmp = temp_dir();
+    let source = image(tmp.path(), [layer([TarEntry::file("a", "a")])]);
+    let blobs = tmp.path().join("image/blobs/sha256");
+    for name in names(&blobs) {
+        let path = blobs.join(name);
+        let blob = fs::read(&path).expect("a blob");
+        if blob.starts_with(&[0x1f, 0x8b]) {
+            fs::write(path, vec![0; blob.len()]).expect("room");
+        }
+    }
+    let out = tmp.path().join("out.ext4");
+    let build = |args: &[&str]| {
+        let mut command = lithify();
+        command.args(["-q", "build", &source, "-o"]).arg(&out);
+        run::output(command.args(args))
+    };
+    assert_eq!(build(&[]).status.code(), Some(3));
+    for (args, expected) in [
+        (&["--size", "100K"][..], "102400 bytes is not made"),
+        (
+            &["--size", "20M", "--journal", "30M"],
+            "20971520 bytes has no room for its own",
+        ),
+        (&["--journal", "1K"], "a journal of 0 blocks"),
+        (&["--inodes", "5"], "5 inodes is not made"),
+        (&["--bytes-per-inode", "1"], "for every 1 bytes"),
+        (&["--label", "seventeen letters"], "`seventeen letters`"),
+        (&["--free", "2T"], "ask for one"),
+        (&["--block-size", "8K"], "1K, 2K or 4K"),
+    ] {
+        let output = build(args);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+    assert_eq!(names(tmp.path()), ["image"]);
+}
+
 #[test]
 fn an_empty_disk_is_as_it_was_asked_for() {
     if !judges() || !require::tool("tune2fs") {

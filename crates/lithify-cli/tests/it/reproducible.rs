@@ -169,7 +169,7 @@ fn neither_threads_nor_places_nor_containers_change_a_byte() {
         format!("oci-archive:{}", archive.display()),
         format!("docker-archive:{}", docker.display()),
     ];
-    for format in ["erofs", "tar", "cpio"] {
+    for format in ["erofs", "ext4", "tar", "cpio"] {
         let mut digests = Vec::new();
         for source in &sources {
             for jobs in ["1", "2", "8"] {
@@ -206,7 +206,7 @@ fn an_ordinary_user_gets_the_same_bytes_as_root() {
     ]);
     sample().gzip_layer(&odd).write(&tmp.path().join("image"));
     let source = format!("oci:{}", tmp.path().join("image").display());
-    for format in ["erofs", "tar", "cpio"] {
+    for format in ["erofs", "ext4", "tar", "cpio"] {
         let args = ["-q", "build", "--drop-xattrs", &source, "-f", format, "-o"];
         let by_root = tmp.path().join(format!("root.{format}"));
         run::ok(lithify().args(args).arg(&by_root));

@@ -79,6 +79,16 @@ pub enum WriteError {
         /// One that would do.
         needed: u64,
     },
+    /// The size that was asked for is too small even for a filesystem without files.
+    #[error(
+        "a filesystem of {size} bytes has no room for its own inodes, directories and journal: {needed} bytes would do for one without files"
+    )]
+    TooSmallEmpty {
+        /// The size asked for.
+        size: u64,
+        /// One that would do where nothing is in it.
+        needed: u64,
+    },
     /// Without a size that is asked for, descriptors have room for so much only.
     #[error(
         "the filesystem would be larger than {most} bytes, the most unless a size is asked for: ask for one"
@@ -94,6 +104,16 @@ pub enum WriteError {
         asked: u32,
         /// The inodes used, those of the filesystem included.
         needed: u32,
+    },
+    /// Fewer inodes were asked for than every filesystem has.
+    #[error(
+        "a filesystem of {asked} inodes is not made: expected at least the {own} every one has"
+    )]
+    Inodes {
+        /// The inodes asked for.
+        asked: u32,
+        /// The inodes that are not for files.
+        own: u32,
     },
     /// A size no filesystem of that kind has.
     #[error("a filesystem of {size} bytes is not made: expected {least} bytes to {most}")]
@@ -119,8 +139,12 @@ pub enum WriteError {
         /// What was asked for.
         found: u64,
     },
-    /// A label that does not fit.
-    #[error("the label `{}` has {} bytes, there is room for 16", Escaped(.label), .label.len())]
+    /// A label that does not fit, or that would end early.
+    #[error(
+        "the label `{}` has {} bytes: expected at most 16, none of them zero",
+        Escaped(.label),
+        .label.len()
+    )]
     Label {
         /// The label.
         label: Vec<u8>,

@@ -148,11 +148,17 @@ impl Names for Nothing {
     }
 }
 
+/// Returns the number of blocks of a `lost+found` of the filesystem's own.
+pub(super) const fn lost_and_found_blocks(block_size: u32) -> u32 {
+    (16 << 10) / block_size
+}
+
 /// Returns the blocks of `lost+found`, which has room before anything is lost.
 pub(super) fn lost_and_found(frame: &Frame) -> Vec<Vec<u8>> {
-    let blocks = (16 << 10) / frame.block_size;
+    // A block has 32 bits of bytes.
+    let blocks = lost_and_found_blocks(frame.block_size as u32);
     let mut all = vec![linear(frame, &Nothing)];
-    all.resize_with(blocks, || {
+    all.resize_with(blocks as usize, || {
         Leaf::new(frame.block_size)
             .finish(frame.inode_seed)
             .to_vec()

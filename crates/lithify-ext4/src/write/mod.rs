@@ -8,6 +8,7 @@
 
 mod attributes; // places of extended attributes
 mod blocks; // appending data blocks
+mod check; // options no filesystem can have
 mod contents; // where each file's data is
 mod directory; // directory blocks
 mod emit; // everything but data, in order

@@ -43,11 +43,7 @@ impl Plan {
         options: &ImageOptions,
         block_size: u32,
     ) -> Result<Self, WriteError> {
-        if options.label.len() > 16 || options.label.contains(&0) {
-            return Err(WriteError::Label {
-                label: options.label.clone(),
-            });
-        }
+        options.check_label()?;
         let inodes = u64::from(FIRST_INODE) + tree.inode_count() as u64;
         if inodes >= u64::from(u32::MAX) {
             return Err(WriteError::TooManyInodes { found: inodes });

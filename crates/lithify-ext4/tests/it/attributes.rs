@@ -150,6 +150,66 @@ fn acls_and_every_prefix() {
     }
 }
 
+/// What the programs say that people ask.
+#[test]
+fn programs_see_acls_and_capabilities() {
+    if !require::kernel_filesystem("ext4") || !require::tool("getfacl") || !require::tool("getcap")
+    {
+        return;
+    }
+    let raw = [
+        1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    // Version 3 says whose root it is.
+    let of_user = [&[1, 0, 0, 3][..], &raw[4..], &1000_u32.to_le_bytes()].concat();
+    let mut b = builder(BlockSize::Large);
+    for (name, xattrs) in [
+        ("named", set(&[(ACCESS, &named())])),
+        ("raw", set(&[(b"security.capability", &raw)])),
+        // In a block.
+        (
+            "both",
+            set(&[
+                (ACCESS, &named()),
+                (b"security.capability", &of_user),
+                (b"user.a", &[1; 200]),
+            ]),
+        ),
+    ] {
+        b.with(name, metadata(&xattrs), file(), None);
+    }
+    let xattrs = set(&[(DEFAULT, &named())]);
+    b.with("d", metadata(&xattrs), EntryKind::Directory, None);
+    let image = b.finish(&ImageOptions::default());
+    image.fsck();
+    let mount = Mount::writable("ext4", &image.path);
+    let said =
+        |program: &str, args: &[&str], name: &str| run(program, args, &mount.path().join(name));
+    let list = "user::rw-,user:1048576:rwx,group::r--,group:3000000000:r-x,mask::rwx,other::r--";
+    let default = list.replace(',', "\ndefault:");
+    let of = |name: &str| said("getfacl", &["-ncp"], name);
+    for name in ["named", "both"] {
+        assert_eq!(of(name).trim().replace('\n', ","), list);
+    }
+    let found = of("d");
+    assert!(
+        found.ends_with(&format!("default:{default}\n\n")),
+        "{found}"
+    );
+    assert!(said("getcap", &[], "raw").ends_with("cap_net_raw=ep\n"));
+    let found = said("getcap", &["-n"], "both");
+    assert!(
+        found.contains("cap_net_raw=ep") && found.contains("[rootid=1000]"),
+        "{found}"
+    );
+    // What is made in the directory has its ACL from there.
+    std::fs::write(mount.path().join("d/new"), "x").unwrap();
+    let found = of("d/new");
+    assert!(found.contains("user:1048576:rwx"), "{found}");
+    drop(mount);
+    image.fsck();
+}
+
 #[test]
 fn blocks_are_shared_by_up_to_1024_inodes() {
     let set = set(&[(b"user.a", &[7; 300])]);

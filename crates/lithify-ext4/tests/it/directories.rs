@@ -71,6 +71,48 @@ fn of_any_number_of_names() {
     }
 }
 
+/// A name of 95 bytes and one of 96 with the same hash: a name's last word is filled up in front, with what is left of its
+/// length. A block has room for an odd number of them.
+fn of_equal_hashes(n: usize) -> [Vec<u8>; 2] {
+    let head = format!("{n:092}");
+    let short = [head.as_bytes(), b"end"].concat();
+    let long = [head.as_bytes(), b"\x1fend"].concat();
+    [short, long]
+}
+
+/// Blocks end between two names with one hash, again and again; a search for either finds it.
+#[test]
+fn of_names_with_equal_hashes() {
+    for (block_size, pairs) in [
+        (BlockSize::Small, 40_000),
+        (BlockSize::Medium, 10_000),
+        (BlockSize::Large, 100_000),
+    ] {
+        let mut options = DataOptions::default();
+        options.block_size = block_size;
+        let mut b = Builder::new(options);
+        for name in (0..pairs).flat_map(of_equal_hashes) {
+            b.empty([b"d/", &name[..]].concat());
+        }
+        let image = b.finish(&ImageOptions::default());
+        image.fsck();
+        let said = run("debugfs", &["-R", "htree /d"], &image.path);
+        // A hash that goes on from the block before is marked.
+        let gone_on = said.matches(" (**), block ").count();
+        assert!(gone_on > pairs / 50, "{gone_on}");
+        if !require::kernel_filesystem("ext4") {
+            continue;
+        }
+        let mount = Mount::image("ext4", &image.path);
+        let directory = mount.path().join("d");
+        for name in (0..pairs).flat_map(of_equal_hashes) {
+            let path = directory.join(OsString::from_vec(name));
+            path.symlink_metadata().unwrap();
+        }
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2 * pairs);
+    }
+}
+
 /// Directories count their links up to 65,000, then no longer.
 #[test]
 fn of_more_directories_than_links() {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 
-use lithify_ext4::{BlockSize, DataOptions, ImageOptions};
-use lithify_testkit::{Mount, require};
+use lithify_ext4::{BlockSize, DataOptions, ImageOptions, Journal};
+use lithify_testkit::{Mount, require, vm};
 
 use crate::common::{Builder, Fields, run};
 
@@ -243,7 +243,78 @@ fn it_grows_and_shrinks() {
             assert!(bytes < 100 << 20, "{bytes}");
         }
     }
-    // As it is made, it is shrunk too.
+}
+
+/// Ten times, while files come. The last size is more than what the reserved descriptors of two of the disks have room for.
+const GROW: &str = "set -e
+for disk in a b c; do
+    mkdir -p /mnt/$disk
+    mount -t ext4 /dev/vd$disk /mnt/$disk
+done
+n=0
+for size in 110 150 200 300 500 1000 2000 4000 6000 12000; do
+    n=$((n+1))
+    for disk in a b c; do
+        resize2fs /dev/vd$disk ${size}M 2>&1
+        yes $n | head -c 3000000 > /mnt/$disk/$n
+    done
+done
+for disk in a b c; do
+    umount /mnt/$disk
+done
+";
+
+#[test]
+fn it_grows_while_it_is_mounted() {
+    if !require::vm() || !require::tool("resize2fs") {
+        return;
+    }
+    let disks = [
+        (BlockSize::Large, None, Journal::Default),
+        (BlockSize::Large, Some(100 << 20), Journal::None),
+        (BlockSize::Small, Some(100 << 20), Journal::Default),
+    ];
+    let mut guest = vm::BootSpec::new(GROW).module("ext4").program("resize2fs");
+    let images = disks.map(|(block_size, size, journal)| {
+        let mut data = DataOptions::default();
+        data.block_size = block_size;
+        data.size = size;
+        let mut b = Builder::new(data);
+        b.file("data", &vec![5; 30 << 20]);
+        let mut options = ImageOptions::default();
+        options.journal = journal;
+        let image = b.finish(&options);
+        let file = File::options().write(true).open(&image.path).unwrap();
+        file.set_len(12_000 << 20).unwrap();
+        image
+    });
+    for image in &images {
+        guest = guest.writable_disk(&image.path);
+    }
+    let output = guest.boot();
+    assert_eq!(output.status, Some(0), "{output}");
+    let grown = output.console.matches(" is now ").count();
+    assert_eq!(grown, 10 * images.len(), "{output}");
+    for image in &images {
+        image.fsck();
+        let found = image.superblock();
+        let bytes = found.number("Block count") * found.number("Block size");
+        assert!(bytes > 11_990 << 20, "{bytes}");
+        let said = run("debugfs", &["-R", "cat /data"], &image.path);
+        assert!(said.bytes().filter(|byte| *byte == 5).count() == 30 << 20);
+        for n in 1..=10 {
+            let said = run("debugfs", &["-R", &format!("cat /{n}")], &image.path);
+            let line = format!("{n}\n");
+            assert!(said.matches(&line).count() > 3_000_000 / 3 - 1, "{n}");
+        }
+    }
+}
+
+#[test]
+fn it_shrinks_as_it_is_made() {
+    if !require::tool("resize2fs") {
+        return;
+    }
     let mut options = DataOptions::default();
     options.size = Some(5 << 30);
     let mut b = Builder::new(options);

@@ -81,6 +81,16 @@ impl Filesystem for Ext4 {
         }
     }
 
+    /// Has `debugfs` do it.
+    fn extract(image: &Path, into: &Path) -> bool {
+        let can = require::root() && require::tool("debugfs");
+        if can {
+            let command = format!("rdump / {}", into.display());
+            run::ok(run::command("debugfs").args(["-R", &command]).arg(image));
+        }
+        can
+    }
+
     fn refusal(path: &Path) -> Option<String> {
         let output = run::command("e2fsck").arg("-fn").arg(path).output();
         let output = output.unwrap();

@@ -10,6 +10,7 @@ mod bytes; // what is written, and how often
 mod common; // building images
 mod directories; // few names and many
 mod features; // beside mke2fs
+mod files; // files of every size
 mod filesystem; // ext4 for the suite
 mod journal; // filesystems that were not unmounted
 mod kernel; // images the kernel changed

@@ -1,13 +1,12 @@
 //! Filesystems of every size, block size, journal and number of inodes.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs;
 
 use lithify_ext4::{BlockSize, DataOptions, ImageOptions, Journal, WriteError, Writer};
 use lithify_testkit::{Mount, require};
-use lithify_tree::{ContentSink as _, EntryKind};
+use lithify_tree::EntryKind;
 
-use crate::common::{Builder, Image, run};
+use crate::common::{Builder, Image};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -317,54 +316,84 @@ fn journals_of_every_size() {
     }
 }
 
-/// An extent for each block of a file: a block of 1 KiB has 84 of them, an inode four.
+/// Sets options.
+type Change<'a> = &'a dyn Fn(&mut DataOptions, &mut ImageOptions);
+
+/// What is wrong whatever is in the filesystem is said before anything is.
 #[test]
-fn trees_of_extents_of_every_depth() {
-    let counts = [4, 5, 4 * 84, 4 * 84 + 1, 4 * 84 * 84, 4 * 84 * 84 + 1];
-    let depths = [0, 1, 1, 2, 2, 3];
-    let mut options = DataOptions::default();
-    options.block_size = BlockSize::Small;
-    let mut b = Builder::new(options);
-    for count in counts {
-        let at: Vec<u64> = (0..count).map(|n| n * 2048).collect();
-        b.sparse(&format!("{count}"), count * 2048, &at, b"data");
+fn options_no_filesystem_can_have() {
+    let check = |change: Change<'_>| {
+        let (mut data, mut options) = (DataOptions::default(), ImageOptions::default());
+        change(&mut data, &mut options);
+        options.check(&data).map_err(|e| e.to_string())
+    };
+    let sound: [Change<'_>; 5] = [
+        &|_, _| {},
+        &|data, _| data.size = Some(16 * TIB),
+        &|data, options| {
+            data.size = Some(MIB);
+            options.journal = Journal::None;
+        },
+        &|data, _| data.inodes = Some(11),
+        &|_, options| options.label = b"sixteen letters.".to_vec(),
+    ];
+    for change in sound {
+        assert_eq!(check(change), Ok(()));
     }
-    // The last block there can be.
-    let last = KIB * u64::from(u32::MAX) - KIB;
-    b.sparse("long", last + KIB, &[0, last], b"data");
-    let image = b.finish(&ImageOptions::default());
-    check(&image);
-    for (count, depth) in counts.into_iter().zip(depths) {
-        let said = run("debugfs", &["-R", &format!("ex /{count}")], &image.path);
-        // The first column is the level and the deepest.
-        assert!(
-            said.contains(&format!(" {depth}/ {depth} ")),
-            "{count}: {said:.300}"
-        );
+    let wrong: [(Change<'_>, &str); 9] = [
+        (&|data, _| data.size = Some(1000), "1000 bytes is not made"),
+        (&|data, _| data.bytes_per_inode = 1, "every 1 bytes"),
+        (&|data, _| data.inodes = Some(10), "10 inodes is not made"),
+        (
+            &|_, options| options.label = b"seventeen letters".to_vec(),
+            "`seventeen letters` has 17 bytes",
+        ),
+        (
+            &|_, options| options.label = b"a\0b".to_vec(),
+            "none of them zero",
+        ),
+        (
+            &|_, options| options.journal = Journal::Bytes(MIB),
+            "a journal of 256 blocks",
+        ),
+        (
+            &|data, options| {
+                data.size = Some(20 * MIB);
+                options.journal = Journal::Bytes(20 * MIB);
+            },
+            "a filesystem of 20971520 bytes has no room for its own",
+        ),
+        (
+            &|data, _| {
+                data.size = Some(20 * MIB);
+                data.inodes = Some(1_000_000);
+            },
+            "a filesystem of 20971520 bytes has no room for its own",
+        ),
+        (&|_, options| options.free = Some(2 * TIB), "ask for one"),
+    ];
+    for (change, expected) in wrong {
+        let said = check(change).unwrap_err();
+        assert!(said.contains(expected), "{said}");
     }
-    if require::kernel_filesystem("ext4") {
-        let mount = Mount::image("ext4", &image.path);
-        for count in counts {
-            let file = File::open(mount.path().join(format!("{count}"))).unwrap();
-            for n in 0..count {
-                let mut found = [1; 8];
-                file.read_exact_at(&mut found, n * 2048).unwrap();
-                assert_eq!(&found, b"data\0\0\0\0");
-            }
-        }
-        let file = File::open(mount.path().join("long")).unwrap();
-        let mut found = [1; 4];
-        file.read_exact_at(&mut found, last).unwrap();
-        assert_eq!(&found, b"data");
+    // What would do does, for one without files.
+    for block_size in block_sizes() {
+        let mut data = of_size(block_size, 64 * u64::from(block_size.bytes()));
+        let mut options = ImageOptions::default();
+        options.journal = Journal::Bytes(5 * MIB);
+        let Err(WriteError::TooSmallEmpty { needed, .. }) = options.check(&data) else {
+            panic!("{block_size:?}");
+        };
+        data.size = Some(needed - 1);
+        assert!(options.check(&data).is_err());
+        data.size = Some(needed);
+        options.check(&data).unwrap();
+        check_empty(data, &options);
     }
-    let mut options = DataOptions::default();
-    options.block_size = BlockSize::Small;
-    let mut writer = Writer::new(tempfile::tempfile().unwrap(), options).unwrap();
-    let refused = writer.begin(last + KIB + 1, Some(&[])).unwrap_err();
-    assert!(
-        matches!(refused, WriteError::FileTooLarge { .. }),
-        "{refused}"
-    );
+}
+
+fn check_empty(data: DataOptions, options: &ImageOptions) {
+    check(&Builder::new(data).finish(options));
 }
 
 /// What is not asked to have a size can have what the reserved descriptors lead to.

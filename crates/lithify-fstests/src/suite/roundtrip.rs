@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::{Builder, Content, Expected, Filesystem, check_with_reader, mount_and_check, pattern};
+use crate::{
+    Builder, Content, Expected, Filesystem, check_extracted, check_with_reader, mount_and_check,
+    pattern,
+};
 
 /// What a name becomes.
 #[derive(Clone, Debug)]
@@ -239,5 +242,10 @@ pub fn the_kernel_agrees<F: Filesystem>() {
         std::fs::write(&path, bytes).unwrap();
         F::fsck(&path);
         mount_and_check::<F>(&path, &expected);
+        let out = directory.path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        if F::extract(&path, &out) {
+            check_extracted(&out, &expected);
+        }
     });
 }

@@ -32,7 +32,6 @@ fn data(volume: &VolumeOptions, block_size: Option<u32>) -> Result<DataOptions, 
     if let Some(bytes) = volume.bytes_per_inode {
         data.bytes_per_inode = bytes;
     }
-    data.inodes = volume.inodes;
     Ok(data)
 }
 
@@ -56,6 +55,11 @@ fn checked_block_size(bytes: u32) -> Result<BlockSize, Error> {
     })
 }
 
+/// The error for options that make no filesystem. Nothing was written yet: what is wrong is what was asked for.
+fn refused(error: WriteError) -> Error {
+    Error::from(BuildError::Volume(Box::new(error)))
+}
+
 impl Format for Ext4 {
     fn writer_version(&self) -> u32 {
         lithify_ext4::WRITER_VERSION
@@ -73,6 +77,11 @@ impl Format for Ext4 {
 
     fn check_block_size(&self, size: u32, _: Option<Compression>) -> Result<(), Error> {
         checked_block_size(size).map(drop)
+    }
+
+    fn check_volume(&self, volume: &VolumeOptions, block_size: Option<u32>) -> Result<(), Error> {
+        let checked = image(volume).check(&data(volume, block_size)?);
+        checked.map_err(refused)
     }
 
     fn key_options(
@@ -103,12 +112,8 @@ impl Format for Ext4 {
     ) -> Result<Box<dyn ImageWriter>, Error> {
         let mut data = data(&filesystem.volume, filesystem.block_size)?;
         data.budget = budgets.output_bytes.clone();
-        let writer = Writer::new(file, data).map_err(|e| {
-            // Nothing was written yet: what is wrong is what was asked for.
-            Error::from(BuildError::Volume(Box::new(e)))
-        })?;
         Ok(Box::new(Ext4Writer {
-            writer,
+            writer: Writer::new(file, data).map_err(refused)?,
             options: image(&filesystem.volume),
         }))
     }

@@ -32,6 +32,7 @@ impl Filesystem {
         if let Some(size) = options.block_size {
             format.check_block_size(size, compression)?;
         }
+        format.check_volume(&options.volume, options.block_size)?;
         Ok(Self {
             kind,
             compression,

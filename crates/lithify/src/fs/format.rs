@@ -15,6 +15,7 @@ use lithify_tree::{ContentSink, DataSegment, Entry, LayerEntries, Metadata, Tree
 use super::compression::Compression;
 use super::disk::Extents;
 use super::options::Filesystem;
+use super::volume::VolumeOptions;
 use crate::error::{BuildError, Operation};
 use crate::image::SparseRead;
 use crate::session::budgets::Budgets;
@@ -41,6 +42,11 @@ pub(super) trait Format: Sync {
 
     /// Checks a block size, for data that is compressed so.
     fn check_block_size(&self, size: u32, compression: Option<Compression>) -> Result<(), Error>;
+
+    /// Checks what is asked of a filesystem that is written to, as far as it does not depend on what is in it.
+    fn check_volume(&self, _: &VolumeOptions, _: Option<u32>) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Whether images differ by where data may stand in them.
     fn has_placement(&self) -> bool {
