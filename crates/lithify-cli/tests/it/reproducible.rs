@@ -17,6 +17,27 @@ const HELLO_FORMS: &[(&[&str], &str, &str)] = &[
         "14cb297c2e7e219c04617d9f97fd7742eb15331ae6703baaf8739e246a861503",
     ),
     (
+        &["-f", "ext4"],
+        "",
+        "4be35b7cfc0c8bfa77327cd3a88ee6772c270418b65e97632dac2d634c94bd54",
+    ),
+    (
+        &[
+            "-f",
+            "ext4",
+            "--size",
+            "60M",
+            "--journal",
+            "none",
+            "--label",
+            "root",
+            "--block-size",
+            "1K",
+        ],
+        "",
+        "3887d3e7e4e0012fffa67538672ee87c5ae8f591da98cea17425a184d0cbe759",
+    ),
+    (
         &["-f", "cpio", "--drop-xattrs"],
         "",
         "f0b7afa8ffdc2d34a38379e9f14ec5601c16fc97e93a387cd4738d5d48389925",
@@ -57,6 +78,10 @@ const SQUASHFS: History = &[(
     1,
     "14cb297c2e7e219c04617d9f97fd7742eb15331ae6703baaf8739e246a861503",
 )];
+const EXT4: History = &[(
+    1,
+    "4be35b7cfc0c8bfa77327cd3a88ee6772c270418b65e97632dac2d634c94bd54",
+)];
 const VERITY: History = &[(
     1,
     "77376207693c260f7f261f78843dfaa7cf097414e4495ce2b266682d7d19942a",
@@ -65,7 +90,7 @@ const VERITY: History = &[(
 #[test]
 fn writers_have_a_version_for_their_bytes() {
     let tmp = temp_dir();
-    let cases: [(&str, u32, History, &[&str]); 3] = [
+    let cases: [(&str, u32, History, &[&str]); 4] = [
         (
             "erofs",
             lithify_erofs::WRITER_VERSION,
@@ -78,6 +103,7 @@ fn writers_have_a_version_for_their_bytes() {
             SQUASHFS,
             &["-f", "squashfs"],
         ),
+        ("ext4", lithify_ext4::WRITER_VERSION, EXT4, &["-f", "ext4"]),
         (
             "verity",
             lithify_verity::WRITER_VERSION,

@@ -103,6 +103,14 @@ fn a_large_empty_disk_is_little_written() {
     assert_eq!(report.journal_bytes, 128 << 20);
     assert!(storage.bytes < 1 << 20, "{}", storage.bytes);
     assert!(storage.writes < 60, "{}", storage.writes);
+
+    let mut options = DataOptions::default();
+    options.size = Some(100 << 30);
+    let (storage, report) = counted(options, 100);
+    assert_eq!(report.data_bytes, 100 * (12 << 10));
+    let rest = storage.bytes - report.data_bytes;
+    // Most are the numbers of blocks to grow into.
+    assert!(rest < 5 << 20, "{rest}");
 }
 
 /// Blocks are written once, and many together.

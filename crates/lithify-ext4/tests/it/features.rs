@@ -97,6 +97,36 @@ fn the_same_features_as_of_mke2fs() {
     }
 }
 
+/// On both sides of each step of the rule.
+#[test]
+fn journals_are_as_large_as_those_of_mke2fs() {
+    if !require::tool("mke2fs") {
+        return;
+    }
+    let dir = lithify_testkit::temp_dir();
+    let peer = dir.path().join("peer.ext4");
+    let steps = [
+        2048, 32_768, 262_144, 524_288, 4_194_304, 8_388_608, 16_777_216, 33_554_432,
+    ];
+    for blocks in steps.into_iter().flat_map(|step| [step - 1, step]) {
+        let size: u64 = blocks * 4096;
+        File::create(&peer).unwrap().set_len(size).unwrap();
+        let extended = "lazy_journal_init=1,nodiscard";
+        let args = [
+            "-q", "-t", "ext4", "-b", "4096", "-i", "1048576", "-E", extended,
+        ];
+        run("mke2fs", &args, &peer);
+        let mut options = DataOptions::default();
+        options.size = Some(size);
+        options.bytes_per_inode = 1 << 20;
+        let image = Builder::new(options).finish(&ImageOptions::default());
+        let (ours, theirs) = (image.superblock(), Fields::of(&peer));
+        for name in ["Total journal blocks", "Block count", "Journal inode"] {
+            assert_eq!(ours.get(name), theirs.get(name), "{blocks} {name}");
+        }
+    }
+}
+
 /// Nobody has to write what nobody wrote: neither the kernel, by its lazy initialisation, nor `e2fsck`.
 #[test]
 fn groups_are_left_uninitialised() {
@@ -202,6 +232,63 @@ fn the_kernel_writes_on() {
     for n in 0..1000 {
         assert_eq!(at(format!("etc/{n}")).exists(), n % 3 != 0);
         assert!(at(format!("etc/more-{n}")).exists());
+    }
+}
+
+fn uuid(bytes: &[u8; 16]) -> String {
+    let mut text = String::new();
+    for (n, byte) in bytes.iter().enumerate() {
+        let separator = if [4, 6, 8, 10].contains(&n) { "-" } else { "" };
+        text += &format!("{separator}{byte:02x}");
+    }
+    text
+}
+
+/// What people change of a disk that is there.
+#[test]
+fn tune2fs_changes_it() {
+    if !require::tool("tune2fs") {
+        return;
+    }
+    for block_size in [BlockSize::Small, BlockSize::Large] {
+        let mut options = DataOptions::default();
+        options.block_size = block_size;
+        options.size = Some(300 << 20);
+        let mut b = Builder::new(options);
+        for n in 0..3000 {
+            b.file(&format!("etc/{n}"), format!("{n}").as_bytes());
+        }
+        let image = b.finish(&ImageOptions::default());
+        if require::kernel_filesystem("ext4") {
+            // Two copies of a disk in one machine.
+            let mount = Mount::writable("ext4", &image.path);
+            let device = run("findmnt", &["-n", "-o", "SOURCE"], mount.path());
+            run("tune2fs", &["-U", "random"], Path::new(device.trim()));
+            fs::write(mount.path().join("etc/new"), b"new").unwrap();
+            drop(mount);
+            image.fsck();
+            // What is below needs a filesystem that was looked at since.
+            run("e2fsck", &["-fp"], &image.path);
+            let uuid = uuid(&image.report.uuid);
+            assert_ne!(
+                image.superblock().get("Filesystem UUID"),
+                Some(uuid.as_str())
+            );
+        }
+        for args in [
+            &["-U", "random"][..],
+            &["-L", "another", "-m", "5", "-c", "20", "-i", "30d"],
+            &["-O", "^has_journal"],
+            &["-j"],
+            &["-O", "^metadata_csum_seed"],
+            &["-O", "^metadata_csum"],
+            &["-O", "metadata_csum"],
+            &["-O", "quota"],
+            &["-O", "^dir_index"],
+        ] {
+            run("tune2fs", args, &image.path);
+            image.fsck();
+        }
     }
 }
 

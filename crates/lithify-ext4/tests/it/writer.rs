@@ -312,6 +312,32 @@ fn two_files_of_one_content_are_refused() {
     }
 }
 
+/// Owners have 32 bits, and all of them are stored.
+#[test]
+fn owners_of_every_number() {
+    let mut b = Builder::new(DataOptions::default());
+    let ids = [0, 1, 65_535, 65_536, 1 << 31, u32::MAX - 1, u32::MAX];
+    for id in ids {
+        let metadata = Metadata {
+            uid: id,
+            gid: u32::MAX - id,
+            ..Metadata::default()
+        };
+        b.with(format!("{id}"), metadata, EntryKind::Fifo, None);
+    }
+    let image = b.finish(&ImageOptions::default());
+    image.fsck();
+    for id in ids {
+        let said = run("debugfs", &["-R", &format!("stat /{id}")], &image.path);
+        let mut words = said.split_whitespace();
+        let mut after = |name: &str| words.by_ref().skip_while(|word| *word != name).nth(1);
+        // `debugfs` takes them as signed.
+        let shown = |id: u32| (id as i32).to_string();
+        assert_eq!(after("User:"), Some(shown(id).as_str()));
+        assert_eq!(after("Group:"), Some(shown(u32::MAX - id).as_str()));
+    }
+}
+
 /// Times from 1901 to 2446, with nanoseconds.
 #[test]
 fn times_of_every_age() {
@@ -354,6 +380,12 @@ fn times_of_every_age() {
         for (n, time) in times.into_iter().enumerate() {
             assert_eq!(found(&format!("{n}")), time);
         }
+        // The other three are the same: the layers say one time.
+        let other = fs::symlink_metadata(mount.path().join("5")).unwrap();
+        let made = other.created().unwrap();
+        assert_eq!(made, other.modified().unwrap());
+        assert_eq!((other.ctime(), other.ctime_nsec()), ((1 << 32) + 5, 5));
+        assert_eq!((other.atime(), other.atime_nsec()), ((1 << 32) + 5, 5));
         assert_eq!(found("early"), (times[0].0, 0));
         assert_eq!(found("late"), times[6]);
     }
