@@ -8,7 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod dumpfile; // images as text
+mod filesystem; // trees with contents
 pub mod image; // images, written and read
+mod object; // files under the names of their digests
+
+pub use filesystem::{Contents, Filesystem};
+pub use object::object_path;
 
 /// Bytes of the longest file whose content is in the image itself, and in the splitstream of its layer.
 pub const INLINE_MAX: u64 = 64;

@@ -4,3 +4,7 @@
     clippy::expect_used,
     reason = "tests state what they expect by panicking"
 )]
+mod damage;
+mod limits;
+mod random;
+mod reference;

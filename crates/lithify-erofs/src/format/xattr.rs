@@ -36,6 +36,13 @@ pub(crate) const VALUE_MAX: usize = u16::MAX as usize;
 /// Bit of the index that says the prefix is one stored in the image.
 pub(crate) const LONG_PREFIX: u8 = 0x80;
 
+/// The index of names that are whole: composefs writes those under it that have no other prefix than `lustre.`. Linux shows none of
+/// them, so no name that has a meaning to Linux may come this way.
+const WHOLE: u8 = 0;
+
+/// The index of the prefix that Linux does not know.
+const LUSTRE: u8 = 5;
+
 /// Prefixes by index. The two ACL names are complete: nothing follows them.
 const PREFIXES: [(u8, &[u8]); 6] = [
     (1, b"user."),
@@ -63,6 +70,11 @@ pub(crate) fn split_name(name: &[u8]) -> Option<(u8, &[u8])> {
 
 /// The full name of an index and the rest; `None` for an index without meaning.
 pub(crate) fn join_name(index: u8, rest: &[u8]) -> Option<Vec<u8>> {
+    if index == WHOLE {
+        let mut known = PREFIXES.iter().filter(|(index, _)| *index != LUSTRE);
+        let has_meaning = known.any(|(_, prefix)| rest.starts_with(prefix));
+        return (!has_meaning).then(|| rest.to_vec());
+    }
     let (_, prefix) = PREFIXES.iter().find(|(i, _)| *i == index)?;
     Some([prefix, rest].concat())
 }
@@ -159,7 +171,14 @@ mod tests {
             assert_eq!(split_name(bad), None);
         }
         assert_eq!(join_name(4, b"x").as_deref(), Some(&b"trusted.x"[..]));
-        assert_eq!(join_name(0, b"x"), None);
+        assert_eq!(join_name(0, b"lustre.x").as_deref(), Some(&b"lustre.x"[..]));
+        for meant in [
+            &b"user.x"[..],
+            b"security.capability",
+            b"system.posix_acl_access",
+        ] {
+            assert_eq!(join_name(0, meant), None);
+        }
         assert_eq!(join_name(7, b"x"), None);
     }
 
