@@ -73,7 +73,7 @@ pub(crate) fn join_name(index: u8, rest: &[u8]) -> Option<Vec<u8>> {
     if index == WHOLE {
         let mut known = PREFIXES.iter().filter(|(index, _)| *index != LUSTRE);
         let has_meaning = known.any(|(_, prefix)| rest.starts_with(prefix));
-        return (!has_meaning).then(|| rest.to_vec());
+        return (!has_meaning && !rest.is_empty()).then(|| rest.to_vec());
     }
     let (_, prefix) = PREFIXES.iter().find(|(i, _)| *i == index)?;
     Some([prefix, rest].concat())
@@ -172,6 +172,7 @@ mod tests {
         }
         assert_eq!(join_name(4, b"x").as_deref(), Some(&b"trusted.x"[..]));
         assert_eq!(join_name(0, b"lustre.x").as_deref(), Some(&b"lustre.x"[..]));
+        assert_eq!(join_name(0, b""), None);
         for meant in [
             &b"user.x"[..],
             b"security.capability",
