@@ -202,6 +202,25 @@ fn dead_data_goes() {
     }
 }
 
+/// Data that goes may come to lie behind the end, over groups that there are not.
+#[test]
+fn dead_data_may_be_more_than_the_size() {
+    let mut options = DataOptions::default();
+    options.size = Some(30 << 20);
+    let mut b = Builder::new(options);
+    for n in 0..20_u8 {
+        b.data(&vec![n; 15 << 20]);
+        b.file(&format!("{n}"), &vec![n + 1; 1 << 20]);
+    }
+    let image = b.finish(&ImageOptions::default());
+    image.fsck();
+    assert_eq!(fs::metadata(&image.path).unwrap().len(), 30 << 20);
+    for n in [0, 7, 19] {
+        let said = run("debugfs", &["-R", &format!("cat /{n}")], &image.path);
+        assert!(said.bytes().filter(|b| *b == n + 1).count() >= 1 << 20);
+    }
+}
+
 #[test]
 fn the_same_tree_is_the_same_bytes() {
     let make = |label: &[u8]| {
