@@ -10,16 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod error; // what can go wrong
-#[allow(
-    dead_code,
-    reason = "the check of the whole does not use all of it yet"
-)]
 mod format; // what stands on the disk
 mod geometry; // where it stands
-#[allow(
-    dead_code,
-    reason = "the check of the whole does not use all of it yet"
-)]
 mod read; // images as they are
 mod write; // images as they become
 

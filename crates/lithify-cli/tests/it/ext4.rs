@@ -408,3 +408,35 @@ fn disks_of_every_kind_are_made_empty() {
     fs::remove_file(tmp.path().join("c.vmdk")).expect("it is there");
     assert_eq!(create("c.vmdk", "vmdk").status.code(), Some(1));
 }
+
+/// A disk that something happened to: what is said names the place and the program that helps.
+#[test]
+fn damaged_disks_are_found_and_can_be_mended() {
+    if !require::tool("e2fsck") {
+        return;
+    }
+    let tmp = temp_dir();
+    let source = image(tmp.path(), everything());
+    let path = tmp.path().join("x.ext4");
+    build(&source, "ext4", &path);
+    run::ok(lithify().args(["-q", "verify"]).arg(&path));
+    // The first group's number of free blocks.
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 4096 + 12).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 4096 + 12).unwrap();
+    let output = run::output(lithify().args(["-q", "verify"]).arg(&path));
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("block group 0") && said.contains("e2fsck -f"),
+        "{said}"
+    );
+    let mended = run::output(run::command("e2fsck").arg("-fy").arg(&path));
+    assert_eq!(mended.status.code(), Some(1));
+    run::ok(lithify().args(["-q", "verify"]).arg(&path));
+}

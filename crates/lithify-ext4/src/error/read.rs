@@ -77,6 +77,16 @@ pub enum ReadError {
         /// What is wrong with it.
         reason: Damage,
     },
+    /// A bitmap makes no sense.
+    #[error("the bitmap of {what} of block group {group} is damaged: {reason}")]
+    Bitmap {
+        /// What it is a bitmap of.
+        what: &'static str,
+        /// The group.
+        group: u32,
+        /// What is wrong with it.
+        reason: Damage,
+    },
     /// An inode makes no sense.
     #[error("inode {number} is damaged: {reason}")]
     Inode {
@@ -208,6 +218,9 @@ pub enum Damage {
     /// An inode that no name should lead to.
     #[error("it is not in use")]
     Unused,
+    /// An inode of the filesystem's own that it has no use for.
+    #[error("it has blocks or names, and the filesystem no use for it")]
+    NotEmpty,
     /// A size no file has.
     #[error("a size of {size} bytes, the limit is {limit}")]
     Size {
@@ -248,6 +261,14 @@ pub enum Damage {
     Repeated {
         /// The block.
         block: u64,
+    },
+    /// A list of reserved blocks that is not the one of those.
+    #[error("block {found} is in a list of reserved blocks, expected {expected}")]
+    Reserved {
+        /// The block there.
+        found: u32,
+        /// The block that should be there.
+        expected: u64,
     },
     /// A directory without one of its blocks.
     #[error("a hole at block {logical} of the directory")]

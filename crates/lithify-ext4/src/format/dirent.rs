@@ -169,10 +169,6 @@ fn put_entries(bytes: &mut [u8], at: usize, limit: usize, entries: &[Index], ino
 /// An entry as it is stored, in use or not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored<'a> {
-    /// Where in its block it begins.
-    pub(crate) at: usize,
-    /// Its bytes, with the room behind its name.
-    pub(crate) length: usize,
     /// 0 for none.
     pub(crate) inode: u32,
     pub(crate) kind: u8,
@@ -229,8 +225,6 @@ impl<'a> Iterator for Entries<'a> {
         };
         self.at += length;
         Some(Ok(Stored {
-            at,
-            length,
             inode: get32(rest, 0),
             kind: rest[7],
             name: &rest[HEADER_LEN..HEADER_LEN + name_len],
@@ -260,6 +254,8 @@ pub(crate) struct Tree<'a> {
     /// The number of the hash, and the levels below the first block. In other blocks 0.
     pub(crate) hash: u8,
     pub(crate) levels: u8,
+    /// Flags that are all for later.
+    pub(crate) flags: u8,
 }
 
 /// Tells whether a block other than the first belongs to the tree of hashes, not to the entries.
@@ -278,6 +274,7 @@ impl<'a> Tree<'a> {
         Some(Self {
             hash: block[28],
             levels: block[30],
+            flags: block[31],
             ..tree
         })
     }
@@ -298,7 +295,14 @@ impl<'a> Tree<'a> {
             count,
             hash: 0,
             levels: 0,
+            flags: 0,
         })
+    }
+
+    /// Returns how many entries there is room for, with a checksum behind them or without.
+    pub(crate) fn room(&self, has_checksum: bool) -> usize {
+        let tail = if has_checksum { INDEX_LEN } else { 0 };
+        (self.block.len() - self.at - tail) / INDEX_LEN
     }
 
     /// Returns an entry. The first one's hash is 0.

@@ -183,6 +183,8 @@ pub(crate) struct Stored {
     /// Time of deletion, or the next inode that is to be deleted.
     pub(crate) dtime: u32,
     pub(crate) block: [u8; BLOCK_LEN],
+    /// The block of a fragment, which no filesystem has.
+    pub(crate) fragment: u32,
     /// Bytes of the fields behind the first 128.
     pub(crate) extra: usize,
 }
@@ -217,6 +219,7 @@ impl Stored {
             ctime: get32(bytes, 12),
             dtime: get32(bytes, 20),
             block,
+            fragment: get32(bytes, 112),
             extra,
         }
     }

@@ -54,7 +54,7 @@ impl<R: ReadAt> Image<R> {
         inode.expect(FileType::File)?;
         inode.expect_plain()?;
         let inline = match inode.is_inline() {
-            true => Some(self.inline_data(inode)?),
+            true => Some(self.inline_start(inode)?),
             false => None,
         };
         Ok(FileReader {
@@ -74,7 +74,9 @@ impl<R: ReadAt> Image<R> {
         inode.expect(FileType::File)?;
         let (size, block_size) = (inode.size(), self.block_size());
         if inode.is_inline() {
-            return Ok(None);
+            let length = self.inline_start(inode)?.len() as u64;
+            let start = DataSegment { offset: 0, length };
+            return Ok((length < size).then(|| vec![start]));
         }
         let mut segments: Vec<DataSegment> = Vec::new();
         self.traverse(inode, &mut |piece| {
@@ -106,21 +108,27 @@ impl<R: ReadAt> Image<R> {
         Ok((!is_whole).then_some(segments))
     }
 
-    /// The data of an inode that has it in place of a map, and in an attribute.
+    /// The data of an inode that has it in place of a map, and in an attribute, which is all of it.
     pub(super) fn inline_data(&self, inode: &Inode) -> Result<Vec<u8>, ReadError> {
+        let data = self.inline_start(inode)?;
+        let (expected, found) = (inode.size(), data.len() as u64);
+        match expected == found {
+            true => Ok(data),
+            false => Err(inode.damaged(Damage::InlineData { expected, found })),
+        }
+    }
+
+    /// The data of an inode that has it in place of a map, and in an attribute. Behind it, up to the end of the file, are zeros: so
+    /// `mke2fs` stores files that begin with a little data or none and go on with a hole.
+    fn inline_start(&self, inode: &Inode) -> Result<Vec<u8>, ReadError> {
         let size = inode.size();
         let mut data = inode.stored.block.to_vec();
         if size > BLOCK_LEN as u64 {
             data.extend(self.inline_xattr(inode)?);
         }
-        let found = data.len() as u64;
-        if size > found {
-            return Err(inode.damaged(Damage::InlineData {
-                expected: size,
-                found,
-            }));
+        if size < data.len() as u64 {
+            data.truncate(size as usize);
         }
-        data.truncate(size as usize);
         Ok(data)
     }
 
@@ -196,8 +204,10 @@ impl<R: ReadAt> FileReader<'_, R> {
         let length = left.min(buffer.len() as u64) as usize;
         let target = &mut buffer[..length];
         if let Some(inline) = &self.inline {
-            let at = (self.offset as usize).min(inline.len());
-            target.copy_from_slice(&inline[at..at + length]);
+            let at = self.offset.min(inline.len() as u64) as usize;
+            let there = length.min(inline.len() - at);
+            target[..there].copy_from_slice(&inline[at..at + there]);
+            target[there..].fill(0);
         } else {
             let position = &mut self.position;
             self.image

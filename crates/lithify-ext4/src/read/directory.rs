@@ -23,6 +23,8 @@ pub struct DirEntry {
     pub inode: u32,
     /// The type of file it is by the directory, which need not say.
     pub file_type: Option<FileType>,
+    /// That type as it is stored; 0 where it is not said.
+    pub(super) kind: u8,
 }
 
 /// The names in a directory, sorted; `.` and `..` are left out.
@@ -56,6 +58,7 @@ impl Iterator for ReadDir {
             name: name.of(&self.bytes).to_vec(),
             inode: name.inode,
             file_type: FileType::from_code(name.kind),
+            kind: name.kind,
         })
     }
 }

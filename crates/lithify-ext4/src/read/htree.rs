@@ -59,6 +59,56 @@ impl<R: ReadAt> Image<R> {
         }))
     }
 
+    /// Checks what does not matter to who finds names: the numbers of entries there is room for, the hash and flags.
+    pub(super) fn check_nodes(&self, directory: &Inode) -> Result<(), ReadError> {
+        let has_checksums = self.superblock.has_checksums();
+        let mut hint = None;
+        for logical in 0..self.directory_blocks(directory)? {
+            let block = self.block_of(directory, logical, &mut hint)?;
+            let bytes = self.blocks.block(block)?;
+            let tree = match logical {
+                0 => Tree::root(&bytes),
+                _ => Tree::node(&bytes),
+            };
+            let Some(tree) = tree else {
+                continue;
+            };
+            let number = match directory.is_case_folded() {
+                true => 0,
+                false => tree.hash,
+            };
+            let wrong = [
+                (
+                    tree.limit == tree.room(has_checksums),
+                    ("the room for hashes", "what there is", tree.limit as u64),
+                ),
+                (
+                    number <= 2,
+                    ("the kind of hash", "0, 1 or 2", number.into()),
+                ),
+                (
+                    tree.flags & 1 == 0,
+                    ("flags of the tree of hashes", "none", tree.flags.into()),
+                ),
+            ]
+            .into_iter()
+            .find(|(is_right, _)| !is_right);
+            if let Some((_, (field, expected, found))) = wrong {
+                return Err(ReadError::Block {
+                    what: WHAT,
+                    number: directory.number(),
+                    block,
+                    reason: Damage::Field {
+                        field,
+                        expected,
+                        found,
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The inode of a name, if there is a tree of hashes to find it by, and if there is one.
     pub(super) fn find_hashed(
         &self,

@@ -104,6 +104,22 @@ impl Inode {
         self.stored.flags
     }
 
+    /// An inode that is of no type, as if it were of one.
+    pub(super) fn of_type(number: u32, stored: Stored, file_type: FileType, seed: u32) -> Self {
+        Self {
+            number,
+            file_type,
+            size: stored.size,
+            stored,
+            seed: stored.seed(seed, number),
+        }
+    }
+
+    /// Its checksum, the one that is stored and the right one.
+    pub(super) fn checksum(&self, bytes: &[u8], seed: u32) -> (u32, u32) {
+        checksum(bytes, &self.stored, self.number, seed)
+    }
+
     pub(super) fn has(&self, flag: u32) -> bool {
         self.stored.flags & flag != 0
     }

@@ -59,6 +59,45 @@ impl<R: ReadAt> Image<R> {
     }
 
     fn changes(&self, length: u64) -> Result<BTreeMap<u64, Change>, ReadError> {
+        let mut log = self.log()?;
+        log.changes(length / self.block_size())
+    }
+
+    /// Checks the journal of a filesystem that was unmounted: it is all there, and its log is empty.
+    pub(super) fn check_journal(&self) -> Result<(), ReadError> {
+        let mut log = self.log()?;
+        let mut block = 0;
+        while block < log.superblock.blocks {
+            let run = self.find_block(&log.inode, block.into(), &mut log.hint);
+            let run = run.map_err(of_inode)?;
+            if run.physical.is_none() {
+                return Err(damaged(JournalDamage::Hole { block }));
+            }
+            block = block.saturating_add(u32::try_from(run.blocks).unwrap_or(u32::MAX));
+        }
+        let (users, start) = (log.superblock.users, log.superblock.start);
+        for (is_right, field, expected, found) in [
+            (users <= 1, "the number of users", "at most 1", users),
+            (
+                start == 0,
+                "the start of the log",
+                "0 in a filesystem that was unmounted",
+                start,
+            ),
+        ] {
+            if !is_right {
+                let found = found.into();
+                return Err(damaged(JournalDamage::Superblock {
+                    field,
+                    expected,
+                    found,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> Result<Log<'_, R>, ReadError> {
         let s = &self.superblock;
         if s.journal_inode == 0 || s.compat & COMPAT_JOURNAL == 0 {
             return Err(damaged(match s.journal_device {
@@ -76,7 +115,7 @@ impl<R: ReadAt> Image<R> {
             buffer: vec![0; s.block_size as usize],
         };
         log.open()?;
-        log.changes(length / u64::from(s.block_size))
+        Ok(log)
     }
 }
 

@@ -204,10 +204,12 @@ impl<R: ReadAt> Image<R> {
         } else {
             0
         };
+        let room = bytes.len() / ENTRY_LEN - 1;
         must(
-            ENTRY_LEN * (1 + usize::from(header.max)) + sum <= bytes.len(),
+            ENTRY_LEN * (1 + usize::from(header.max)) + sum <= bytes.len()
+                && usize::from(header.max) + 2 >= room,
             "the room for extents",
-            "what there is room for",
+            "what there is room for, or two less",
             header.max,
         )?;
         must(

@@ -161,15 +161,18 @@ fn check(s: &Superblock) -> Result<(), Wrong> {
     must(
         s.blocks_per_group != 0
             && s.blocks_per_group.is_multiple_of(s.cluster_blocks)
+            && (s.blocks_per_group / s.cluster_blocks).is_multiple_of(8)
             && u64::from(s.blocks_per_group / s.cluster_blocks) <= most,
         "the number of blocks of a group",
-        "as many as a block has bits, or less",
+        "a multiple of 8, at most as many as a block has bits",
         s.blocks_per_group.into(),
     )?;
     must(
-        s.inodes_per_group != 0 && u64::from(s.inodes_per_group) <= most,
+        u64::from(s.inodes_per_group) <= most
+            && s.inodes_per_group.is_multiple_of(8)
+            && s.inodes_per_group >= s.block_size / inode_size,
         "the number of inodes of a group",
-        "as many as a block has bits, or less",
+        "those of a block or more, a multiple of 8, at most as many as a block has bits",
         s.inodes_per_group.into(),
     )?;
     let groups = (s.blocks - u64::from(s.first_block)).div_ceil(s.blocks_per_group.into());

@@ -5,7 +5,7 @@ use lithify_tree::{XATTR_VALUE_MAX, Xattrs};
 use super::data::Position;
 use super::{Image, Inode, compare};
 use crate::format::inode::{FLAG_VALUE, OLD_LEN};
-use crate::format::superblock::INCOMPAT_VALUE_INODES;
+use crate::format::superblock::{INCOMPAT_64BIT, INCOMPAT_VALUE_INODES};
 use crate::format::xattr::{
     BLOCK_HEADER_LEN, Entries, INODE_HEADER_LEN, Stored, acl_as_seen, checksum, has_magic,
     is_one_block, value_hash,
@@ -65,7 +65,7 @@ impl<R: ReadAt> Image<R> {
             let body = &behind[INODE_HEADER_LEN..];
             self.each_in(inode, body, body, &mut visit)?;
         }
-        let block = inode.stored.xattr_block & self.block_mask();
+        let block = self.xattr_block(inode);
         if block == 0 {
             return Ok(());
         }
@@ -87,11 +87,11 @@ impl<R: ReadAt> Image<R> {
         self.each_in(inode, entries, &bytes, &mut visit)
     }
 
-    /// Block numbers have 48 bits with the feature for that only.
-    fn block_mask(&self) -> u64 {
-        match self.superblock.descriptor_len {
-            32 => 0xffff_ffff,
-            _ => u64::MAX,
+    /// The block with attributes of an inode; 0 for none. Its number has 48 bits with the feature for that only.
+    pub(super) fn xattr_block(&self, inode: &Inode) -> u64 {
+        match self.superblock.has_incompat(INCOMPAT_64BIT) {
+            true => inode.stored.xattr_block,
+            false => inode.stored.xattr_block & 0xffff_ffff,
         }
     }
 
@@ -152,6 +152,7 @@ impl<R: ReadAt> Image<R> {
             && holder.stored.links != 0
             && holder.file_type() == FileType::File
             && !holder.is_inline()
+            && holder.stored.xattr_block == 0
             && holder.size() == entry.value_len as u64;
         if !is_right {
             return Err(refused());

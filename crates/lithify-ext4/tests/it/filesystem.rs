@@ -74,11 +74,12 @@ impl Filesystem for Ext4 {
         image.read(inode, offset, buffer)
     }
 
-    /// Has `e2fsck` look at everything.
+    /// Has `e2fsck` look at everything, and `debugfs` copy it.
     fn fsck(path: &Path) {
         if require::tool("e2fsck") {
             run::ok(run::command("e2fsck").arg("-fn").arg(path));
         }
+        crate::rdump::compare(path);
     }
 
     /// Has `debugfs` do it.

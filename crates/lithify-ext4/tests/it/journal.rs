@@ -112,8 +112,8 @@ fn disks_copied_while_they_are_mounted() {
         let copied = copy(&mounted, &image);
         drop(orphans);
         drop(mounted);
-        let _opened = shown::open(&copied);
-        // assert_eq!(opened.verify().unwrap().own.orphans, 20);
+        let opened = shown::open(&copied);
+        assert_eq!(opened.verify().unwrap().own.orphans, 20);
         compare_with_replayed(&copied);
         fs::remove_file(&image).unwrap();
     }

@@ -14,7 +14,10 @@ mod files; // files of every size
 mod filesystem; // ext4 for the suite
 mod journal; // filesystems that were not unmounted
 mod kernel; // images the kernel changed
+mod mutations; // bytes changed one by one
 mod peers; // images of others
+mod rdump; // copies that debugfs makes
+mod seal; // checksums made right
 mod shown; // what the reader sees
 mod sizes; // filesystems of every size
 mod suite; // what all filesystems have

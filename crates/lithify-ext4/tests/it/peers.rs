@@ -33,6 +33,12 @@ fn tree(directory: &Path) -> PathBuf {
     symlink("x".repeat(59), at("l59")).unwrap();
     symlink("x".repeat(60), at("l60")).unwrap();
     symlink("y".repeat(900), at("l900")).unwrap();
+    // With data in inodes, these are stored without their blocks of zeros.
+    for (name, data) in [("hole", ""), ("mostly hole", "data")] {
+        fs::write(at(name), data).unwrap();
+        let file = File::options().write(true).open(at(name)).unwrap();
+        file.set_len(20_000).unwrap();
+    }
     let sparse = File::create(at("sparse")).unwrap();
     sparse.set_len(80 << 20).unwrap();
     for block in [0, 5, 13, 300, 1500, 5000, 17_000] {

@@ -247,7 +247,11 @@ impl ImageReader for Image<Source> {
         let found = Self::verify(self)?;
         Ok(Checks {
             inodes: found.inodes,
-            problems: found.problems.iter().map(ToString::to_string).collect(),
+            problems: found
+                .problems
+                .iter()
+                .map(|problem| format!("{problem}; `e2fsck -f` mends what can be mended"))
+                .collect(),
             more_problems: found.more_problems,
         })
     }

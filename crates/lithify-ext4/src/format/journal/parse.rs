@@ -70,6 +70,8 @@ pub(crate) struct JournalSuperblock {
     pub(crate) incompat: u32,
     compat: u32,
     fast_commit_blocks: u32,
+    /// Filesystems that use it.
+    pub(crate) users: u32,
     /// The checksum that is stored, and the right one.
     pub(crate) sums: (u32, u32),
     /// The sum all checksums begin with.
@@ -94,6 +96,7 @@ impl JournalSuperblock {
             incompat: if has_features { be32(b, 40) } else { 0 },
             compat: if has_features { be32(b, 36) } else { 0 },
             fast_commit_blocks: be32(b, 84),
+            users: if has_features { be32(b, 64) } else { 0 },
             sums: (be32(b, 252), crc32c::update(sum, &b[256..])),
             seed: crc32c::update(!0, &b[48..64]),
         }

@@ -42,6 +42,8 @@ pub struct Superblock {
     pub(crate) journal_inode: u32,
     /// The device that a journal outside of the filesystem is on.
     pub(crate) journal_device: u32,
+    /// The identifier of such a journal.
+    pub(crate) journal_uuid: [u8; 16],
     pub(crate) last_orphan: u32,
     pub(crate) orphan_file: u32,
     /// Inodes that hold quotas of users, groups and projects.
@@ -50,6 +52,15 @@ pub struct Superblock {
     pub(crate) backup_groups: [u32; 2],
     /// The block of multiple mount protection.
     pub(crate) mount_protection: u64,
+    /// Blocks that are kept for one user.
+    pub(crate) kept_blocks: u64,
+    pub(crate) clusters_per_group: u32,
+    /// Bytes of the fields behind the first 128 that inodes have at least, and that new ones get.
+    pub(crate) extra_fields: [u32; 2],
+    /// The binary logarithm of the groups of a flexible one.
+    pub(crate) flexible_bits: u8,
+    /// When it was mounted, written and made; 0 for never.
+    pub(crate) times: [u32; 3],
     pub(crate) hash_seed: [u32; 4],
     pub(crate) flags: u32,
     pub(crate) checksum_type: u8,
@@ -79,6 +90,8 @@ pub(crate) const RO_QUOTA: u32 = 0x100;
 pub(crate) const RO_CLUSTERS: u32 = 0x200;
 pub(crate) const RO_PROJECTS: u32 = 0x2000;
 pub(crate) const RO_SHARED_BLOCKS: u32 = 0x4000;
+/// Something is in the list of orphans.
+pub(crate) const RO_ORPHANS: u32 = 0x1_0000;
 
 /// All features that a reader has to know and this one does.
 pub(crate) const INCOMPAT_KNOWN: u32 = super::INCOMPAT_FILE_TYPE
@@ -95,8 +108,10 @@ pub(crate) const INCOMPAT_KNOWN: u32 = super::INCOMPAT_FILE_TYPE
     | INCOMPAT_ENCRYPTION
     | INCOMPAT_CASE_FOLDING;
 
-/// Cleanly unmounted.
-pub(crate) const STATE_CLEAN: u16 = 1;
+/// All features that a writer has to know, or need not, and of which there is nothing more to check than this crate does.
+pub(crate) const COMPAT_KNOWN: u32 = 0x1e3f;
+pub(crate) const RO_KNOWN: u32 = 0x1_f77b;
+
 /// The kernel met errors.
 pub(crate) const STATE_ERRORS: u16 = 2;
 
@@ -123,6 +138,8 @@ impl Superblock {
         };
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&b[104..120]);
+        let mut journal_uuid = [0; 16];
+        journal_uuid.copy_from_slice(&b[208..224]);
         let seed = match incompat & super::INCOMPAT_CHECKSUM_SEED {
             0 => super::Superblock::seed(uuid),
             _ => get32(b, 624),
@@ -167,11 +184,17 @@ impl Superblock {
             state: get16(b, 58),
             journal_inode: get32(b, 224),
             journal_device: get32(b, 228),
+            journal_uuid,
             last_orphan: get32(b, 232),
             orphan_file: get32(b, 640),
             quota_inodes: [576, 580, 620].map(|at| get32(b, at)),
             backup_groups: [588, 592].map(|at| get32(b, at)),
             mount_protection: halves(b, 360, 364),
+            kept_blocks: wide(8, 340),
+            clusters_per_group: get32(b, 36),
+            extra_fields: [348, 350].map(|at| get16(b, at).into()),
+            flexible_bits: b[372],
+            times: [44, 48, 264].map(|at| get32(b, at)),
             hash_seed: [236, 240, 244, 248].map(|at| get32(b, at)),
             flags: get32(b, 352),
             checksum_type: b[373],
