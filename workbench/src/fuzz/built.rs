@@ -81,6 +81,86 @@ pub(super) fn squashfs() -> Result<Vec<Vec<u8>>, Error> {
     workshop.files("squashfs")
 }
 
+/// Small ext4 images, ours and those of `mke2fs`, some with something in their journals. Behind each the target has a byte of its own.
+pub(super) fn ext4() -> Result<Vec<Vec<u8>>, Error> {
+    let workshop = Workshop::open()?;
+    let journal = workshop.dir().join("root/journal");
+    std::fs::write(&journal, log()).at("write", &journal)?;
+    for (n, options) in [&["--block-size", "1k"][..], &["--block-size", "2k"]]
+        .iter()
+        .enumerate()
+    {
+        let out = format!("ours-{n}.ext4");
+        let all = ["-f", "ext4", "--journal", "none", "--size", "250k"];
+        let more = ["--inodes", "330", "-o", &out];
+        workshop.build("root", &[&all, *options, &more].concat())?;
+    }
+    if require::find_tool("mke2fs").is_some() {
+        // Of options that are there twice the last counts.
+        for (n, options) in [
+            &[][..],
+            &["-O", "^metadata_csum,uninit_bg"],
+            &["-O", "^extent,^64bit"],
+            &["-O", "inline_data,ea_inode"],
+            &["-O", "bigalloc,^resize_inode", "-C", "2048"],
+            &["-O", "large_dir", "-g", "256"],
+            &["-O", "meta_bg,^resize_inode,quota"],
+            &["-I", "128"],
+            &["-t", "ext2"],
+        ]
+        .iter()
+        .enumerate()
+        {
+            let image = format!("theirs-{n}.ext4");
+            let mut mke2fs = sh::command("mke2fs", ["-q", "-F", "-b", "1024", "-N", "400"]);
+            if !options.contains(&"-t") {
+                mke2fs.args(["-t", "ext4", "-O", "^has_journal"]);
+            }
+            mke2fs.args(["-d", "root"]).args(*options);
+            sh::output(mke2fs.args([&image, "250"]).current_dir(workshop.dir()))?;
+        }
+    }
+    let mut images = workshop.files("ext4")?;
+    let journals = images
+        .iter()
+        .take(1)
+        .flat_map(|image| (0..8_u8).map(|file| [&image[..], &[2 + 4 * file]].concat()));
+    let journals: Vec<_> = journals.collect();
+    for (n, image) in images.iter_mut().enumerate() {
+        image.push(n as u8 % 2);
+    }
+    images.extend(journals);
+    Ok(images)
+}
+
+/// A journal of eight blocks with a transaction that changes a block and revokes another.
+fn log() -> Vec<u8> {
+    let block = |words: &[u32]| {
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        bytes.resize(1024, 0);
+        bytes
+    };
+    const MAGIC: u32 = 0xc03b_3998;
+    // Blocks of 1024 bytes, eight of them, the log from 1 on; it begins there with transaction 1; revoked blocks are known.
+    let superblock = [MAGIC, 4, 0, 1024, 8, 1, 1, 1, 0, 0, 1];
+    // A tag of the last block in a list, with the same identifier.
+    let list = [MAGIC, 1, 1, 200, 8 | 2];
+    let revoked = [MAGIC, 5, 1, 20, 201];
+    let commit = [MAGIC, 2, 1];
+    [
+        &superblock[..],
+        &list,
+        &[0x6e65_7720],
+        &revoked,
+        &commit,
+        &[],
+        &[],
+        &[],
+    ]
+    .map(block)
+    .concat()
+}
+
 /// Records of a store without their seals, which the target makes anew.
 pub(super) fn records() -> Result<Vec<Vec<u8>>, Error> {
     let workshop = Workshop::open()?;

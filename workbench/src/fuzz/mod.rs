@@ -14,7 +14,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 14] = [
+const TARGETS: [&str; 15] = [
     "inflate",
     "decoder",
     "tar",
@@ -22,6 +22,7 @@ const TARGETS: [&str; 14] = [
     "archive",
     "erofs",
     "squashfs",
+    "ext4",
     "verity",
     "dir_sidecar",
     "disk",

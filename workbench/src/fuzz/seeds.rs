@@ -27,6 +27,7 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "archive" => archives(),
         "erofs" => built::erofs()?,
         "squashfs" => built::squashfs()?,
+        "ext4" => built::ext4()?,
         "store" => built::records()?,
         "verity" => trees(),
         "dir_sidecar" => sidecars(),
