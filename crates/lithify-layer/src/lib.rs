@@ -25,6 +25,7 @@
 
 mod blob; // digest, size, compression
 mod decoded; // blob to tar
+mod entries; // tar to entries
 mod error; // what can go wrong
 mod limits; // what a layer may ask for
 mod options; // how it is read
@@ -39,7 +40,8 @@ pub use lithify_inflate::GzipError;
 pub use lithify_tar::{SparseFault, TarError, TarFault};
 
 pub use decoded::{Decoded, DecodedSummary};
+pub use entries::{Step, TarEntries};
 pub use error::{CopyError, EntryError, EntryFault, Error};
 pub use limits::{Limit, LimitExceeded, Limits};
 pub use options::{Names, Options, Threading};
-pub use reader::{LayerReader, Summary};
+pub use reader::{LayerReader, Raw, Summary};

@@ -3,14 +3,13 @@
 use std::io::Read;
 
 use lithify_digest::Digest;
-use lithify_tar::{Detail, Event, MemberKind, Parser, TarFault};
-use lithify_tree::{
-    ContentId, ContentSink, Convention, DataSegment, Entry, EntryKind, Metadata, TreePath,
-};
+use lithify_tar::TarFault;
+use lithify_tree::{ContentId, ContentSink, Entry};
 
 use crate::blob::{Chunk, Pipeline};
+use crate::entries::File;
 use crate::error::CopyError;
-use crate::{Compression, EntryFault, Error, Expected, Names, Options};
+use crate::{Compression, Error, Expected, Options, Step, TarEntries};
 
 /// Reads a layer: verifies its blob, decompresses it, and gives out its entries and their data.
 ///
@@ -48,12 +47,9 @@ pub struct LayerReader {
     /// The chunk being parsed and how much of it is done. Before `pipeline`, so that it is dropped first.
     chunk: Option<Chunk>,
     at: usize,
-    parser: Parser,
-    /// The file whose data comes next.
-    file: Option<File>,
+    tar: TarEntries,
     state: State,
     expected: Expected,
-    names: Names,
     pipeline: Pipeline,
 }
 
@@ -65,10 +61,13 @@ enum State {
     Failed,
 }
 
-#[derive(Debug)]
-struct File {
-    size: u64,
-    segments: Option<Vec<DataSegment>>,
+/// What a tar has besides the data of files, as it is read ([`LayerReader::next_entry_with`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw<'a> {
+    /// Headers, padding, the end and what follows it, data of members that are no entries: in their order, in pieces of any length.
+    Bytes(&'a [u8]),
+    /// The headers of a member end here.
+    Member,
 }
 
 /// What a layer turned out to be. It says that everything in [`Expected`] was found true.
@@ -120,11 +119,9 @@ impl LayerReader {
         Ok(Self {
             chunk: None,
             at: 0,
-            parser: Parser::new(limits.tar(), Detail::Everything),
-            file: None,
+            tar: TarEntries::new(&limits, names),
             state: State::Reading,
             expected,
-            names,
             pipeline,
         })
     }
@@ -135,38 +132,47 @@ impl LayerReader {
     /// [`Error`] as soon as the blob or the tar is found wrong. A fault in the tar of a blob of known size and digest (or
     /// diff_id) is reported only after the rest of the blob was read: if it is another blob, that is the error.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+        self.next_entry_with(|_| Ok(())).map_err(unheard)
+    }
+
+    /// Like [`Self::next_entry`], and hands what is no file's data to `raw`: with the data that [`Self::next_data`] and
+    /// [`Self::copy_into`] give these bytes are the tar, once [`Self::finish_with`] handed on the rest.
+    ///
+    /// # Errors
+    /// As [`Self::next_entry`], and those of `raw`.
+    pub fn next_entry_with<E>(
+        &mut self,
+        mut raw: impl FnMut(Raw<'_>) -> Result<(), E>,
+    ) -> Result<Option<Entry>, CopyError<E>> {
         loop {
             match self.state {
                 State::Reading => {}
                 State::Ended => return Ok(None),
-                State::Failed => return Err(Error::Failed),
+                State::Failed => return Err(Error::Failed.into()),
             }
-            let mut input = self
-                .chunk
-                .as_deref()
-                .map_or(&[][..], |chunk| &chunk[self.at..]);
-            let before = input.len();
-            let event = self.parser.next(&mut input);
-            self.at += before - input.len();
-            match event {
-                Ok(Event::Member) => match self.entry() {
-                    Ok(Some(entry)) => return Ok(Some(entry)),
-                    Ok(None) => {}
-                    Err(fault) => {
-                        let error = self.parser.error(fault);
-                        return Err(self.tar_error(error.into()));
-                    }
-                },
-                Ok(Event::NeedInput) => {
+            let chunk = self.chunk.as_deref().unwrap_or(&[]);
+            let input = &chunk[self.at..];
+            let mut rest = input;
+            let step = self.tar.next(&mut rest);
+            let used = &input[..input.len() - rest.len()];
+            self.at += used.len();
+            if !used.is_empty() && step.is_ok() {
+                raw(Raw::Bytes(used)).map_err(CopyError::Sink)?;
+            }
+            match step {
+                Ok(Step::Entry(entry)) => {
+                    raw(Raw::Member).map_err(CopyError::Sink)?;
+                    return Ok(Some(entry));
+                }
+                Ok(Step::Passed) => raw(Raw::Member).map_err(CopyError::Sink)?,
+                Ok(Step::NeedInput) => {
                     if !self.next_chunk()? {
-                        self.parser
-                            .finish()
-                            .map_err(|error| self.failed(error.into()))?;
+                        self.tar.finish().map_err(|error| self.failed(error))?;
                         self.state = State::Ended;
                     }
                 }
-                Ok(Event::End) => self.state = State::Ended,
-                Err(error) => return Err(self.tar_error(error.into())),
+                Ok(Step::End) => self.state = State::Ended,
+                Err(error) => return Err(self.tar_error(error).into()),
             }
         }
     }
@@ -181,7 +187,7 @@ impl LayerReader {
         if self.state == State::Failed {
             return Err(Error::Failed);
         }
-        let left = self.parser.data_left();
+        let left = self.tar.data_left();
         if left == 0 {
             return Ok(None);
         }
@@ -191,10 +197,7 @@ impl LayerReader {
             .is_none_or(|chunk| self.at == chunk.len())
             && !self.next_chunk()?
         {
-            let error = match self.parser.finish() {
-                Err(error) => error.into(),
-                Ok(()) => Error::Failed,
-            };
+            let error = self.tar.finish().err().unwrap_or(Error::Failed);
             return Err(self.failed(error));
         }
         let Some(chunk) = &self.chunk else {
@@ -202,7 +205,7 @@ impl LayerReader {
         };
         let start = self.at;
         let count = (chunk.len() - start).min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.parser.take_data(count as u64);
+        self.tar.take_data(count as u64);
         self.at += count;
         Ok(Some(&chunk[start..start + count]))
     }
@@ -216,7 +219,7 @@ impl LayerReader {
         &mut self,
         sink: &mut S,
     ) -> Result<Option<ContentId>, CopyError<S::Error>> {
-        let Some(File { size, segments }) = self.file.take() else {
+        let Some(File { size, segments }) = self.tar.take_file() else {
             return Ok(None);
         };
         sink.begin(size, segments.as_deref())
@@ -231,8 +234,19 @@ impl LayerReader {
     ///
     /// # Errors
     /// As [`Self::next_entry`].
-    pub fn finish(mut self) -> Result<Summary, Error> {
-        while self.next_entry()?.is_some() {}
+    pub fn finish(self) -> Result<Summary, Error> {
+        self.finish_with(|_| Ok(())).map_err(unheard)
+    }
+
+    /// Like [`Self::finish`], and hands what is read to `raw`, data of files included.
+    ///
+    /// # Errors
+    /// As [`Self::next_entry`], and those of `raw`.
+    pub fn finish_with<E>(
+        mut self,
+        mut raw: impl FnMut(Raw<'_>) -> Result<(), E>,
+    ) -> Result<Summary, CopyError<E>> {
+        while self.next_entry_with(&mut raw)?.is_some() {}
         // Zeros fill up records, as many as a tool likes. Whatever else there is, that this is another blob is the better
         // news.
         let (mut beyond, mut data) = (0, None);
@@ -241,14 +255,17 @@ impl LayerReader {
             if data.is_none() {
                 data = rest.iter().position(|&b| b != 0);
                 beyond += data.unwrap_or(rest.len()) as u64;
+                if data.is_none() && !rest.is_empty() {
+                    raw(Raw::Bytes(rest)).map_err(CopyError::Sink)?;
+                }
             }
             if !self.next_chunk()? {
                 break;
             }
         }
         if data.is_some() {
-            let error = self.parser.data_after_end(beyond);
-            return Err(self.failed(error.into()));
+            let error = self.tar.data_after_end(beyond);
+            return Err(self.failed(error).into());
         }
         let verified = self.pipeline.verified().ok_or(Error::Failed)?;
         Ok(Summary {
@@ -257,8 +274,8 @@ impl LayerReader {
             diff_id: verified.diff_id,
             tar_size: verified.tar_size,
             compression: verified.compression,
-            entries: self.parser.entries(),
-            dropped_xattrs: self.parser.take_dropped(),
+            entries: self.tar.members(),
+            dropped_xattrs: self.tar.take_dropped(),
         })
     }
 
@@ -304,75 +321,12 @@ impl LayerReader {
             }
         }
     }
-
-    /// Makes the present member an entry; `None` if it is none.
-    fn entry(&mut self) -> Result<Option<Entry>, EntryFault> {
-        let data = self.parser.data_left();
-        let member = self.parser.member();
-        self.file = None;
-        let path = TreePath::clean(&member.path).map_err(EntryFault::Path)?;
-        if self.names == Names::Plain && path.has_reserved_name() {
-            return Err(EntryFault::ReservedName);
-        }
-        let path = match Convention::of(path)? {
-            Convention::Ordinary(path) => path,
-            Convention::Whiteout(path) => return Ok(Some(marker(path, EntryKind::Whiteout))),
-            Convention::Opaque(path) => return Ok(Some(marker(path, EntryKind::Opaque))),
-            // Hard links lead to these.
-            Convention::AufsFile(path) if member.kind == MemberKind::File => path,
-            Convention::AufsFile(_) | Convention::AufsLeftover => return Ok(None),
-        };
-        if path.is_root() && member.kind != MemberKind::Directory {
-            return Err(EntryFault::RootNotDirectory {
-                kind: member.kind.name(),
-            });
-        }
-        let kind = match member.kind {
-            MemberKind::File => {
-                let segments = member.segments.take();
-                debug_assert!(segments.is_some() || data == member.size);
-                self.file = Some(File {
-                    size: member.size,
-                    segments: segments.clone(),
-                });
-                EntryKind::File {
-                    size: member.size,
-                    segments,
-                }
-            }
-            MemberKind::Directory => EntryKind::Directory,
-            MemberKind::Symlink => EntryKind::Symlink {
-                target: member.link_target.clone(),
-            },
-            MemberKind::HardLink => {
-                let target =
-                    TreePath::clean(&member.link_target).map_err(EntryFault::HardLinkTarget)?;
-                EntryKind::HardLink { target }
-            }
-            MemberKind::CharDevice => EntryKind::CharDevice(member.device),
-            MemberKind::BlockDevice => EntryKind::BlockDevice(member.device),
-            MemberKind::Fifo => EntryKind::Fifo,
-        };
-        let metadata = Metadata {
-            mode: member.mode,
-            uid: member.uid,
-            gid: member.gid,
-            mtime: member.mtime,
-            xattrs: std::mem::take(&mut member.xattrs),
-        };
-        Ok(Some(Entry {
-            path,
-            metadata,
-            kind,
-        }))
-    }
 }
 
-/// An entry that says something of lower layers and has no properties of its own.
-fn marker(path: TreePath, kind: EntryKind) -> Entry {
-    Entry {
-        path,
-        metadata: Metadata::default(),
-        kind,
+/// The error of a reader whose raw bytes nobody hears, and which therefore is the layer's.
+fn unheard(error: CopyError<std::convert::Infallible>) -> Error {
+    match error {
+        CopyError::Layer(error) => error,
+        CopyError::Sink(never) => match never {},
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use crate::support::{Header, Tar, gzip, noise};
-use lithify_layer::{CopyError, Error, Expected, LayerReader, Options};
+use lithify_layer::{CopyError, Error, Expected, LayerReader, Options, Raw};
 use lithify_tree::{ContentId, ContentSink, DataSegment};
 
 /// Keeps everything, up to a number of bytes.
@@ -107,4 +107,54 @@ fn the_sinks_errors_and_the_layers_are_told_apart() {
         cut.copy_into(&mut Kept::default()),
         Err(CopyError::Layer(Error::Tar(_)))
     ));
+}
+
+/// What is no data of files comes beside it, and both together are the tar.
+#[test]
+fn raw_bytes_and_data_are_the_tar() {
+    let big = noise(3 << 20, 1);
+    let sparse: &[(&str, &[u8])] = &[
+        ("GNU.sparse.size", b"5000"),
+        ("GNU.sparse.map", b"1000,512"),
+    ];
+    let mut tar = Tar::new()
+        .file("a", &big[..700_001])
+        .raw(Header::new(b'5', b"d"), b"")
+        .file("empty", b"")
+        .pax(sparse)
+        .file("s", &big[..512])
+        .raw(Header::new(b'1', b"h").link(b"a"), b"")
+        .file(".wh.x", b"not empty")
+        .file(".wh..wh.orph/left", b"passed over")
+        .file("never read", b"data")
+        .end();
+    tar.extend([0; 10_240]);
+    let mut layer = layer(&tar);
+    let mut read = Vec::new();
+    let mut members = 0;
+    let mut hear = |raw: Raw<'_>, read: &mut Vec<u8>| {
+        match raw {
+            Raw::Bytes(bytes) => read.extend_from_slice(bytes),
+            Raw::Member => members += 1,
+        }
+        Ok::<(), Full>(())
+    };
+    while let Some(entry) = layer.next_entry_with(|raw| hear(raw, &mut read)).unwrap() {
+        if entry.path.as_bytes() == b"never read" {
+            continue;
+        }
+        while let Some(data) = layer.next_data().unwrap() {
+            read.extend_from_slice(data);
+        }
+    }
+    layer.finish_with(|raw| hear(raw, &mut read)).unwrap();
+    assert!(read == tar);
+    assert_eq!(members, 8);
+}
+
+#[test]
+fn who_hears_raw_bytes_can_stop() {
+    let mut layer = layer(&Tar::new().file("a", b"x").end());
+    let error = layer.next_entry_with(|_| Err(Full)).unwrap_err();
+    assert!(matches!(error, CopyError::Sink(Full)));
 }
