@@ -35,7 +35,7 @@ impl Filesystem for Ext4 {
     type ReadError = ReadError;
     type Problem = ProblemKind;
     type Counts = Counts;
-    type Choice = BlockSize;
+    type Choice = DataOptions;
 
     fn writer<S: Storage>(storage: S, options: DataOptions) -> Writer<S> {
         Writer::new(storage, options).unwrap()
@@ -101,24 +101,32 @@ impl Filesystem for Ext4 {
         })
     }
 
-    fn choices(pick: Index) -> Vec<BlockSize> {
-        let all = [BlockSize::Large, BlockSize::Small, BlockSize::Medium];
-        vec![*pick.get(&all)]
-    }
-
-    fn same_bytes(choice: &BlockSize) -> BlockSize {
-        *choice
-    }
-
-    fn options(choice: &BlockSize) -> DataOptions {
+    /// A size of block, and one of what else decides where everything is.
+    fn choices(pick: Index) -> Vec<DataOptions> {
+        let sizes = [BlockSize::Large, BlockSize::Small, BlockSize::Medium];
+        let number = pick.index(4 * sizes.len());
         let mut options = DataOptions::default();
-        options.block_size = *choice;
-        options
+        options.block_size = sizes[number % sizes.len()];
+        match number / sizes.len() {
+            0 => {}
+            1 => options.size = Some(64 << 20),
+            2 => options.bytes_per_inode = 1024,
+            _ => options.inodes = Some(5000),
+        }
+        vec![options]
+    }
+
+    fn same_bytes(choice: &DataOptions) -> DataOptions {
+        choice.clone()
+    }
+
+    fn options(choice: &DataOptions) -> DataOptions {
+        choice.clone()
     }
 
     /// A block, less a byte.
-    fn target_max(choice: &BlockSize) -> usize {
-        choice.bytes() as usize - 1
+    fn target_max(choice: &DataOptions) -> usize {
+        choice.block_size.bytes() as usize - 1
     }
 
     fn io_error(error: &WriteError) -> Option<&io::Error> {
