@@ -3,6 +3,7 @@
 //! - An [`image`] is an EROFS image of metadata alone. A file longer than [`INLINE_MAX`] bytes is a redirect to an object and
 //!   says the object's digest. The digest of the image itself, its id, so says everything.
 //! - A dumpfile is the same as text, a line for each name.
+//! - A [`splitstream`] is a layer's tar, or another file, of which parts are objects.
 //!
 //! Bytes are those of C `mkcomposefs` and Rust `cfsctl`; `docs/formats/composefs.md` describes them.
 #![forbid(unsafe_code)]
@@ -11,6 +12,11 @@ pub mod dumpfile; // images as text
 mod filesystem; // trees with contents
 pub mod image; // images, written and read
 mod object; // files under the names of their digests
+#[cfg(target_os = "linux")]
+pub mod oci; // images of the OCI in a repository
+#[cfg(target_os = "linux")]
+pub mod repository; // directories of objects
+pub mod splitstream; // files of which parts are objects
 
 pub use filesystem::{Contents, Filesystem};
 pub use object::object_path;

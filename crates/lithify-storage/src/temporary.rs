@@ -157,25 +157,57 @@ impl NewFile {
         &self.file
     }
 
+    /// Ends the writing: what is written through any other descriptor of the file is written all the same, but this one is
+    /// for reading alone, as fs-verity wants it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read_only(mut self) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = match &self.name {
+            Some(name) => {
+                let flags = flags | OFlags::NOFOLLOW;
+                retry_on_intr(|| openat(&self.directory, name, flags, Mode::empty()))
+            }
+            None => {
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                retry_on_intr(|| openat(CWD, &path, flags, Mode::empty()))
+            }
+        };
+        let file = File::from(opened?);
+        claim(&file);
+        self.file = Arc::new(file);
+        Ok(self)
+    }
+
     /// Gives the file its name in the directory, in place of whatever file had it.
     ///
     /// # Errors
     /// What the system says; the file is gone then.
-    pub fn replace(mut self, name: impl AsRef<Path>) -> io::Result<()> {
-        let name = name.as_ref();
+    pub fn replace(self, name: impl AsRef<Path>) -> io::Result<()> {
+        let directory = self.directory.try_clone()?;
+        self.replace_in(directory, name)
+    }
+
+    /// As [`replace`](Self::replace), in another directory of the same filesystem.
+    ///
+    /// # Errors
+    /// What the system says; the file is gone then.
+    pub fn replace_in(mut self, directory: impl AsFd, name: impl AsRef<Path>) -> io::Result<()> {
+        let (directory, name) = (directory.as_fd(), name.as_ref());
         let temporary = match &self.name {
             Some(temporary) => temporary.clone(),
-            None if self.link(name)? => return Ok(()),
+            None if self.link(directory, name)? => return Ok(()),
             // A link cannot take another's place, a rename can.
             None => loop {
                 let temporary = temporary_name();
-                if self.link(Path::new(&temporary))? {
+                if self.link(self.directory.as_fd(), Path::new(&temporary))? {
                     self.name = Some(temporary.clone());
                     break temporary;
                 }
             },
         };
-        renameat(&self.directory, &temporary, &self.directory, name)?;
+        renameat(&self.directory, &temporary, directory, name)?;
         self.name = None;
         Ok(())
     }
@@ -185,34 +217,45 @@ impl NewFile {
     /// # Errors
     /// What the system says; the file is gone then.
     pub fn keep(self, name: impl AsRef<Path>) -> io::Result<bool> {
-        let name = name.as_ref();
+        let directory = self.directory.try_clone()?;
+        self.keep_in(directory, name)
+    }
+
+    /// As [`keep`](Self::keep), in another directory of the same filesystem.
+    ///
+    /// # Errors
+    /// What the system says; the file is gone then.
+    pub fn keep_in(self, directory: impl AsFd, name: impl AsRef<Path>) -> io::Result<bool> {
+        let (directory, name) = (directory.as_fd(), name.as_ref());
         let Some(temporary) = &self.name else {
-            return self.link(name);
+            return self.link(directory, name);
         };
         match linkat(
             &self.directory,
             temporary,
-            &self.directory,
+            directory,
             name,
             AtFlags::empty(),
         ) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             // A filesystem without links.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => self.rename_to_free(name),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.rename_to_free(directory, name)
+            }
             Err(e) => Err(e.into()),
         }
     }
 
     /// Gives a file with a temporary name another one that nothing has.
-    fn rename_to_free(mut self, name: &Path) -> io::Result<bool> {
+    fn rename_to_free(mut self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<bool> {
         let Some(temporary) = self.name.clone() else {
-            return self.link(name);
+            return self.link(directory, name);
         };
         match renameat_with(
             &self.directory,
             &temporary,
-            &self.directory,
+            directory,
             name,
             RenameFlags::NOREPLACE,
         ) {
@@ -237,14 +280,14 @@ impl NewFile {
     }
 
     /// Links a file without a name; says whether the name was free.
-    fn link(&self, name: &Path) -> io::Result<bool> {
+    fn link(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<bool> {
         let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        match linkat(CWD, from, &self.directory, name, AtFlags::SYMLINK_FOLLOW) {
+        match linkat(CWD, from, directory, name, AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             // Without /proc; before Linux 6.10 only who may read every directory links a file by its descriptor.
             Err(Errno::NOENT) => {
-                match linkat(&self.file, "", &self.directory, name, AtFlags::EMPTY_PATH) {
+                match linkat(&self.file, "", directory, name, AtFlags::EMPTY_PATH) {
                     Ok(()) => Ok(true),
                     Err(Errno::EXIST) => Ok(false),
                     Err(e) => Err(e.into()),
@@ -421,10 +464,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_gets_its_name_in_another_directory() {
+        use std::io::{Read as _, Write as _};
+
+        let tmp = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let to = Beneath::open(other.path()).unwrap();
+        for make in [named, unnamed] {
+            let new = make(tmp.path());
+            new.file().as_ref().write_all(b"1").unwrap();
+            let new = new.read_only().unwrap();
+            new.file().as_ref().write_all(b"2").unwrap_err();
+            let mut text = String::new();
+            new.file().as_ref().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "1");
+            assert!(new.keep_in(to.handle(), "x").unwrap());
+            assert!(!make(tmp.path()).keep_in(to.handle(), "x").unwrap());
+            make(tmp.path()).replace_in(to.handle(), "x").unwrap();
+            assert_eq!(fs::read(other.path().join("x")).unwrap(), b"");
+            assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);
+            fs::remove_file(other.path().join("x")).unwrap();
+        }
+    }
+
+    #[test]
     fn without_links_a_name_is_only_taken_if_it_is_free() {
         let tmp = tempfile::tempdir().unwrap();
-        assert!(named(tmp.path()).rename_to_free(Path::new("x")).unwrap());
-        assert!(!named(tmp.path()).rename_to_free(Path::new("x")).unwrap());
+        let other = tempfile::tempdir_in(tmp.path()).unwrap();
+        for to in [tmp.path(), other.path()] {
+            let to = Beneath::open(to).unwrap();
+            let rename = |new: NewFile| new.rename_to_free(to.handle(), Path::new("x")).unwrap();
+            assert!(rename(named(tmp.path())));
+            assert!(!rename(named(tmp.path())));
+        }
+        fs::remove_dir_all(other.path()).unwrap();
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
     }
 

@@ -57,6 +57,7 @@ const REFEREES: &[(&str, &str)] = &[
     ("bzip2", "bzip2"),
     ("zsh", "zsh"),
     ("fish", "fish"),
+    ("strace", "strace"),
 ];
 
 /// Root, with apt: where every referee can be had and nothing may be skipped.

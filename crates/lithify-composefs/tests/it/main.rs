@@ -4,7 +4,20 @@
     clippy::expect_used,
     reason = "tests state what they expect by panicking"
 )]
+
+#[cfg(target_os = "linux")]
+mod collect;
+mod common;
 mod damage;
+#[cfg(target_os = "linux")]
+mod killed;
+#[cfg(target_os = "linux")]
+mod layers;
 mod limits;
+#[cfg(target_os = "linux")]
+mod objects;
+#[cfg(target_os = "linux")]
+mod opening;
 mod random;
 mod reference;
+mod streams;

@@ -1,0 +1,276 @@
+//! Layers.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
+use lithify_verity::file::FileDigest;
+
+use crate::INLINE_MAX;
+use crate::repository::{EntryError, ObjectWriter, Repository, Stored, StreamObject};
+use crate::splitstream::{Check, ContentType, Rebuilt, StreamError};
+
+use super::error::LayerError;
+use super::names::layer_stream;
+
+/// The writer of a layer's stream: it is given the tar, piece by piece, with the files in it told apart.
+///
+/// Nothing has a name before [`finish`](Self::finish) compared the whole with the diff_id; what was written until then is collected.
+#[derive(Debug)]
+pub struct LayerWriter<'a> {
+    repository: &'a Repository,
+    stream: StreamObject<'a>,
+    /// The diff_id, if it is compared here.
+    verifier: Option<Verifier>,
+    file: Option<FileData<'a>>,
+}
+
+/// A file whose data is being written.
+#[derive(Debug)]
+struct FileData<'a> {
+    /// Bytes still to come.
+    left: u64,
+    size: u64,
+    /// `None` for short ones.
+    object: Option<ObjectWriter<'a>>,
+}
+
+impl<'a> LayerWriter<'a> {
+    /// Starts a layer whose whole is compared with a diff_id.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn new(repository: &'a Repository, diff_id: Digest) -> Result<Self, LayerError> {
+        let mut writer = Self::unverified(repository)?;
+        writer.verifier = Some(Verifier::promised(Some(diff_id), None));
+        Ok(writer)
+    }
+
+    /// Starts a layer whose whole somebody else compares, before it is published.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn unverified(repository: &'a Repository) -> Result<Self, LayerError> {
+        Ok(Self {
+            repository,
+            stream: repository.write_stream(ContentType::LAYER)?,
+            verifier: None,
+            file: None,
+        })
+    }
+
+    /// Returns the bytes of the tar so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.stream.size()
+    }
+
+    /// Adds whatever is no file's data: headers, padding, the end.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        if self.file.is_some() {
+            return Err(LayerError::Order);
+        }
+        self.verify(bytes)?;
+        Ok(self.stream.inline(bytes)?)
+    }
+
+    /// Says that a member begins here, or that the end was reached: only here a long run of headers is cut, since readers want
+    /// what belongs to a member at once.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn boundary(&mut self) -> Result<(), LayerError> {
+        Ok(self.stream.boundary()?)
+    }
+
+    /// Starts the data of a regular file of so many bytes. Up to [`INLINE_MAX`] they stay in the stream, more become an object.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn start_file(&mut self, size: u64) -> Result<(), LayerError> {
+        if self.file.is_some() {
+            return Err(LayerError::Order);
+        }
+        let object = match size > INLINE_MAX {
+            true => Some(self.repository.write_object()?),
+            false => None,
+        };
+        self.file = Some(FileData {
+            left: size,
+            size,
+            object,
+        });
+        Ok(())
+    }
+
+    /// Adds data of the file that was started.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn data(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        self.verify(bytes)?;
+        let Some(file) = &mut self.file else {
+            return Err(LayerError::Order);
+        };
+        let length = bytes.len() as u64;
+        let Some(left) = file.left.checked_sub(length) else {
+            return Err(LayerError::FileSize {
+                expected: file.size,
+                found: file.size - file.left + length,
+            });
+        };
+        file.left = left;
+        match &mut file.object {
+            Some(object) => object.write(bytes)?,
+            None => self.stream.inline(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Ends the data of a file; returns its object, if it has one.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn end_file(&mut self) -> Result<Option<Stored>, LayerError> {
+        let file = self.file.take().ok_or(LayerError::Order)?;
+        if file.left > 0 {
+            return Err(LayerError::FileSize {
+                expected: file.size,
+                found: file.size - file.left,
+            });
+        }
+        let Some(object) = file.object else {
+            return Ok(None);
+        };
+        let stored = object.finish()?;
+        self.stream.object(stored.id, stored.size)?;
+        Ok(Some(stored))
+    }
+
+    /// Adds the data of a file that is an object already: it is longer than [`INLINE_MAX`], and the layer's whole is compared by somebody else.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn object(&mut self, id: FileDigest, size: u64) -> Result<(), LayerError> {
+        if self.file.is_some() || self.verifier.is_some() || size <= INLINE_MAX {
+            return Err(LayerError::Order);
+        }
+        Ok(self.stream.object(id, size)?)
+    }
+
+    /// Ends the layer: its stream is an object then, to be published as [`layer_stream`].
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn finish(self) -> Result<Stored, LayerError> {
+        if self.file.is_some() {
+            return Err(LayerError::Order);
+        }
+        if let Some(verifier) = self.verifier {
+            verifier.finish().map_err(content)?;
+        }
+        Ok(self.stream.finish()?)
+    }
+
+    fn verify(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        match &mut self.verifier {
+            Some(verifier) => verifier.update(bytes).map_err(content),
+            None => Ok(()),
+        }
+    }
+}
+
+fn content(source: Mismatch) -> LayerError {
+    match &source {
+        Mismatch::Digest { expected, .. } => LayerError::Content {
+            expected: expected.clone(),
+            source,
+        },
+        _ => LayerError::Io(source.into()),
+    }
+}
+
+/// Stores a layer that is no tar as one object, and the stream of it, to be published as [`layer_stream`] of its digest.
+///
+/// # Errors
+/// [`LayerError`]; [`LayerError::Io`] with a [`Mismatch`] inside if the bytes are not those of the digest.
+pub fn store_blob_layer(
+    repository: &Repository,
+    digest: Digest,
+    size: u64,
+    blob: impl Read,
+) -> Result<Stored, LayerError> {
+    let mut blob = VerifiedReader::new(blob, Verifier::new(digest, size));
+    let mut object = repository.write_object()?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match blob.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => object.write(&buffer[..read])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let stored = object.finish()?;
+    let mut stream = repository.write_stream(ContentType::BLOB)?;
+    stream.object(stored.id, stored.size)?;
+    Ok(stream.finish()?)
+}
+
+/// The tar of a layer, or the blob that a layer is. It ends only if it is what its name says.
+#[derive(Debug)]
+pub struct LayerReader<'a> {
+    whole: VerifiedReader<Rebuilt<File, &'a Repository>>,
+    size: u64,
+    content_type: ContentType,
+}
+
+impl LayerReader<'_> {
+    /// Returns the bytes of the whole.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Tells whether it is a tar.
+    #[must_use]
+    pub fn is_tar(&self) -> bool {
+        self.content_type == ContentType::LAYER
+    }
+}
+
+impl Read for LayerReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.whole.read(buffer)
+    }
+}
+
+/// Opens a layer by its diff_id, or by its digest if it is no tar. The whole is compared with that.
+///
+/// # Errors
+/// [`EntryError`].
+pub fn open_layer<'a>(
+    repository: &'a Repository,
+    digest: &Digest,
+) -> Result<LayerReader<'a>, EntryError> {
+    let name = layer_stream(digest);
+    let stream = match repository.open_stream(&name, ContentType::LAYER) {
+        Err(EntryError::Stream {
+            source: StreamError::ContentType { .. },
+            ..
+        }) => repository.open_stream(&name, ContentType::BLOB),
+        opened => opened,
+    };
+    let stream = stream?;
+    let (size, content_type) = (stream.size(), stream.content_type());
+    // The digest of the whole says it of every object.
+    let whole = Rebuilt::new(stream, repository, Check::Nothing);
+    Ok(LayerReader {
+        whole: VerifiedReader::new(whole, Verifier::new(*digest, size)),
+        size,
+        content_type,
+    })
+}

@@ -1,0 +1,363 @@
+//! Removing what nobody needs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
+
+use lithify_storage::{Beneath, Listed};
+use lithify_verity::file::FileDigest;
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
+
+use crate::splitstream::{StreamError, StreamReader};
+
+use super::entries::is_temporary;
+use super::error::{EntryError, GcError, ObjectError};
+use super::handle::Repository;
+use super::lock::Unlocked;
+use super::names::{Category, OBJECTS, REFS, of_directory, of_object};
+use super::objects::DIRECTORIES;
+use super::reach::{ImageObjects, is_image_name};
+
+/// The ways in which is collected.
+#[derive(Clone, Debug, Default)]
+pub struct GcOptions {
+    /// Names of streams and images that are kept too, as if there were references to them.
+    pub roots: Vec<String>,
+    /// Removes nothing, and says what would be.
+    pub is_dry_run: bool,
+    /// Waits until nobody else has the repository open, instead of failing.
+    pub is_waiting: bool,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Objects removed.
+    pub objects: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Objects kept.
+    pub kept: u64,
+    /// Streams and images removed, such as `streams/NAME`.
+    pub entries: Vec<String>,
+    /// References removed since they led to nothing, such as `streams/refs/NAME`.
+    pub references: Vec<String>,
+    /// Files removed that processes left which were killed.
+    pub temporary: u64,
+    /// Files among the objects that are none, and stay.
+    pub others: Vec<String>,
+}
+
+impl From<Unlocked> for GcError {
+    fn from(unlocked: Unlocked) -> Self {
+        match unlocked {
+            Unlocked::InUse => Self::InUse,
+            Unlocked::Cancelled(e) => Self::Cancelled(e),
+            Unlocked::Io(source) => Self::Io {
+                at: String::from("."),
+                source,
+            },
+        }
+    }
+}
+
+impl From<ObjectError> for GcError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Cancelled(e) => Self::Cancelled(e),
+            ObjectError::ReadOnly(e) => Self::ReadOnly(e),
+            source => Self::Entry(EntryError::Object {
+                at: OBJECTS.to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+impl Repository {
+    /// Removes objects, streams and images that no reference needs, directly or through others.
+    ///
+    /// Links go first, then what they led to, so that a collection which is killed leaves no link to nothing. If it cannot be
+    /// known what something needs, nothing is removed.
+    ///
+    /// # Errors
+    /// [`GcError`].
+    pub fn gc(
+        &mut self,
+        images: &dyn ImageObjects,
+        options: &GcOptions,
+    ) -> Result<GcReport, GcError> {
+        if options.is_dry_run {
+            return self.collect(images, options);
+        }
+        self.check_writable()?;
+        self.exclusively(options.is_waiting, |repository| {
+            repository.collect(images, options)
+        })
+    }
+
+    fn collect(&self, images: &dyn ImageObjects, options: &GcOptions) -> Result<GcReport, GcError> {
+        let mut live = Live::new(self, images)?;
+        let mut report = GcReport::default();
+        for category in Category::ALL {
+            for reference in self.references(category, None)? {
+                let at = category.reference_at(&reference.name);
+                match live.entries.get(&(category, reference.entry)) {
+                    Some(&id) => live.need(id, category, at)?,
+                    None => report.references.push(at),
+                }
+            }
+        }
+        for root in &options.roots {
+            let mut is_there = false;
+            for category in Category::ALL {
+                if let Some(&id) = live.entries.get(&(category, root.clone())) {
+                    live.need(id, category, category.at(root))?;
+                    is_there = true;
+                }
+            }
+            if !is_there {
+                return Err(GcError::Root { name: root.clone() });
+            }
+        }
+        let dead = live
+            .entries
+            .iter()
+            .filter(|(_, id)| !live.objects.contains(id));
+        report.entries = dead.map(|((c, name), _)| c.at(name)).collect();
+        if !options.is_dry_run {
+            for at in report.references.iter().chain(&report.entries) {
+                self.remove_link(at)?;
+            }
+        }
+        self.remove_objects(&live.objects, options, &mut report)?;
+        if !options.is_dry_run {
+            self.remove_temporary(&mut report)?;
+        }
+        Ok(report)
+    }
+
+    fn remove_objects(
+        &self,
+        live: &HashSet<FileDigest>,
+        options: &GcOptions,
+        report: &mut GcReport,
+    ) -> Result<(), GcError> {
+        for number in 0..DIRECTORIES {
+            self.cancel().check()?;
+            let (objects, others) = self.list_objects(number)?;
+            for id in objects {
+                if live.contains(&id) {
+                    report.kept += 1;
+                    continue;
+                }
+                // Something else than a file may have the name; it is nothing anybody needs.
+                let size = self.object_size(&id).ok().flatten();
+                if !options.is_dry_run && !self.remove_object(&id)? {
+                    continue;
+                }
+                report.objects += 1;
+                report.bytes += size.unwrap_or(0);
+            }
+            let others = others.into_iter().filter(|name| !is_temporary(name));
+            let at = |name: std::ffi::OsString| {
+                format!(
+                    "{OBJECTS}/{}/{}",
+                    of_directory(number),
+                    name.to_string_lossy()
+                )
+            };
+            report.others.extend(others.map(at));
+        }
+        Ok(())
+    }
+
+    /// Removes an object; says whether it was there and could be.
+    pub(super) fn remove_object(&self, id: &FileDigest) -> Result<bool, ObjectError> {
+        let (number, name) = of_object(id);
+        let Some(directory) = self.objects.existing(self.root(), number)? else {
+            return Ok(false);
+        };
+        match unlinkat(directory.handle(), &name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::ISDIR) => Ok(false),
+            Err(e) => Err(io::Error::from(e).into()),
+        }
+    }
+
+    /// Removes what processes that are gone left under temporary names: nobody else is writing now.
+    fn remove_temporary(&self, report: &mut GcReport) -> Result<(), GcError> {
+        let mut places = vec![String::from(OBJECTS)];
+        places.extend((0..DIRECTORIES).map(|n| format!("{OBJECTS}/{}", of_directory(n))));
+        for category in Category::ALL {
+            places.push(category.directory().to_owned());
+            self.add_directories(&format!("{}/{REFS}", category.directory()), &mut places)?;
+        }
+        remove_temporary_in(self.root(), ".", report)?;
+        for place in places {
+            if let Some(directory) = self.directory_at(&place)? {
+                remove_temporary_in(&directory, &place, report)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_directories(&self, top: &str, places: &mut Vec<String>) -> Result<(), GcError> {
+        let mut waiting = vec![top.to_owned()];
+        while let Some(path) = waiting.pop() {
+            let Some(directory) = self.directory_at(&path)? else {
+                continue;
+            };
+            for (name, listed) in list(&directory, &path)? {
+                if let (Listed::Directory, Some(name)) = (listed, name.to_str()) {
+                    waiting.push(format!("{path}/{name}"));
+                }
+            }
+            places.push(path);
+        }
+        Ok(())
+    }
+}
+
+fn list(directory: &Beneath, at: &str) -> Result<Vec<(std::ffi::OsString, Listed)>, GcError> {
+    directory.list().map_err(|source| GcError::Io {
+        at: at.to_owned(),
+        source,
+    })
+}
+
+fn remove_temporary_in(
+    directory: &Beneath,
+    at: &str,
+    report: &mut GcReport,
+) -> Result<(), GcError> {
+    for (name, listed) in list(directory, at)? {
+        if listed == Listed::Directory || !is_temporary(&name) {
+            continue;
+        }
+        match unlinkat(directory.handle(), &name, AtFlags::empty()) {
+            Ok(()) => report.temporary += 1,
+            Err(Errno::NOENT) => {}
+            Err(e) => {
+                return Err(GcError::Io {
+                    at: format!("{at}/{}", name.to_string_lossy()),
+                    source: e.into(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is needed, as far as it is known yet.
+struct Live<'a> {
+    repository: &'a Repository,
+    images: &'a dyn ImageObjects,
+    entries: BTreeMap<(Category, String), FileDigest>,
+    /// Entries by the object they are.
+    categories: HashMap<FileDigest, Category>,
+    objects: HashSet<FileDigest>,
+    /// Streams and images of which all needs are in `objects`.
+    walked: BTreeSet<FileDigest>,
+}
+
+impl<'a> Live<'a> {
+    fn new(repository: &'a Repository, images: &'a dyn ImageObjects) -> Result<Self, GcError> {
+        let mut entries = BTreeMap::new();
+        let mut categories = HashMap::new();
+        for category in Category::ALL {
+            for entry in repository.entries(category)? {
+                categories.insert(entry.id, category);
+                entries.insert((category, entry.name), entry.id);
+            }
+        }
+        Ok(Self {
+            repository,
+            images,
+            entries,
+            categories,
+            objects: HashSet::new(),
+            walked: BTreeSet::new(),
+        })
+    }
+
+    /// Keeps an entry and all it needs. `by` says what needs it.
+    fn need(&mut self, id: FileDigest, category: Category, by: String) -> Result<(), GcError> {
+        let mut waiting = vec![(id, Some(category), by)];
+        while let Some((id, category, by)) = waiting.pop() {
+            self.repository.cancel().check()?;
+            self.objects.insert(id);
+            if !self.walked.insert(id) {
+                continue;
+            }
+            match category {
+                Some(Category::Images) => self.walk_image(id, &by)?,
+                Some(Category::Streams) => self.walk_stream(id, &by, &mut waiting)?,
+                None => self.walk_unknown(id, &by, &mut waiting)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_stream(
+        &mut self,
+        id: FileDigest,
+        by: &str,
+        waiting: &mut Vec<(FileDigest, Option<Category>, String)>,
+    ) -> Result<(), GcError> {
+        let unknown = |source| unknown(by, id, source);
+        let opened = self.repository.open_object(&id);
+        let file = opened.map_err(|e| unknown(Box::new(e)))?;
+        let opened = StreamReader::open(file);
+        let mut stream = opened.map_err(|e| unknown(Box::new(e)))?;
+        for index in 0..stream.object_count() {
+            let object = stream.object(index);
+            self.objects
+                .insert(object.map_err(|e| unknown(Box::new(e)))?);
+        }
+        for named in stream.names() {
+            let category = self.categories.get(&named.id).copied();
+            let is_there = || self.repository.object_size(&named.id);
+            if category.is_none() && is_image_name(&named.name) && is_there()?.is_none() {
+                // It is made again when its image is imported, of layers that are kept.
+                continue;
+            }
+            waiting.push((named.id, category, format!("{by}, as `{}`", named.name)));
+        }
+        Ok(())
+    }
+
+    fn walk_image(&mut self, id: FileDigest, by: &str) -> Result<(), GcError> {
+        let unknown = |source| unknown(by, id, source);
+        let opened = self.repository.open_object(&id);
+        let file = opened.map_err(|e| unknown(Box::new(e)))?;
+        let objects = &mut self.objects;
+        let walked = self.images.objects(&file, &mut |object| {
+            objects.insert(object);
+        });
+        walked.map_err(unknown)
+    }
+
+    /// Walks an object that has no name of its own: it may be a stream all the same.
+    fn walk_unknown(
+        &mut self,
+        id: FileDigest,
+        by: &str,
+        waiting: &mut Vec<(FileDigest, Option<Category>, String)>,
+    ) -> Result<(), GcError> {
+        let opened = self.repository.open_object(&id);
+        let file = opened.map_err(|e| unknown(by, id, Box::new(e)))?;
+        match StreamReader::open(file) {
+            Err(StreamError::Magic) => Ok(()),
+            _ => self.walk_stream(id, by, waiting),
+        }
+    }
+}
+
+fn unknown(by: &str, id: FileDigest, source: Box<dyn std::error::Error + Send + Sync>) -> GcError {
+    GcError::Unknown {
+        by: by.to_owned(),
+        id: Box::new(id),
+        source,
+    }
+}

@@ -1,0 +1,117 @@
+//! Objects made of files.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
+use rustix::io::Errno;
+
+use super::error::ObjectError;
+use super::handle::Repository;
+use super::writer::{Outcome, Stored};
+
+/// Bytes read at once.
+const BUFFER: usize = 256 << 10;
+
+/// A file that became an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The object.
+    pub object: Stored,
+    /// The object has its blocks together with the file.
+    pub is_shared: bool,
+}
+
+impl Repository {
+    /// Stores what is in a file as an object: as a clone, which has its blocks together with the file, where the filesystem can, else as a copy with the
+    /// same holes. It never is a hard link: who can write to the file could change the object.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn import_file(&self, file: &File) -> Result<Imported, ObjectError> {
+        self.check_writable()?;
+        let metadata = file.metadata()?;
+        if let Some(object) = self.import_clone(file, metadata.dev())? {
+            return Ok(Imported {
+                object,
+                is_shared: object.outcome != Outcome::Existing,
+            });
+        }
+        Ok(Imported {
+            object: self.import_copy(file, metadata.len())?,
+            is_shared: false,
+        })
+    }
+
+    /// Clones a file; `None` where that cannot be.
+    fn import_clone(&self, file: &File, device: u64) -> Result<Option<Stored>, ObjectError> {
+        if self.objects.uncloned().contains(&device) {
+            return Ok(None);
+        }
+        let new = self.new_object_file()?;
+        match ioctl_ficlone(new.file(), file) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => {
+                self.objects.uncloned().insert(device);
+                return Ok(None);
+            }
+            // Such as a file that is no regular one, or that is swapped to.
+            Err(Errno::PERM | Errno::TXTBSY | Errno::BADF | Errno::ISDIR) => return Ok(None),
+            Err(e) => return Err(io::Error::from(e).into()),
+        }
+        // The clone is read, not the file: that may change.
+        let size = new.file().metadata()?.len();
+        let id = self.digest_of(new.file())?;
+        let outcome = self.keep_object(new, id)?;
+        Ok(Some(Stored { id, size, outcome }))
+    }
+
+    fn import_copy(&self, file: &File, size: u64) -> Result<Stored, ObjectError> {
+        let mut writer = self.write_object()?;
+        let mut buffer = vec![0; BUFFER];
+        while writer.size() < size {
+            let at = writer.size();
+            let (start, end) = next_data(file, at, size)?;
+            writer.hole(start - at)?;
+            let mut at = start;
+            while at < end {
+                let most = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
+                match file.read_at(&mut buffer[..most], at) {
+                    Ok(0) => {
+                        return Err(ObjectError::Changed {
+                            expected: size,
+                            found: at,
+                        });
+                    }
+                    Ok(read) => {
+                        writer.write(&buffer[..read])?;
+                        at += read as u64;
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        writer.finish()
+    }
+}
+
+/// Returns where the next data of a file of that size is; all of the rest, where the filesystem does not know.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+    let start = match seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start.clamp(at, size),
+        Err(Errno::NXIO) => return Ok((size, size)),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, size)),
+        Err(e) => return Err(e.into()),
+    };
+    let end = match start < size {
+        true => seek(file, SeekFrom::Hole(start))?.min(size),
+        false => size,
+    };
+    // A file that changes meanwhile may answer anything.
+    Ok(match end > start || start == size {
+        true => (start, end),
+        false => (at, size),
+    })
+}

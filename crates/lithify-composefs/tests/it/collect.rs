@@ -1,0 +1,531 @@
+//! Collection and checks, against what is known to be needed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use lithify_composefs::oci::{Image, layer_stream, promised_digest, untag};
+use lithify_composefs::repository::{
+    Category, Depth, ErofsFormat, Fault, FsckOptions, GcError, GcOptions, Outcome, Publication,
+    Repository,
+};
+use lithify_testkit::temp_dir;
+use lithify_verity::file::{FileAlgorithm, FileDigest};
+use proptest::prelude::*;
+
+use crate::common::{Lists, Piece, bytes, list_image, repository, write_image, write_layer};
+
+const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
+
+fn layer(seed: u64) -> Vec<Piece> {
+    vec![
+        Piece::Raw(bytes(seed, 512)),
+        Piece::File(bytes(seed, 1000)),
+        Piece::Raw(bytes(seed, 24)),
+        // Every other layer has it too.
+        Piece::File(bytes(seed % 2, 3000)),
+    ]
+}
+
+fn objects(path: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let Ok(directories) = fs::read_dir(path.join("objects")) else {
+        return found;
+    };
+    for directory in directories {
+        let directory = directory.unwrap();
+        for file in fs::read_dir(directory.path()).unwrap() {
+            let names = [directory.file_name(), file.unwrap().file_name()];
+            found.insert(names.map(|n| n.into_string().unwrap()).concat());
+        }
+    }
+    found
+}
+
+fn gc(repository: &mut Repository) -> lithify_composefs::repository::GcReport {
+    repository.gc(&Lists, &GcOptions::default()).unwrap()
+}
+
+#[test]
+fn what_a_tag_needs_stays_and_the_rest_goes() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    write_image(&repository, &[layer(0), layer(1)], "a");
+    let kept = objects(tmp.path());
+    write_image(&repository, &[layer(1), layer(2), layer(3)], "b");
+    repository.store_object(b"nobody's").unwrap();
+    let all = objects(tmp.path());
+    assert_eq!(gc(&mut repository).objects, 1);
+    untag(&repository, "b").unwrap();
+    let options = GcOptions {
+        is_dry_run: true,
+        ..GcOptions::default()
+    };
+    let would = repository.gc(&Lists, &options).unwrap();
+    assert_eq!(objects(tmp.path()).len(), all.len() - 1);
+    let did = gc(&mut repository);
+    assert_eq!(would, did);
+    assert_eq!(objects(tmp.path()), kept);
+    assert_eq!(
+        (did.kept, did.objects),
+        (kept.len() as u64, (all.len() - 1 - kept.len()) as u64)
+    );
+    assert_eq!(did.entries.len(), 5, "{did:?}"); // two layers, configuration, manifest, image
+    assert!(
+        repository
+            .fsck(&Lists, &FsckOptions::default())
+            .unwrap()
+            .is_good()
+    );
+    assert_eq!(gc(&mut repository).objects, 0);
+    assert!(
+        Image::open_tag(&repository, "a")
+            .unwrap()
+            .is_complete(&repository)
+            .unwrap()
+    );
+    untag(&repository, "a").unwrap();
+    gc(&mut repository);
+    assert!(objects(tmp.path()).is_empty());
+    assert!(repository.entries(Category::Streams).unwrap().is_empty());
+}
+
+#[test]
+fn roots_may_be_named() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    let (diff_id, id, parts) = write_layer(&repository, &layer(0));
+    let image = repository.store_object(&list_image(&parts[..1])).unwrap();
+    let mut publication = Publication::new();
+    publication.stream(layer_stream(&diff_id), id).unwrap();
+    publication.image(image.id);
+    repository.publish(&publication).unwrap();
+    let with = |roots: Vec<String>| GcOptions {
+        roots,
+        ..GcOptions::default()
+    };
+    let missing = repository.gc(&Lists, &with(vec!["missing".to_owned()]));
+    assert!(matches!(missing, Err(GcError::Root { name }) if name == "missing"));
+    let both = with(vec![layer_stream(&diff_id), image.id.hex()]);
+    assert_eq!(repository.gc(&Lists, &both).unwrap().objects, 0);
+    let report = repository.gc(&Lists, &with(vec![image.id.hex()])).unwrap();
+    assert_eq!((report.kept, report.objects), (2, 2));
+    assert_eq!(
+        report.entries,
+        [format!("streams/{}", layer_stream(&diff_id))]
+    );
+    let mut publication = Publication::new();
+    publication
+        .image_reference("system/root", &image.id)
+        .unwrap();
+    repository.publish(&publication).unwrap();
+    assert_eq!(gc(&mut repository).kept, 2);
+    let link = fs::read_link(tmp.path().join("images/refs/system/root")).unwrap();
+    assert_eq!(link.to_str().unwrap(), format!("../../{}", image.id.hex()));
+    repository
+        .remove_reference(Category::Images, "system/root")
+        .unwrap();
+    assert_eq!(gc(&mut repository).kept, 0);
+}
+
+#[test]
+fn nothing_is_removed_where_it_is_not_known_what_is_needed() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    let stored = write_image(&repository, &[layer(0)], "a");
+    repository.store_object(b"nobody's").unwrap();
+    let image = Image::open(&repository, &stored.digest).unwrap();
+    let hex = image.layers[0].id.hex();
+    let path = tmp.path().join("objects").join(&hex[..2]).join(&hex[2..]);
+    let content = fs::read(&path).unwrap();
+    for broken in [Some(&b"no splitstream"[..]), None] {
+        match broken {
+            Some(broken) => fs::write(&path, broken).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let before = objects(tmp.path());
+        let refused = repository.gc(&Lists, &GcOptions::default());
+        assert!(
+            matches!(refused, Err(GcError::Unknown { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(objects(tmp.path()), before);
+    }
+    fs::write(&path, content).unwrap();
+    assert_eq!(gc(&mut repository).objects, 1);
+    // The image can be made again, of layers that are kept.
+    let made = image.image(ErofsFormat::V1).unwrap().hex();
+    fs::remove_file(tmp.path().join("images").join(&made)).unwrap();
+    fs::remove_file(tmp.path().join("objects").join(&made[..2]).join(&made[2..])).unwrap();
+    assert_eq!(gc(&mut repository).objects, 0);
+}
+
+#[test]
+fn what_killed_processes_left_is_removed() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    write_image(&repository, &[layer(0)], "a");
+    let directory = fs::read_dir(tmp.path().join("objects"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let left = [
+        tmp.path().join(".lithify-0123456789abcdef.tmp"),
+        tmp.path().join("objects/.tmp-object-aaaa"),
+        directory.join(".lithify-0123456789abcdef.tmp"),
+        tmp.path().join("streams/.symlink-aaaa"),
+        tmp.path().join("streams/refs/oci/.symlink-aaaa"),
+    ];
+    for path in &left {
+        fs::write(path, "x").unwrap();
+    }
+    fs::write(directory.join("mine"), "x").unwrap();
+    std::os::unix::fs::symlink("../../gone", tmp.path().join("streams/refs/oci/old")).unwrap();
+    let report = gc(&mut repository);
+    assert_eq!(report.temporary, left.len() as u64);
+    assert!(left.iter().all(|path| !path.exists()));
+    assert_eq!((report.others.len(), report.objects), (1, 0));
+    assert_eq!(report.references, ["streams/refs/oci/old"]);
+}
+
+#[test]
+fn a_repository_in_use_is_not_collected() {
+    let tmp = temp_dir();
+    let mut one = repository(tmp.path(), ALGORITHM);
+    let two = repository(tmp.path(), ALGORITHM);
+    one.store_object(b"nobody's").unwrap();
+    assert!(matches!(
+        one.gc(&Lists, &GcOptions::default()),
+        Err(GcError::InUse)
+    ));
+    let dry = GcOptions {
+        is_dry_run: true,
+        ..GcOptions::default()
+    };
+    assert_eq!(one.gc(&Lists, &dry).unwrap().objects, 1);
+    drop(two);
+    assert_eq!(gc(&mut one).objects, 1);
+    // The shared lock is there again.
+    let mut two = repository(tmp.path(), ALGORITHM);
+    assert!(matches!(
+        two.gc(&Lists, &GcOptions::default()),
+        Err(GcError::InUse)
+    ));
+    // Who waits gets its turn when the other one has ended.
+    std::thread::scope(|scope| {
+        let waiting = GcOptions {
+            is_waiting: true,
+            ..GcOptions::default()
+        };
+        let collecting = scope.spawn(move || two.gc(&Lists, &waiting).unwrap());
+        drop(one);
+        collecting.join().unwrap();
+    });
+}
+
+fn path_of(root: &Path, id: &FileDigest) -> std::path::PathBuf {
+    let hex = id.hex();
+    root.join("objects").join(&hex[..2]).join(&hex[2..])
+}
+
+fn checks(depth: Depth) -> FsckOptions {
+    FsckOptions {
+        depth,
+        threads: Some(3),
+        promised: Some(promised_digest),
+    }
+}
+
+/// Defect B3 of `cfsctl`: a corrupted object stays in use after the image is pulled again.
+#[test]
+fn damage_is_found_named_and_healed_by_the_next_import() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    let layers = [layer(0), layer(1)];
+    let stored = write_image(&repository, &layers, "a");
+    let image = Image::open(&repository, &stored.digest).unwrap();
+    let made = image.image(ErofsFormat::V1).unwrap();
+    let file = crate::common::digest_of(ALGORITHM, &bytes(1, 1000));
+    let report = repository.fsck(&Lists, &checks(Depth::Contents)).unwrap();
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!(
+        (report.streams, report.images, report.references),
+        (4, 1, 1)
+    );
+    let good = objects(tmp.path());
+    let parts = [
+        file,
+        made,
+        image.layers[1].id,
+        stored.config.id,
+        stored.manifest.id,
+    ];
+    for id in parts {
+        let path = path_of(tmp.path(), &id);
+        let mut content = fs::read(&path).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        for is_missing in [false, true] {
+            match is_missing {
+                true => fs::remove_file(&path).unwrap(),
+                false => fs::write(&path, &content).unwrap(),
+            }
+            let report = repository.fsck(&Lists, &checks(Depth::Objects)).unwrap();
+            let finding = report
+                .findings
+                .iter()
+                .find(|f| f.at.starts_with("objects/"))
+                .unwrap();
+            assert_eq!(
+                finding.at,
+                format!("objects/{}/{}", &id.hex()[..2], &id.hex()[2..])
+            );
+            match is_missing {
+                true => assert!(matches!(finding.fault, Fault::Missing)),
+                false => assert!(matches!(finding.fault, Fault::Digest { .. })),
+            }
+            assert!(
+                finding.needed_by.contains(&"streams/refs/oci/a".to_owned()),
+                "{finding:?}"
+            );
+            let report = repository
+                .repair(&Lists, &checks(Depth::Objects), false)
+                .unwrap();
+            assert!(report.is_good(), "{report:?}");
+            assert!(!path.exists());
+            let complete = Image::open(&repository, &stored.digest)
+                .is_ok_and(|image| image.is_complete(&repository).unwrap());
+            assert!(!complete);
+            write_image(&repository, &layers, "a");
+            assert_eq!(objects(tmp.path()), good);
+            let report = repository.fsck(&Lists, &checks(Depth::Contents)).unwrap();
+            assert!(report.is_good(), "{report:?}");
+            assert!(
+                Image::open_tag(&repository, "a")
+                    .unwrap()
+                    .is_complete(&repository)
+                    .unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_layer_under_the_name_of_another_is_found() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    let (diff_id, _, _) = write_layer(&repository, &layer(0));
+    let (_, evil, _) = write_layer(&repository, &layer(1));
+    let mut publication = Publication::new();
+    publication.stream(layer_stream(&diff_id), evil).unwrap();
+    repository.publish(&publication).unwrap();
+    let report = repository.fsck(&Lists, &checks(Depth::Structure)).unwrap();
+    assert!(report.is_good());
+    let report = repository
+        .repair(&Lists, &checks(Depth::Contents), false)
+        .unwrap();
+    let [finding] = &report.findings[..] else {
+        panic!("{report:?}")
+    };
+    assert!(matches!(finding.fault, Fault::Content(_)));
+    assert_eq!(
+        repository
+            .entry(Category::Streams, &layer_stream(&diff_id))
+            .unwrap(),
+        None
+    );
+}
+
+#[test]
+fn what_is_no_part_of_a_repository_is_reported() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), ALGORITHM);
+    write_image(&repository, &[layer(0)], "a");
+    let link = |target: &str, at: &str| {
+        std::os::unix::fs::symlink(target, tmp.path().join(at)).unwrap();
+    };
+    fs::write(tmp.path().join("streams/file"), "x").unwrap();
+    link("/etc/passwd", "streams/outside");
+    link("../../gone", "streams/refs/oci/gone");
+    let other = crate::common::digest_of(ALGORITHM, b"other").hex();
+    let made = fs::read_dir(tmp.path().join("images"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let target = fs::read_link(made.path()).unwrap();
+    link(target.to_str().unwrap(), &format!("images/{other}"));
+    let directory = fs::read_dir(tmp.path().join("objects"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::write(directory.join("mine"), "x").unwrap();
+    let report = repository.fsck(&Lists, &FsckOptions::default()).unwrap();
+    let faults: Vec<_> = report
+        .findings
+        .iter()
+        .map(|f| (&f.at[..], &f.fault))
+        .collect();
+    assert_eq!(faults.len(), 5, "{faults:?}");
+    assert!(matches!(faults[0], (_, Fault::OtherImage { .. })));
+    assert!(matches!(faults[1], (_, Fault::NotAnObject)));
+    assert!(matches!(faults[2], ("streams/file", Fault::NotALink)));
+    assert!(matches!(
+        faults[3],
+        ("streams/outside", Fault::Target { .. })
+    ));
+    assert!(matches!(
+        faults[4],
+        ("streams/refs/oci/gone", Fault::Dangling { .. })
+    ));
+}
+
+/// Defect B21 of `cfsctl`: a name such as `../../../../zz` writes a link outside of the repository.
+#[test]
+fn names_never_lead_outside() {
+    let tmp = temp_dir();
+    let path = tmp.path().join("a/b/c");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let repository = repository(&path, ALGORITHM);
+    let id = repository.store_object(b"x").unwrap().id;
+    let mut publication = Publication::new();
+    for name in ["../../../zz", "/tmp/zz", "..", "a/../../../../zz", ""] {
+        publication.stream(name, id).unwrap_err();
+        publication.stream_reference(name, "x").unwrap_err();
+        publication.image_reference(name, &id).unwrap_err();
+        repository.entry(Category::Streams, name).unwrap_err();
+        repository.reference(Category::Images, name).unwrap_err();
+        repository
+            .remove_reference(Category::Images, name)
+            .unwrap_err();
+    }
+    // Nor does a link inside.
+    fs::create_dir_all(path.join("streams/refs")).unwrap();
+    std::os::unix::fs::symlink(tmp.path(), path.join("streams/refs/out")).unwrap();
+    publication.stream("x", id).unwrap();
+    publication.stream_reference("out/zz", "x").unwrap();
+    repository.publish(&publication).unwrap_err();
+    assert!(!tmp.path().join("zz").exists());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Stores an image of these layers under a tag.
+    Image(Vec<u8>, u8),
+    Untag(u8),
+    Object(u8),
+    Collect,
+    /// Damages an object, if there is one, and repairs.
+    Damage(prop::sample::Index),
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (prop::collection::vec(0..6_u8, 1..4), 0..4_u8).prop_map(|(l, t)| Step::Image(l, t)),
+        2 => (0..4_u8).prop_map(Step::Untag),
+        1 => any::<u8>().prop_map(Step::Object),
+        2 => Just(Step::Collect),
+        1 => any::<prop::sample::Index>().prop_map(Step::Damage),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..14)
+}
+
+/// Does what steps say, and compares tags and objects with what should be there.
+fn follow(steps: Vec<Step>) {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    // Layers by tag.
+    let mut model = std::collections::BTreeMap::<String, Vec<u8>>::new();
+    let layers = |list: &[u8]| -> Vec<_> { list.iter().map(|n| layer(u64::from(*n))).collect() };
+    for step in steps {
+        match step {
+            Step::Image(list, tag) => {
+                let tag = format!("tag/{tag}");
+                write_image(&repository, &layers(&list), &tag);
+                model.insert(tag, list);
+            }
+            Step::Untag(tag) => {
+                let tag = format!("tag/{tag}");
+                assert_eq!(
+                    untag(&repository, &tag).is_ok(),
+                    model.remove(&tag).is_some()
+                );
+            }
+            Step::Object(seed) => {
+                repository.store_object(&bytes(seed.into(), 100)).unwrap();
+            }
+            Step::Collect => {
+                gc(&mut repository);
+                let other = temp_dir();
+                let fresh = crate::common::repository(other.path(), ALGORITHM);
+                for (tag, list) in &model {
+                    write_image(&fresh, &layers(list), tag);
+                }
+                assert_eq!(objects(tmp.path()), objects(other.path()));
+                let entries = |r: &Repository, c| r.entries(c).unwrap();
+                for category in Category::ALL {
+                    assert_eq!(entries(&repository, category), entries(&fresh, category));
+                }
+            }
+            Step::Damage(index) => {
+                let all: Vec<String> = objects(tmp.path()).into_iter().collect();
+                if !all.is_empty() {
+                    let hex = index.get(&all);
+                    let id = FileDigest::from_hex(ALGORITHM, hex).unwrap();
+                    fs::write(path_of(tmp.path(), &id), "damage").unwrap();
+                    let report = repository
+                        .repair(&Lists, &checks(Depth::Objects), false)
+                        .unwrap();
+                    assert!(
+                        report
+                            .findings
+                            .iter()
+                            .any(|f| matches!(f.fault, Fault::Digest { .. }))
+                    );
+                    for (tag, list) in &model {
+                        write_image(&repository, &layers(list), tag);
+                    }
+                }
+            }
+            Step::Reopen => {
+                drop(repository);
+                repository = crate::common::repository(tmp.path(), ALGORITHM);
+            }
+        }
+        let report = repository.fsck(&Lists, &checks(Depth::Contents)).unwrap();
+        let wrong: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|f| !f.needed_by.is_empty())
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        for (tag, list) in &model {
+            let image = Image::open_tag(&repository, tag).unwrap();
+            assert!(image.is_complete(&repository).unwrap());
+            assert_eq!(image.layers.len(), list.len());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn random_work_leaves_what_it_should(steps in steps()) {
+        follow(steps);
+    }
+}
+
+#[test]
+fn an_object_that_was_stored_again_is_said_to_be_there() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), ALGORITHM);
+    write_image(&repository, &[layer(0)], "a");
+    let stored = repository.store_object(&bytes(0, 1000)).unwrap();
+    assert_eq!(stored.outcome, Outcome::Existing);
+}
