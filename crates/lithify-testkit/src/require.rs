@@ -64,6 +64,25 @@ pub fn vm() -> bool {
     tool("qemu-system-x86_64") && tool("busybox") && fixture("kernel").is_some()
 }
 
+/// `cfsctl` 0.9.4, which takes half an hour to build: `cargo xtask test --full` does so once, under `target/cfsctl`. Elsewhere its
+/// absence is said, but is no skip that counts.
+#[must_use]
+pub fn cfsctl() -> Option<PathBuf> {
+    let path = std::env::var_os("LITHIFY_CFSCTL").map_or_else(
+        || workspace().join("target/cfsctl/bin/cfsctl"),
+        PathBuf::from,
+    );
+    if path.is_file() {
+        return Some(path);
+    }
+    let need = "cfsctl (`cargo xtask test --full` builds it)";
+    match crate::wants_all() {
+        true => skip(need),
+        false => eprint!("not run: {}", skip_line(need)),
+    }
+    None
+}
+
 /// Any other need, in the words it should be reported with: `met(cond, "a file system with reflinks")`.
 #[must_use]
 pub fn met(condition: bool, need: &str) -> bool {
@@ -109,12 +128,17 @@ fn listed(name: &str) -> bool {
     })
 }
 
-fn skip(need: &str) {
+/// The test that runs, and what it needs.
+fn skip_line(need: &str) -> String {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     // Every crate's test program is called `it`: the package says more.
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
-    let line = format!("skipped: {package}::{test} needs {need}\n");
+    format!("{package}::{test} needs {need}\n")
+}
+
+fn skip(need: &str) {
+    let line = format!("skipped: {}", skip_line(need));
     eprint!("{line}");
     if let Some(file) = std::env::var_os("LITHIFY_SKIPS") {
         // One `write` to a file opened for appending: lines of tests running side by side do not mix.

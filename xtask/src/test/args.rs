@@ -9,7 +9,8 @@ Usage: cargo xtask test [--quick | --full] [--allow-skips]
 
 Options:
       --quick        Format, lints and unit tests only: no referees, no fixtures
-      --full         Ten times as many random inputs, other ones in every run, and inputs that take minutes
+      --full         Ten times as many random inputs, other ones in every run, inputs that take minutes, and
+                     the tests with cfsctl, which is built once in half an hour
       --allow-skips  Succeed although tests were skipped, also as root on Debian, where everything can be installed
   -h, --help         Show this";
 

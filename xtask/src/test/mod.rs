@@ -58,6 +58,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         // Without them the tests that want them skip, which is what the end reports.
         steps.step("fixtures", || wait_for_fixtures(making));
     }
+    if args.full {
+        // Without it the tests that want it skip.
+        steps.step("cfsctl", build_cfsctl);
+    }
     let mut outcome = Outcome::default();
     steps.step("tests", || listing::collect(&mut test(), &mut outcome));
     if !args.quick {
@@ -106,6 +110,18 @@ fn more_cases(cargo: &mut Command) {
         .env("PROPTEST_CASES", "2560")
         .env("LITHIFY_FULL", "1")
         .env("LITHIFY_UMOCI_CASES", "1500");
+}
+
+/// The other program for composefs repositories, which no distribution of the tests has. It is built once.
+fn build_cfsctl() -> Result<(), Error> {
+    let root = sh::target().join("cfsctl");
+    if root.join("bin/cfsctl").is_file() {
+        return Ok(());
+    }
+    println!("building cfsctl, once: half an hour on two processors");
+    let mut install = sh::cargo(["install", "composefs-ctl", "--version", "0.9.4", "--locked"]);
+    install.arg("--root").arg(&root);
+    sh::run(install.arg("--target-dir").arg(root.join("build")))
 }
 
 /// The fixtures' own output, which would mix with the compiler's.

@@ -4,6 +4,7 @@ use std::io;
 
 use lithify_digest::{Digest, Mismatch, ParseError};
 use lithify_escape::Escaped;
+use lithify_tar::TarError;
 
 use crate::repository::{EntryError, NameError, ObjectError};
 use crate::splitstream::StreamError;
@@ -32,6 +33,9 @@ pub enum LayerError {
         #[source]
         source: Mismatch,
     },
+    /// A tar that is none, or is cut.
+    #[error(transparent)]
+    Tar(#[from] Box<TarError>),
     /// The repository.
     #[error(transparent)]
     Object(#[from] ObjectError),

@@ -161,6 +161,14 @@ impl<'a> LayerWriter<'a> {
         Ok(self.stream.object(id, size)?)
     }
 
+    /// Says that images of the layer need an object that is no part of the tar: a sparse file, of which the tar has the data alone.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn keep(&mut self, id: FileDigest) -> Result<(), LayerError> {
+        Ok(self.stream.keep(id)?)
+    }
+
     /// Ends the layer: its stream is an object then, to be published as [`layer_stream`].
     ///
     /// # Errors

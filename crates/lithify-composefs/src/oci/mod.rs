@@ -21,6 +21,7 @@ mod error;
 mod image;
 mod layer;
 mod names;
+mod split;
 
 pub use error::{ImageError, LayerError};
 pub use image::{
@@ -32,3 +33,4 @@ pub use names::{
     blob_stream, config_stream, image_name, layer_stream, manifest_stream, promised_digest,
     referrer_reference, tag_reference,
 };
+pub use split::LayerSplitter;

@@ -77,6 +77,14 @@ impl StreamObject<'_> {
         Ok(self.writer.object(id, size)?)
     }
 
+    /// Says that an object is needed, although it is no part of the whole.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn keep(&mut self, id: FileDigest) -> Result<(), ObjectError> {
+        Ok(self.writer.keep(id)?)
+    }
+
     /// Says that a splitstream or an image is needed, by a name.
     ///
     /// # Errors

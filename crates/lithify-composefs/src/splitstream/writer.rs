@@ -136,6 +136,16 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
+    /// Says that an object is needed, although it is no part of the whole.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for a digest of another algorithm.
+    pub fn keep(&mut self, id: FileDigest) -> io::Result<()> {
+        self.check(&id)?;
+        self.objects.number(id);
+        Ok(())
+    }
+
     /// Says that a splitstream or an image is needed, by a name. A name that is there already gets another meaning.
     ///
     /// # Errors

@@ -238,7 +238,7 @@ fn checks(depth: Depth) -> FsckOptions {
     }
 }
 
-/// Defect B3 of `cfsctl`: a corrupted object stays in use after the image is pulled again.
+/// A defect of `cfsctl` 0.9.4: a corrupted object stays in use after the image is pulled again.
 #[test]
 fn damage_is_found_named_and_healed_by_the_next_import() {
     let tmp = temp_dir();
@@ -383,7 +383,7 @@ fn what_is_no_part_of_a_repository_is_reported() {
     ));
 }
 
-/// Defect B21 of `cfsctl`: a name such as `../../../../zz` writes a link outside of the repository.
+/// A defect of `cfsctl` 0.9.4: a name such as `../../../../zz` writes a link outside of the repository.
 #[test]
 fn names_never_lead_outside() {
     let tmp = temp_dir();

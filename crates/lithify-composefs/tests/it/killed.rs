@@ -132,7 +132,7 @@ fn described(call: &str) -> (&str, &str) {
     from.split_once('>').unwrap()
 }
 
-/// Defect B5 of `cfsctl`: links of images are made before the images are on the disk. What a power cut would leave shows in
+/// A defect of `cfsctl` 0.9.4: links of images are made before the images are on the disk. What a power cut would leave shows in
 /// the order of calls.
 #[test]
 fn links_are_made_after_what_they_lead_to_is_on_the_disk() {

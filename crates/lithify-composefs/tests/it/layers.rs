@@ -5,16 +5,20 @@ use std::fs;
 use std::io::Read as _;
 
 use lithify_composefs::oci::{
-    Image, ImageError, LayerError, LayerWriter, NewImage, layer_stream, open_blob, open_layer,
-    resolve_tag, store_blob, store_blob_layer, store_image, tags, untag,
+    Image, ImageError, LayerError, LayerSplitter, LayerWriter, NewImage, layer_stream, open_blob,
+    open_layer, resolve_tag, store_blob, store_blob_layer, store_image, tags, untag,
 };
 use lithify_composefs::repository::{Category, EntryError, ErofsFormat, Publication, Repository};
+use lithify_composefs::splitstream::ContentType;
 use lithify_digest::Mismatch;
-use lithify_testkit::temp_dir;
+use lithify_tar::Limits;
+use lithify_testkit::{Tar, TarEntry, temp_dir};
 use lithify_verity::file::FileAlgorithm;
 use proptest::prelude::*;
 
-use crate::common::{Piece, bytes, documents, repository, sha256, whole, write_image, write_layer};
+use crate::common::{
+    Piece, bytes, digest_of, documents, repository, sha256, whole, write_image, write_layer,
+};
 
 fn read(repository: &Repository, digest: &lithify_digest::Digest) -> std::io::Result<Vec<u8>> {
     let mut tar = Vec::new();
@@ -53,7 +57,7 @@ proptest! {
     }
 }
 
-/// Defect B1 of `cfsctl`: what a layer is said to be is taken on trust, and so served to other images.
+/// A defect of `cfsctl` 0.9.4: what a layer is said to be is taken on trust, and so served to other images.
 #[test]
 fn a_layer_is_compared_with_its_diff_id() {
     let tmp = temp_dir();
@@ -309,4 +313,82 @@ fn layers_that_are_no_tars_and_blobs_are_one_object() {
     }
     let missing = open_layer(&repository, &sha256(b"missing"));
     assert!(matches!(missing, Err(EntryError::Missing { .. })));
+}
+
+/// A tar with everything that stands between files.
+fn tar() -> Vec<u8> {
+    let mut tar = Tar::new();
+    tar.add(TarEntry::directory("d"));
+    for size in [0, 1, 63, 64, 65, 511, 512, 513, 70_000] {
+        let name = format!("d/{size}{}", "x".repeat(size % 300));
+        tar.add(TarEntry::file(name, bytes(size as u64, size)));
+    }
+    tar.add(
+        TarEntry::file("d/same", bytes(513, 513))
+            .xattr("user.a", "b")
+            .mtime(5, 6),
+    );
+    tar.add(TarEntry::symlink("link", "t".repeat(200)));
+    tar.add(TarEntry::hard_link("hard", "d/same"));
+    tar.add(TarEntry::char_device("null", 1, 3));
+    tar.add(TarEntry::fifo("fifo"));
+    tar.add(TarEntry::whiteout("gone"));
+    // Some writers fill up to twenty blocks.
+    let mut bytes = tar.finish();
+    bytes.resize(bytes.len().next_multiple_of(10_240) + 10_240, 0);
+    bytes
+}
+
+#[test]
+fn tars_are_split_as_they_pass() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), FileAlgorithm::Sha256);
+    let tar = tar();
+    let diff_id = sha256(&tar);
+    let mut ids = Vec::new();
+    for step in [1, 7, 512, 1000, tar.len()] {
+        let mut splitter = LayerSplitter::new(&repository, diff_id, Limits::default()).unwrap();
+        tar.chunks(step)
+            .for_each(|piece| splitter.push(piece).unwrap());
+        ids.push(splitter.finish().unwrap().id);
+    }
+    ids.dedup();
+    let [id] = ids[..] else {
+        panic!("the pieces change the stream")
+    };
+    let mut publication = Publication::new();
+    publication.stream(layer_stream(&diff_id), id).unwrap();
+    repository.publish(&publication).unwrap();
+    assert_eq!(read(&repository, &diff_id).unwrap(), tar);
+    let mut stream = repository
+        .open_stream(&layer_stream(&diff_id), ContentType::LAYER)
+        .unwrap();
+    // Files longer than 64 bytes, each once.
+    assert_eq!(stream.object_count(), 5);
+    let expected =
+        [65, 511, 512, 513, 70_000].map(|n| digest_of(FileAlgorithm::Sha256, &bytes(n as u64, n)));
+    for (index, id) in expected.into_iter().enumerate() {
+        assert_eq!(stream.object(index as u64).unwrap(), id);
+    }
+}
+
+/// A defect of `cfsctl` 0.9.4: a layer that is cut between two blocks is taken for one with fewer files.
+#[test]
+fn cut_tars_are_refused() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), FileAlgorithm::Sha256);
+    let tar = tar();
+    for length in (0..tar.len()).step_by(512) {
+        let mut splitter =
+            LayerSplitter::new(&repository, sha256(&tar), Limits::default()).unwrap();
+        splitter.push(&tar[..length]).unwrap();
+        let refused = splitter.finish();
+        assert!(
+            matches!(
+                refused,
+                Err(LayerError::Content { .. } | LayerError::Tar(_))
+            ),
+            "{length}: {refused:?}"
+        );
+    }
 }

@@ -6,6 +6,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod cfsctl;
+#[cfg(target_os = "linux")]
 mod collect;
 mod common;
 mod damage;

@@ -54,7 +54,7 @@ fn objects_of_all_sizes_are_stored_once() {
     }
 }
 
-/// Defect B3 of `cfsctl`: an object with the right size is taken for good, whatever is in it.
+/// A defect of `cfsctl` 0.9.4: an object with the right size is taken for good, whatever is in it.
 #[test]
 fn damaged_objects_are_replaced_when_they_are_stored_again() {
     let tmp = temp_dir();
@@ -126,7 +126,7 @@ fn holes_stay_holes() {
     assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20);
 }
 
-/// Defect B6 of `cfsctl`: an object that is a hard link of the source changes with it.
+/// An object that is a hard link of the source would change with it.
 #[test]
 fn imported_files_are_never_linked() {
     let tmp = temp_dir();
