@@ -8,6 +8,7 @@
 mod attributes; // extended attributes
 mod bytes; // what is written, and how often
 mod common; // building images
+mod damage; // what is wrong, and where
 mod directories; // few names and many
 mod features; // beside mke2fs
 mod files; // files of every size

@@ -11,6 +11,7 @@ use crate::format::superblock::parse::RO_SHARED_BLOCKS;
 use crate::format::xattr;
 use crate::read::Inode;
 use crate::read::map::Piece;
+use crate::read::xattr::Seen;
 use crate::{FileType, ReadAt, ReadError};
 
 /// How often something is used by its own account, and how often it was found.
@@ -61,7 +62,7 @@ impl<R: ReadAt> Verifier<'_, R> {
             Ok(())
         });
         let is_whole = self.tried(traversed)?.is_some();
-        taken.clusters += self.xattrs_of(inode, has_name)?;
+        taken.clusters += self.xattrs_of(inode)?;
         if !is_whole || self.orphans.contains(&inode.number()) {
             return Ok(());
         }
@@ -169,34 +170,42 @@ impl<R: ReadAt> Verifier<'_, R> {
         }
     }
 
-    /// Counts references to blocks of attributes and to values. Returns the clusters that count as the inode's.
-    fn xattrs_of(&mut self, inode: &Inode, has_name: bool) -> Result<u64, ReadError> {
+    /// Checks attributes, and counts references to blocks of them and to values. Returns the clusters that count as the inode's.
+    fn xattrs_of(&mut self, inode: &Inode) -> Result<u64, ReadError> {
         // Values have no attributes of their own.
         if inode.has(FLAG_VALUE) || inode.number() == BAD_BLOCKS_INODE {
             return Ok(0);
         }
-        let mut holders = Vec::new();
-        let read = self.image.each_xattr(inode, |_, (_, holder)| {
-            holders.extend(holder);
-            Ok(())
-        });
-        match read {
-            Err(e) if !has_name || matches!(e, ReadError::Io { .. }) => {
-                self.tried::<()>(Err(e))?;
-            }
-            // What is wrong was said where the name is.
-            Ok(()) | Err(_) => {}
-        }
+        let block = self.image.xattr_block(inode);
+        let is_shared = self.xattr_blocks.contains_key(&block);
+        let mut known = std::mem::take(&mut self.read_values);
+        let (mut holders, mut sizes) = (Vec::new(), 0);
+        let mut seen = Seen::new();
         let s = &self.image.superblock;
         let cluster_size = u64::from(s.block_size) * u64::from(s.cluster_blocks);
-        let mut clusters: u64 = holders
-            .iter()
-            .map(|holder| holder.size().div_ceil(cluster_size))
-            .sum();
+        let read = self.image.each_xattr(
+            inode,
+            |number| !known.insert(number),
+            |entry, value| {
+                if let Some(holder) = value.holder {
+                    sizes += holder.size().div_ceil(cluster_size);
+                    // A block that is shared refers to its values once.
+                    if !(is_shared && value.is_in_block) {
+                        holders.push(holder);
+                    }
+                }
+                match value.bytes.is_empty() && entry.is_acl() && entry.inode != 0 {
+                    true => Ok(()),
+                    false => seen.add(entry, value.bytes),
+                }
+            },
+        );
+        self.read_values = known;
+        self.tried(read)?;
+        let mut clusters = sizes;
         for holder in holders {
             self.value(&holder)?;
         }
-        let block = self.image.xattr_block(inode);
         if block == 0 || self.image.blocks.check(block, 1).is_err() {
             return Ok(clusters);
         }

@@ -193,8 +193,8 @@ impl<R: ReadAt> Verifier<'_, R> {
                 directories.into(),
             );
         }
-        // These are right only once a filesystem was unmounted.
-        if !self.image.is_replayed {
+        // These are right only once a filesystem was unmounted, and cannot be compared where groups cannot be read.
+        if !self.image.is_replayed && self.damaged_groups.is_empty() {
             let s = &self.image.superblock;
             let blocks = (s.free_blocks, free_clusters * cluster_blocks);
             let inodes = (u64::from(s.free_inodes), free_inodes);

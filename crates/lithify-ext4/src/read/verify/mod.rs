@@ -63,7 +63,9 @@ impl<R: ReadAt> Image<R> {
             directories: HashMap::new(),
             xattr_blocks: HashMap::new(),
             values: HashMap::new(),
+            read_values: HashSet::new(),
             orphans: HashSet::new(),
+            damaged_groups: HashSet::new(),
             listings_left: self.superblock.blocks,
             maps_left: self.superblock.blocks,
         };
@@ -88,7 +90,10 @@ struct Verifier<'a, R> {
     directories: HashMap<u32, u32>,
     xattr_blocks: HashMap<u64, References>,
     values: HashMap<u32, References>,
+    /// Inodes with values of attributes that were read: each is, once.
+    read_values: HashSet<u32>,
     orphans: HashSet<u32>,
+    damaged_groups: HashSet<u32>,
     listings_left: u64,
     maps_left: u64,
 }
@@ -113,7 +118,13 @@ impl<R: ReadAt> Verifier<'_, R> {
         self.report.problem(&self.path, kind);
     }
 
+    /// Notes what cannot be read: of a block group once, since everything in it leads there.
     fn damaged(&mut self, error: ReadError) {
+        if let ReadError::Group { group, .. } = error
+            && !self.damaged_groups.insert(group)
+        {
+            return;
+        }
         self.problem(ProblemKind::Unreadable(error));
     }
 
@@ -123,7 +134,7 @@ impl<R: ReadAt> Verifier<'_, R> {
             Ok(value) => Ok(Some(value)),
             Err(e @ ReadError::Io { .. }) => Err(e),
             Err(e) => {
-                self.problem(ProblemKind::Unreadable(e));
+                self.damaged(e);
                 Ok(None)
             }
         }
@@ -287,8 +298,6 @@ impl<R: ReadAt> Verifier<'_, R> {
             if self.is_never_used(number)? {
                 self.problem(ProblemKind::NeverUsed { number });
             }
-            let xattrs = self.image.xattrs(inode);
-            self.tried(xattrs)?;
             if inode.file_type() == FileType::Symlink {
                 let target = self.image.read_link(inode);
                 if self.tried(target)?.is_some() {
