@@ -11,6 +11,8 @@
 pub mod dumpfile; // images as text
 mod filesystem; // trees with contents
 pub mod image; // images, written and read
+#[cfg(target_os = "linux")]
+mod images; // those of a repository
 mod object; // files under the names of their digests
 #[cfg(target_os = "linux")]
 pub mod oci; // images of the OCI in a repository
@@ -19,6 +21,8 @@ pub mod repository; // directories of objects
 pub mod splitstream; // files of which parts are objects
 
 pub use filesystem::{Contents, Filesystem};
+#[cfg(target_os = "linux")]
+pub use images::Images;
 pub use object::object_path;
 
 /// Bytes of the longest file whose content is in the image itself, and in the splitstream of its layer.

@@ -20,6 +20,6 @@ mod write; // the bytes
 
 pub use error::ImageError;
 pub(crate) use layout::device_number;
-pub use read::{Header, ReadError, read, read_header};
+pub use read::{Header, ReadError, objects, read, read_header};
 pub use source::{Content, Source};
 pub use write::{Image, ImageOptions, Version};

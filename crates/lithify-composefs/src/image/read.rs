@@ -144,6 +144,39 @@ pub fn read(image: impl ReadAt, cancel: &CancelToken) -> Result<Filesystem, Read
     Ok(collector.finish(cancel)?)
 }
 
+/// Reads which objects an image needs, entry by entry: calls `each` with every one, as often as files have it.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn objects(
+    image: impl ReadAt,
+    cancel: &CancelToken,
+    each: &mut dyn FnMut(FileDigest),
+) -> Result<(), ReadError> {
+    read_header(&image)?;
+    let image = lithify_erofs::Image::open(image)?;
+    for (number, item) in image.entries().enumerate() {
+        if number % 256 == 0 {
+            cancel.check()?;
+        }
+        let (mut entry, inode) = item?;
+        let content = match is_stub(&entry) {
+            true => None,
+            false => restore(&mut entry, inode.file_type())?,
+        };
+        if let Some(
+            Content::Object(id)
+            | Content::External {
+                digest: Some(id), ..
+            },
+        ) = content
+        {
+            each(id);
+        }
+    }
+    Ok(())
+}
+
 /// Tells the stubs of the root directory: what the image's writer put there.
 fn is_stub(entry: &Entry) -> bool {
     let is_lower_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);

@@ -1,6 +1,6 @@
 //! Repositories that `cfsctl` 0.9.4 wrote, and what it says of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lithify_composefs::Images;
 use lithify_composefs::oci::{
     Image, LayerSplitter, NewImage, open_layer, promised_digest, store_image, tags, untag,
 };
@@ -53,9 +54,17 @@ impl Cfsctl {
         serde_json::from_slice(&self.ok(arguments)).unwrap()
     }
 
-    fn init(&self, algorithm: FileAlgorithm) {
+    fn init(&self, algorithm: FileAlgorithm, format: ErofsFormat) {
         let algorithm = format!("fsverity-{algorithm}-12");
-        self.ok(&["init", "--insecure", "--algorithm", &algorithm]);
+        let format = format.to_string();
+        let with = [
+            "--insecure",
+            "--erofs-version",
+            &format,
+            "--algorithm",
+            &algorithm,
+        ];
+        self.ok(&[&["init"][..], &with].concat());
     }
 
     fn pull(&self, layout: &Path) {
@@ -191,7 +200,8 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
     let Some(program) = require::cfsctl() else {
         return;
     };
-    for algorithm in FileAlgorithm::ALL {
+    let both = [ErofsFormat::V1, ErofsFormat::V2];
+    for (algorithm, format) in FileAlgorithm::ALL.into_iter().zip(both) {
         let tmp = temp_dir();
         let path = tmp.path().join("repository");
         layout(&tmp.path().join("layout"));
@@ -199,7 +209,7 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
             program: program.clone(),
             repository: path.clone(),
         };
-        cfsctl.init(algorithm);
+        cfsctl.init(algorithm, format);
         cfsctl.pull(&tmp.path().join("layout"));
 
         let mut opened = Repository::open(&path, &OpenOptions::new()).unwrap();
@@ -208,7 +218,8 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
         assert_eq!((found.len(), found[0].name.as_str()), (1, TAG));
         let image = Image::open_tag(&opened, TAG).unwrap();
         assert!(image.is_complete(&opened).unwrap());
-        assert!(image.image(ErofsFormat::V1).is_some());
+        assert!(image.image(format).is_some());
+        assert_eq!(opened.metadata().format, format);
         assert_eq!(image.layers.len(), 2);
         for (layer, tar) in image.layers.iter().zip(tars()) {
             assert!(read_layer(&opened, &layer.digest) == tar);
@@ -217,6 +228,18 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
         assert_eq!(needs.0.len(), 1);
         let report = opened.fsck(&needs, &FULL).unwrap();
         assert!(report.is_good(), "{report:#?}");
+        let reader = Images::default();
+        assert!(opened.fsck(&reader, &FULL).unwrap().is_good());
+        for (id, objects) in &needs.0 {
+            let mut found = BTreeSet::new();
+            let file = opened.open_image(id).unwrap();
+            reader
+                .objects(&file, &mut |id| {
+                    found.insert(id);
+                })
+                .unwrap();
+            assert_eq!(found, objects.iter().copied().collect());
+        }
         // The configuration and the manifest were written twice by `cfsctl`, and nobody needs what was written first.
         let collected = opened.gc(&needs, &GcOptions::default()).unwrap();
         assert_eq!(
@@ -353,7 +376,7 @@ fn streams_are_those_of_cfsctl() {
             program: program.clone(),
             repository: tmp.path().join("theirs"),
         };
-        cfsctl.init(algorithm);
+        cfsctl.init(algorithm, ErofsFormat::V1);
         cfsctl.pull(&source);
         let theirs = Repository::open(&cfsctl.repository, &OpenOptions::new()).unwrap();
         let made = Image::open_tag(&theirs, TAG)

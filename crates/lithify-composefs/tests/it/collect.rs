@@ -264,19 +264,21 @@ fn damage_is_found_named_and_healed_by_the_next_import() {
     ];
     for id in parts {
         let path = path_of(tmp.path(), &id);
-        let mut content = fs::read(&path).unwrap();
-        *content.last_mut().unwrap() ^= 1;
-        for is_missing in [false, true] {
-            match is_missing {
-                true => fs::remove_file(&path).unwrap(),
-                false => fs::write(&path, &content).unwrap(),
+        let content = fs::read(&path).unwrap();
+        let mut changed = content.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        let longer = [&content[..], b"x"].concat();
+        for damage in [Some(changed), Some(longer), None] {
+            let is_missing = damage.is_none();
+            match damage {
+                None => fs::remove_file(&path).unwrap(),
+                Some(damage) => fs::write(&path, damage).unwrap(),
             }
             let report = repository.fsck(&Lists, &checks(Depth::Objects)).unwrap();
-            let finding = report
-                .findings
-                .iter()
-                .find(|f| f.at.starts_with("objects/"))
-                .unwrap();
+            // It is said once, not of all that it is part of.
+            let [finding] = &report.findings[..] else {
+                panic!("{report:?}")
+            };
             assert_eq!(
                 finding.at,
                 format!("objects/{}/{}", &id.hex()[..2], &id.hex()[2..])

@@ -22,4 +22,6 @@ mod objects;
 mod opening;
 mod random;
 mod reference;
+#[cfg(target_os = "linux")]
+mod secure;
 mod streams;
