@@ -67,13 +67,14 @@ impl<R: ReadAt> Image<R> {
     pub(super) fn check_journal(&self) -> Result<(), ReadError> {
         let mut log = self.log()?;
         let mut block = 0;
-        while block < log.superblock.blocks {
-            let run = self.find_block(&log.inode, block.into(), &mut log.hint);
+        while block < log.inode.size() / self.block_size() {
+            let run = self.find_block(&log.inode, block, &mut log.hint);
             let run = run.map_err(of_inode)?;
             if run.physical.is_none() {
+                let block = u32::try_from(block).unwrap_or(u32::MAX);
                 return Err(damaged(JournalDamage::Hole { block }));
             }
-            block = block.saturating_add(u32::try_from(run.blocks).unwrap_or(u32::MAX));
+            block += run.blocks;
         }
         let (users, start) = (log.superblock.users, log.superblock.start);
         for (is_right, field, expected, found) in [

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use lithify_ext4::{BlockSize, DataOptions, Image, ImageOptions, Journal};
 use lithify_fstests::pattern;
-use lithify_testkit::{require, run};
+use lithify_testkit::{Mount, require, run};
 use lithify_tree::{EntryKind, Metadata, TreePath};
 use rustix::fs::XattrFlags;
 
 use crate::common::Builder;
-use crate::peers::mke2fs;
+use crate::peers::{has_peers, mke2fs};
 use crate::seal::Seal;
 
 const BLOCK: usize = 1024;
@@ -263,4 +263,44 @@ fn whatever_e2fsck_finds_in_images_of_the_writer_is_found() {
     options.journal = Journal::None;
     let image = b.finish(&options);
     compare("ours", &fs::read(&image.path).unwrap(), STEP);
+}
+
+/// The same for what the kernel wrote: with names and inodes that are gone, and a journal that was used.
+#[test]
+fn whatever_e2fsck_finds_in_images_the_kernel_changed_is_found() {
+    if !has_peers() {
+        return;
+    }
+    let directory = lithify_testkit::temp_dir();
+    let image = directory.path().join("image");
+    for options in [&[][..], &["-O", "^extent,^64bit"]] {
+        let all = ["-b", "1024", "-g", "1024", "-N", "160"];
+        mke2fs(&image, "4M", &[&all, options].concat());
+        let mounted = Mount::writable("ext4", &image);
+        let at = |name: &str| mounted.path().join(name);
+        fs::create_dir(at("many")).unwrap();
+        for n in 0..60 {
+            let path = at(&format!("many/{n:0100}"));
+            fs::write(&path, pattern(n, n)).unwrap();
+            let value = pattern(n % 2, 300);
+            rustix::fs::setxattr(&path, "user.a", &value, XattrFlags::empty()).unwrap();
+            if n % 3 == 0 {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let sparse = File::create(at("sparse")).unwrap();
+        for block in [0, 2, 7, 20, 300, 900] {
+            sparse.write_all_at(b"x", block * 1024).unwrap();
+        }
+        drop(sparse);
+        symlink("x".repeat(200), at("link")).unwrap();
+        fs::create_dir_all(at("a/b")).unwrap();
+        drop(mounted);
+        compare(
+            &format!("changed {options:?}"),
+            &fs::read(&image).unwrap(),
+            STEP,
+        );
+        fs::remove_file(&image).unwrap();
+    }
 }
