@@ -5,6 +5,7 @@
 //! libFuzzer programs they are.
 
 mod built; // seeds that programs make
+mod composefs; // seeds of composefs
 mod seeds; // where the fuzzer starts
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 19] = [
     "inflate",
     "decoder",
     "tar",
@@ -30,6 +31,10 @@ const TARGETS: [&str; 15] = [
     "challenge",
     "registry_headers",
     "certificate",
+    "composefs_image",
+    "composefs_meta",
+    "dumpfile",
+    "splitstream",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

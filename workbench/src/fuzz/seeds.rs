@@ -10,7 +10,7 @@ use lithify_testkit::{Compression, Tar, TarEntry, require};
 use lithify_tree::{ContentSink as _, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::{VerityOptions, append};
 
-use super::built;
+use super::{built, composefs};
 use crate::example_image;
 use xtask::error::{At as _, Error};
 
@@ -29,6 +29,10 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "squashfs" => built::squashfs()?,
         "ext4" => built::ext4()?,
         "store" => built::records()?,
+        "composefs_image" => composefs::images(),
+        "composefs_meta" => composefs::metas(),
+        "dumpfile" => composefs::dumpfiles(),
+        "splitstream" => composefs::streams(),
         "verity" => trees(),
         "dir_sidecar" => sidecars(),
         "disk" => disks(),
