@@ -63,7 +63,7 @@ impl Repository {
         // The clone is read, not the file: that may change.
         let size = new.file().metadata()?.len();
         let id = self.digest_of(new.file())?;
-        let outcome = self.keep_object(new, id)?;
+        let outcome = self.keep_object(new, id, size)?;
         Ok(Some(Stored { id, size, outcome }))
     }
 

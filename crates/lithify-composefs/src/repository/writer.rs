@@ -87,14 +87,27 @@ impl Repository {
     }
 
     /// Gives a file, of which all bytes are written, the name of its digest; compares with what has that name already.
-    pub(super) fn keep_object(&self, new: NewFile, id: FileDigest) -> Result<Outcome, ObjectError> {
+    pub(super) fn keep_object(
+        &self,
+        new: NewFile,
+        id: FileDigest,
+        size: u64,
+    ) -> Result<Outcome, ObjectError> {
+        match self.compare(&id, size, None)? {
+            Existing::Good => Ok(self.noted(id, Outcome::Existing)),
+            existing => self.name_object(new, id, existing),
+        }
+    }
+
+    /// Gives a file the name of its digest, in place of what is damaged.
+    fn name_object(
+        &self,
+        new: NewFile,
+        id: FileDigest,
+        existing: Existing,
+    ) -> Result<Outcome, ObjectError> {
         let (number, name) = of_object(&id);
         let directory = self.objects.made(self.root(), number)?;
-        let size = new.file().metadata()?.len();
-        let existing = self.compare(&id, size, None)?;
-        if existing == Existing::Good {
-            return Ok(self.noted(id, Outcome::Existing));
-        }
         let new = self.sealed(new, &id)?;
         if existing == Existing::Damaged {
             new.replace_in(directory.handle(), name)?;
@@ -239,16 +252,16 @@ impl ObjectWriter<'_> {
             Content::File(new) => {
                 // A hole at the end is not written.
                 new.file().set_len(size)?;
-                repository.keep_object(new, id)?
+                repository.keep_object(new, id, size)?
             }
             Content::Memory(bytes) => match repository.compare(&id, size, Some(&bytes))? {
                 Existing::Good => repository.noted(id, Outcome::Existing),
-                Existing::Absent | Existing::Damaged => {
+                existing => {
                     let (number, _) = of_object(&id);
                     let directory = repository.objects.made(repository.root(), number)?;
                     let new = NewFile::create(directory.handle())?;
                     write_at(new.file(), &bytes, 0)?;
-                    repository.keep_object(new, id)?
+                    repository.name_object(new, id, existing)?
                 }
             },
         };

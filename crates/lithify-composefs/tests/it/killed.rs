@@ -23,8 +23,8 @@ const BATCH: usize = 10;
 const TOGETHER: usize = 2;
 
 /// For the process that is killed: the repository, and a seed; also the number of images, where it is to end by itself.
-const DIRECTORY: &str = "LITHIFY_TEST_COMPOSEFS";
-const SEED: &str = "LITHIFY_TEST_COMPOSEFS_SEED";
+pub(crate) const DIRECTORY: &str = "LITHIFY_TEST_COMPOSEFS";
+pub(crate) const SEED: &str = "LITHIFY_TEST_COMPOSEFS_SEED";
 const IMAGES: &str = "LITHIFY_TEST_COMPOSEFS_IMAGES";
 
 fn layer(random: &mut Random) -> Vec<Piece> {

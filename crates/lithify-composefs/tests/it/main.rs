@@ -20,6 +20,8 @@ mod limits;
 mod objects;
 #[cfg(target_os = "linux")]
 mod opening;
+#[cfg(target_os = "linux")]
+mod power;
 mod random;
 mod reference;
 #[cfg(target_os = "linux")]

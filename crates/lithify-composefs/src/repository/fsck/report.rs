@@ -51,6 +51,12 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Returns the object that is damaged or missing, where it is about one.
+    #[must_use]
+    pub fn id(&self) -> Option<FileDigest> {
+        self.id
+    }
+
     pub(super) fn new(at: String, fault: Fault) -> Self {
         Self {
             at,
