@@ -282,6 +282,18 @@ impl ObjectWriter<'_> {
     }
 }
 
+/// For what writes to anything; errors are [`ObjectError`]s inside those of the system.
+impl io::Write for ObjectWriter<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        ObjectWriter::write(self, data).map_err(io::Error::other)?;
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn write_at(file: &File, data: &[u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, data, at)
 }

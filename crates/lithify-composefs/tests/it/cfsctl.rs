@@ -8,7 +8,8 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lithify_composefs::Images;
+use lithify_cancel::CancelToken;
+use lithify_composefs::image::ImageOptions;
 use lithify_composefs::oci::{
     Image, LayerSplitter, NewImage, open_layer, promised_digest, store_image, tags, untag,
 };
@@ -17,10 +18,11 @@ use lithify_composefs::repository::{
     Repository,
 };
 use lithify_composefs::splitstream::{Chunk, StreamReader};
+use lithify_composefs::{Images, dumpfile, image};
 use lithify_digest::Digest;
 use lithify_tar::Limits;
 use lithify_testkit::{Compression, Layout, Tar, TarEntry, require, run, temp_dir};
-use lithify_verity::file::{FileAlgorithm, FileDigest};
+use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
 use serde_json::Value;
 
 use crate::common::{bytes, repository, sha256};
@@ -145,6 +147,15 @@ fn layout(path: &Path) {
 
 /// Stores the image of a layout with one manifest, as `cfsctl oci pull` does, and with the images given.
 fn import(repository: &Repository, layout: &Path, images: &[(ErofsFormat, FileDigest)]) -> Digest {
+    import_with(repository, layout, images, |manifest| manifest)
+}
+
+fn import_with(
+    repository: &Repository,
+    layout: &Path,
+    images: &[(ErofsFormat, FileDigest)],
+    change: impl Fn(String) -> String,
+) -> Digest {
     let blob = |digest: &Digest| {
         let path = layout
             .join("blobs")
@@ -156,7 +167,8 @@ fn import(repository: &Repository, layout: &Path, images: &[(ErofsFormat, FileDi
     let digest_at = |v: &Value| -> Digest { v.as_str().unwrap().parse().unwrap() };
     let index = parse(&fs::read(layout.join("index.json")).unwrap());
     let digest = digest_at(&index["manifests"][0]["digest"]);
-    let manifest = blob(&digest);
+    let manifest = change(String::from_utf8(blob(&digest)).unwrap()).into_bytes();
+    let digest = sha256(&manifest);
     let config = blob(&digest_at(&parse(&manifest)["config"]["digest"]));
     let mut layers = BTreeMap::new();
     for tar in tars() {
@@ -300,21 +312,44 @@ fn cfsctl_takes_a_repository_of_ours() {
         );
         let id = cfsctl.text(&["oci", "compute-id", TAG]);
 
+        // With an image of ours, which has the id that it computes.
+        let token = CancelToken::new();
+        let filesystem = dumpfile::read(dump.as_bytes(), &token).unwrap();
+        let image = image::Image::new(&filesystem, &ImageOptions::default(), &token).unwrap();
+        let mut object = ours.write_object().unwrap();
+        let hasher = FileHasher::new(&FileOptions::new(algorithm)).unwrap();
+        let written = image.write(&mut object, hasher, &token).unwrap();
+        assert_eq!(object.finish().unwrap().id, written);
+        assert_eq!(id.trim(), written.hex());
+        assert_eq!(
+            import(&ours, &source, &[(ErofsFormat::V1, written)]),
+            digest
+        );
+        cfsctl.ok(&["fsck"]);
+        cfsctl.ok(&["oci", "fsck"]);
+        if require::kernel_erofs() {
+            let mounted = tmp.path().join("mounted");
+            fs::create_dir(&mounted).unwrap();
+            cfsctl.ok(&["oci", "mount", TAG, mounted.to_str().unwrap()]);
+            let found = ["usr/new", "usr/bin/70000"].map(|name| fs::read(mounted.join(name)));
+            run::ok(run::command("umount").arg(&mounted));
+            let expected = [bytes(2, 5000), bytes(70_000, 70_000)];
+            assert!(found.map(Result::unwrap) == expected);
+        }
+
         // What it would keep, it keeps; and what is missing it makes.
         drop(ours);
         cfsctl.ok(&["gc"]);
         let mut ours = repository(&path, algorithm);
-        let report = ours.fsck(&Needs(BTreeMap::new()), &FULL).unwrap();
+        let report = ours.fsck(&Images::default(), &FULL).unwrap();
         assert!(report.is_good(), "{report:#?}");
         assert_eq!(tags(&ours).unwrap()[0].digest, digest);
+        // Pulled again by the other one, nothing is other.
+        let before = entries(&ours);
         cfsctl.pull(&source);
         let image = Image::open_tag(&ours, TAG).unwrap();
         assert!(image.is_complete(&ours).unwrap());
-        let made = image.image(ErofsFormat::V1).unwrap();
-        assert!(id.contains(&made.hex()), "{id}");
-        // Stored once more with that image, nothing is other.
-        let before = entries(&ours);
-        import(&ours, &source, &[(ErofsFormat::V1, made)]);
+        assert_eq!(image.image(ErofsFormat::V1), Some(written));
         assert_eq!(structure(&ours, &before), structure(&ours, &entries(&ours)));
         let needs = Needs::ask(&cfsctl, &ours);
         let collected = ours.gc(&needs, &GcOptions::default()).unwrap();
@@ -401,5 +436,48 @@ fn streams_are_those_of_cfsctl() {
         let layer = format!("oci-layer-{}", sha256(&tars()[0]));
         let [a, b] = [&ours, &theirs].map(|r| entries(r)[&layer]);
         println!("the same bytes: {}", a == b);
+    }
+}
+
+#[test]
+fn cfsctl_takes_images_with_types_of_docker() {
+    let Some(program) = require::cfsctl() else {
+        return;
+    };
+    let tmp = temp_dir();
+    let source = tmp.path().join("layout");
+    layout(&source);
+    let cfsctl = Cfsctl {
+        program,
+        repository: tmp.path().join("repository"),
+    };
+    let ours = repository(&cfsctl.repository, FileAlgorithm::Sha256);
+    let digest = import_with(&ours, &source, &[], |manifest| {
+        let types = [
+            (
+                "oci.image.manifest.v1+json",
+                "docker.distribution.manifest.v2+json",
+            ),
+            ("oci.image.config.v1+json", "docker.container.image.v1+json"),
+            (
+                "oci.image.layer.v1.tar+gzip",
+                "docker.image.rootfs.diff.tar.gzip",
+            ),
+        ];
+        types
+            .iter()
+            .fold(manifest, |text, (from, to)| text.replace(from, to))
+    });
+    let image = Image::open_tag(&ours, TAG).unwrap();
+    assert_eq!((image.digest, image.layers.len()), (digest, 2));
+    assert!(image.is_complete(&ours).unwrap());
+    drop(ours);
+    cfsctl.ok(&["fsck"]);
+    cfsctl.ok(&["oci", "fsck"]);
+    cfsctl.ok(&["gc"]);
+    let ours = repository(&cfsctl.repository, FileAlgorithm::Sha256);
+    assert!(image.is_complete(&ours).unwrap());
+    for (layer, tar) in image.layers.iter().zip(tars()) {
+        assert!(read_layer(&ours, &layer.digest) == tar);
     }
 }
