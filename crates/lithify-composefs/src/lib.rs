@@ -4,6 +4,7 @@
 //!   says the object's digest. The digest of the image itself, its id, so says everything.
 //! - A dumpfile is the same as text, a line for each name.
 //! - A [`splitstream`] is a layer's tar, or another file, of which parts are objects.
+//! - A repository (`repository`) is a directory of objects, splitstreams and images, in which `oci` keeps images of the OCI.
 //!
 //! Bytes are those of C `mkcomposefs` and Rust `cfsctl`; `docs/formats/composefs.md` describes them.
 #![forbid(unsafe_code)]

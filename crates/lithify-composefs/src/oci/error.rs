@@ -24,6 +24,19 @@ pub enum LayerError {
     /// Data of a file without a file, or a file inside a file.
     #[error("the data of one file ended before that of another began, or none began")]
     Order,
+    /// A file that is to be an object, but is too short for one.
+    #[error("a file of {found} bytes is part of the stream: objects have more than {limit}")]
+    Short {
+        /// Its bytes.
+        found: u64,
+        /// Most bytes of a file in the stream.
+        limit: u64,
+    },
+    /// A file whose bytes do not pass, in a layer whose whole is compared.
+    #[error(
+        "the layer is compared with its diff_id here, for which the bytes of all files are needed"
+    )]
+    Unseen,
     /// A layer that is not what its name says.
     #[error("the layer is not {expected}: {source}")]
     Content {

@@ -155,8 +155,17 @@ impl<'a> LayerWriter<'a> {
     /// # Errors
     /// [`LayerError`].
     pub fn object(&mut self, id: FileDigest, size: u64) -> Result<(), LayerError> {
-        if self.file.is_some() || self.verifier.is_some() || size <= INLINE_MAX {
+        if self.file.is_some() {
             return Err(LayerError::Order);
+        }
+        if self.verifier.is_some() {
+            return Err(LayerError::Unseen);
+        }
+        if size <= INLINE_MAX {
+            return Err(LayerError::Short {
+                found: size,
+                limit: INLINE_MAX,
+            });
         }
         Ok(self.stream.object(id, size)?)
     }

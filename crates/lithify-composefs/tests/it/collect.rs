@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use lithify_composefs::oci::{Image, layer_stream, promised_digest, untag};
+use lithify_composefs::oci::{Image, LayerWriter, layer_stream, promised_digest, untag};
 use lithify_composefs::repository::{
     Category, Depth, ErofsFormat, Fault, FsckOptions, GcError, GcOptions, Outcome, Publication,
     Repository,
@@ -126,6 +126,35 @@ fn roots_may_be_named() {
         .remove_reference(Category::Images, "system/root")
         .unwrap();
     assert_eq!(gc(&mut repository).kept, 0);
+}
+
+/// A sparse file: the tar has its data alone, images the whole.
+#[test]
+fn what_a_layer_keeps_stays() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    let kept = repository.store_object(b"kept").unwrap().id;
+    let mut writer = LayerWriter::unverified(&repository).unwrap();
+    writer.raw(b"tar").unwrap();
+    writer.keep(kept).unwrap();
+    let id = writer.finish().unwrap().id;
+    let mut publication = Publication::new();
+    publication.stream("layer", id).unwrap();
+    publication.stream_reference("layer", "layer").unwrap();
+    repository.publish(&publication).unwrap();
+    assert_eq!(gc(&mut repository).kept, 2);
+    assert!(
+        repository
+            .fsck(&Lists, &checks(Depth::Contents))
+            .unwrap()
+            .is_good()
+    );
+    fs::remove_file(path_of(tmp.path(), &kept)).unwrap();
+    let report = repository.fsck(&Lists, &checks(Depth::Structure)).unwrap();
+    assert_eq!(
+        report.findings[0].needed_by,
+        ["streams/layer", "streams/refs/layer"]
+    );
 }
 
 #[test]

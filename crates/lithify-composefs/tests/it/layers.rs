@@ -105,6 +105,20 @@ fn files_have_the_size_of_their_headers() {
         ));
     }
     let mut writer = LayerWriter::unverified(&repository).unwrap();
+    let object = repository.store_object(&[7; 65]).unwrap();
+    let short = writer.object(object.id, 64);
+    assert!(matches!(
+        short,
+        Err(LayerError::Short {
+            found: 64,
+            limit: 64
+        })
+    ));
+    writer.object(object.id, 65).unwrap();
+    writer.keep(object.id).unwrap();
+    let mut compared = LayerWriter::new(&repository, sha256(b"")).unwrap();
+    let unseen = compared.object(object.id, 65);
+    assert!(matches!(unseen, Err(LayerError::Unseen)));
     assert!(matches!(writer.data(b"x"), Err(LayerError::Order)));
     assert!(matches!(writer.end_file(), Err(LayerError::Order)));
     writer.start_file(3).unwrap();
