@@ -160,6 +160,8 @@ pub(crate) struct Collector {
     linked: HashMap<TreePath, u32>,
     /// Links, and the files they are links to.
     links: HashMap<TreePath, TreePath>,
+    /// Whether files are numbered under the name that is no link, wherever it is: as in dumpfiles.
+    pub(crate) keeps_homes: bool,
 }
 
 impl Collector {
@@ -196,7 +198,9 @@ impl Collector {
                 continue;
             };
             let id = tree.inode_id(node);
-            filesystem.homes.insert(id, node);
+            if self.keeps_homes {
+                filesystem.homes.insert(id, node);
+            }
             if tree.inode(id).nlink != *count {
                 filesystem.link_counts.insert(id, *count);
             }

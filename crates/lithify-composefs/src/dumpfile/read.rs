@@ -19,6 +19,7 @@ use crate::filesystem::Collector;
 /// [`DumpError`], with the number of the line.
 pub fn read(mut file: impl BufRead, cancel: &CancelToken) -> Result<Filesystem, DumpError> {
     let mut reading = Reading::default();
+    reading.collector.keeps_homes = true;
     let mut buffer = Vec::new();
     for line in 1.. {
         if line % 1024 == 0 {

@@ -56,3 +56,22 @@ fn what_is_no_image() {
     let error = image::read(bytes, &cancel).unwrap_err();
     assert!(matches!(error, ReadError::Cancelled(_)), "{error}");
 }
+
+/// Names in an order no writer leaves them in: which of a file's is first is the tree's order, not the image's.
+#[test]
+fn names_in_another_order() {
+    let cancel = CancelToken::new();
+    let dump = "/ 4096 40755 3 0 0 0 0.0 - - -\n\
+        /g 4096 40755 2 0 0 0 0.0 - - -\n\
+        /g/f 2 100644 2 0 0 0 0.0 - hi -\n\
+        /z 0 @100644 2 0 0 0 0.0 /g/f - -\n\
+        /zz 0 100644 1 0 0 0 0.0 - - -\n";
+    let (mut bytes, _) = written(&filesystem(dump), &ImageOptions::default());
+    // Behind the stubs stand the names of the root directory, one after the other.
+    let names = bytes.windows(4).position(|names| names == b"gzzz").unwrap();
+    bytes[names] = b'~';
+    let read = image::read(bytes, &cancel).unwrap();
+    let (once, id) = written(&read, &ImageOptions::default());
+    let again = image::read(once, &cancel).unwrap();
+    assert_eq!(written(&again, &ImageOptions::default()).1, id);
+}
