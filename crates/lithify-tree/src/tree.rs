@@ -3,7 +3,7 @@
 use crate::inode::Record;
 use crate::path::components;
 use crate::xattr_table::XattrTable;
-use crate::{Inode, InodeId, InodeKind, TreePath, XattrSetId, Xattrs};
+use crate::{Inode, InodeId, InodeKind, Timestamp, TreePath, XattrSetId, Xattrs};
 
 /// Index of a name (a directory entry, or the root) in its [`Tree`]; the root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +122,14 @@ impl Tree {
                 inode.xattrs = places[inode.xattrs.index()];
             }
             self.xattrs = mapped;
+        }
+    }
+
+    /// Replaces all modification times, such as by those a filesystem can hold.
+    pub fn map_times(&mut self, map: impl Fn(Timestamp) -> Timestamp) {
+        for inode in &mut self.inodes {
+            let time = map(inode.mtime());
+            (inode.seconds, inode.nanoseconds) = (time.seconds, time.nanoseconds);
         }
     }
 

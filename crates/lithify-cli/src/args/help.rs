@@ -8,8 +8,8 @@ pub(crate) fn image_help() -> String {
     format!(
         "IMAGE is one of:\n{}\
          A path is never taken for a NAME: what exists, begins with . or / or ends like a file (x.tar, x.erofs) needs a transport.\n\
-         Where an ARTIFACT is accepted too, it is the path of an EROFS or squashfs image, of a disk of a layered build (disk.vmdk,\n\
-         disk.raw, disk.gpt), or of the directory of one.",
+         Where an ARTIFACT is accepted too, it is the path of an EROFS, squashfs or ext4 image, of a disk (disk.vmdk, disk.raw,\n\
+         disk.gpt, a partitioned one), or of the directory of a layered build.",
         table(rows)
     )
 }
@@ -65,10 +65,11 @@ Examples:
 Each command has examples of its own: lithify COMMAND --help.
 
 Exit codes:
-  0  done
-  1  failed
-  2  the arguments make no sense
-  3  verification failed: something is not what its digest, size or checksum says
+  0        done
+  1        failed
+  2        the arguments make no sense
+  3        verification failed: something is not what its digest, size or checksum says
+  128 + N  interrupted by signal N (130 for Ctrl-C)
 
 Environment:
   LITHIFY_STORE        the store; without it $XDG_DATA_HOME/lithify, which is ~/.local/share/lithify by default

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -363,4 +363,135 @@ fn what_is_no_such_disk_is_told() {
         "entries",
     );
     assert!(!names(tmp.path()).contains(&"out.tar".to_owned()));
+}
+
+fn commit_report(disk: &Path, base: &str, out: &str) -> serde_json::Value {
+    let mut command = lithify();
+    command.arg("commit").arg(disk);
+    command.args(["--base", base, "-o", out, "--json"]);
+    serde_json::from_str(&run::text(&mut command)).expect("JSON")
+}
+
+/// What an image has and ext4 does not hold as it is, and what only a filesystem has, is no difference.
+#[test]
+fn what_ext4_does_not_hold_is_no_difference() {
+    let tmp = temp_dir();
+    let source = image(
+        tmp.path(),
+        [layer([
+            TarEntry::directory("lost+found").mode(0o700),
+            TarEntry::file("early", "x").mtime(-9_999_999_999, 0),
+            TarEntry::file("late", "x").mtime(99_999_999_999, 5),
+            TarEntry::file("other", "x").xattr("com.apple.provenance", "p"),
+        ])],
+    );
+    let disk = tmp.path().join("disk.ext4");
+    let mut command = lithify();
+    command.args(["-q", "build", &source, "--drop-xattrs", "-o"]);
+    run::ok(command.arg(&disk));
+    let out = format!("oci:{}", tmp.path().join("new:1").display());
+    let report = commit_report(&disk, &source, &out);
+    assert_eq!(
+        (&report["entries"], &report["whiteouts"]),
+        (&0.into(), &0.into()),
+        "{report}"
+    );
+}
+
+#[test]
+fn filesystems_are_found_in_vmdks_and_partitions() {
+    if !require::tool("sgdisk") {
+        return;
+    }
+    let tmp = temp_dir();
+    let source = base(tmp.path());
+    let at = |name: &str| tmp.path().join(name);
+    let build_disk = |name: &str, args: &[&str]| {
+        let mut command = lithify();
+        command.args(["-q", "build", &source, "-f", "ext4", "-o"]);
+        run::ok(command.arg(at(name)).args(args));
+    };
+    let reads = |disk: &Path| {
+        run::ok(lithify().args(["-q", "verify"]).arg(disk));
+        run::ok(lithify().args(["-q", "inspect"]).arg(disk));
+        let shown = run::text(lithify().arg("cat").arg(disk).arg("/upper"));
+        assert_eq!(shown, "u");
+        build(&ext4(disk), "tar", &at("out.tar"));
+        let out = format!("oci:{}", at("new:1").display());
+        assert_eq!(commit_report(disk, &source, &out)["entries"], 0);
+    };
+    build_disk("v.vmdk", &["--disk", "vmdk"]);
+    reads(&at("v.vmdk"));
+    // Behind a partition with nothing in it, as behind one for the firmware.
+    build_disk("alone", &["--size", "20M"]);
+    let whole = at("whole");
+    let filesystem = fs::read(at("alone")).expect("a filesystem");
+    let partitioned = |filesystems: &[u64]| {
+        let disk = fs::File::create(&whole).expect("room");
+        disk.set_len(80 << 20).expect("room");
+        let mut sgdisk = run::command("sgdisk");
+        sgdisk.args([
+            "-n",
+            "1:2048:+20M",
+            "-n",
+            "2:43008:+20M",
+            "-n",
+            "3:83968:+20M",
+        ]);
+        run::ok(sgdisk.arg(&whole));
+        for sector in filesystems {
+            disk.write_all_at(&filesystem, sector * 512).expect("room");
+        }
+    };
+    partitioned(&[43008]);
+    reads(&whole);
+    partitioned(&[2048, 83968]);
+    let path = whole.display().to_string();
+    let out = at("out2.tar").display().to_string();
+    for args in [
+        &["-q", "build", &ext4(&whole), "-o", &out][..],
+        &["-q", "verify", &path],
+    ] {
+        let output = lithify_output(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = stderr(&output);
+        assert!(
+            said.contains("2 partitions") && said.contains("expected one"),
+            "{said}"
+        );
+    }
+    partitioned(&[]);
+    refused(
+        &["-q", "build", &ext4(&whole), "-o", &out],
+        1,
+        "0 partitions",
+    );
+}
+
+/// Files are not looked for by their paths one after the other: at this depth that would take minutes of processor time.
+#[test]
+fn deep_files_are_not_looked_for() {
+    if !require::tool("prlimit") {
+        return;
+    }
+    let tmp = temp_dir();
+    let deep = "d/".repeat(1000);
+    let files = (0..1000).map(|n| TarEntry::file(format!("{deep}{n:05}"), "x"));
+    let source = image(tmp.path(), [layer(files)]);
+    let disk = tmp.path().join("disk.ext4");
+    build(&source, "ext4", &disk);
+    let mut limited = run::command("prlimit");
+    limited.args([
+        "--cpu=20",
+        env!("CARGO_BIN_EXE_lithify"),
+        "-q",
+        "build",
+        "--no-store",
+    ]);
+    run::ok(
+        limited
+            .arg(ext4(&disk))
+            .arg("-o")
+            .arg(tmp.path().join("out.tar")),
+    );
 }

@@ -26,7 +26,23 @@ pub(crate) const MODE_DIRECTORY: u16 = 0o4_0000;
 pub(crate) const MODE_REGULAR: u16 = 0o10_0000;
 
 /// The first and the last second an inode can say.
-pub(crate) const TIMES: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 34) - (1 << 31) - 1;
+const TIMES: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 34) - (1 << 31) - 1;
+
+/// Returns the nearest time an inode can say, and whether it is another one.
+pub(crate) fn clamp(time: Timestamp) -> (Timestamp, bool) {
+    if TIMES.contains(&time.seconds) {
+        return (time, false);
+    }
+    let seconds = time.seconds.clamp(*TIMES.start(), *TIMES.end());
+    let nanoseconds = 0;
+    (
+        Timestamp {
+            seconds,
+            nanoseconds,
+        },
+        true,
+    )
+}
 
 /// An inode.
 #[derive(Clone, Debug)]

@@ -14,7 +14,10 @@ mod walk; // all names
 mod xattr; // extended attributes
 
 use crate::format::ROOT_INODE;
+use lithify_tree::Timestamp;
+
 use crate::format::group::{Descriptor, checksum, old_checksum, stored_checksum};
+use crate::format::inode::{OLD_LEN, clamp};
 use crate::format::superblock::parse::{RO_GROUP_CHECKSUMS, Superblock};
 use crate::{Damage, FileType, ReadAt, ReadError};
 use blocks::Blocks;
@@ -58,6 +61,19 @@ impl<R: ReadAt> Image<R> {
     #[must_use]
     pub fn block_size(&self) -> u64 {
         u64::from(self.superblock.block_size)
+    }
+
+    /// Returns the time an inode says that was given this one: inodes of 128 bytes have seconds up to 2038, larger ones
+    /// nanoseconds, from 1901 to 2446.
+    #[must_use]
+    pub fn stored_time(&self, time: Timestamp) -> Timestamp {
+        if self.superblock.inode_size as usize > OLD_LEN {
+            return clamp(time).0;
+        }
+        Timestamp {
+            seconds: time.seconds.clamp(i32::MIN.into(), i32::MAX.into()),
+            nanoseconds: 0,
+        }
     }
 
     /// Tells whether the filesystem was not unmounted, so that some of what is read comes from its journal.

@@ -8,12 +8,12 @@ use super::contents::Contents;
 use super::extents;
 use super::layout::Layout;
 use super::owned::{Own, Owned};
-use super::plan::{Plan, clamp};
+use super::plan::Plan;
 use super::table::Table;
 use crate::format::extent::{Extent, IN_INODE};
 use crate::format::inode::{
     self, BLOCK_LEN, FLAG_EXTENTS, FLAG_INDEX, FLAG_VALUE, Inode, MODE_DIRECTORY, MODE_REGULAR,
-    MODE_TYPE, ValueState,
+    MODE_TYPE, ValueState, clamp,
 };
 use crate::format::{FIRST_INODE, INODE_LEN, JOURNAL_INODE, RESIZE_INODE, ROOT_INODE, xattr};
 use crate::geometry::{DataBlocks, Geometry};

@@ -6,7 +6,7 @@ use lithify_tree::{InodeId, InodeKind, NodeId, Timestamp, Tree};
 use super::attributes::{Place, Values, place};
 use super::options::ImageOptions;
 use crate::WriteError;
-use crate::format::inode::TIMES;
+use crate::format::inode::clamp;
 use crate::format::superblock::Superblock;
 use crate::format::{FIRST_INODE, ROOT_INODE};
 
@@ -150,22 +150,6 @@ fn look_over(tree: &Tree) -> Result<(Vec<NodeId>, Timestamp, u64), WriteError> {
         nanoseconds: 0,
     };
     Ok((first_names, median, clamped))
-}
-
-/// Returns the nearest time an inode can say, and whether it is another one.
-pub(super) fn clamp(time: Timestamp) -> (Timestamp, bool) {
-    if TIMES.contains(&time.seconds) {
-        return (time, false);
-    }
-    let seconds = time.seconds.clamp(*TIMES.start(), *TIMES.end());
-    let nanoseconds = 0;
-    (
-        Timestamp {
-            seconds,
-            nanoseconds,
-        },
-        true,
-    )
 }
 
 /// Derives identifiers from what is in the filesystem.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_oci::source::Source;
-use lithify_tree::{Change, EntryKind, InodeKind, Tree, WHITEOUT_PREFIX, changes};
+use lithify_tree::{Change, EntryKind, InodeKind, NodeId, Tree, WHITEOUT_PREFIX, changes};
 
 use super::CommitOptions;
 use super::contents::Contents;
@@ -16,7 +16,7 @@ use crate::Image;
 use crate::error::CommitError;
 use crate::fs::Kind;
 use crate::fs::image::FsImage;
-use crate::image::{Origin, SparseRead, copy_data, decode, reading};
+use crate::image::{LOST_AND_FOUND, Origin, SparseRead, copy_data, decode, reading};
 use crate::name::shown;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
@@ -56,14 +56,17 @@ pub(super) fn layer(
     session: &Session,
 ) -> Result<Layer, Error> {
     check(options)?;
-    let filesystem = Arc::new(FsImage::open_volume(path, Kind::Ext4, &session.cancel)?);
+    // What no filesystem of Linux holds is not on the disk either.
+    let mut old = Compared::of(base, &reading(session, true))?;
+    let mut filesystem = FsImage::open_volume(path, Kind::Ext4, &session.cancel)?;
+    filesystem.store_as_here(&mut old.tree)?;
+    filesystem.keeps_lost_and_found = old.tree.child(NodeId::ROOT, LOST_AND_FOUND).is_some();
+    let filesystem = Arc::new(filesystem);
     let disk = Image::new(
         &shown(path.as_os_str()),
         Source::Ext4(path.to_path_buf()),
         Origin::Filesystem(Arc::clone(&filesystem)),
     );
-    // What no filesystem of Linux holds is not on the disk either.
-    let old = Compared::of(base, &reading(session, true))?;
     let new = Compared::of(&disk, session)?;
     let found = changes(&old.tree, &new.tree, |was, is| {
         old.contents.is_same(was, &new.contents, is)
@@ -72,6 +75,7 @@ pub(super) fn layer(
     let mut writer = LayerWriter::new(scratch, &scratched, options, session, hint)?;
     let mut counts = Counts::default();
     let mut buffer = vec![0; BUFFER];
+    let places = places(&filesystem)?;
     for change in found {
         let mut entry = change
             .entry(&old.tree, &new.tree)
@@ -92,14 +96,17 @@ pub(super) fn layer(
         }
         counts.entries += 1;
         counts.whiteouts += u64::from(entry.kind == EntryKind::Whiteout);
-        if !matches!(
-            (&entry.kind, change),
-            (EntryKind::File { .. }, Change::Present { .. })
-        ) {
+        let place = match (&entry.kind, change) {
+            (EntryKind::File { .. }, Change::Present { node, .. }) => {
+                place(&new.tree, node, &places)
+            }
+            _ => None,
+        };
+        let Some(place) = place else {
             writer.entry(&entry)?;
             continue;
-        }
-        let file = filesystem.file(entry.path.as_bytes())?;
+        };
+        let file = filesystem.open_at(place)?;
         let mut reader: Box<dyn SparseRead> = file.reader;
         entry.kind = EntryKind::File {
             size: file.size,
@@ -122,6 +129,26 @@ pub(super) fn layer(
     let mut layer = writer.finish()?;
     layer.counts = counts;
     Ok(layer)
+}
+
+/// Finds the places of all files, in the order in which their contents were numbered.
+fn places(filesystem: &FsImage) -> Result<Vec<u64>, Error> {
+    let mut places = Vec::new();
+    filesystem.for_each_placed(|entry, place| {
+        if let EntryKind::File { .. } = entry.kind {
+            places.push(place);
+        }
+        Ok(())
+    })?;
+    Ok(places)
+}
+
+/// Returns the place of a file.
+fn place(tree: &Tree, node: NodeId, places: &[u64]) -> Option<u64> {
+    match tree.node_inode(node).kind {
+        InodeKind::File { content, .. } => places.get(content?.0 as usize).copied(),
+        _ => None,
+    }
 }
 
 /// Tells whether a change is a name of a socket, be it the second one.

@@ -34,7 +34,7 @@ pub enum ArtifactError {
         path: PathBuf,
     },
     /// A disk whose partitions hold no filesystem of a kind, or several.
-    #[error("{found} partitions of `{}` have an {kind} filesystem, expected one: name the partition's device instead", Escaped::path(.path))]
+    #[error("{found} partitions of `{}` have an {kind} filesystem, expected one: copy a partition into a file of its own, or name its device", Escaped::path(.path))]
     Partitions {
         /// The disk.
         path: PathBuf,

@@ -11,6 +11,7 @@ use lithify_disk::gpt::Table;
 use lithify_disk::vmdk::{Descriptor, PathRule};
 use lithify_storage::Beneath;
 
+use super::kind::{HEAD, Kind};
 use crate::Error;
 use crate::error::ArtifactError;
 
@@ -50,6 +51,14 @@ impl From<File> for Extents {
 }
 
 impl Extents {
+    /// Tells what filesystem the first bytes are of.
+    pub(super) fn kind(&self) -> io::Result<Option<Kind>> {
+        let mut head = [0; HEAD];
+        let length = self.size()?.min(HEAD as u64) as usize;
+        self.read_exact_at(&mut head[..length], 0)?;
+        Ok(Kind::of_head(&head[..length]))
+    }
+
     fn new<'a>(places: impl IntoIterator<Item = &'a Place>) -> Self {
         let mut whole = Self {
             extents: Vec::new(),
@@ -181,10 +190,35 @@ pub(crate) fn open_vmdk(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
     })
 }
 
-/// Opens the images in the partitions of a disk.
+/// Opens the images in the partitions of a disk: those of a layered build, or the only filesystem to be written to.
 pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
     let places = places(path, file)?;
-    let mut images = places.iter().map(|place| Extents::new([place]));
+    let mut images: Vec<Extents> = places.iter().map(|place| Extents::new([place])).collect();
+    let kinds: Result<Vec<Option<Kind>>, io::Error> = images.iter().map(Extents::kind).collect();
+    let kinds = kinds.map_err(|e| Error::input(path, e))?;
+    if kinds.first() != Some(&Some(Kind::Erofs)) {
+        let is_volume = |kind: &&Option<Kind>| kind.is_some_and(Kind::is_volume);
+        let found = kinds.iter().filter(is_volume).count();
+        let at = kinds.iter().position(|kind| is_volume(&kind));
+        match at {
+            Some(at) if found == 1 => {
+                return Ok(OpenedDisk {
+                    places: places.into_iter().skip(at).take(1).collect(),
+                    image: images.swap_remove(at),
+                    devices: None,
+                });
+            }
+            Some(at) => {
+                return Err(Error::from(ArtifactError::Partitions {
+                    path: path.to_path_buf(),
+                    kind: kinds[at].map_or("", Kind::name),
+                    found,
+                }));
+            }
+            None => {}
+        }
+    }
+    let mut images = images.into_iter();
     let first = images.next().ok_or_else(|| {
         Error::from(ArtifactError::EmptyDisk {
             path: path.to_path_buf(),
@@ -196,12 +230,6 @@ pub(crate) fn open_gpt(path: &Path, file: &File) -> Result<OpenedDisk, Error> {
         image: first,
         devices,
     })
-}
-
-/// Opens the partitions of a disk, whatever is in them.
-pub(super) fn partitions(path: &Path, file: &File) -> Result<Vec<Extents>, Error> {
-    let places = places(path, file)?;
-    Ok(places.iter().map(|place| Extents::new([place])).collect())
 }
 
 /// Finds the partitions of a disk.

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lithify_cancel::Checked;
-use lithify_erofs::{Image, Storage, WriteError, Writer};
+use lithify_erofs::{Image, Inode, Storage, WriteError, Writer};
 use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::{Compression, CompressionAlgorithm};
 use super::format::{
     COMPRESSED_SIZES, Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile,
-    Source, Target, Written, check_compressed_size,
+    PlacedEntries, Source, Target, Written, check_compressed_size, placed,
 };
 use super::options::{Filesystem, Placement};
 use crate::error::BuildError;
@@ -224,8 +224,8 @@ impl ImageWriter for ErofsWriter {
 }
 
 impl ImageReader for Image<Source> {
-    fn entries(&self) -> Entries<'_> {
-        Box::new(Self::entries(self).map(|entry| Ok(entry?.0)))
+    fn entries(&self) -> PlacedEntries<'_> {
+        placed(Self::entries(self))
     }
 
     fn layer_entries(&self, describes_root: bool) -> Entries<'_> {
@@ -260,14 +260,12 @@ impl ImageReader for Image<Source> {
     }
 
     fn file(&self, path: &[u8]) -> Result<Option<OpenedFile<'_>>, Error> {
-        let Some(inode) = self.lookup(path)? else {
-            return Ok(None);
-        };
-        Ok(Some(OpenedFile {
-            size: inode.size(),
-            segments: self.segments(&inode)?,
-            reader: Box::new(self.reader(&inode)),
-        }))
+        let inode = self.lookup(path)?;
+        inode.map(|inode| opened(self, &inode)).transpose()
+    }
+
+    fn file_at(&self, place: u64) -> Result<OpenedFile<'_>, Error> {
+        opened(self, &lithify_fskit::read::Image::inode(self, place)?)
     }
 
     fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
@@ -280,4 +278,12 @@ impl ImageReader for Image<Source> {
     fn as_erofs(&self) -> Option<&lithify_erofs::Image<Source>> {
         Some(self)
     }
+}
+
+fn opened<'a>(image: &'a Image<Source>, inode: &Inode) -> Result<OpenedFile<'a>, Error> {
+    Ok(OpenedFile {
+        size: inode.size(),
+        segments: image.segments(inode)?,
+        reader: Box::new(image.reader(inode)),
+    })
 }

@@ -9,8 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_cancel::{BudgetExceeded, Checked};
+use lithify_fskit::read::Inode;
 use lithify_storage::Shifted;
-use lithify_tree::{ContentSink, DataSegment, Entry, LayerEntries, Metadata, Tree, Xattrs};
+use lithify_tree::{
+    ContentSink, DataSegment, Entry, LayerEntries, Metadata, Timestamp, Tree, Xattrs,
+};
 
 use super::compression::Compression;
 use super::disk::Extents;
@@ -117,10 +120,23 @@ pub(super) struct Written {
 /// Entries as they are read.
 pub(super) type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, Error>> + 'a>;
 
+/// Entries as they are read, with the places of their inodes.
+pub(super) type PlacedEntries<'a> = Box<dyn Iterator<Item = Result<(Entry, u64), Error>> + 'a>;
+
+/// Returns the entries of an image with the places of their inodes.
+pub(super) fn placed<'a, I: Inode, E: Into<Error>>(
+    entries: impl Iterator<Item = Result<(Entry, I), E>> + 'a,
+) -> PlacedEntries<'a> {
+    Box::new(entries.map(|entry| {
+        let (entry, inode) = entry.map_err(Into::into)?;
+        Ok((entry, inode.place()))
+    }))
+}
+
 /// An opened image.
 pub(super) trait ImageReader: fmt::Debug + Send + Sync {
-    /// Returns all names with their metadata, depth first.
-    fn entries(&self) -> Entries<'_>;
+    /// Returns all names with their metadata, depth first, and the places of their inodes.
+    fn entries(&self) -> PlacedEntries<'_>;
 
     /// Returns all entries of an overlay layer as a layer of an image has them. The root directory's own only comes with
     /// `describes_root`.
@@ -138,8 +154,16 @@ pub(super) trait ImageReader: fmt::Debug + Send + Sync {
     /// Checks the structure, and data where the filesystem has something to check it by.
     fn verify(&self) -> Result<Checks, Error>;
 
+    /// Returns the time that an inode of the image says if it was given this one.
+    fn stored_time(&self, time: Timestamp) -> Timestamp {
+        time
+    }
+
     /// Opens a file; symbolic links on the way are not followed. `None` if nothing is there.
     fn file(&self, path: &[u8]) -> Result<Option<OpenedFile<'_>>, Error>;
+
+    /// Opens the file whose inode is in a place: as it came with its entry.
+    fn file_at(&self, place: u64) -> Result<OpenedFile<'_>, Error>;
 
     /// Returns the data of a file, as [`file`](Self::file) finds it.
     fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error>;

@@ -1,18 +1,17 @@
 //! A filesystem image being read, of whichever kind.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::Checked;
 use lithify_oci::source::PathKind;
-use lithify_storage::{ReadAt as _, open_regular};
+use lithify_storage::open_regular;
 use lithify_tree::{ContentId, ContentSink, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree};
 
 use super::disk::{self, Extents};
 use super::format::{ImageReader, OpenedFile, Source};
-use super::kind::{HEAD, Kind};
+use super::kind::Kind;
 use crate::error::{ArtifactError, LayerError};
 use crate::image::copy_data;
 use crate::name::shown_path;
@@ -28,6 +27,8 @@ pub(crate) struct FsImage {
     pub(super) opened: Box<dyn ImageReader>,
     pub(crate) kind: Kind,
     bytes: Bytes,
+    /// Whether an empty `lost+found` is part of its tree.
+    pub(crate) keeps_lost_and_found: bool,
     /// Stops whatever is read.
     cancel: CancelToken,
 }
@@ -48,33 +49,35 @@ impl FsImage {
         cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let image = file.into();
-        let kind = kind_of(&image).map_err(|e| Error::input(path, e))?;
-        Self::open(path, image, kind, cancel)
+        let kind = image.kind().map_err(|e| Error::input(path, e))?;
+        // What is none is left to the reader of EROFS, which says so.
+        Self::open(path, image, kind.unwrap_or(Kind::Erofs), cancel)
     }
 
-    /// Opens the filesystem of a kind in a file: the whole of it, or the only one in its partitions.
+    /// Opens the filesystem of a kind in a file: the whole of it, what a VMDK describes, or the only one in its partitions.
     pub(crate) fn open_volume(
         path: &Path,
         kind: Kind,
         cancel: &CancelToken,
     ) -> Result<Self, Error> {
         let file = open_artifact(path)?;
-        if PathKind::of(path) != PathKind::Gpt {
-            return Self::open(path, file, kind, cancel);
-        }
-        let mut found = Vec::new();
-        for partition in disk::partitions(path, &file)? {
-            if kind_of(&partition).map_err(|e| Error::input(path, e))? == kind {
-                found.push(partition);
+        match PathKind::of(path) {
+            PathKind::Vmdk => {
+                let disk = disk::open_vmdk(path, &file)?;
+                Self::open(path, disk.image, kind, cancel)
             }
-        }
-        match (found.pop(), found.len()) {
-            (Some(only), 0) => Self::open(path, only, kind, cancel),
-            (_, others) => Err(Error::from(ArtifactError::Partitions {
-                path: path.to_path_buf(),
-                kind: kind.name(),
-                found: others,
-            })),
+            PathKind::Gpt => {
+                let disk = disk::open_gpt(path, &file)?;
+                match disk.image.kind().map_err(|e| Error::input(path, e))? {
+                    Some(found) if found == kind => Self::open(path, disk.image, kind, cancel),
+                    _ => Err(Error::from(ArtifactError::Partitions {
+                        path: path.to_path_buf(),
+                        kind: kind.name(),
+                        found: 0,
+                    })),
+                }
+            }
+            _ => Self::open(path, file, kind, cancel),
         }
     }
 
@@ -108,7 +111,24 @@ impl FsImage {
 
     /// The same image, read as long as other work goes on.
     pub(crate) fn until(&self, cancel: &CancelToken) -> Result<Self, Error> {
-        Self::of_bytes(&self.path, self.bytes.clone(), self.kind, cancel)
+        let mut same = Self::of_bytes(&self.path, self.bytes.clone(), self.kind, cancel)?;
+        same.keeps_lost_and_found = self.keeps_lost_and_found;
+        Ok(same)
+    }
+
+    /// Gives a tree the times and attributes it would have in this image.
+    pub(crate) fn store_as_here(&self, tree: &mut Tree) -> Result<(), Error> {
+        tree.map_times(|time| self.opened.stored_time(time));
+        let format = self.kind.format()?;
+        tree.map_xattrs(|_, set| {
+            let unsupported = format.unsupported_xattrs(set);
+            let mut left = (!unsupported.is_empty()).then(|| set.clone())?;
+            for name in unsupported {
+                left.remove(name);
+            }
+            Some(left)
+        });
+        Ok(())
     }
 
     fn of_bytes(
@@ -129,6 +149,7 @@ impl FsImage {
             opened: opened.map_err(|e| e.in_file(path))?,
             kind,
             bytes,
+            keeps_lost_and_found: false,
             cancel: cancel.clone(),
         })
     }
@@ -138,8 +159,17 @@ impl FsImage {
         &self,
         mut each: impl FnMut(Entry) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.for_each_placed(|entry, _| each(entry))
+    }
+
+    /// Likewise, with the places of their inodes, by which [`open_at`](Self::open_at) finds files without looking for their names.
+    pub(crate) fn for_each_placed(
+        &self,
+        mut each: impl FnMut(Entry, u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for entry in self.opened.entries() {
-            each(entry.map_err(|e| self.failed(e))?)?;
+            let (entry, place) = entry.map_err(|e| self.failed(e))?;
+            each(entry, place)?;
         }
         Ok(())
     }
@@ -238,8 +268,13 @@ impl FsImage {
         self.opened.read(path).map_err(|e| self.failed(e))
     }
 
+    /// Opens the file whose inode is in a place.
+    pub(crate) fn open_at(&self, place: u64) -> Result<OpenedFile<'_>, Error> {
+        self.opened.file_at(place).map_err(|e| self.failed(e))
+    }
+
     /// Opens a file; symbolic links on the way are not followed.
-    pub(crate) fn file(&self, path: &[u8]) -> Result<OpenedFile<'_>, Error> {
+    fn file(&self, path: &[u8]) -> Result<OpenedFile<'_>, Error> {
         let file = self.opened.file(path).map_err(|e| self.failed(e))?;
         file.ok_or_else(|| {
             Error::from(ArtifactError::NotInImage {
@@ -256,11 +291,22 @@ impl FsImage {
         sink: &mut S,
         sink_error: impl Fn(S::Error) -> Error,
     ) -> Result<ContentId, Error> {
+        self.copy_opened(self.file(path)?, buffer, sink, sink_error)
+    }
+
+    /// Copies the data of an opened file, likewise.
+    pub(crate) fn copy_opened<S: ContentSink>(
+        &self,
+        file: OpenedFile<'_>,
+        buffer: &mut Vec<u8>,
+        sink: &mut S,
+        sink_error: impl Fn(S::Error) -> Error,
+    ) -> Result<ContentId, Error> {
         let OpenedFile {
             size,
             segments,
             reader,
-        } = self.file(path)?;
+        } = file;
         buffer.resize(BUFFER, 0);
         copy_data(
             &mut Checked::new(reader, &self.cancel),
@@ -272,14 +318,6 @@ impl FsImage {
             sink_error,
         )
     }
-}
-
-/// Tells the kind of an image by its first bytes.
-fn kind_of(image: &Extents) -> io::Result<Kind> {
-    let mut head = [0; HEAD];
-    let length = image.size()?.min(HEAD as u64) as usize;
-    image.read_exact_at(&mut head[..length], 0)?;
-    Ok(Kind::of_head(&head[..length]))
 }
 
 /// Opens what may be an image. A device may be one; what could keep the opener waiting, such as a pipe, is not opened.

@@ -39,11 +39,11 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of an image that begins so. What is none is left to the reader of EROFS, which says so.
-    pub(crate) fn of_head(head: &[u8]) -> Self {
+    /// Returns the kind of an image that begins so.
+    pub(super) fn of_head(head: &[u8]) -> Option<Self> {
         let found = MAGICS
             .into_iter()
             .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
-        found.map_or(Self::Erofs, |(_, _, kind)| kind)
+        found.map(|(_, _, kind)| kind)
     }
 }

@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::path::Path;
 
-use lithify_squashfs::{Image, ImageOptions, ReadError, WriteError, Writer};
+use lithify_squashfs::{Image, ImageOptions, Inode, ReadError, WriteError, Writer};
 use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::Compression;
 use super::format::{
-    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, Source, Target,
-    Written, check_compressed_size,
+    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, PlacedEntries, Source,
+    Target, Written, check_compressed_size, placed,
 };
 use super::options::Filesystem;
 use crate::error::BuildError;
@@ -165,8 +165,8 @@ impl ImageWriter for SquashfsWriter {
 }
 
 impl ImageReader for Image<Source> {
-    fn entries(&self) -> Entries<'_> {
-        Box::new(Self::entries(self).map(|entry| Ok(entry?.0)))
+    fn entries(&self) -> PlacedEntries<'_> {
+        placed(Self::entries(self))
     }
 
     fn layer_entries(&self, describes_root: bool) -> Entries<'_> {
@@ -200,14 +200,12 @@ impl ImageReader for Image<Source> {
     }
 
     fn file(&self, path: &[u8]) -> Result<Option<OpenedFile<'_>>, Error> {
-        let Some(inode) = self.lookup(path)? else {
-            return Ok(None);
-        };
-        Ok(Some(OpenedFile {
-            size: inode.size(),
-            segments: self.segments(&inode)?,
-            reader: Box::new(self.reader(&inode)?),
-        }))
+        let inode = self.lookup(path)?;
+        inode.map(|inode| opened(self, &inode)).transpose()
+    }
+
+    fn file_at(&self, place: u64) -> Result<OpenedFile<'_>, Error> {
+        opened(self, &lithify_fskit::read::Image::inode(self, place)?)
     }
 
     fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
@@ -216,4 +214,12 @@ impl ImageReader for Image<Source> {
             None => Ok(None),
         }
     }
+}
+
+fn opened<'a>(image: &'a Image<Source>, inode: &Inode) -> Result<OpenedFile<'a>, Error> {
+    Ok(OpenedFile {
+        size: inode.size(),
+        segments: image.segments(inode)?,
+        reader: Box::new(image.reader(inode)?),
+    })
 }

@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// The directory `e2fsck` puts into what it found without a name: empty, it is the filesystem's and not of the tree.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
+pub(crate) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// A filesystem that is to be read.
 pub(crate) struct FilesystemReader(pub(crate) FsImage);
@@ -36,7 +36,7 @@ impl FilesystemReader {
         let mut intake = Intake::new(session, budgets);
         let mut buffer = Vec::new();
         let mut bytes = 0;
-        let mut take = |entry: Entry| -> Result<(), Error> {
+        let mut take = |entry: Entry, place: u64| -> Result<(), Error> {
             if session.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
@@ -50,8 +50,8 @@ impl FilesystemReader {
                         sink,
                         fingerprint: &mut fingerprint,
                     };
-                    let path = entry.path.as_bytes();
-                    let id = image.copy_content(path, &mut buffer, &mut sink, sink_error);
+                    let file = image.open_at(place)?;
+                    let id = image.copy_opened(file, &mut buffer, &mut sink, sink_error);
                     Some(id.map_err(|e| e.over_output(|e| over(e.into())))?)
                 }
                 _ => None,
@@ -61,18 +61,19 @@ impl FilesystemReader {
         };
         // The directory that may be the filesystem's own, until the next name says that something is in it.
         let mut held = None;
-        image.for_each_entry(|entry| {
-            if let Some(directory) = held.take()
+        image.for_each_placed(|entry, place| {
+            if let Some((directory, place)) = held.take()
                 && is_below(&entry, LOST_AND_FOUND)
             {
-                take(directory)?;
+                take(directory, place)?;
             }
             match image.kind.is_volume()
+                && !image.keeps_lost_and_found
                 && entry.path.as_bytes() == LOST_AND_FOUND
                 && matches!(entry.kind, EntryKind::Directory)
             {
-                true => held = Some(entry),
-                false => take(entry)?,
+                true => held = Some((entry, place)),
+                false => take(entry, place)?,
             }
             Ok(())
         })?;
