@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use lithify_cancel::CancelToken;
 use lithify_composefs::oci::{Image, LayerWriter, layer_stream, promised_digest, untag};
 use lithify_composefs::repository::{
-    Category, Depth, ErofsFormat, Fault, FsckOptions, GcError, GcOptions, Outcome, Publication,
-    Repository,
+    Category, Depth, ErofsFormat, Fault, FsckOptions, GcError, GcOptions, OpenOptions, Outcome,
+    Publication, Repository,
 };
 use lithify_testkit::temp_dir;
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 use proptest::prelude::*;
 
-use crate::common::{Lists, Piece, bytes, list_image, repository, write_image, write_layer};
+use crate::common::{
+    Lists, Piece, bytes, list_image, open_with, repository, write_image, write_layer,
+};
 
 const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
 
@@ -217,6 +220,37 @@ fn what_killed_processes_left_is_removed() {
     assert!(left.iter().all(|path| !path.exists()));
     assert_eq!((report.others.len(), report.objects), (1, 0));
     assert_eq!(report.references, ["streams/refs/oci/old"]);
+}
+
+#[test]
+fn work_that_is_stopped_removes_nothing() {
+    let tmp = temp_dir();
+    let cancel = CancelToken::new();
+    let options = OpenOptions::new().sync(false).cancel(&cancel);
+    let mut repository = open_with(tmp.path(), ALGORITHM, &options);
+    write_image(&repository, &[layer(0)], "a");
+    repository.store_object(b"nobody's").unwrap();
+    let before = objects(tmp.path());
+    cancel.cancel();
+    let stopped = repository.gc(&Lists, &GcOptions::default());
+    assert!(stopped.is_err(), "{stopped:?}");
+    let stopped = repository.fsck(&Lists, &FsckOptions::default());
+    assert!(stopped.is_err(), "{stopped:?}");
+    assert_eq!(objects(tmp.path()), before);
+    // Who waits for the others stops waiting, too.
+    let mut other = crate::common::repository(tmp.path(), ALGORITHM);
+    let waiting = GcOptions {
+        is_waiting: true,
+        ..GcOptions::default()
+    };
+    let stopped = repository.gc(&Lists, &waiting);
+    assert!(matches!(stopped, Err(GcError::Cancelled(_))), "{stopped:?}");
+    assert!(matches!(
+        other.gc(&Lists, &GcOptions::default()),
+        Err(GcError::InUse)
+    ));
+    drop(repository);
+    assert_eq!(gc(&mut other).objects, 1);
 }
 
 #[test]

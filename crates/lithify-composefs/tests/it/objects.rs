@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_cancel::CancelToken;
 use lithify_composefs::repository::{ObjectError, OpenOptions, Outcome, Repository};
-use lithify_testkit::temp_dir;
+use lithify_testkit::{Mount, require, run, temp_dir};
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 
 use crate::common::{bytes, digest_of, open_with, repository};
@@ -224,4 +224,48 @@ fn objects_of_another_algorithm_are_refused() {
             ..
         })
     ));
+}
+
+/// Where the filesystem can, an object has its blocks together with the file it was made of.
+#[test]
+fn imported_files_are_clones_where_that_can_be() {
+    if !require::root() || !require::tool("mkfs.xfs") || !require::kernel_filesystem("xfs") {
+        return;
+    }
+    let tmp = temp_dir();
+    let disk = tmp.path().join("disk");
+    let file = fs::File::create(&disk).unwrap();
+    file.set_len(400 << 20).unwrap();
+    run::ok(run::command("mkfs.xfs").arg("-q").arg(&disk));
+    let mounted = Mount::writable("xfs", &disk);
+    let repository = repository(&mounted.path().join("repository"), ALGORITHM);
+    for (length, outcome) in [
+        (5, Outcome::New),
+        (8 << 20, Outcome::New),
+        (5, Outcome::Existing),
+    ] {
+        let source = mounted.path().join("source");
+        let content = bytes(length as u64, length);
+        fs::write(&source, &content).unwrap();
+        let imported = repository
+            .import_file(&fs::File::open(&source).unwrap())
+            .unwrap();
+        assert_eq!(imported.object.outcome, outcome);
+        assert_eq!(imported.is_shared, outcome == Outcome::New);
+        assert_eq!(imported.object.id, digest_of(ALGORITHM, &content));
+        fs::write(&source, "other").unwrap();
+        repository.check_object(&imported.object.id).unwrap();
+    }
+    // From another filesystem it is a copy, and then one is made at once.
+    for n in [1, 2] {
+        let outside = tmp.path().join("outside");
+        fs::write(&outside, bytes(n, 1000)).unwrap();
+        let imported = repository
+            .import_file(&fs::File::open(&outside).unwrap())
+            .unwrap();
+        assert_eq!(
+            (imported.object.outcome, imported.is_shared),
+            (Outcome::New, false)
+        );
+    }
 }
