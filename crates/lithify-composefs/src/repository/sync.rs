@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use lithify_cancel::Cancelled;
 use lithify_verity::file::FileDigest;
@@ -17,9 +19,16 @@ use super::names::{OBJECTS, of_object};
 /// what others wrote too.
 const EACH_MAX: usize = 16;
 
+/// Bytes written after which they are sent to the disk while more are written, so that the last sync waits for little.
+const SEND_AFTER: u64 = 128 << 20;
+
 /// The objects that this process wrote, or found and does not know to be on the disk.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
+    /// Bytes written since something was sent to the disk.
+    written: AtomicU64,
+    /// Set while a thread sends.
+    is_sending: Arc<AtomicBool>,
     objects: Mutex<Objects>,
     /// Had while objects are brought to the disk: who publishes meanwhile waits, since they may be theirs.
     working: Mutex<()>,
@@ -49,12 +58,48 @@ impl Unsynced {
         }
     }
 
+    /// Counts bytes written; says whether it is time to send them to the disk, and nobody does.
+    fn is_due(&self, bytes: u64) -> bool {
+        let written = self.written.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let is_due = written >= SEND_AFTER && !self.is_sending.swap(true, Ordering::AcqRel);
+        if is_due {
+            self.written.store(0, Ordering::Relaxed);
+        }
+        is_due
+    }
+
     fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Repository {
+    /// Notes that an object of so many bytes was written.
+    pub(super) fn wrote(&self, bytes: u64) {
+        if self.is_synced() && self.unsynced.is_due(bytes) {
+            let sent = self.send();
+            // Only the wait is longer then: what is published is brought to the disk anyway.
+            if sent.is_err() {
+                self.unsynced.is_sending.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// Sends what was written to the disk, on a thread that nobody waits for.
+    fn send(&self) -> io::Result<()> {
+        let handle = self.root().handle().try_clone_to_owned()?;
+        let is_sending = Arc::clone(&self.unsynced.is_sending);
+        thread::Builder::new()
+            .name("send".to_owned())
+            .spawn(move || {
+                // As above.
+                retry_on_intr(|| syncfs(&handle)).ok();
+                drop(handle);
+                is_sending.store(false, Ordering::Release);
+            })?;
+        Ok(())
+    }
+
     /// Brings all objects that were noted to the disk.
     pub(super) fn sync_objects(&self) -> Result<(), ObjectError> {
         if !self.is_synced() {

@@ -95,7 +95,7 @@ impl Repository {
     ) -> Result<Outcome, ObjectError> {
         match self.compare(&id, size, None)? {
             Existing::Good => Ok(self.noted(id, Outcome::Existing)),
-            existing => self.name_object(new, id, existing),
+            existing => self.name_object(new, id, size, existing),
         }
     }
 
@@ -104,11 +104,13 @@ impl Repository {
         &self,
         new: NewFile,
         id: FileDigest,
+        size: u64,
         existing: Existing,
     ) -> Result<Outcome, ObjectError> {
         let (number, name) = of_object(&id);
         let directory = self.objects.made(self.root(), number)?;
         let new = self.sealed(new, &id)?;
+        self.wrote(size);
         if existing == Existing::Damaged {
             new.replace_in(directory.handle(), name)?;
             return Ok(self.noted(id, Outcome::Replaced));
@@ -261,7 +263,7 @@ impl ObjectWriter<'_> {
                     let directory = repository.objects.made(repository.root(), number)?;
                     let new = NewFile::create(directory.handle())?;
                     write_at(new.file(), &bytes, 0)?;
-                    repository.name_object(new, id, existing)?
+                    repository.name_object(new, id, size, existing)?
                 }
             },
         };
