@@ -115,6 +115,23 @@ pub enum WriteError {
         /// The inodes that are not for files.
         own: u32,
     },
+    /// More inodes were asked for than groups of blocks can have, in a filesystem of any size.
+    #[error(
+        "{asked} inodes are more than a filesystem can have: a group of {group} bytes has at most {per_group}, and their \
+         numbers have 32 bits; in {size} bytes up to {most} would do"
+    )]
+    InodesAsked {
+        /// The inodes asked for.
+        asked: u32,
+        /// Bytes of a group of blocks.
+        group: u64,
+        /// The most inodes of one.
+        per_group: u32,
+        /// The size asked for.
+        size: u64,
+        /// The most inodes with that size.
+        most: u32,
+    },
     /// A size no filesystem of that kind has.
     #[error("a filesystem of {size} bytes is not made: expected {least} bytes to {most}")]
     Size {
@@ -127,11 +144,15 @@ pub enum WriteError {
     },
     /// A journal of a size the kernel does not take.
     #[error(
-        "a journal of {blocks} blocks is not made: expected 1024 to 10240000, in a filesystem with room for it"
+        "a journal of {found} bytes is not made: expected at least {least} bytes, at most {most}, or none"
     )]
     Journal {
-        /// The blocks asked for.
-        blocks: u64,
+        /// The bytes asked for.
+        found: u64,
+        /// The bytes of the smallest.
+        least: u64,
+        /// The bytes of the largest.
+        most: u64,
     },
     /// More bytes for each inode, or fewer, than make sense.
     #[error("an inode for every {found} bytes is not made: expected 1024 to 67108864")]
@@ -229,13 +250,25 @@ pub enum WriteError {
         /// How many there are.
         found: u32,
     },
-    /// ext4 stores attribute names by prefix and knows `user.`, `trusted.`, `security.`, `system.` and the two ACLs.
+    /// ext4 stores attribute names by prefix, and Linux shows those with `user.`, `trusted.` and `security.` and the two ACLs.
     #[error(
-        "`/{}` has the extended attribute `{}`, which ext4 cannot hold: only user.*, trusted.*, security.*, system.* and POSIX ACLs",
+        "`/{}` has the extended attribute `{}`, which ext4 cannot hold: only user.*, trusted.*, security.* and POSIX ACLs",
         Escaped(.path),
         Escaped(.name)
     )]
     XattrName {
+        /// The file.
+        path: Vec<u8>,
+        /// The attribute.
+        name: Vec<u8>,
+    },
+    /// ext4 stores POSIX ACLs in a form of its own, and no other value under their names.
+    #[error(
+        "the value of the extended attribute `{}` of `/{}` is no valid POSIX ACL: ext4 cannot hold another there",
+        Escaped(.name),
+        Escaped(.path)
+    )]
+    Acl {
         /// The file.
         path: Vec<u8>,
         /// The attribute.

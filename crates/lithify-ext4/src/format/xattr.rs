@@ -43,25 +43,39 @@ pub(crate) struct Elsewhere {
     pub(crate) hash: u32,
 }
 
+/// The reason why an attribute cannot be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsupported {
+    /// ext4 has no number for the name, or none that Linux shows.
+    Name,
+    /// The value is no POSIX ACL, and has to be one.
+    Acl,
+}
+
 /// Returns the hash of a value that stands in an inode of its own (`ext4_xattr_inode_hash`).
 pub(crate) fn value_hash(seed: u32, value: &[u8]) -> u32 {
     crc32c::update(seed, value)
 }
 
 impl<'a> Attribute<'a> {
-    /// Returns an attribute as it is stored; `None` for a name ext4 has no number for, or a value that is no ACL where one
-    /// must be.
-    pub(crate) fn of(name: &'a [u8], value: &'a [u8]) -> Option<Self> {
-        let (index, prefix) = PREFIXES.iter().find(|(index, prefix)| match index {
+    /// Returns an attribute as it is stored.
+    pub(crate) fn of(name: &'a [u8], value: &'a [u8]) -> Result<Self, Unsupported> {
+        let found = PREFIXES.iter().find(|(index, prefix)| match *index {
             2 | 3 => name == *prefix,
+            // Linux shows none of these, and keeps data of inodes under one of the names.
+            SYSTEM => false,
             _ => name.starts_with(prefix) && name.len() > prefix.len(),
-        })?;
+        });
+        let (index, prefix) = found.ok_or(Unsupported::Name)?;
         let name = &name[prefix.len()..];
         let value = match index {
-            2 | 3 => Cow::Owned(acl(value)?),
+            2 | 3 => Cow::Owned(acl(value).ok_or(Unsupported::Acl)?),
             _ => Cow::Borrowed(value),
         };
-        (name.len() <= 255).then_some(Self {
+        if name.len() > 255 {
+            return Err(Unsupported::Name);
+        }
+        Ok(Self {
             index: *index,
             name_len: name.len(),
             name,
@@ -100,7 +114,7 @@ impl<'a> Attribute<'a> {
 }
 
 /// Turns an ACL as programs see it (`system.posix_acl_access`, version 2) into ext4's own, in which only users and groups that
-/// are named have an id.
+/// are named have an id; `None` for a value that is none.
 fn acl(value: &[u8]) -> Option<Vec<u8>> {
     let (version, entries) = value.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*version) != 2 || entries.len() % 8 != 0 {
@@ -109,9 +123,13 @@ fn acl(value: &[u8]) -> Option<Vec<u8>> {
     let mut out = 1_u32.to_le_bytes().to_vec();
     for entry in entries.chunks_exact(8) {
         out.extend_from_slice(&entry[..4]);
-        // ACL_USER and ACL_GROUP.
-        if matches!(entry[0], 2 | 8) {
-            out.extend_from_slice(&entry[4..]);
+        match get16(entry, 0) {
+            // ACL_USER and ACL_GROUP.
+            0x02 | 0x08 => out.extend_from_slice(&entry[4..]),
+            // ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_MASK and ACL_OTHER.
+            0x01 | 0x04 | 0x10 | 0x20 => {}
+            // Linux reads no ACL with another.
+            _ => return None,
         }
     }
     Some(out)

@@ -8,7 +8,7 @@ use lithify_tree::{Tree, Xattrs};
 use crate::WriteError;
 use crate::format::INODE_LEN;
 use crate::format::inode::XATTRS_AT;
-use crate::format::xattr::{self, Attribute, Elsewhere};
+use crate::format::xattr::{self, Attribute, Elsewhere, Unsupported};
 
 /// Bytes behind an inode's fields.
 pub(super) const INLINE_ROOM: usize = INODE_LEN - XATTRS_AT;
@@ -24,12 +24,14 @@ pub(super) enum Place {
     Block(usize),
 }
 
-/// Returns a set as it is stored, in the order of a block.
-pub(super) fn stored(set: &Xattrs) -> Option<Vec<Attribute<'_>>> {
-    let attributes = set.iter().map(|(name, value)| Attribute::of(name, value));
-    let mut attributes: Vec<_> = attributes.collect::<Option<_>>()?;
+/// Returns a set as it is stored, in the order of a block; else the name of the first attribute that cannot be, and why.
+pub(super) fn stored(set: &Xattrs) -> Result<Vec<Attribute<'_>>, (&[u8], Unsupported)> {
+    let attributes = set
+        .iter()
+        .map(|(name, value)| Attribute::of(name, value).map_err(|why| (name, why)));
+    let mut attributes = attributes.collect::<Result<Vec<_>, _>>()?;
     attributes.sort();
-    Some(attributes)
+    Ok(attributes)
 }
 
 /// Returns the names of attributes ext4 cannot hold.
@@ -37,7 +39,7 @@ pub(super) fn stored(set: &Xattrs) -> Option<Vec<Attribute<'_>>> {
 pub fn unsupported_xattrs(set: &Xattrs) -> Vec<&[u8]> {
     let names = set
         .iter()
-        .filter(|(name, value)| Attribute::of(name, value).is_none());
+        .filter(|(name, value)| Attribute::of(name, value).is_err());
     names.map(|(name, _)| name).collect()
 }
 
@@ -50,13 +52,13 @@ pub(super) fn place(
     if set.iter().next().is_none() {
         return Ok(Place::Nowhere);
     }
-    let Some(attributes) = stored(set) else {
-        let name = unsupported_xattrs(set).first().map(|name| name.to_vec());
-        return Err(WriteError::XattrName {
-            path: path(),
-            name: name.unwrap_or_default(),
-        });
-    };
+    let attributes = stored(set).map_err(|(name, why)| {
+        let (path, name) = (path(), name.to_vec());
+        match why {
+            Unsupported::Name => WriteError::XattrName { path, name },
+            Unsupported::Acl => WriteError::Acl { path, name },
+        }
+    })?;
     let bytes = xattr::total(&attributes);
     if bytes <= INLINE_ROOM - xattr::INODE_HEADER_LEN {
         return Ok(Place::Inline);

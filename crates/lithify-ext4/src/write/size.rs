@@ -70,9 +70,30 @@ pub(super) fn decide(
     {
         return Ok(layout);
     }
+    let needed = match (needed(sizing, &measure), data.inodes) {
+        (Err(WriteError::TooLarge { .. }), Some(asked)) => {
+            if let Some(most) = sizing.most_inodes(blocks, asked)? {
+                return Err(WriteError::InodesAsked {
+                    asked,
+                    group: u64::from(geometry.blocks_per_group()) * block_size,
+                    per_group: sizing.inodes_per_group_max(1) as u32,
+                    size,
+                    most,
+                });
+            }
+            // It is too small for fewer as well, which comes first.
+            let fewest = DataOptions {
+                inodes: Some(needs.inodes),
+                ..data.clone()
+            };
+            let data = &fewest;
+            self::needed(Sizing { data, ..sizing }, &measure)
+        }
+        (needed, _) => needed,
+    };
     Err(WriteError::TooSmall {
         size,
-        needed: needed(sizing, measure)?,
+        needed: needed?,
     })
 }
 
@@ -107,6 +128,7 @@ fn needed(
         };
         let next = match sizing.least(1, 0, 1)? {
             Some(layout) => layout.blocks,
+            None if sizing.most() == u64::from(u32::MAX) => return Err(too_large()),
             None => sizing.most() + 1,
         };
         if next * block_size <= needed {
@@ -173,6 +195,30 @@ impl Sizing<'_> {
             .min(groups.max(1) * self.inodes_per_group_max(groups + 1));
         let tables = inodes / u64::from(inodes_per_block(self.geometry));
         Ok(self.needs.data + tables + 2 * groups + u64::from(self.journal(blocks)?))
+    }
+
+    /// Returns the most inodes, fewer than `over`, that can be asked for with so many blocks; `None` where none can.
+    fn most_inodes(&self, blocks: u64, mut over: u32) -> Result<Option<u32>, WriteError> {
+        let fits = |asked: u32| -> Result<bool, WriteError> {
+            let data = &DataOptions {
+                inodes: Some(asked),
+                ..self.data.clone()
+            };
+            let layout = Sizing { data, ..*self }.layout(blocks)?;
+            Ok(layout.is_some_and(|layout| layout.fits(self.geometry, 0)))
+        };
+        let mut most = self.needs.inodes;
+        if !fits(most)? {
+            return Ok(None);
+        }
+        while over - most > 1 {
+            let between = most + (over - most) / 2;
+            match fits(between)? {
+                true => most = between,
+                false => over = between,
+            }
+        }
+        Ok(Some(most))
     }
 
     /// Returns the number of inodes a filesystem of so many blocks should have.
@@ -243,7 +289,11 @@ impl Sizing<'_> {
                 let found = bytes / self.block_size();
                 match JOURNAL.contains(&found) {
                     true => Ok(found as u32),
-                    false => Err(WriteError::Journal { blocks: found }),
+                    false => Err(WriteError::Journal {
+                        found: bytes,
+                        least: JOURNAL.start() * self.block_size(),
+                        most: JOURNAL.end() * self.block_size(),
+                    }),
                 }
             }
         }

@@ -308,11 +308,28 @@ fn the_kernel_counts_references_on() {
 
 #[test]
 fn what_ext4_has_no_place_for_is_said() {
-    let other = set(&[(b"com.example", b"1"), (b"user.", b"2"), (b"user.a", b"3")]);
+    let other = set(&[
+        (b"com.example", b"1"),
+        (b"system.data", b"4"),
+        (b"system.nfs4_acl", b"5"),
+        (b"system.richacl", b"6"),
+        (b"user.", b"2"),
+        (b"user.a", b"3"),
+    ]);
     let mut names = unsupported_xattrs(&other);
     names.sort_unstable();
-    assert_eq!(names, [&b"com.example"[..], b"user."]);
+    assert_eq!(
+        names,
+        [
+            &b"com.example"[..],
+            b"system.data",
+            b"system.nfs4_acl",
+            b"system.richacl",
+            b"user.",
+        ]
+    );
     assert_eq!(unsupported_xattrs(&set(&[(ACCESS, b"no acl")])), [ACCESS]);
+    assert!(unsupported_xattrs(&set(&[(ACCESS, &named()), (DEFAULT, &named())])).is_empty());
 
     let refused = |set: &Xattrs| {
         let mut b = builder(BlockSize::Small);
@@ -324,6 +341,30 @@ fn what_ext4_has_no_place_for_is_said() {
         said.contains("`/etc/file`") && said.contains("`com.example`"),
         "{said}"
     );
+    for name in [&b"system.data"[..], b"system.other"] {
+        let error = refused(&set(&[(name, b"1")]));
+        assert!(matches!(error, WriteError::XattrName { .. }), "{error}");
+    }
+    // Of no length or version an ACL has, and with a tag Linux reads no ACL with.
+    for value in [
+        &b"garbage"[..],
+        b"",
+        &named()[..9],
+        b"\x01\0\0\0",
+        &acl(&[(0x102, 7, 0)]),
+        &acl(&[(0, 7, 0)]),
+    ] {
+        let error = refused(&set(&[(DEFAULT, value)]));
+        assert!(matches!(error, WriteError::Acl { .. }), "{error}");
+        let said = error.to_string();
+        for part in [
+            "`/etc/file`",
+            "`system.posix_acl_default`",
+            "no valid POSIX ACL",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
     // Names alone are more than a block.
     let mut many = Xattrs::new();
     for n in 0..50 {

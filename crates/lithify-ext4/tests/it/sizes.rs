@@ -340,7 +340,7 @@ fn options_no_filesystem_can_have() {
     for change in sound {
         assert_eq!(check(change), Ok(()));
     }
-    let wrong: [(Change<'_>, &str); 9] = [
+    let wrong: [(Change<'_>, &str); 13] = [
         (&|data, _| data.size = Some(1000), "1000 bytes is not made"),
         (&|data, _| data.bytes_per_inode = 1, "every 1 bytes"),
         (&|data, _| data.inodes = Some(10), "10 inodes is not made"),
@@ -354,7 +354,33 @@ fn options_no_filesystem_can_have() {
         ),
         (
             &|_, options| options.journal = Journal::Bytes(MIB),
-            "a journal of 256 blocks",
+            "a journal of 1048576 bytes is not made: expected at least 4194304 bytes, at most 41943040000, or none",
+        ),
+        (
+            &|data, options| {
+                data.block_size = BlockSize::Small;
+                options.journal = Journal::Bytes(1);
+            },
+            "a journal of 1 bytes is not made: expected at least 1048576 bytes, at most 10485760000, or none",
+        ),
+        (
+            &|_, options| options.journal = Journal::Bytes(0),
+            "a journal of 0 bytes is not made",
+        ),
+        (
+            &|data, options| {
+                data.size = Some(MIB);
+                data.inodes = Some(u32::MAX);
+                options.journal = Journal::Bytes(5 * MIB);
+            },
+            "a filesystem of 1048576 bytes has no room for its own",
+        ),
+        (
+            &|data, _| {
+                data.size = Some(16 * TIB);
+                data.inodes = Some(u32::MAX);
+            },
+            "4294967295 inodes are more than a filesystem can have: a group of 134217728 bytes has at most 32768",
         ),
         (
             &|data, options| {
@@ -376,7 +402,27 @@ fn options_no_filesystem_can_have() {
         let said = check(change).unwrap_err();
         assert!(said.contains(expected), "{said}");
     }
-    // What would do does, for one without files.
+    // What would do does, and one more does not.
+    for (block_size, sizes) in [
+        (BlockSize::Small, [GIB, 512 * GIB]),
+        (BlockSize::Medium, [GIB, 8 * TIB]),
+        (BlockSize::Large, [GIB, 16 * TIB]),
+    ] {
+        for size in sizes {
+            let mut data = of_size(block_size, size);
+            let mut options = ImageOptions::default();
+            options.journal = Journal::None;
+            data.inodes = Some(u32::MAX);
+            let Err(WriteError::InodesAsked { most, .. }) = options.check(&data) else {
+                panic!("{block_size:?} {size}");
+            };
+            data.inodes = Some(most);
+            options.check(&data).unwrap();
+            data.inodes = Some(most + 1);
+            assert!(options.check(&data).is_err(), "{block_size:?} {size}");
+        }
+    }
+    // For one without files too.
     for block_size in block_sizes() {
         let mut data = of_size(block_size, 64 * u64::from(block_size.bytes()));
         let mut options = ImageOptions::default();

@@ -145,12 +145,13 @@ impl From<WriteError> for FsError {
         match error {
             WriteError::Io { source, .. } => Self::Io(source),
             WriteError::Budget(e) => Self::Budget(e),
-            e @ (WriteError::XattrName { .. } | WriteError::Xattrs { .. }) => {
-                Self::Xattr(Box::new(e))
-            }
+            e @ (WriteError::XattrName { .. }
+            | WriteError::Acl { .. }
+            | WriteError::Xattrs { .. }) => Self::Xattr(Box::new(e)),
             e @ (WriteError::TooSmall { .. }
             | WriteError::SizeNeeded { .. }
             | WriteError::TooFewInodes { .. }
+            | WriteError::InodesAsked { .. }
             | WriteError::Journal { .. }
             | WriteError::Label { .. }) => Self::Other(BuildError::Volume(Box::new(e))),
             e => Self::Other(BuildError::WriteImage(Box::new(e))),
