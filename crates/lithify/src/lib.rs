@@ -169,7 +169,7 @@ pub use lithify_tree::{
 };
 pub use make::{
     Artifacts, BuildOptions, DiskKind, Format, FormatNameError, Output, UnknownArtifacts,
-    UnknownDisk, build, create_disk, plan_build,
+    UnknownDisk, build, check_disk_name, create_disk, plan_build,
 };
 pub use manifest::encode::LayerCompression;
 #[cfg(feature = "mount")]

@@ -21,17 +21,25 @@ struct NothingMade<'a> {
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let (mut session, renderer) = decoding_session(&args.read, quiet)?;
+    let disk = |disks: &Vec<lithify::DiskKind>| disks.first().copied();
     let format = match args.format {
         None => {
             lithify::Format::of_name(&args.output).map_err(|e| Failure::Usage(e.to_string()))?
         }
         Some(format) => {
-            match format.check_name(&args.output) {
+            let checked = match (format, &args.disk) {
+                (lithify::Format::Ext4, Some(disks)) => {
+                    lithify::check_disk_name(&args.output, disk(disks))
+                }
+                _ => format.check_name(&args.output),
+            };
+            match checked {
                 Ok(()) => {}
                 Err(e @ lithify::FormatNameError::File { .. }) => {
                     return Err(Failure::Usage(e.to_string()));
                 }
-                Err(_) if makes_disk(&args.disk, format) => {}
+                // Disks of layers are in a directory.
+                Err(_) if format == lithify::Format::ErofsLayers => {}
                 // Who says both may mean both.
                 Err(e) if !quiet => say(&format!("lithify: {e}")),
                 Err(_) => {}
@@ -39,11 +47,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             format
         }
     };
-    if args.align.is_some() && !makes_disk(&args.disk, format) {
-        return Err(Failure::Usage(
-            "--align is for the disks of -f erofs-layers, and -f ext4 --disk gpt".into(),
-        ));
-    }
+    check_align(args.align, format, args.disk.as_ref().and_then(disk))?;
     if matches!(
         format,
         lithify::Format::ErofsLayers | lithify::Format::ContainerdCache
@@ -75,16 +79,11 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     if format == lithify::Format::Cpio
         && let Output::Path(path) = &output
     {
-        let said = lithify::Compression::of_name(path);
-        match (said, options.compression) {
-            (Some(said), Some(asked)) if said.algorithm != asked.algorithm && !quiet => {
-                say(&format!(
-                    "lithify: `{}` is the name of a file compressed by {said}, and will not be one: --compress {asked} was asked for",
-                    lithify::Escaped::path(path)
-                ));
-            }
-            (_, Some(_)) => {}
-            (said, None) => options.compression = said,
+        match options.compression {
+            Some(asked) => asked
+                .check_name(path)
+                .map_err(|e| Failure::Usage(e.to_string()))?,
+            None => options.compression = lithify::Compression::of_name(path),
         }
     }
     options.block_size = block_size(args.block_size)?;
@@ -196,12 +195,22 @@ pub(super) fn block_size(given: Option<u64>) -> Result<Option<u32>, Failure> {
         .map_err(|_| Failure::Usage("--block-size is over 4 GiB".into()))
 }
 
-/// Whether disks are made that have something around their filesystems.
-fn makes_disk(asked: &Option<Vec<lithify::DiskKind>>, format: lithify::Format) -> bool {
-    match format {
+/// Refuses an alignment where there is no disk on which images have one.
+pub(super) fn check_align(
+    given: Option<u64>,
+    format: lithify::Format,
+    disk: Option<lithify::DiskKind>,
+) -> Result<(), Failure> {
+    let is_aligned = match format {
         lithify::Format::ErofsLayers => true,
-        lithify::Format::Ext4 => asked.is_some(),
+        lithify::Format::Ext4 => disk == Some(lithify::DiskKind::Gpt),
         _ => false,
+    };
+    match given.is_none() || is_aligned {
+        true => Ok(()),
+        false => Err(Failure::Usage(
+            "--align is for the disks of -f erofs-layers, and ext4 with --disk gpt".into(),
+        )),
     }
 }
 

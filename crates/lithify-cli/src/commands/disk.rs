@@ -2,7 +2,7 @@
 
 use lithify::BuildOptions;
 
-use super::build::{block_size, say};
+use super::build::{block_size, check_align, say};
 use super::{limits, print_json};
 use crate::args::{CreateArgs, DiskCommand};
 use crate::failure::Failure;
@@ -15,6 +15,22 @@ pub(crate) fn run(command: DiskCommand, quiet: bool) -> Result<(), Failure> {
 }
 
 fn create(args: CreateArgs, quiet: bool) -> Result<(), Failure> {
+    if args.output.as_os_str() == "-" {
+        return Err(Failure::Usage(
+            "ext4 cannot be written to standard output; name a file".into(),
+        ));
+    }
+    match lithify::check_disk_name(&args.output, args.disk) {
+        Ok(()) => {}
+        // Who says both may mean both.
+        Err(e) if args.disk.is_some() && !matches!(e, lithify::FormatNameError::File { .. }) => {
+            if !quiet {
+                say(&format!("lithify: {e}"));
+            }
+        }
+        Err(e) => return Err(Failure::Usage(e.to_string())),
+    }
+    check_align(args.align, lithify::Format::Ext4, args.disk)?;
     let session = lithify::Session {
         limits: limits(&args.limits)?,
         cancel: crate::signals::token(),

@@ -41,6 +41,12 @@ fn usage_errors_are_two() {
         vec!["build", &source, "-o", "x", "--platform", "a/b/c/d"],
         vec!["build", "dir:/x", "-o", "x"],
         vec!["build", &source, "-o", "-", "-f", "tar", "--json"],
+        vec!["build", &source, "-o", "-", "-f", "ext4"],
+        vec!["build", &source, "-o", "-", "-f", "erofs"],
+        vec!["build", &source, "-o", "-", "-f", "squashfs-layers"],
+        vec!["build", &source, "-o", "-", "-f", "containerd-cache"],
+        vec!["build", &source, "-o", "-", "-f", "dir"],
+        vec!["disk", "create", "-", "--size", "10M"],
     ] {
         let output = lithify_output(&args);
         assert_eq!(

@@ -339,6 +339,43 @@ fn archives_are_compressed_whole() {
     assert!(run::ok(zstd.arg("-dcf").stdin(File::open(&packed).unwrap())) == plain);
 }
 
+/// Whoever unpacks a file goes by its name.
+#[test]
+fn a_name_that_says_another_compression_is_a_usage_error() {
+    let tmp = temp_dir();
+    let source = image(tmp.path(), [layer([TarEntry::file("f", "x")])]);
+    for (name, args, says) in [
+        (
+            "x.cpio.gz",
+            &["--compress", "zstd"][..],
+            &["gzip", "zstd"][..],
+        ),
+        ("x.cpio.zst", &["--compress", "gzip:9"], &["zstd", "gzip:9"]),
+        ("x.cpio.gz", &["--compress", "none"], &["gzip", "none"]),
+        (
+            "initrd.gz",
+            &["-f", "cpio", "--compress", "zstd"],
+            &["gzip", "zstd"],
+        ),
+        ("x.cpio.xz", &[], &["x.cpio.gz and x.cpio.zst"]),
+    ] {
+        for more in [&[][..], &["-q"], &["--dry-run"]] {
+            let mut command = lithify();
+            command
+                .args(["build", &source, "-o"])
+                .arg(tmp.path().join(name));
+            let output = run::output(command.args(args).args(more));
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{name} {args:?}: {said}");
+            for part in [&[name][..], says].concat() {
+                assert!(said.contains(part), "{name}: {said}");
+            }
+            assert!(!said.contains("tar"), "{said}");
+        }
+    }
+    assert_eq!(names(tmp.path()), ["image"]);
+}
+
 #[test]
 fn what_an_archive_has_no_use_for_is_a_usage_error() {
     let tmp = temp_dir();

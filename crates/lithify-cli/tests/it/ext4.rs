@@ -285,6 +285,7 @@ fn options_of_other_formats_and_impossible_ones_are_refused() {
         &["-f", "ext4", "--disk", "gpt,vmdk"],
         &["-f", "ext4", "--disk", "gpt", "--verity"],
         &["-f", "ext4", "--align", "1M"],
+        &["-f", "ext4", "--disk", "vmdk", "--align", "1M"],
         &["-f", "ext4", "--artifacts", "use"],
         &["-f", "ext4", "--sparse"],
     ] {
@@ -331,7 +332,20 @@ fn what_is_wrong_whatever_the_image_is_comes_before_its_layers() {
             &["--size", "20M", "--journal", "30M"],
             "20971520 bytes has no room for its own",
         ),
-        (&["--journal", "1K"], "a journal of 0 blocks"),
+        (
+            &["--journal", "1K"],
+            "a journal of 1024 bytes is not made: expected at least 4194304 bytes, at most 41943040000, or none",
+        ),
+        (&["--journal", "0"], "a journal of 0 bytes"),
+        (
+            &["--inodes", "4294967295", "--size", "16T"],
+            "has at most 32768, and their numbers have 32 bits; in 17592186044416 bytes up to 4292870144 would do",
+        ),
+        (
+            &["--disk", "gpt", "--size", "10000001"],
+            "a size of 10000001 bytes on a disk (--disk gpt): expected a multiple of 512, such as 10000384",
+        ),
+        (&["--disk", "vmdk", "--size", "10000001"], "10000384"),
         (&["--inodes", "5"], "5 inodes is not made"),
         (&["--bytes-per-inode", "1"], "for every 1 bytes"),
         (&["--label", "seventeen letters"], "`seventeen letters`"),
@@ -407,6 +421,63 @@ fn disks_of_every_kind_are_made_empty() {
     // The data of a disk is as much in the way as the disk.
     fs::remove_file(tmp.path().join("c.vmdk")).expect("it is there");
     assert_eq!(create("c.vmdk", "vmdk").status.code(), Some(1));
+}
+
+#[test]
+fn disks_nobody_can_have_are_not_made() {
+    let tmp = temp_dir();
+    let create = |name: &str, args: &[&str]| {
+        let mut command = lithify();
+        command.args(["disk", "create", "--size", "10M"]).args(args);
+        run::output(command.arg(name).current_dir(tmp.path()))
+    };
+    let align = "--align is for the disks of -f erofs-layers, and ext4 with --disk gpt";
+    for (name, args, says) in [
+        ("d", &["--align", "1M"][..], align),
+        ("d", &["--disk", "vmdk", "--align", "1M"], align),
+        ("y.vmdk", &[], "`y.vmdk` is the name of a VMDK disk"),
+        ("y.gpt", &[], "--disk gpt"),
+        ("q.qcow2", &[], "`q.qcow2` is the name of a qcow2 disk"),
+        ("q.tar", &[], "`q.tar` is the name of a tar"),
+        ("q.erofs", &[], "`q.erofs` is the name of an EROFS image"),
+        ("q/", &[], "a directory"),
+        ("q/", &["--disk", "gpt"], "a directory"),
+        ("-", &[], "cannot be written to standard output"),
+    ] {
+        let output = create(name, args);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{name} {args:?}: {said}");
+        assert!(said.contains(says), "{name} {args:?}: {said}");
+    }
+    for disk in ["gpt", "vmdk"] {
+        let mut command = lithify();
+        command.args(["disk", "create", "--size", "10000001", "--disk", disk, "d"]);
+        let output = run::output(command.current_dir(tmp.path()));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("such as 10000384"), "{said}");
+    }
+    assert!(names(tmp.path()).is_empty());
+    // Who says both may mean both.
+    let output = create("x.img", &["--disk", "raw"]);
+    assert!(output.status.success() && !stderr(&output).contains("is the name of"));
+    let output = create("y.vmdk", &["--disk", "raw"]);
+    assert!(output.status.success() && stderr(&output).contains("is the name of a VMDK disk"));
+    let output = create("d.gpt", &["--disk", "gpt", "--align", "4M"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // As large as what was said would do, and a filesystem that is no multiple of a sector is one where nothing is around it.
+    for (name, size, args) in [
+        ("a", "10000384", &["--disk", "gpt"][..]),
+        ("b", "10000001", &[]),
+    ] {
+        let mut command = lithify();
+        command.args(["-q", "disk", "create", "--size", size, name]);
+        run::ok(command.args(args).current_dir(tmp.path()));
+    }
+    assert_eq!(
+        fs::metadata(tmp.path().join("b")).expect("a disk").len(),
+        10_000_001
+    );
 }
 
 /// A disk that something happened to: what is said names the place and the program that helps.

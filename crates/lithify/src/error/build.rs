@@ -103,6 +103,18 @@ pub enum BuildError {
         /// What was asked for.
         found: u64,
     },
+    /// A size that no disk can have.
+    #[error(
+        "a size of {found} bytes on a disk (--disk {disk}): expected a multiple of 512, such as {expected}"
+    )]
+    DiskSize {
+        /// What was asked for.
+        found: u64,
+        /// The kind of disk.
+        disk: crate::DiskKind,
+        /// The next that would do.
+        expected: u64,
+    },
     /// The disk and the merged image's device table differ.
     #[error(
         "layer {layer} would start at byte {found} of the disk, its merged image expects it at {expected}"
@@ -197,6 +209,7 @@ impl BuildError {
             | Self::BlockSize { .. }
             | Self::UnusedOption { .. }
             | Self::Volume(_)
+            | Self::DiskSize { .. }
             | Self::Alignment { .. } => ErrorKind::Usage,
             Self::OutputBudget { .. } | Self::Holes { .. } | Self::ArtifactTooLarge { .. } => {
                 ErrorKind::Limit

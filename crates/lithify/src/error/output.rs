@@ -72,7 +72,7 @@ impl OutputError {
                 kind => kind,
             },
             Self::Scratch { .. } | Self::Sink(_) | Self::Json(_) => ErrorKind::Io,
-            Self::Destination { .. } => ErrorKind::Unsupported,
+            Self::Destination { .. } => ErrorKind::Usage,
         }
     }
 }

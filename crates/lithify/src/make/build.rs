@@ -1,5 +1,6 @@
 //! `build`: an image into an artifact of any format.
 
+use super::check::check;
 use super::result::describe_layers;
 use super::{containerd, cpio, directory, flat, layered, published, tar, volume};
 use crate::Error;
@@ -35,7 +36,7 @@ fn build_any(
     options: &BuildOptions,
     session: &Session,
 ) -> Result<Description, Error> {
-    options.check()?;
+    check(output, options)?;
     let session = &reading(session, options.drop_xattrs);
     let flat = |kind| {
         let filesystem = Filesystem::new(kind, Placement::Packed, options.filesystem())?;

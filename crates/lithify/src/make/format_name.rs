@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::fs::Compression;
+use crate::make::disk_kind::DiskKind;
 use crate::make::format::Format;
 use crate::name::shown_path;
 
@@ -29,6 +30,28 @@ pub enum FormatNameError {
         says: &'static str,
         /// What to do.
         instead: &'static str,
+    },
+    /// The name says one kind of disk, and another is made.
+    #[error("`{name}` is the name of {says}, and will not be one: {instead}")]
+    Disk {
+        /// The name.
+        name: String,
+        /// What such names are given to.
+        says: &'static str,
+        /// What is made, and what to do.
+        instead: &'static str,
+    },
+    /// The name says one compression, and another was asked for.
+    #[error(
+        "`{name}` is the name of a file compressed with {says}, and would be one with {asked}: give it another name, or leave --compress away"
+    )]
+    Compression {
+        /// The name.
+        name: String,
+        /// What such names are given to.
+        says: String,
+        /// The compression asked for.
+        asked: String,
     },
     /// The name of a directory, for a format of one file.
     #[error("`{name}` is the name of a directory, and {format} is one file")]
@@ -74,6 +97,10 @@ const ENDINGS: &[(&str, Ending)] = &[
     (".cpio", Ending::Format(Format::Cpio, "a cpio archive")),
     (".cpio.gz", Ending::Format(Format::Cpio, PACKED_CPIO)),
     (".cpio.zst", Ending::Format(Format::Cpio, PACKED_CPIO)),
+    (".cpio.xz", Ending::Other(PACKED_CPIO, PACKED_CPIOS)),
+    (".cpio.bz2", Ending::Other(PACKED_CPIO, PACKED_CPIOS)),
+    (".cpio.lz4", Ending::Other(PACKED_CPIO, PACKED_CPIOS)),
+    (".cpio.lzma", Ending::Other(PACKED_CPIO, PACKED_CPIOS)),
     (".gz", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".tgz", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".zst", Ending::Other(COMPRESSED, PLAIN_TAR)),
@@ -82,11 +109,11 @@ const ENDINGS: &[(&str, Ending)] = &[
     (".txz", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".bz2", Ending::Other(COMPRESSED, PLAIN_TAR)),
     (".tbz2", Ending::Other(COMPRESSED, PLAIN_TAR)),
-    (".vmdk", Ending::Other(DISK, DISKS)),
-    (".gpt", Ending::Other(DISK, DISKS)),
-    (".qcow2", Ending::Other(DISK, DISKS)),
-    (".vhd", Ending::Other(DISK, DISKS)),
-    (".vhdx", Ending::Other(DISK, DISKS)),
+    (VMDK, Ending::Other("a VMDK disk", DISKS)),
+    (GPT, Ending::Other("a disk with partitions", DISKS)),
+    (".qcow2", Ending::Other("a qcow2 disk", DISKS)),
+    (".vhd", Ending::Other("a VHD disk", DISKS)),
+    (".vhdx", Ending::Other("a VHDX disk", DISKS)),
     (".ext4", Ending::Format(Format::Ext4, "an ext4 image")),
     (".iso", Ending::Other("an ISO image", FILESYSTEMS)),
     (".zip", Ending::Other("a zip archive", FILESYSTEMS)),
@@ -100,9 +127,12 @@ const ENDINGS: &[(&str, Ending)] = &[
     ),
 ];
 const PACKED_CPIO: &str = "a compressed cpio archive";
+const PACKED_CPIOS: &str =
+    "cpio archives are compressed with gzip or zstd, x.cpio.gz and x.cpio.zst";
 const COMPRESSED: &str = "a compressed file";
 const PLAIN_TAR: &str = "tars are written plain, -o - gives one to a program that compresses";
-const DISK: &str = "a virtual disk";
+const VMDK: &str = ".vmdk";
+const GPT: &str = ".gpt";
 const DISKS: &str = "-f erofs-layers makes disk.vmdk, disk.raw and disk.gpt in a directory, see --disk; -f ext4 --disk vmdk or gpt one of a filesystem to be written to; an image named x.img or x.raw is a disk without partitions";
 const FILESYSTEMS: &str = "formats are erofs, squashfs, ext4, tar and cpio";
 
@@ -121,7 +151,7 @@ impl Format {
                 name: shown_path(name),
             });
         }
-        match ending(name) {
+        match ending(name).map(|(_, says)| says) {
             None => Ok(Self::default()),
             Some(Ending::Format(named, _)) => Ok(*named),
             Some(Ending::Other(says, instead)) => Err(FormatNameError::Other {
@@ -150,7 +180,7 @@ impl Format {
                 }),
             };
         }
-        match ending(name) {
+        match ending(name).map(|(_, says)| says) {
             None => Ok(()),
             Some(Ending::Format(named, _)) if self.filesystem() == Some(*named) => Ok(()),
             // Of these, only cpio archives are compressed as a whole.
@@ -180,15 +210,59 @@ impl Format {
     }
 }
 
+/// Checks whether a filesystem that is written to, on a disk of a kind (by default on none), can have the name without
+/// misleading whoever reads it.
+///
+/// # Errors
+/// [`FormatNameError`]. Only [`FormatNameError::File`] says that it cannot have it at all.
+pub fn check_disk_name(name: &Path, disk: Option<DiskKind>) -> Result<(), FormatNameError> {
+    if name.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Format::Ext4.check_name(name);
+    }
+    let Some((end, Ending::Format(_, says) | Ending::Other(says, _))) = ending(name) else {
+        return Ok(());
+    };
+    let (fits, instead) = match disk {
+        None | Some(DiskKind::Raw) => (Format::Ext4.check_name(name).is_ok(), BARE),
+        Some(DiskKind::Vmdk) => (*end == VMDK, "--disk vmdk was asked for"),
+        Some(DiskKind::Gpt) => (*end == GPT, "--disk gpt was asked for"),
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(FormatNameError::Disk {
+            name: shown_path(name),
+            says,
+            instead,
+        }),
+    }
+}
+const BARE: &str = "an ext4 filesystem with nothing around it is made, as x.ext4 or x.img; --disk vmdk and --disk gpt make other disks";
+
+impl Compression {
+    /// Checks whether a stream with this compression can have the name without misleading whoever reads it.
+    ///
+    /// # Errors
+    /// [`FormatNameError::Compression`] for a name that says another.
+    pub fn check_name(self, name: &Path) -> Result<(), FormatNameError> {
+        match Self::of_name(name) {
+            Some(said) if said.algorithm != self.algorithm => Err(FormatNameError::Compression {
+                name: shown_path(name),
+                says: said.to_string(),
+                asked: self.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What the name of an output ends with.
-fn ending(name: &Path) -> Option<&'static Ending> {
+fn ending(name: &Path) -> Option<&'static (&'static str, Ending)> {
     let file = name.file_name().unwrap_or_default().as_encoded_bytes();
-    let found = ENDINGS.iter().find(|(end, _)| {
+    ENDINGS.iter().find(|(end, _)| {
         file.len()
             .checked_sub(end.len())
             .is_some_and(|at| at > 0 && file[at..].eq_ignore_ascii_case(end.as_bytes()))
-    });
-    found.map(|(_, ending)| ending)
+    })
 }
 
 #[cfg(test)]
@@ -231,6 +305,44 @@ mod tests {
         ] {
             assert_eq!(of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_says_another_disk_is_told() {
+        use DiskKind::*;
+        let kinds = [None, Some(Raw), Some(Vmdk), Some(Gpt)];
+        let bare = &[None, Some(Raw)][..];
+        for (name, right) in [
+            ("x", &kinds[..]),
+            ("x.img", &kinds),
+            ("x.ext4", bare),
+            ("x.VMDK", &[Some(Vmdk)]),
+            ("x.gpt", &[Some(Gpt)]),
+            ("x.qcow2", &[]),
+            ("x.vhd", &[]),
+            ("x.erofs", &[]),
+            ("x.tar", &[]),
+            ("x.cpio.gz", &[]),
+            ("x.gz", &[]),
+            ("x.iso", &[]),
+            ("x/", &[]),
+        ] {
+            for kind in kinds {
+                let said = check_disk_name(Path::new(name), kind);
+                assert_eq!(said.is_ok(), right.contains(&kind), "{name} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_to_do_is_about_what_the_name_is_of() {
+        let said = |name: &str| Format::of_name(Path::new(name)).unwrap_err().to_string();
+        let (cpio, tar) = (said("x.cpio.xz"), said("x.tar.xz"));
+        assert!(
+            cpio.contains("x.cpio.gz") && !cpio.contains("tar"),
+            "{cpio}"
+        );
+        assert!(tar.contains("tars"), "{tar}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Images into artifacts.
 
 mod build; // the one way to all formats
+mod check; // requests no build can do
 mod container; // what a disk has around its filesystem
 mod containerd; // a cache containerd reads
 mod cpio; // an initramfs
@@ -27,7 +28,7 @@ pub use build::build;
 pub use disk_kind::{DiskKind, UnknownDisk};
 pub(crate) use flat::write as write_flat;
 pub use format::Format;
-pub use format_name::FormatNameError;
+pub use format_name::{FormatNameError, check_disk_name};
 pub use options::{BuildOptions, Output};
 pub(crate) use result::file_sha256;
 pub use survey::plan_build;

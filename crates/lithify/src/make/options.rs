@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lithify_disk::SECTOR;
+
 use crate::Error;
 use crate::error::BuildError;
 use crate::fs::Compression;
@@ -37,7 +39,7 @@ pub struct BuildOptions {
     /// Append a dm-verity hash tree to image files.
     pub verity: bool,
     /// Leave out extended attributes the format cannot hold, and count them by name; without, they are an error. squashfs has no
-    /// room for POSIX ACLs, neither it nor EROFS for namespaces Linux does not have, a cpio archive for any attribute; a tar and a
+    /// room for POSIX ACLs, neither it nor EROFS nor ext4 for namespaces Linux does not have, a cpio archive for any attribute; a tar and a
     /// directory hold all.
     pub drop_xattrs: bool,
     /// Write sparse files into a tar as such, which few programs read; without, their holes are zeros, which take space and
@@ -195,6 +197,17 @@ impl BuildOptions {
         if !self.alignment.is_power_of_two() || !(4096..=1 << 30).contains(&self.alignment) {
             return Err(Error::from(BuildError::Alignment {
                 found: self.alignment,
+            }));
+        }
+        if let (Some(disk), Some(found)) = (self.disk_of_volume(), self.volume.size)
+            && !found.is_multiple_of(SECTOR)
+        {
+            return Err(Error::from(BuildError::DiskSize {
+                found,
+                disk,
+                expected: found
+                    .checked_next_multiple_of(SECTOR)
+                    .unwrap_or(found - found % SECTOR),
             }));
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::check::check;
 use super::fsmeta;
 use super::layers;
 use super::layers::LayerOptions;
@@ -24,7 +25,7 @@ use crate::transfer::{PartKind, PartState, PlanPart, PlanReport};
 /// Says what [`build`](super::build) would read, fetch and make, and what of it is in the store. Nothing is written.
 ///
 /// # Errors
-/// Options the format has no use for, and what looking into the store or at artifacts fails with.
+/// A request that [`build`](super::build) would refuse whatever the image is, and what looking into the store or at artifacts fails with.
 pub fn plan_build(
     image: &Image,
     output: &Output,
@@ -40,7 +41,7 @@ fn plan(
     options: &BuildOptions,
     session: &Session,
 ) -> Result<PlanReport, Error> {
-    options.check()?;
+    check(output, options)?;
     let to = match output {
         Output::Path(path) => shown_path(path),
         Output::Stdout => "-".to_owned(),
