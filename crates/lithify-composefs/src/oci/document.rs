@@ -10,7 +10,7 @@ const IMAGE_CONFIGS: [&str; 2] = [OCI_CONFIG, "application/vnd.docker.container.
 /// The one that `cfsctl` takes for an image's.
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// What a manifest says.
+/// The part of a manifest that streams depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) config: Digest,

@@ -55,7 +55,7 @@ pub enum LayerError {
     /// The stream.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// Where the layer comes from.
+    /// The source of the layer.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -85,7 +85,7 @@ pub enum ImageError {
         document: &'static str,
         /// Its digest.
         digest: Box<Digest>,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: serde_json::Error,
     },
@@ -98,7 +98,7 @@ pub enum ImageError {
         digest: Box<Digest>,
         /// The digest it names.
         found: String,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: ParseError,
     },
@@ -155,7 +155,7 @@ pub enum ImageError {
         document: &'static str,
         /// Its digest.
         digest: Box<Digest>,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: StreamError,
     },

@@ -35,7 +35,8 @@ pub struct NewImage<'a> {
     pub manifest: &'a [u8],
     /// The configuration.
     pub config: &'a [u8],
-    /// The objects that the streams of its layers are, by diff_id, or digest for layers that are no tars.
+    /// The objects that the streams of its layers are, by diff_id, or digest for layers that are no
+    /// tars.
     pub layers: &'a BTreeMap<Digest, FileDigest>,
     /// Images made of it, which are in the repository already.
     pub images: &'a [(ErofsFormat, FileDigest)],
@@ -81,8 +82,8 @@ impl StoredImage {
     }
 }
 
-/// Stores the manifest and the configuration of an image. Both are compared with their digests, and layers with what the
-/// configuration says.
+/// Stores the manifest and the configuration of an image. Both are compared with their digests, and
+/// layers with what the configuration says.
 ///
 /// # Errors
 /// [`ImageError`].
@@ -199,7 +200,7 @@ pub struct Image {
     pub config: Vec<u8>,
     /// The layers, bottom first.
     pub layers: Vec<ImageLayer>,
-    /// What else the configuration's stream needs, such as images made of it, by [`image_name`].
+    /// The other needs of the configuration's stream, such as images made of it, by [`image_name`].
     pub images: BTreeMap<String, FileDigest>,
 }
 
@@ -213,7 +214,8 @@ pub struct ImageLayer {
 }
 
 impl Image {
-    /// Opens an image by the digest of its manifest. Manifest and configuration are compared with their digests.
+    /// Opens an image by the digest of its manifest. Manifest and configuration are compared with
+    /// their digests.
     ///
     /// # Errors
     /// [`ImageError`].
@@ -278,7 +280,8 @@ impl Image {
         self.images.get(image_name(format)).copied()
     }
 
-    /// Tells whether everything the image needs has its name: then importing it once more has nothing to do. Objects are not read.
+    /// Tells whether everything the image needs has its name: then importing it once more has
+    /// nothing to do. Objects are not read.
     ///
     /// # Errors
     /// [`ImageError`].
@@ -322,7 +325,8 @@ fn open_document(
     Ok(stream)
 }
 
-/// Reads the whole of a stream that is a document, compares it with its digest, and returns what it needs by name.
+/// Reads the whole of a stream that is a document, compares it with its digest, and returns what it
+/// needs by name.
 fn read_document(
     repository: &Repository,
     stream: StreamReader<File>,

@@ -13,9 +13,11 @@ use crate::splitstream::{Check, ContentType, Rebuilt, StreamError};
 use super::error::LayerError;
 use super::names::layer_stream;
 
-/// The writer of a layer's stream: it is given the tar, piece by piece, with the files in it told apart.
+/// The writer of a layer's stream: it is given the tar, piece by piece, with the files in it told
+/// apart.
 ///
-/// Nothing has a name before [`finish`](Self::finish) compared the whole with the diff_id; what was written until then is collected.
+/// Nothing has a name before [`finish`](Self::finish) compared the whole with the diff_id; what was
+/// written until then is collected.
 #[derive(Debug)]
 pub struct LayerWriter<'a> {
     repository: &'a Repository,
@@ -77,8 +79,8 @@ impl<'a> LayerWriter<'a> {
         Ok(self.stream.inline(bytes)?)
     }
 
-    /// Says that a member begins here, or that the end was reached: only here a long run of headers is cut, since readers want
-    /// what belongs to a member at once.
+    /// Says that a member begins here, or that the end was reached: only here a long run of headers
+    /// is cut, since readers want what belongs to a member at once.
     ///
     /// # Errors
     /// [`LayerError`].
@@ -86,7 +88,8 @@ impl<'a> LayerWriter<'a> {
         Ok(self.stream.boundary()?)
     }
 
-    /// Starts the data of a regular file of so many bytes. Up to [`INLINE_MAX`] they stay in the stream, more become an object.
+    /// Starts the data of a regular file of so many bytes. Up to [`INLINE_MAX`] they stay in the
+    /// stream, more become an object.
     ///
     /// # Errors
     /// [`LayerError`].
@@ -150,7 +153,8 @@ impl<'a> LayerWriter<'a> {
         Ok(Some(stored))
     }
 
-    /// Adds the data of a file that is an object already: it is longer than [`INLINE_MAX`], and the layer's whole is compared by somebody else.
+    /// Adds the data of a file that is an object already: it is longer than [`INLINE_MAX`], and the
+    /// layer's whole is compared by somebody else.
     ///
     /// # Errors
     /// [`LayerError`].
@@ -170,7 +174,8 @@ impl<'a> LayerWriter<'a> {
         Ok(self.stream.object(id, size)?)
     }
 
-    /// Says that images of the layer need an object that is no part of the tar: a sparse file, of which the tar has the data alone.
+    /// Says that images of the layer need an object that is no part of the tar: a sparse file, of
+    /// which the tar has the data alone.
     ///
     /// # Errors
     /// [`LayerError`].
@@ -210,10 +215,12 @@ fn content(source: Mismatch) -> LayerError {
     }
 }
 
-/// Stores a layer that is no tar as one object, and the stream of it, to be published as [`layer_stream`] of its digest.
+/// Stores a layer that is no tar as one object, and the stream of it, to be published as
+/// [`layer_stream`] of its digest.
 ///
 /// # Errors
-/// [`LayerError`]; [`LayerError::Io`] with a [`Mismatch`] inside if the bytes are not those of the digest.
+/// [`LayerError`]; [`LayerError::Io`] with a [`Mismatch`] inside if the bytes are not those of the
+/// digest.
 pub fn store_blob_layer(
     repository: &Repository,
     digest: Digest,

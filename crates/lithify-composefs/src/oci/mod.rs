@@ -8,13 +8,15 @@
 //! | `oci-layer-DIGEST` | `oci_blob` | one object: a layer that is no tar, under its blob's digest | |
 //! | `oci-blob-DIGEST` | `oci_blob` | one object: any other blob | |
 //!
-//! A tag is a reference `streams/refs/oci/TAG` to a manifest; in it `%` and `/` are written `%25` and `%2F`. It keeps the manifest, by that the
-//! configuration, by that the layers and images. What refers to an image has references `streams/refs/oci-referrers/SUBJECT/MANIFEST`.
+//! A tag is a reference `streams/refs/oci/TAG` to a manifest; in it `%` and `/` are written `%25`
+//! and `%2F`. It keeps the manifest, by that the configuration, by that the layers and images. What
+//! refers to an image has references `streams/refs/oci-referrers/SUBJECT/MANIFEST`.
 //!
 //! The compressed blobs are not kept: from a repository come the tars, byte for byte.
 //!
-//! Names hold digests, and whatever is published under one has that digest: [`LayerWriter::finish`] and [`store_image`] compare. That is what keeps
-//! an image whose configuration lies about its layers from replacing those of another one.
+//! Names hold digests, and whatever is published under one has that digest: [`LayerWriter::finish`]
+//! and [`store_image`] compare. That is what keeps an image whose configuration lies about its
+//! layers from replacing those of another one.
 
 mod document;
 mod error;

@@ -14,7 +14,7 @@ pub(super) const TAGS: &str = "oci";
 /// The directory of what refers to images.
 const REFERRERS: &str = "oci-referrers";
 
-/// What is written for characters that a tag's file name cannot have.
+/// The spellings of characters that a tag's file name cannot have.
 const ESCAPES: [(char, &str); 2] = [('%', "%25"), ('/', "%2F")];
 
 /// Returns the name of a manifest's stream.
@@ -67,7 +67,8 @@ pub const fn image_name(format: ErofsFormat) -> &'static str {
 /// Returns the name of the reference that a tag is.
 ///
 /// # Errors
-/// [`NameError`], also for a tag that begins with `@`, with which digests begin where tags may stand.
+/// [`NameError`], also for a tag that begins with `@`, with which digests begin where tags may
+/// stand.
 pub fn tag_reference(tag: &str) -> Result<String, NameError> {
     let reserved = |reason| NameError::Reserved {
         name: tag.to_owned(),

@@ -193,7 +193,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Lists references whose name begins with `below` and a slash, or all, sorted by name; without it.
+    /// Lists references whose name begins with `below` and a slash, or all, sorted by name; without
+    /// it.
     ///
     /// # Errors
     /// [`EntryError`], for the first that is none.

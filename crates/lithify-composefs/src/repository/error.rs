@@ -93,9 +93,9 @@ pub enum OpenError {
     Other {
         /// The directory.
         path: PathBuf,
-        /// What it was to have.
+        /// The property asked for.
         expected: String,
-        /// What it has.
+        /// The property it has.
         found: String,
     },
     /// Metadata that is wrong or of a later time.
@@ -103,7 +103,7 @@ pub enum OpenError {
     Metadata {
         /// The repository.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: MetadataError,
     },
@@ -115,7 +115,7 @@ pub enum OpenError {
     Verity {
         /// The directory.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the kernel.
         #[source]
         source: KernelError,
     },
@@ -127,7 +127,7 @@ pub enum OpenError {
     Io {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -301,7 +301,7 @@ pub enum EntryError {
     Digest {
         /// The entry.
         at: String,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: DigestError,
     },
@@ -310,7 +310,7 @@ pub enum EntryError {
     Object {
         /// The entry.
         at: String,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: ObjectError,
     },
@@ -319,7 +319,7 @@ pub enum EntryError {
     Stream {
         /// The entry.
         at: String,
-        /// What is wrong.
+        /// The fault.
         #[source]
         source: StreamError,
     },
@@ -331,7 +331,7 @@ pub enum EntryError {
     Io {
         /// The entry, or directory.
         at: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -347,17 +347,18 @@ pub enum GcError {
     /// A reference that cannot be followed.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// A splitstream or image that is needed and cannot be read, so that what it needs is not known.
+    /// A splitstream or image that is needed and cannot be read, so that what it needs is not
+    /// known.
     #[error(
         "`{}` needs {id}, which cannot be read, so that it is not known what else it needs: import it once more, or remove it",
         Escaped(.by)
     )]
     Unknown {
-        /// What needs it.
+        /// The stream or image that needs it.
         by: String,
         /// The object.
         id: Box<FileDigest>,
-        /// What is wrong with it.
+        /// The fault.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -378,7 +379,7 @@ pub enum GcError {
     Io {
         /// The file or directory.
         at: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

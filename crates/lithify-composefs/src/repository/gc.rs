@@ -29,7 +29,7 @@ pub struct GcOptions {
     pub is_waiting: bool,
 }
 
-/// What was removed, or would be.
+/// The things that were removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
     /// Objects removed.
@@ -77,8 +77,8 @@ impl From<ObjectError> for GcError {
 impl Repository {
     /// Removes objects, streams and images that no reference needs, directly or through others.
     ///
-    /// Links go first, then what they led to, so that a collection which is killed leaves no link to nothing. If it cannot be
-    /// known what something needs, nothing is removed.
+    /// Links go first, then what they led to, so that a collection which is killed leaves no link
+    /// to nothing. If it cannot be known what something needs, nothing is removed.
     ///
     /// # Errors
     /// [`GcError`].
@@ -249,7 +249,7 @@ fn remove_temporary_in(
     Ok(())
 }
 
-/// What is needed, as far as it is known yet.
+/// The objects that are needed, as far as they are known yet.
 struct Live<'a> {
     repository: &'a Repository,
     images: &'a dyn ImageObjects,

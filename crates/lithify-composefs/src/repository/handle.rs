@@ -25,7 +25,8 @@ pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// A repository.
 ///
-/// It has a shared lock of the directory as long as it is open. Threads may write to one at the same time.
+/// It has a shared lock of the directory as long as it is open. Threads may write to one at the
+/// same time.
 #[derive(Debug)]
 pub struct Repository {
     root: Beneath,
@@ -63,15 +64,16 @@ impl OpenOptions {
         Self::default()
     }
 
-    /// Takes an object that is there already as good if its size is right, without comparing bytes. Off by default. In a secure repository
-    /// the kernel knows, and this means nothing.
+    /// Takes an object that is there already as good if its size is right, without comparing bytes.
+    /// Off by default. In a secure repository the kernel knows, and this means nothing.
     #[must_use]
     pub fn trust(mut self, trust: bool) -> Self {
         self.trust = trust;
         self
     }
 
-    /// Waits until what is published is on the disk. On by default; without it a power cut may leave links to nothing.
+    /// Waits until what is published is on the disk. On by default; without it a power cut may
+    /// leave links to nothing.
     #[must_use]
     pub fn sync(mut self, sync: bool) -> Self {
         self.sync = sync;
@@ -127,7 +129,8 @@ impl Repository {
         Self::open_in(root, options)
     }
 
-    /// Creates a repository in a directory that is empty or does not exist, or opens the one that is there, if it has these properties.
+    /// Creates a repository in a directory that is empty or does not exist, or opens the one that
+    /// is there, if it has these properties.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -304,7 +307,8 @@ impl Repository {
         self.options.sync
     }
 
-    /// Works with the exclusive lock. Nobody else, in this process or another, has the repository open meanwhile.
+    /// Works with the exclusive lock. Nobody else, in this process or another, has the repository
+    /// open meanwhile.
     pub(super) fn exclusively<T, E: From<Unlocked>>(
         &mut self,
         is_waiting: bool,
@@ -360,8 +364,8 @@ fn write_metadata(root: &Beneath, create: &CreateOptions) -> Result<(), OpenErro
 /// Attempts to put a file under fs-verity while another thread's child has it open for a moment.
 const BUSY_ATTEMPTS: u32 = 50;
 
-/// Puts a file, opened for reading, under fs-verity. What this process had open for writing may still be open in a child that another
-/// thread just forked; that is waited for.
+/// Puts a file, opened for reading, under fs-verity. What this process had open for writing may
+/// still be open in a child that another thread just forked; that is waited for.
 pub(super) fn enable(file: &File, options: &FileOptions) -> Result<(), KernelError> {
     for _ in 0..BUSY_ATTEMPTS {
         match kernel::enable(file, options) {

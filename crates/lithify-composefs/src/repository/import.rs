@@ -24,8 +24,9 @@ pub struct Imported {
 }
 
 impl Repository {
-    /// Stores what is in a file as an object: as a clone, which has its blocks together with the file, where the filesystem can, else as a copy with the
-    /// same holes. It never is a hard link: who can write to the file could change the object.
+    /// Stores what is in a file as an object: as a clone, which has its blocks together with the
+    /// file, where the filesystem can, else as a copy with the same holes. It never is a hard link:
+    /// who can write to the file could change the object.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -97,7 +98,8 @@ impl Repository {
     }
 }
 
-/// Returns where the next data of a file of that size is; all of the rest, where the filesystem does not know.
+/// Returns where the next data of a file of that size is; all of the rest, where the filesystem
+/// does not know.
 fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let start = match seek(file, SeekFrom::Data(at)) {
         Ok(start) => start.clamp(at, size),

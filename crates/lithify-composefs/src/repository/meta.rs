@@ -66,7 +66,8 @@ pub struct Metadata {
     pub format: ErofsFormat,
     /// Formats in which images are made too.
     pub extra_formats: Vec<ErofsFormat>,
-    /// Features of writers, beyond those that lithify knows, in which the repository is read but not written.
+    /// Features of writers, beyond those that lithify knows, in which the repository is read but
+    /// not written.
     pub unknown_features: Vec<String>,
 }
 
@@ -141,7 +142,8 @@ impl Metadata {
         };
         extra_formats.sort_unstable();
         extra_formats.dedup();
-        // Repositories that say no more than this are older than the field, or were made by who did not know it.
+        // Repositories that say no more than this are older than the field, or were made by who did
+        // not know it.
         let is_default = format == ErofsFormat::V2 && extra_formats.is_empty();
         let format = match is_default && !v1.is_empty() {
             true => ErofsFormat::V1,

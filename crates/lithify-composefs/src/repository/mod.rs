@@ -11,18 +11,24 @@
 //! images/refs/PATH              -> ../…/xxyyyy…
 //! ```
 //!
-//! It is what `cfsctl` 0.9 writes and reads. In a *secure* repository all objects, and `meta.json`, are under fs-verity, so that the kernel checks
-//! every read. In an *insecure* one lithify checks them where bytes are used.
+//! It is what `cfsctl` 0.9 writes and reads. In a *secure* repository all objects, and `meta.json`,
+//! are under fs-verity, so that the kernel checks every read. In an *insecure* one lithify checks
+//! them where bytes are used.
 //!
 //! # Promises
 //!
-//! - **An object is what its name says.** Digests are computed while objects are written ([`ObjectWriter`]). An object that is there already is
-//!   compared, not believed, and replaced if it is damaged, unless the repository is opened as [trusted](OpenOptions::trust).
-//! - **A link leads to something.** Entries and references get their names ([`Repository::publish`]) after all that they lead to is on the
-//!   disk, and lose them before it goes. A process that is killed at any moment leaves objects that nothing needs, and nothing else.
-//! - **Nothing is collected that somebody is writing.** Whoever has a repository open has a shared lock (`flock`) of its directory, and collection
-//!   ([`Repository::gc`]) an exclusive one; `cfsctl` has the same locks.
-//! - **Names stay inside.** No symbolic link is followed, and names are checked before they become those of files.
+//! - **An object is what its name says.** Digests are computed while objects are written
+//!   ([`ObjectWriter`]). An object that is there already is compared, not believed, and replaced if
+//!   it is damaged, unless the repository is opened as [trusted](OpenOptions::trust).
+//! - **A link leads to something.** Entries and references get their names
+//!   ([`Repository::publish`]) after all that they lead to is on the disk, and lose them before it
+//!   goes. A process that is killed at any moment leaves objects that nothing needs, and nothing
+//!   else.
+//! - **Nothing is collected that somebody is writing.** Whoever has a repository open has a shared
+//!   lock (`flock`) of its directory, and collection ([`Repository::gc`]) an exclusive one;
+//!   `cfsctl` has the same locks.
+//! - **Names stay inside.** No symbolic link is followed, and names are checked before they become
+//!   those of files.
 
 mod entries;
 mod error;

@@ -103,8 +103,9 @@ pub(super) fn make_directory(above: &Beneath, name: &str) -> io::Result<()> {
 }
 
 impl Repository {
-    /// Opens an object for reading. In a secure repository the kernel knows that it is what its name says; in an insecure one its bytes are
-    /// to be compared by whoever reads them ([`read_object`](Self::read_object) does).
+    /// Opens an object for reading. In a secure repository the kernel knows that it is what its
+    /// name says; in an insecure one its bytes are to be compared by whoever reads them
+    /// ([`read_object`](Self::read_object) does).
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -166,7 +167,8 @@ impl Repository {
         same(id, &self.digest_of(&file)?)
     }
 
-    /// Lists the objects in a directory of theirs, sorted, and the names that are none of an object.
+    /// Lists the objects in a directory of theirs, sorted, and the names that are none of an
+    /// object.
     pub(super) fn list_objects(
         &self,
         number: usize,

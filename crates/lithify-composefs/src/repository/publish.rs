@@ -91,8 +91,9 @@ struct Link {
 }
 
 impl Repository {
-    /// Gives streams, images and references their names, each at once, after everything that they lead to is on the disk: first
-    /// objects, then entries, then references. What has its name already costs a look.
+    /// Gives streams, images and references their names, each at once, after everything that they
+    /// lead to is on the disk: first objects, then entries, then references. What has its name
+    /// already costs a look.
     ///
     /// # Errors
     /// [`EntryError`]. Whatever got its name before is right.
@@ -144,7 +145,8 @@ impl Repository {
         self.make_links(&references)
     }
 
-    /// Removes a reference. What it leads to is collected later, if nothing else needs it. Says whether there was one.
+    /// Removes a reference. What it leads to is collected later, if nothing else needs it. Says
+    /// whether there was one.
     ///
     /// # Errors
     /// [`EntryError`].
@@ -216,7 +218,8 @@ impl Repository {
         {
             return Ok(());
         }
-        // Where nobody looks for entries or references: what a killed process leaves there means nothing.
+        // Where nobody looks for entries or references: what a killed process leaves there means
+        // nothing.
         let root = self.root().handle();
         let temporary = loop {
             let temporary = temporary_name();
@@ -233,7 +236,8 @@ impl Repository {
         })
     }
 
-    /// Opens a directory of links, and makes it and those above it first if need be; notes all that change.
+    /// Opens a directory of links, and makes it and those above it first if need be; notes all that
+    /// change.
     fn made_directory(
         &self,
         path: &str,

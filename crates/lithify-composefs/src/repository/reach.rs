@@ -5,15 +5,17 @@ use std::fs::File;
 
 use lithify_verity::file::FileDigest;
 
-/// What the names of references to images begin with: a splitstream names the images made of it, and they can be made again.
+/// The beginning of the names of references to images: a splitstream names the images made of it,
+/// and they can be made again.
 const IMAGE_NAMES: &str = "composefs.image";
 
 /// Reads which objects an image needs. Repositories know nothing of the format of images.
 pub trait ImageObjects: Sync {
-    /// Checks the structure of an image, and calls `each` with every object it needs; the same one may come more than once.
+    /// Checks the structure of an image, and calls `each` with every object it needs; the same one
+    /// may come more than once.
     ///
     /// # Errors
-    /// What is wrong with the image.
+    /// The fault of the image.
     fn objects(
         &self,
         image: &File,

@@ -15,11 +15,12 @@ use super::error::ObjectError;
 use super::handle::Repository;
 use super::names::{OBJECTS, of_object};
 
-/// Objects that are brought to the disk one by one. For more, one call for the whole filesystem is faster, although it waits for
-/// what others wrote too.
+/// Objects that are brought to the disk one by one. For more, one call for the whole filesystem is
+/// faster, although it waits for what others wrote too.
 const EACH_MAX: usize = 16;
 
-/// Bytes written after which they are sent to the disk while more are written, so that the last sync waits for little.
+/// Bytes written after which they are sent to the disk while more are written, so that the last
+/// sync waits for little.
 const SEND_AFTER: u64 = 128 << 20;
 
 /// The objects that this process wrote, or found and does not know to be on the disk.
@@ -30,7 +31,8 @@ pub(super) struct Unsynced {
     /// Set while a thread sends.
     is_sending: Arc<AtomicBool>,
     objects: Mutex<Objects>,
-    /// Had while objects are brought to the disk: who publishes meanwhile waits, since they may be theirs.
+    /// Had while objects are brought to the disk: who publishes meanwhile waits, since they may be
+    /// theirs.
     working: Mutex<()>,
 }
 

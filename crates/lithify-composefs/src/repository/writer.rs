@@ -11,14 +11,16 @@ use super::error::ObjectError;
 use super::handle::{FILE_MODE, Repository, enable};
 use super::names::of_object;
 
-/// Bytes up to which an object waits in memory: if it turns out to be there already, nothing is written.
+/// Bytes up to which an object waits in memory: if it turns out to be there already, nothing is
+/// written.
 const MEMORY: usize = 128 << 10;
 /// Bytes of the shortest hole that is kept as one.
 const HOLE_MIN: u64 = 4096;
 
 /// An object being written. Dropped before its end, it leaves nothing.
 ///
-/// Its digest is computed as bytes pass. Objects up to 128 KiB wait in memory, longer ones are files without a name.
+/// Its digest is computed as bytes pass. Objects up to 128 KiB wait in memory, longer ones are
+/// files without a name.
 #[derive(Debug)]
 pub struct ObjectWriter<'a> {
     repository: &'a Repository,
@@ -26,7 +28,7 @@ pub struct ObjectWriter<'a> {
     content: Content,
 }
 
-/// Where the bytes of a new object are.
+/// The place of a new object's bytes.
 #[derive(Debug)]
 enum Content {
     Memory(Vec<u8>),
@@ -41,7 +43,7 @@ pub enum Outcome {
     New,
     /// It was there, and is what its name says.
     Existing,
-    /// What was there under its name was damaged, and is replaced.
+    /// A damaged file had its name, and is replaced.
     Replaced,
 }
 
@@ -86,7 +88,8 @@ impl Repository {
         Ok(NewFile::create(directory.handle())?)
     }
 
-    /// Gives a file, of which all bytes are written, the name of its digest; compares with what has that name already.
+    /// Gives a file, of which all bytes are written, the name of its digest; compares with what has
+    /// that name already.
     pub(super) fn keep_object(
         &self,
         new: NewFile,
@@ -145,7 +148,8 @@ impl Repository {
         outcome
     }
 
-    /// Compares what has the name of an object with the object: with its bytes, if they are at hand.
+    /// Compares what has the name of an object with the object: with its bytes, if they are at
+    /// hand.
     fn compare(
         &self,
         id: &FileDigest,
@@ -178,7 +182,7 @@ impl Repository {
     }
 }
 
-/// What has the name of an object.
+/// The state of the file that has the name of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Existing {
     Absent,

@@ -47,9 +47,9 @@ pub enum StreamError {
     Range {
         /// The part.
         part: &'static str,
-        /// Where it begins.
+        /// The byte at which it begins.
         start: u64,
-        /// Where it ends.
+        /// The byte at which it ends.
         end: u64,
         /// Bytes of the file.
         size: u64,
@@ -113,7 +113,7 @@ pub enum StreamError {
     Zstandard {
         /// The part.
         part: &'static str,
-        /// What the decoder says.
+        /// The error of the decoder.
         #[source]
         source: io::Error,
     },
@@ -151,7 +151,7 @@ pub enum StreamError {
     OpenObject {
         /// Its name.
         id: Box<FileDigest>,
-        /// What the system, or the repository, says.
+        /// The error of the system, or of the repository.
         #[source]
         source: io::Error,
     },
@@ -161,7 +161,8 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// Returns the error that a reader of the whole reported through `error`, if that is what the error is about.
+    /// Returns the error that a reader of the whole reported through `error`, if that is what the
+    /// error is about.
     #[must_use]
     pub fn in_error(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()

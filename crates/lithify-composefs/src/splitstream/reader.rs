@@ -11,7 +11,8 @@ use super::format::{HEADER, Header, INFORMATION, Information};
 use super::references::References;
 use super::{ContentType, NamedReference, StreamError, named};
 
-/// Binary logarithm of the most memory Zstandard's window may take. Level 3, which writers use, takes 21 at most.
+/// Binary logarithm of the most memory Zstandard's window may take. Level 3, which writers use,
+/// takes 21 at most.
 pub(super) const WINDOW_BITS_MAX: u32 = 24;
 
 /// Names of the parts in errors.

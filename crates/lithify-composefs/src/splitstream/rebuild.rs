@@ -12,13 +12,13 @@ const EMPTY_MAX: u64 = 1024;
 
 /// Opens objects by their names.
 pub trait Objects {
-    /// What an object is read by, from its first byte.
+    /// The reader of an object, from its first byte.
     type Reader: Read;
 
     /// Opens an object.
     ///
     /// # Errors
-    /// What the system, or the repository, says.
+    /// The error of the system, or of the repository.
     fn open(&self, id: &FileDigest) -> io::Result<Self::Reader>;
 }
 
@@ -41,7 +41,8 @@ pub enum Check {
 
 /// A reader of the whole: what is in the splitstream and what is in objects, in order.
 ///
-/// It ends only after as many bytes as the splitstream says; errors are [`StreamError`]s inside [`io::Error`]s.
+/// It ends only after as many bytes as the splitstream says; errors are [`StreamError`]s inside
+/// [`io::Error`]s.
 #[derive(Debug)]
 pub struct Rebuilt<R: ReadAt, O: Objects> {
     stream: StreamReader<R>,
@@ -220,8 +221,9 @@ impl Total {
     }
 }
 
-/// Checks the body of a splitstream of which nothing was read yet: every chunk, and the size of the whole by the sizes of
-/// objects. An object whose size is not known (it is not there) ends the comparison of sizes, not the check.
+/// Checks the body of a splitstream of which nothing was read yet: every chunk, and the size of the
+/// whole by the sizes of objects. An object whose size is not known (it is not there) ends the
+/// comparison of sizes, not the check.
 ///
 /// # Errors
 /// [`StreamError`], or what `size` says.

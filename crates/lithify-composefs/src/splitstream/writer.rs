@@ -16,7 +16,8 @@ const RUN_MAX: usize = 64 << 20;
 
 /// The writer of one splitstream.
 ///
-/// The body, compressed, goes to `body` as it is made; what stands before it is known only at the end.
+/// The body, compressed, goes to `body` as it is made; what stands before it is known only at the
+/// end.
 ///
 /// ```
 /// use lithify_composefs::splitstream::{ContentType, StreamReader, StreamWriter};
@@ -71,7 +72,7 @@ impl<W: Write> StreamWriter<W> {
     /// Starts a splitstream whose body goes to `body`.
     ///
     /// # Errors
-    /// What the compressor says.
+    /// The error of the compressor.
     pub fn new(algorithm: FileAlgorithm, content_type: ContentType, body: W) -> io::Result<Self> {
         let counted = Counted {
             inner: body,
@@ -98,7 +99,7 @@ impl<W: Write> StreamWriter<W> {
     /// Adds bytes that are kept in the splitstream. Those between two objects are one chunk.
     ///
     /// # Errors
-    /// What `body` says.
+    /// The error of `body`.
     pub fn inline(&mut self, mut data: &[u8]) -> io::Result<()> {
         self.size += data.len() as u64;
         while self.run.len() + data.len() > RUN_MAX {
@@ -111,11 +112,11 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// Says that a chunk may end here: a reader that takes the content apart needs nothing that lies on both sides at once.
-    /// Without such places a chunk of any length waits in memory.
+    /// Says that a chunk may end here: a reader that takes the content apart needs nothing that
+    /// lies on both sides at once. Without such places a chunk of any length waits in memory.
     ///
     /// # Errors
-    /// What `body` says.
+    /// The error of `body`.
     pub fn boundary(&mut self) -> io::Result<()> {
         match self.run.len() < RUN {
             true => Ok(()),
@@ -126,7 +127,7 @@ impl<W: Write> StreamWriter<W> {
     /// Adds an object of so many bytes.
     ///
     /// # Errors
-    /// What `body` says; [`io::ErrorKind::InvalidInput`] for a digest of another algorithm.
+    /// The error of `body`; [`io::ErrorKind::InvalidInput`] for a digest of another algorithm.
     pub fn object(&mut self, id: FileDigest, size: u64) -> io::Result<()> {
         self.check(&id)?;
         self.end_run()?;
@@ -146,7 +147,8 @@ impl<W: Write> StreamWriter<W> {
         Ok(())
     }
 
-    /// Says that a splitstream or an image is needed, by a name. A name that is there already gets another meaning.
+    /// Says that a splitstream or an image is needed, by a name. A name that is there already gets
+    /// another meaning.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for a digest of another algorithm, or a name with a NUL.
@@ -164,7 +166,7 @@ impl<W: Write> StreamWriter<W> {
     /// Ends the splitstream: returns what stands before the body, and the body.
     ///
     /// # Errors
-    /// What `body` says.
+    /// The error of `body`.
     pub fn finish(mut self) -> io::Result<(StreamHead, W)> {
         self.end_run()?;
         let body = self.body.finish()?;

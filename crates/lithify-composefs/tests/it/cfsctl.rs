@@ -75,7 +75,8 @@ impl Cfsctl {
     }
 }
 
-/// The objects that `cfsctl` says images need. It is asked before a collection, which keeps it out of the repository.
+/// The objects that `cfsctl` says images need. It is asked before a collection, which keeps it out
+/// of the repository.
 struct Needs(BTreeMap<FileDigest, Vec<FileDigest>>);
 
 impl Needs {
@@ -145,7 +146,8 @@ fn layout(path: &Path) {
     image.write(path);
 }
 
-/// Stores the image of a layout with one manifest, as `cfsctl oci pull` does, and with the images given.
+/// Stores the image of a layout with one manifest, as `cfsctl oci pull` does, and with the images
+/// given.
 fn import(repository: &Repository, layout: &Path, images: &[(ErofsFormat, FileDigest)]) -> Digest {
     import_with(repository, layout, images, |manifest| manifest)
 }
@@ -252,7 +254,8 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
                 .unwrap();
             assert_eq!(found, objects.iter().copied().collect());
         }
-        // The configuration and the manifest were written twice by `cfsctl`, and nobody needs what was written first.
+        // The configuration and the manifest were written twice by `cfsctl`, and nobody needs what
+        // was written first.
         let collected = opened.gc(&needs, &GcOptions::default()).unwrap();
         assert_eq!(
             (collected.objects, collected.entries.len()),
@@ -397,7 +400,8 @@ fn structure(repository: &Repository, entries: &BTreeMap<String, FileDigest>) ->
     said
 }
 
-/// Chunks, references and names are the same; where the library of Zstandard is of the same version, so is every byte.
+/// Chunks, references and names are the same; where the library of Zstandard is of the same
+/// version, so is every byte.
 #[test]
 fn streams_are_those_of_cfsctl() {
     let Some(program) = require::cfsctl() else {

@@ -448,7 +448,8 @@ fn what_is_no_part_of_a_repository_is_reported() {
     ));
 }
 
-/// A defect of `cfsctl` 0.9.4: a name such as `../../../../zz` writes a link outside of the repository.
+/// A defect of `cfsctl` 0.9.4: a name such as `../../../../zz` writes a link outside of the
+/// repository.
 #[test]
 fn names_never_lead_outside() {
     let tmp = temp_dir();

@@ -1,4 +1,5 @@
-//! Processes that are killed while they publish and collect, and what is on the disk before links are.
+//! Processes that are killed while they publish and collect, and what is on the disk before links
+//! are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -22,7 +23,8 @@ const BATCH: usize = 10;
 /// Processes at the same time.
 const TOGETHER: usize = 2;
 
-/// For the process that is killed: the repository, and a seed; also the number of images, where it is to end by itself.
+/// For the process that is killed: the repository, and a seed; also the number of images, where it
+/// is to end by itself.
 pub(crate) const DIRECTORY: &str = "LITHIFY_TEST_COMPOSEFS";
 pub(crate) const SEED: &str = "LITHIFY_TEST_COMPOSEFS_SEED";
 const IMAGES: &str = "LITHIFY_TEST_COMPOSEFS_IMAGES";
@@ -132,8 +134,8 @@ fn described(call: &str) -> (&str, &str) {
     from.split_once('>').unwrap()
 }
 
-/// A defect of `cfsctl` 0.9.4: links of images are made before the images are on the disk. What a power cut would leave shows in
-/// the order of calls.
+/// A defect of `cfsctl` 0.9.4: links of images are made before the images are on the disk. What a
+/// power cut would leave shows in the order of calls.
 #[test]
 fn links_are_made_after_what_they_lead_to_is_on_the_disk() {
     if !require::tool("strace") {

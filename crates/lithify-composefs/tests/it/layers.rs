@@ -57,7 +57,8 @@ proptest! {
     }
 }
 
-/// A defect of `cfsctl` 0.9.4: what a layer is said to be is taken on trust, and so served to other images.
+/// A defect of `cfsctl` 0.9.4: what a layer is said to be is taken on trust, and so served to other
+/// images.
 #[test]
 fn a_layer_is_compared_with_its_diff_id() {
     let tmp = temp_dir();
@@ -386,7 +387,8 @@ fn tars_are_split_as_they_pass() {
     }
 }
 
-/// A defect of `cfsctl` 0.9.4: a layer that is cut between two blocks is taken for one with fewer files.
+/// A defect of `cfsctl` 0.9.4: a layer that is cut between two blocks is taken for one with fewer
+/// files.
 #[test]
 fn cut_tars_are_refused() {
     let tmp = temp_dir();

@@ -27,7 +27,8 @@ fn a_power_cut_leaves_no_link_to_nothing() {
     );
     let this = std::env::current_exe().unwrap();
     let boot = |script: &str| {
-        // The journal is written every second, so that names are on the disk soon, and files without care are not.
+        // The journal is written every second, so that names are on the disk soon, and files
+        // without care are not.
         let script = format!("mkdir /disk && mount -o commit=1 /dev/vda /disk && {script}");
         vm::BootSpec::new(&script)
             .writable_disk(&disk)

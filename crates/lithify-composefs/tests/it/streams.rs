@@ -136,7 +136,8 @@ proptest! {
             stream.truncate(cut.index(stream.len()));
         }
         if let Ok(found) = rebuild(&stream, &objects) {
-            // Zstandard frames of this kind have no checksum: other inline bytes may come out, never another number of them.
+            // Zstandard frames of this kind have no checksum: other inline bytes may come out,
+            // never another number of them.
             let size = StreamReader::open(&stream[..]).unwrap().size();
             prop_assert_eq!(found.len() as u64, size.min(64 << 20));
             prop_assert!(found.len() as u64 == size || found.len() > whole.len());

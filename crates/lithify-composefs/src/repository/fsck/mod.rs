@@ -32,8 +32,8 @@ pub struct FsckOptions {
     pub depth: Depth,
     /// Threads that read objects; by default as many as there are processors.
     pub threads: Option<usize>,
-    /// Says which digest the whole of a stream has by its name, if its name says one. Short ones are compared at
-    /// [`Depth::Objects`] too.
+    /// Says which digest the whole of a stream has by its name, if its name says one. Short ones
+    /// are compared at [`Depth::Objects`] too.
     pub promised: Option<fn(&str) -> Option<Digest>>,
 }
 
@@ -41,7 +41,8 @@ impl Repository {
     /// Checks everything, and changes nothing.
     ///
     /// # Errors
-    /// [`EntryError`] if the check cannot be made; what is wrong with the repository is in the report.
+    /// [`EntryError`] if the check cannot be made; what is wrong with the repository is in the
+    /// report.
     pub fn fsck(
         &self,
         images: &dyn ImageObjects,

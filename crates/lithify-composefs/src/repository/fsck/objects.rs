@@ -15,7 +15,7 @@ use super::super::objects::DIRECTORIES;
 use super::report::{Fault, Finding, FsckReport};
 use super::{Depth, FsckOptions};
 
-/// What a thread found.
+/// The findings of a thread.
 #[derive(Default)]
 struct Found {
     objects: u64,

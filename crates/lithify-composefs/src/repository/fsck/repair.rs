@@ -7,8 +7,9 @@ use super::report::Fault;
 use super::{FsckOptions, FsckReport};
 
 impl Repository {
-    /// Checks everything, and takes away damaged objects and the streams and images that are not whole without an object, so that the
-    /// next import makes them anew. References stay: they lead to the right thing again then.
+    /// Checks everything, and takes away damaged objects and the streams and images that are not
+    /// whole without an object, so that the next import makes them anew. References stay: they lead
+    /// to the right thing again then.
     ///
     /// # Errors
     /// [`GcError`].

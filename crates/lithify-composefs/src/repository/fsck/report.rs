@@ -1,4 +1,4 @@
-//! What a check found.
+//! The findings of a check.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use lithify_verity::file::FileDigest;
 
 use crate::splitstream::StreamError;
 
-/// What a check looked at, and what is wrong.
+/// The things a check looked at, and the faults it found.
 #[derive(Debug, Default)]
 pub struct FsckReport {
     /// Objects read.
@@ -21,7 +21,7 @@ pub struct FsckReport {
     pub images: u64,
     /// References looked at.
     pub references: u64,
-    /// What is wrong, by its place.
+    /// The faults, by their places.
     pub findings: Vec<Finding>,
 }
 
@@ -38,7 +38,7 @@ impl FsckReport {
 pub struct Finding {
     /// Its place, such as `objects/xx/yyyy…` or `streams/NAME`.
     pub at: String,
-    /// What is wrong there.
+    /// The fault.
     pub fault: Fault,
     /// Streams, images and references that need it, directly or through others, sorted.
     pub needed_by: Vec<String>,
@@ -94,7 +94,8 @@ pub enum Fault {
     /// An entry or reference that is no symbolic link.
     #[error("it is no symbolic link")]
     NotALink,
-    /// An entry that leads to something else than an object, or a reference to something else than an entry.
+    /// An entry that leads to something else than an object, or a reference to something else than
+    /// an entry.
     #[error("it leads to `{}`", Escaped(.target))]
     Target {
         /// The target.

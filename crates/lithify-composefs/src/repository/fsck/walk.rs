@@ -16,7 +16,8 @@ use super::super::reach::ImageObjects;
 use super::report::{Fault, Finding, FsckReport};
 use super::{Depth, FsckOptions};
 
-/// Longest whole that is put together although only objects are to be read: manifests and configurations.
+/// Longest whole that is put together although only objects are to be read: manifests and
+/// configurations.
 const DOCUMENT_MAX: u64 = 4 << 20;
 
 /// Failures of looking at a stream or an image.
@@ -43,7 +44,7 @@ impl From<ObjectError> for Failure {
     }
 }
 
-/// Who needs what.
+/// The needs of all entries.
 struct Needs<'a> {
     repository: &'a Repository,
     images: &'a dyn ImageObjects,
@@ -61,7 +62,8 @@ struct Needs<'a> {
 }
 
 impl Repository {
-    /// Checks all entries and references; adds what is wrong with them, and the damaged objects, to the report.
+    /// Checks all entries and references; adds what is wrong with them, and the damaged objects, to
+    /// the report.
     pub(super) fn check_entries(
         &self,
         images: &dyn ImageObjects,
@@ -162,7 +164,8 @@ impl Needs<'_> {
         }
     }
 
-    /// Notes that an object is part of an entry, if it is damaged or missing. Says whether it is neither.
+    /// Notes that an object is part of an entry, if it is damaged or missing. Says whether it is
+    /// neither.
     fn part(&mut self, at: &str, id: FileDigest) -> Result<bool, Failure> {
         if !self.is_faulty(id)? {
             return Ok(true);

@@ -159,7 +159,8 @@ pub(crate) fn documents(diff_ids: &[Digest], note: &str) -> (Vec<u8>, Vec<u8>) {
     (manifest.into_bytes(), config.into_bytes())
 }
 
-/// Stores and publishes an image with these layers, and a tag of it; there is a composefs image too, with all objects.
+/// Stores and publishes an image with these layers, and a tag of it; there is a composefs image
+/// too, with all objects.
 pub(crate) fn write_image(
     repository: &Repository,
     layers: &[Vec<Piece>],
