@@ -10,7 +10,7 @@ use lithify_tree::{
 };
 use lithify_verity::file::FileDigest;
 
-use crate::image::{Content, Source};
+use crate::source::{Content, Source};
 
 /// A tree, the contents of its files, and what images can say that other trees cannot: numbers of links nobody counted, files
 /// under any path, digests that are missing.

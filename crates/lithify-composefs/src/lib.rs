@@ -19,12 +19,14 @@ mod object; // files under the names of their digests
 pub mod oci; // images of the OCI in a repository
 #[cfg(target_os = "linux")]
 pub mod repository; // directories of objects
+mod source; // what images are made of
 pub mod splitstream; // files of which parts are objects
 
 pub use filesystem::{Contents, Filesystem};
 #[cfg(target_os = "linux")]
 pub use images::Images;
 pub use object::object_path;
+pub use source::{Content, Source};
 
 /// Bytes of the longest file whose content is in the image itself, and in the splitstream of its layer.
 pub const INLINE_MAX: u64 = 64;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lithify_storage::{ReadAt, Storage};
 
-use crate::format::DESCRIPTOR_LEN;
+use crate::format::{DESCRIPTOR_LEN, has_superblock};
 
 /// The arrangement of a filesystem, without its size.
 #[derive(Clone, Debug)]
@@ -78,17 +78,6 @@ impl Geometry {
         self.block_size / DESCRIPTOR_LEN as u32
     }
 
-    /// Whether a group has a copy of the superblock: the first two, and those whose number is a power of 3, 5 or 7.
-    pub(crate) const fn has_superblock(group: u32) -> bool {
-        const fn is_power(mut number: u32, of: u32) -> bool {
-            while number > 1 && number.is_multiple_of(of) {
-                number /= of;
-            }
-            number == 1
-        }
-        group <= 1 || is_power(group, 3) || is_power(group, 5) || is_power(group, 7)
-    }
-
     /// Returns the first block of a group.
     pub(crate) fn group_start(&self, group: u32) -> u64 {
         u64::from(self.first_block()) + u64::from(group) * u64::from(self.blocks_per_group())
@@ -96,7 +85,7 @@ impl Geometry {
 
     /// Returns the blocks of a group's copies.
     pub(crate) const fn copies(&self, group: u32) -> u32 {
-        if Self::has_superblock(group) {
+        if has_superblock(group) {
             1 + self.descriptor_blocks
         } else {
             0
@@ -212,14 +201,7 @@ mod tests {
             let mut data = 0;
             for group in 0..130 {
                 let copies = geometry.copies(group);
-                assert_eq!(
-                    copies,
-                    if Geometry::has_superblock(group) {
-                        6
-                    } else {
-                        0
-                    }
-                );
+                assert_eq!(copies, if has_superblock(group) { 6 } else { 0 });
                 let start = geometry.group_start(group);
                 let first = start + u64::from(copies);
                 for block in [start, start + u64::from(copies) / 2, first] {
@@ -230,11 +212,11 @@ mod tests {
                 assert_eq!(geometry.locate(data).0, first);
                 let (last, run) = geometry.locate(data + inside - 1);
                 assert_eq!(last, first + inside - 1);
-                assert_eq!(run == 1, Geometry::has_superblock(group + 1));
+                assert_eq!(run == 1, has_superblock(group + 1));
                 data += inside;
             }
         }
-        let with: Vec<u32> = (0..100).filter(|g| Geometry::has_superblock(*g)).collect();
+        let with: Vec<u32> = (0..100).filter(|g| has_superblock(*g)).collect();
         assert_eq!(with, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81]);
         assert_eq!(copies_up_to(100), with);
     }

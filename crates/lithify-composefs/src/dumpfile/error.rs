@@ -5,7 +5,8 @@ use std::io;
 use lithify_escape::Escaped;
 use lithify_tree::{MergeError, PathError, XattrError};
 
-use super::line::{INLINE_CONTENT_MAX, LINE_MAX};
+use super::line::LINE_MAX;
+use crate::source::INLINE_CONTENT_MAX;
 
 /// Why a dumpfile could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -7,12 +7,10 @@ use lithify_verity::file::{FileAlgorithm, FileDigest};
 
 use super::error::LineFault;
 use super::escape;
-use crate::image::Content;
+use crate::source::{Content, INLINE_CONTENT_MAX};
 
 /// Longest line in bytes: a file's attributes at their longest, each byte escaped.
 pub(super) const LINE_MAX: usize = 16 << 20;
-/// Longest content of a line in bytes, as C `mkcomposefs` has it.
-pub(crate) const INLINE_CONTENT_MAX: usize = 5000;
 /// Fields before the attributes.
 const FIELDS: usize = 11;
 

@@ -27,8 +27,6 @@ mod line; // one line
 mod read; // all lines
 mod write; // a tree as lines
 
-pub(crate) use line::INLINE_CONTENT_MAX;
-
 pub use error::{DumpError, LineFault};
 pub use read::read;
 pub use write::write;

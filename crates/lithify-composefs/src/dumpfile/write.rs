@@ -6,8 +6,8 @@ use lithify_cancel::CancelToken;
 use lithify_tree::{InodeKind, NodeId};
 
 use super::escape;
-use crate::image::{Content, Source, device_number};
 use crate::object_path;
+use crate::source::{Content, Source, device_number};
 
 /// Size of a directory, which says nothing.
 const DIRECTORY_SIZE: u64 = 4096;

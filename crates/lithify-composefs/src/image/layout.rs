@@ -1,8 +1,9 @@
 //! The place of each inode and of its data.
 
 use lithify_cancel::CancelToken;
-use lithify_tree::{Device, NodeId, Timestamp};
+use lithify_tree::{NodeId, Timestamp};
 
+use super::ImageError;
 use super::attributes::Attributes;
 use super::directory::{self, Named};
 use super::format::{
@@ -11,8 +12,7 @@ use super::format::{
 };
 use super::members::{Facts, Kind, Member, Members};
 use super::shared::{Shared, unfit};
-use super::source::Content;
-use super::{ImageError, Source};
+use crate::source::{Content, Source, device_number};
 
 /// Most bytes of an inode's attributes: their number of units has 16 bits, and the head counts as one.
 pub(super) const XATTRS_MAX: u64 = XATTRS_HEAD + XATTR_UNIT as u64 * (u16::MAX as u64 - 1);
@@ -307,11 +307,4 @@ impl<'a, S: Source + ?Sized> Layout<'a, S> {
     pub(super) fn size(&self) -> u64 {
         self.data_at() + self.data_blocks * BLOCK
     }
-}
-
-/// Returns a device number as the kernel encodes it (`new_encode_dev` of `include/linux/kdev_t.h`).
-pub(crate) fn device_number(device: Device) -> Option<u32> {
-    let Device { major, minor } = device;
-    let fits = major < 1 << 12 && minor < 1 << 20;
-    fits.then_some(minor & 0xff | major << 8 | (minor & !0xff) << 12)
 }

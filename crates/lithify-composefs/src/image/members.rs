@@ -6,11 +6,10 @@ use std::fmt;
 use lithify_cancel::{CancelToken, Cancelled};
 use lithify_tree::{Device, InodeId, InodeKind, NodeId, Timestamp, Tree};
 
-use super::Source;
 use super::attributes::{Attributes, Unfit};
 use super::format::{S_IFREG, STUB_MODE, STUBS, dirent, overlay};
-use super::source::Content;
 use crate::object_path;
+use crate::source::{Content, Source};
 
 /// An inode of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

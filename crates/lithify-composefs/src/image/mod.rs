@@ -15,11 +15,8 @@ mod layout; // where inodes and data are
 mod members; // what is numbered
 mod read; // images as they are
 mod shared; // attributes that several inodes have
-mod source; // the tree and its contents
 mod write; // the bytes
 
 pub use error::ImageError;
-pub(crate) use layout::device_number;
 pub use read::{Header, ReadError, objects, read, read_header};
-pub use source::{Content, Source};
 pub use write::{Image, ImageOptions, Version};

@@ -6,12 +6,11 @@ use lithify_storage::ReadAt;
 use lithify_tree::{Device, Entry, EntryKind, TreePath, XattrError, Xattrs};
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 
-use super::Content;
 use super::format::{HEADER_MAGIC, HEADER_SIZE, HEADER_VERSION, overlay};
 use crate::Filesystem;
-use crate::dumpfile::INLINE_CONTENT_MAX;
 use crate::filesystem::Collector;
 use crate::object_path;
+use crate::source::{Content, INLINE_CONTENT_MAX};
 
 /// Why an image could not be read.
 #[derive(Debug, thiserror::Error)]

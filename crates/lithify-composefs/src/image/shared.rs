@@ -8,9 +8,10 @@ use hashbrown::HashTable;
 use lithify_cancel::CancelToken;
 use lithify_tree::InodeKind;
 
+use super::ImageError;
 use super::attributes::{Attribute, Attributes, Unfit};
 use super::members::{Class, Member, Members};
-use super::{ImageError, Source};
+use crate::source::Source;
 
 /// Hashes are the same in every process, so that a failure can be repeated.
 type Hasher = BuildHasherDefault<DefaultHasher>;

@@ -6,6 +6,7 @@ use lithify_cancel::CancelToken;
 use lithify_tree::NodeId;
 use lithify_verity::file::{FileDigest, FileHasher};
 
+use super::ImageError;
 use super::attributes::Attributes;
 use super::directory;
 use super::format::{
@@ -13,10 +14,9 @@ use super::format::{
     IS_EXTENDED, NOWHERE, PLAIN, SUPERBLOCK_AT, SUPERBLOCK_MAGIC, SUPERBLOCK_SIZE,
     XATTR_SHARED_MAX, XATTR_UNIT, XATTRS_HEAD,
 };
-use super::layout::{Layout, Stored, device_number};
+use super::layout::{Layout, Stored};
 use super::members::{Kind, Member, Members};
-use super::source::Content;
-use super::{ImageError, Source};
+use crate::source::{Content, Source, device_number};
 
 /// The version of an image's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use lithify_cancel::CancelToken;
-use lithify_composefs::image::{Image, ImageOptions, Source, Version};
-use lithify_composefs::{Filesystem, dumpfile, image};
+use lithify_composefs::image::{Image, ImageOptions, Version};
+use lithify_composefs::{Filesystem, Source, dumpfile, image};
 use lithify_testkit::{require, run};
 use lithify_verity::file::{FileDigest, FileHasher, FileOptions};
 

@@ -180,7 +180,10 @@ pub(super) fn copies<S: Storage>(
 ) -> Result<(), WriteError> {
     let geometry = blocks.geometry.clone();
     let block_size = u64::from(geometry.block_size);
-    for group in (0..groups).rev().filter(|g| Geometry::has_superblock(*g)) {
+    for group in (0..groups)
+        .rev()
+        .filter(|g| crate::format::has_superblock(*g))
+    {
         let start = geometry.group_start(group) * block_size;
         let at = match group {
             0 => SUPERBLOCK_OFFSET,

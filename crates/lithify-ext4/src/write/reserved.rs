@@ -52,7 +52,7 @@ pub(super) fn write_resize<S: Storage>(
     let block_size = geometry.block_size as usize;
     let per_block = geometry.block_size / 4;
     let copies: Vec<u32> = (1..layout.groups)
-        .filter(|group| Geometry::has_superblock(*group))
+        .filter(|group| crate::format::has_superblock(*group))
         .collect();
     let used = descriptor_blocks(layout, &geometry);
     let mut numbers = vec![0; block_size];

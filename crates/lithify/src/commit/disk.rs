@@ -8,15 +8,15 @@ use std::sync::Arc;
 use lithify_oci::source::Source;
 use lithify_tree::{Change, EntryKind, InodeKind, NodeId, Tree, WHITEOUT_PREFIX, changes};
 
-use super::CommitOptions;
 use super::contents::Contents;
 use super::layer::{Counts, Layer, LayerWriter};
+use super::options::CommitOptions;
 use crate::Error;
 use crate::Image;
 use crate::error::CommitError;
 use crate::fs::Kind;
 use crate::fs::image::FsImage;
-use crate::image::{LOST_AND_FOUND, Origin, SparseRead, copy_data, decode, reading};
+use crate::image::{LOST_AND_FOUND, Origin, SparseRead, TreeImage, copy_data, decode, reading};
 use crate::name::shown;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
@@ -65,7 +65,7 @@ pub(super) fn layer(
     let disk = Image::new(
         &shown(path.as_os_str()),
         Source::Ext4(path.to_path_buf()),
-        Origin::Filesystem(Arc::clone(&filesystem)),
+        Origin::Filesystem(Arc::clone(&filesystem) as Arc<dyn TreeImage>),
     );
     let new = Compared::of(&disk, session)?;
     let found = changes(&old.tree, &new.tree, |was, is| {

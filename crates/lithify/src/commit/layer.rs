@@ -9,7 +9,7 @@ use lithify_hostfs::RecordedSummary;
 use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{ContentId, ContentSink, DataSegment, Entry};
 
-use super::CommitOptions;
+use super::options::CommitOptions;
 use crate::Error;
 use crate::manifest::encode::{Encoder, LayerCompression};
 use crate::session::Session;

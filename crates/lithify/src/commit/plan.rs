@@ -8,8 +8,8 @@ use lithify_oci::LayerKind;
 use lithify_oci::manifest::{Compression, Descriptor, ImageManifest, LayerMediaType, media_type};
 use serde_json::{Value, json};
 
-use super::CommitOptions;
 use super::layer::Layer;
+use super::options::CommitOptions;
 use crate::Error;
 use crate::Image;
 use crate::error::OutputError;

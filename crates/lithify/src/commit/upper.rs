@@ -8,8 +8,8 @@ use lithify_hostfs::{OverlayAttributes, UpperOptions, UpperScanner};
 use lithify_storage::{Beneath, BeneathError};
 use lithify_tree::EntryKind;
 
-use super::CommitOptions;
 use super::layer::{Counts, Layer, LayerWriter};
+use super::options::CommitOptions;
 use crate::Error;
 use crate::error::LayerError;
 use crate::image::warn_of_changes;

@@ -9,11 +9,12 @@ use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::{Compression, CompressionAlgorithm};
 use super::format::{
-    COMPRESSED_SIZES, Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile,
-    PlacedEntries, Source, Target, Written, check_compressed_size, placed,
+    COMPRESSED_SIZES, Checks, Entries, Format, FsError, ImageReader, ImageWriter, PlacedEntries,
+    Source, Target, Written, check_compressed_size, placed,
 };
 use super::options::{Filesystem, Placement};
 use crate::error::BuildError;
+use crate::image::OpenedFile;
 use crate::output::scratch_file;
 use crate::session::budgets::Budgets;
 use crate::{CancelToken, Error, Session};

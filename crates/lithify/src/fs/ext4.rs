@@ -10,12 +10,13 @@ use lithify_tree::{ContentSink, LayerEntries, Metadata, Timestamp, Tree, TreePat
 
 use super::compression::{Compression, CompressionAlgorithm};
 use super::format::{
-    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, PlacedEntries, Source,
-    Target, Written, placed,
+    Checks, Entries, Format, FsError, ImageReader, ImageWriter, PlacedEntries, Source, Target,
+    Written, placed,
 };
 use super::options::Filesystem;
 use super::volume::VolumeOptions;
 use crate::error::BuildError;
+use crate::image::OpenedFile;
 use crate::session::budgets::Budgets;
 use crate::{Error, ErrorKind, Session};
 

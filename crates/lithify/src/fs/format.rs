@@ -11,16 +11,14 @@ use std::sync::Arc;
 use lithify_cancel::{BudgetExceeded, Checked};
 use lithify_fskit::read::Inode;
 use lithify_storage::Shifted;
-use lithify_tree::{
-    ContentSink, DataSegment, Entry, LayerEntries, Metadata, Timestamp, Tree, Xattrs,
-};
+use lithify_tree::{ContentSink, Entry, LayerEntries, Metadata, Timestamp, Tree, Xattrs};
 
 use super::compression::Compression;
 use super::disk::Extents;
 use super::options::Filesystem;
 use super::volume::VolumeOptions;
 use crate::error::{BuildError, Operation};
-use crate::image::SparseRead;
+use crate::image::OpenedFile;
 use crate::session::budgets::Budgets;
 use crate::{Error, Session};
 
@@ -172,13 +170,6 @@ pub(super) trait ImageReader: fmt::Debug + Send + Sync {
     fn as_erofs(&self) -> Option<&lithify_erofs::Image<Source>> {
         None
     }
-}
-
-/// A regular file of an image.
-pub(crate) struct OpenedFile<'a> {
-    pub(crate) size: u64,
-    pub(crate) segments: Option<Vec<DataSegment>>,
-    pub(crate) reader: Box<dyn SparseRead + 'a>,
 }
 
 /// The outcome of a check.

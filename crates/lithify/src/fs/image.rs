@@ -10,10 +10,10 @@ use lithify_storage::open_regular;
 use lithify_tree::{ContentId, ContentSink, Entry, EntryKind, LayerEntries, Merge, Metadata, Tree};
 
 use super::disk::{self, Extents};
-use super::format::{ImageReader, OpenedFile, Source};
+use super::format::{ImageReader, Source};
 use super::kind::Kind;
 use crate::error::{ArtifactError, LayerError};
-use crate::image::copy_data;
+use crate::image::{EachPlaced, OpenedFile, TreeImage, copy_data};
 use crate::name::shown_path;
 use crate::{CancelToken, Error};
 
@@ -291,22 +291,11 @@ impl FsImage {
         sink: &mut S,
         sink_error: impl Fn(S::Error) -> Error,
     ) -> Result<ContentId, Error> {
-        self.copy_opened(self.file(path)?, buffer, sink, sink_error)
-    }
-
-    /// Copies the data of an opened file, likewise.
-    pub(crate) fn copy_opened<S: ContentSink>(
-        &self,
-        file: OpenedFile<'_>,
-        buffer: &mut Vec<u8>,
-        sink: &mut S,
-        sink_error: impl Fn(S::Error) -> Error,
-    ) -> Result<ContentId, Error> {
         let OpenedFile {
             size,
             segments,
             reader,
-        } = file;
+        } = self.file(path)?;
         buffer.resize(BUFFER, 0);
         copy_data(
             &mut Checked::new(reader, &self.cancel),
@@ -317,6 +306,32 @@ impl FsImage {
             |e| Error::input(&self.path, e),
             sink_error,
         )
+    }
+}
+
+impl TreeImage for FsImage {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn kind_name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    fn leaves_lost_and_found_out(&self) -> bool {
+        self.kind.is_volume() && !self.keeps_lost_and_found
+    }
+
+    fn same_until(&self, cancel: &CancelToken) -> Result<Box<dyn TreeImage>, Error> {
+        Ok(Box::new(self.until(cancel)?))
+    }
+
+    fn give_entries(&self, each: &mut EachPlaced<'_>) -> Result<(), Error> {
+        self.for_each_placed(each)
+    }
+
+    fn open_place(&self, place: u64) -> Result<OpenedFile<'_>, Error> {
+        self.open_at(place)
     }
 }
 

@@ -8,11 +8,12 @@ use lithify_tree::{ContentSink, LayerEntries, Metadata, Tree, TreePath, Xattrs};
 
 use super::compression::Compression;
 use super::format::{
-    Checks, Entries, Format, FsError, ImageReader, ImageWriter, OpenedFile, PlacedEntries, Source,
-    Target, Written, check_compressed_size, placed,
+    Checks, Entries, Format, FsError, ImageReader, ImageWriter, PlacedEntries, Source, Target,
+    Written, check_compressed_size, placed,
 };
 use super::options::Filesystem;
 use crate::error::BuildError;
+use crate::image::OpenedFile;
 use crate::session::budgets::Budgets;
 use crate::{Error, ErrorKind, Session};
 

@@ -15,7 +15,7 @@ pub(crate) use decode::{
     Reader, decode, layer_error, merge_error, native_error, open, over_budget, read_layer,
     warn_of_changes,
 };
-pub(crate) use filesystem::{FilesystemReader, LOST_AND_FOUND};
+pub(crate) use filesystem::{EachPlaced, FilesystemReader, LOST_AND_FOUND, OpenedFile, TreeImage};
 pub(crate) use ids::{LayerId, layer_ids};
 pub(crate) use intake::Intake;
 pub(crate) use native::{NativeBlob, NativeReader, Sniffed, SparseRead, copy_data, sniff};

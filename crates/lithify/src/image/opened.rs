@@ -14,13 +14,13 @@ use lithify_oci::{Content, LayerKind};
 
 use super::NativeBlob;
 use super::Sniffed;
+use super::TreeImage;
 use super::sniff;
 use crate::CancelToken;
 use crate::Error;
 use crate::description::{
     Description, LayerDescription, PlatformDescription, ReferrerDescription, Referrers,
 };
-use crate::fs::image::FsImage;
 use crate::name::{name_of_source, shown};
 use crate::session::Session;
 use crate::transfer::BlobSource;
@@ -45,7 +45,7 @@ pub(crate) enum Origin {
     /// A tar of a root filesystem.
     Tar(TarInput),
     /// A root filesystem in an image file.
-    Filesystem(Arc<FsImage>),
+    Filesystem(Arc<dyn TreeImage>),
 }
 
 /// What a layer is read from.
@@ -57,7 +57,7 @@ pub(crate) enum LayerInput {
     /// A host directory.
     Directory(PathBuf),
     /// A filesystem that is no layer.
-    Filesystem(FsImage),
+    Filesystem(Box<dyn TreeImage>),
 }
 
 impl Origin {
@@ -195,7 +195,7 @@ impl Image {
                     .to_string(),
                 None => match &self.origin {
                     Origin::Rootfs(_) => "rootfs".to_owned(),
-                    Origin::Filesystem(image) => image.kind.name().to_owned(),
+                    Origin::Filesystem(image) => image.kind_name().to_owned(),
                     _ => "tar".to_owned(),
                 },
             },
@@ -225,7 +225,7 @@ impl Image {
                 layer.digest.unwrap_or(layer.diff_id).to_string()
             }
             Origin::Rootfs(path) | Origin::Tar(TarInput::File(path)) => shown(path.as_os_str()),
-            Origin::Filesystem(image) => shown(image.path.as_os_str()),
+            Origin::Filesystem(image) => shown(image.path().as_os_str()),
             Origin::Tar(_) => "standard input".to_owned(),
         }
     }
@@ -296,7 +296,7 @@ impl Image {
                 LayerInput::Blob(reader, expected, Names::Layer)
             }
             Origin::Rootfs(path) => LayerInput::Directory(path.clone()),
-            Origin::Filesystem(image) => LayerInput::Filesystem(image.until(cancel)?),
+            Origin::Filesystem(image) => LayerInput::Filesystem(image.same_until(cancel)?),
             Origin::Tar(input) => {
                 let tar: Box<dyn Read + Send> = match input {
                     TarInput::File(path) => open_file(path, cancel)?,

@@ -252,8 +252,7 @@ impl Superblock {
         if self.compat & COMPAT_SPARSE_SUPER_2 != 0 {
             return self.backup_groups.contains(&group);
         }
-        !self.has_read_only_compat(super::RO_SPARSE_SUPER)
-            || crate::geometry::Geometry::has_superblock(group)
+        !self.has_read_only_compat(super::RO_SPARSE_SUPER) || crate::format::has_superblock(group)
     }
 
     /// Returns the block with the descriptors of number `index`.

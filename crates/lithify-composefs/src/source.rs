@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lithify_tree::{ContentId, InodeId, NodeId, Tree};
+use lithify_tree::{ContentId, Device, InodeId, NodeId, Tree};
 use lithify_verity::file::FileDigest;
 
 /// The content of a regular file that is not empty.
@@ -47,4 +47,14 @@ pub trait Source {
     fn home(&self, _: InodeId) -> Option<NodeId> {
         None
     }
+}
+
+/// Longest content of a file in an image, in bytes: C `mkcomposefs` reads no longer one.
+pub(crate) const INLINE_CONTENT_MAX: usize = 5000;
+
+/// Returns a device number as the kernel encodes it (`new_encode_dev` of `include/linux/kdev_t.h`).
+pub(crate) fn device_number(device: Device) -> Option<u32> {
+    let Device { major, minor } = device;
+    let fits = major < 1 << 12 && minor < 1 << 20;
+    fits.then_some(minor & 0xff | major << 8 | (minor & !0xff) << 12)
 }
