@@ -111,7 +111,7 @@ pub enum BuildError {
         /// What was asked for.
         found: u64,
         /// The kind of disk.
-        disk: crate::DiskKind,
+        disk: &'static str,
         /// The next that would do.
         expected: u64,
     },

@@ -204,7 +204,7 @@ impl BuildOptions {
         {
             return Err(Error::from(BuildError::DiskSize {
                 found,
-                disk,
+                disk: disk.name(),
                 expected: found
                     .checked_next_multiple_of(SECTOR)
                     .unwrap_or(found - found % SECTOR),
