@@ -346,6 +346,11 @@ fn what_is_wrong_whatever_the_image_is_comes_before_its_layers() {
             "a size of 10000001 bytes on a disk (--disk gpt): expected a multiple of 512, such as 10000384",
         ),
         (&["--disk", "vmdk", "--size", "10000001"], "10000384"),
+        // What would do is a size that does.
+        (
+            &["--disk", "gpt", "--size", "100"],
+            "100 bytes is not made: expected 262144",
+        ),
         (&["--inodes", "5"], "5 inodes is not made"),
         (&["--bytes-per-inode", "1"], "for every 1 bytes"),
         (&["--label", "seventeen letters"], "`seventeen letters`"),

@@ -19,5 +19,5 @@ pub(super) fn check(output: &Output, options: &BuildOptions) -> Result<(), Error
     if let Some(kind) = shape.kind() {
         Filesystem::new(kind, Placement::Packed, options.filesystem())?;
     }
-    Ok(())
+    options.check_disk_size()
 }

@@ -199,6 +199,11 @@ impl BuildOptions {
                 found: self.alignment,
             }));
         }
+        Ok(())
+    }
+
+    /// Refuses a size that a filesystem can have and a disk cannot.
+    pub(super) fn check_disk_size(&self) -> Result<(), Error> {
         if let (Some(disk), Some(found)) = (self.disk_of_volume(), self.volume.size)
             && !found.is_multiple_of(SECTOR)
         {

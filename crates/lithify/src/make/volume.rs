@@ -79,6 +79,7 @@ fn create(path: &Path, options: &BuildOptions, session: &Session) -> Result<Desc
         }));
     };
     let filesystem = Filesystem::new(kind, Placement::Packed, options.filesystem())?;
+    options.check_disk_size()?;
     let disk = options.disk_of_volume().unwrap_or(DiskKind::Raw);
     let container = Container::new(disk, path, options.alignment)?;
     let data = container.data_path().to_path_buf();
