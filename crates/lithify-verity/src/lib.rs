@@ -32,7 +32,7 @@
 //! # Files
 //!
 //! fs-verity does the same for single files, inside the filesystem. Its digest says what is in a file and can be
-//! computed anywhere: [`file`] does so while data streams past, and asks the kernel where it supports that.
+//! computed anywhere: [`mod@file`] does so while data streams past, and asks the kernel where it supports that.
 #![deny(unsafe_code)]
 
 mod dm; // hash trees of whole images
