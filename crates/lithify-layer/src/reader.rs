@@ -61,7 +61,7 @@ enum State {
     Failed,
 }
 
-/// What a tar has besides the data of files, as it is read ([`LayerReader::next_entry_with`]).
+/// A part of a tar besides the data of files, as it is read ([`LayerReader::next_entry_with`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raw<'a> {
     /// Headers, padding, the end and what follows it, data of members that are no entries: in their order, in pieces of any length.

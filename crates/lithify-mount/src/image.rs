@@ -14,7 +14,7 @@ use crate::context::{Context, STRING_MAX, attributes, descriptor_path};
 use crate::loop_device::{self, LoopDevice};
 use crate::{ImageFile, MountError, MountOptions};
 
-/// What images are told by, at which byte: EROFS (`EROFS_SUPER_OFFSET`, `EROFS_SUPER_MAGIC_V1` of the kernel's `fs/erofs/erofs_fs.h`),
+/// The magic numbers of images, and at which byte they are: EROFS (`EROFS_SUPER_OFFSET`, `EROFS_SUPER_MAGIC_V1` of the kernel's `fs/erofs/erofs_fs.h`),
 /// squashfs (`SQUASHFS_MAGIC` of `include/uapi/linux/magic.h`), and ext2, ext3 and ext4 (`s_magic` of `fs/ext4/ext4.h`).
 const MAGICS: [(Filesystem, u64, &[u8]); 3] = [
     (Filesystem::Erofs, 1024, &0xe0f5_e1e2_u32.to_le_bytes()),

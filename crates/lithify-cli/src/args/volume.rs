@@ -22,7 +22,7 @@ pub(crate) struct VolumeArgs {
     pub(crate) made: MadeArgs,
 }
 
-/// What is decided once for an ext4 filesystem, besides its size.
+/// Options of an ext4 filesystem that are decided once, besides its size.
 #[derive(Debug, Args)]
 pub(crate) struct MadeArgs {
     /// Inodes of an ext4 filesystem, at least: how many files it can hold; default is one for every 16 KiB

@@ -41,7 +41,7 @@ fn archive(dir: &Path, name: &str, entries: Vec<TarEntry>) -> PathBuf {
     out
 }
 
-/// What the kernel makes of an archive: hard links of files and devices, owners, modes and times of everything.
+/// The kernel makes of an archive what it says: hard links of files and devices, owners, modes and times of everything.
 #[test]
 fn a_kernel_unpacks_an_archive_as_its_root() {
     if !require::vm() {

@@ -1,4 +1,4 @@
-//! What is numbered in an image: the inodes of the tree and the stubs of the root directory.
+//! Members of an image, which are numbered: the inodes of the tree and the stubs of the root directory.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,7 +31,7 @@ pub(super) struct Facts<'a> {
     pub(super) kind: Kind<'a>,
 }
 
-/// What a member is in the image.
+/// The kind of a member in the image.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
     Directory,

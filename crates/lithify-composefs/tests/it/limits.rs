@@ -1,4 +1,4 @@
-//! What images cannot hold, and what no dumpfile says.
+//! Trees no image can hold, and text that is no dumpfile.
 
 use std::error::Error as _;
 

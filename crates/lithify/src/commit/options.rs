@@ -1,4 +1,4 @@
-//! What is asked of a commit, and what it made.
+//! Options of a commit, and its report.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
