@@ -132,6 +132,8 @@ mod output; // files and directories that are complete or not there
 mod place; // the places images are in
 mod publish; // filesystems as images and artifacts
 mod pull; // images of registries into the store
+#[allow(dead_code, unused_imports)]
+mod repository; // composefs repositories
 mod session; // what is given once
 mod tag; // names in the store
 mod transfer; // plans and their execution
@@ -146,9 +148,9 @@ pub use description::{
 #[cfg(feature = "mount")]
 pub use error::MountError;
 pub use error::{
-    ArtifactError, BuildError, Cause, CommitError, DescriptionProblem, Error, ErrorKind,
-    LayerError, Names, NativeLayerError, Nested, OpenError, Operation, OutputError, PublishError,
-    ReplaceError, TransferError,
+    ArtifactError, BuildError, Cause, CommitError, ComposefsError, DescriptionProblem, Error,
+    ErrorKind, LayerError, Names, NativeLayerError, Nested, OpenError, Operation, OutputError,
+    PublishError, ReplaceError, RepositoryFault, TransferError,
 };
 pub use fs::{
     Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifyReport, VolumeOptions,
@@ -156,6 +158,8 @@ pub use fs::{
 pub use image::Image;
 pub use json::{write_json, write_json_pretty};
 pub use lithify_cancel::{CancelToken, OutputPipe};
+/// composefs repositories and images, for programs that look after them.
+pub use lithify_composefs as composefs;
 pub use lithify_oci::LayerKind;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::{Source, TRANSPORTS, Transport};

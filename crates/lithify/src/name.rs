@@ -66,6 +66,7 @@ pub(crate) fn name_of_source(source: &Source) -> String {
         Source::Oci { path, selector } => (path, "oci", selector.as_ref()),
         Source::OciArchive { path, selector } => (path, "oci-archive", selector.as_ref()),
         Source::DockerArchive { path, selector } => (path, "docker-archive", selector.as_ref()),
+        Source::Composefs { path, selector } => (path, "composefs", selector.as_ref()),
         Source::Rootfs(path) => (path, "rootfs", None),
         Source::Ext4(path) => (path, "ext4", None),
         Source::Name(reference) | Source::Store(reference) => {

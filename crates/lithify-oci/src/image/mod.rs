@@ -209,6 +209,13 @@ fn unavailable(source: &Source) -> Error {
         Source::Rootfs(_) => Error::NotAnImage { kind: "rootfs:" },
         Source::Ext4(_) => Error::NotAnImage { kind: "ext4:" },
         Source::Tar(_) => Error::NotAnImage { kind: "tar:" },
+        Source::Composefs { path, .. } => unavailable(
+            "images of a composefs repository",
+            format!(
+                "open `{}` with lithify-composefs",
+                lithify_escape::Escaped::path(path)
+            ),
+        ),
         Source::DockerDaemon(image) => {
             let name = match image {
                 DaemonImage::Name(name) => name.to_string(),

@@ -71,6 +71,13 @@ pub enum Source {
         /// Which of its images; needed when there are several.
         selector: Option<Selector>,
     },
+    /// `composefs:`: a composefs repository directory.
+    Composefs {
+        /// The directory.
+        path: PathBuf,
+        /// Which of its images; needed when there are several.
+        selector: Option<Selector>,
+    },
     /// `docker-daemon:`: an image of the local Docker daemon.
     DockerDaemon(DaemonImage),
     /// `docker://`: an image of a registry.
@@ -128,13 +135,14 @@ impl Source {
             Self::Oci { .. } => 0,
             Self::OciArchive { .. } => 1,
             Self::DockerArchive { .. } => 2,
-            Self::DockerDaemon(_) => 3,
-            Self::Docker(_) => 4,
-            Self::Store(_) => 5,
-            Self::Name(_) => 6,
-            Self::Rootfs(_) => 7,
-            Self::Tar(_) => 8,
-            Self::Ext4(_) => 9,
+            Self::Composefs { .. } => 3,
+            Self::DockerDaemon(_) => 4,
+            Self::Docker(_) => 5,
+            Self::Store(_) => 6,
+            Self::Name(_) => 7,
+            Self::Rootfs(_) => 8,
+            Self::Tar(_) => 9,
+            Self::Ext4(_) => 10,
         }]
     }
 }
@@ -152,6 +160,7 @@ impl fmt::Display for Source {
             Self::Oci { path, selector } => file(f, "oci", path, selector),
             Self::OciArchive { path, selector } => file(f, "oci-archive", path, selector),
             Self::DockerArchive { path, selector } => file(f, "docker-archive", path, selector),
+            Self::Composefs { path, selector } => file(f, "composefs", path, selector),
             Self::DockerDaemon(DaemonImage::Name(name)) => write!(f, "docker-daemon:{name}"),
             Self::DockerDaemon(DaemonImage::Id(id)) => write!(f, "docker-daemon:{id}"),
             Self::Docker(name) => write!(f, "docker://{name}"),

@@ -173,6 +173,10 @@ impl Source {
             let (path, selector) = path_and_selector("docker-archive", &rest, exists)?;
             return Ok(Self::DockerArchive { path, selector });
         }
+        if let Some(rest) = strip_prefix(text, "composefs:") {
+            let (path, selector) = path_and_selector("composefs", &rest, exists)?;
+            return Ok(Self::Composefs { path, selector });
+        }
         let is_path = |kind| ParseError::Path {
             found: text.to_owned(),
             kind,

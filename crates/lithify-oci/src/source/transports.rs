@@ -20,7 +20,7 @@ pub struct Transport {
 }
 
 /// All transports, in the order they are shown.
-pub const TRANSPORTS: [Transport; 10] = [
+pub const TRANSPORTS: [Transport; 11] = [
     Transport {
         prefix: "oci:",
         names: "DIR",
@@ -41,6 +41,13 @@ pub const TRANSPORTS: [Transport; 10] = [
         source: "FILE[:REF]",
         read: "what `docker save` or `podman save` writes",
         destination: Some(("FILE:NAME:TAG", "what `docker load` takes")),
+    },
+    Transport {
+        prefix: "composefs:",
+        names: "REPO",
+        source: "REPO[:NAME|@DIGEST]",
+        read: "an image in a composefs repository",
+        destination: Some(("REPO:NAME", "a composefs repository, made or added to")),
     },
     Transport {
         prefix: "docker-daemon:",

@@ -120,6 +120,7 @@ fn is_disk(changes: &Path) -> Result<bool, Error> {
 fn own_base(name: &str, to: &Source, session: &Session) -> Result<Image, Error> {
     let there = match to {
         Source::Oci { path, .. } => path.join("oci-layout").is_file(),
+        Source::Composefs { path, .. } => path.join("meta.json").is_file(),
         Source::OciArchive { path, .. } | Source::DockerArchive { path, .. } => path.is_file(),
         _ => true,
     };

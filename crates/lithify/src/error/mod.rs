@@ -6,6 +6,7 @@ mod causes; // kinds of others' errors
 #[cfg_attr(not(feature = "_client"), path = "no_client.rs")]
 mod client; // errors of the client of registries among others
 mod commit; // changes as layers
+mod composefs; // repositories
 mod description; // descriptions of layered builds
 mod kind; // what can be done about it
 mod layer; // reading and applying layers
@@ -32,6 +33,7 @@ use lithify_tree::TreePath;
 pub use artifact::ArtifactError;
 pub use build::BuildError;
 pub use commit::CommitError;
+pub use composefs::{ComposefsError, RepositoryFault};
 pub use description::DescriptionProblem;
 pub use kind::ErrorKind;
 pub use layer::LayerError;
@@ -88,6 +90,9 @@ pub enum Cause {
     /// Changes cannot be made a layer.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// A composefs repository cannot be used, or an image not made for one.
+    #[error(transparent)]
+    Composefs(#[from] ComposefsError),
     /// An image cannot be mounted.
     #[cfg(feature = "mount")]
     #[error(transparent)]
@@ -135,6 +140,7 @@ impl Error {
             Cause::Transfer(e) => e.kind(),
             Cause::Publish(e) => e.kind(),
             Cause::Commit(e) => e.kind(),
+            Cause::Composefs(e) => e.kind(),
             #[cfg(feature = "mount")]
             Cause::Mount(e) => e.kind(),
             #[cfg(feature = "_client")]
@@ -418,6 +424,7 @@ from! {
     TransferError => Cause::Transfer,
     PublishError => Cause::Publish,
     CommitError => Cause::Commit,
+    ComposefsError => Cause::Composefs,
     lithify_oci::source::ParseError => OpenError::Name,
     lithify_hostfs::ScanError => LayerError::Scan,
     lithify_hostfs::MaterialiseError => BuildError::Materialise,

@@ -182,7 +182,8 @@ impl Image {
         let selector = match &self.source {
             Source::Oci { selector, .. }
             | Source::OciArchive { selector, .. }
-            | Source::DockerArchive { selector, .. } => selector.as_ref(),
+            | Source::DockerArchive { selector, .. }
+            | Source::Composefs { selector, .. } => selector.as_ref(),
             _ => None,
         };
         match selector {

@@ -75,7 +75,8 @@ pub(super) fn tag_of(name: &str, destination: &Source) -> Result<Option<String>,
     match destination {
         Source::Oci { selector, .. }
         | Source::OciArchive { selector, .. }
-        | Source::DockerArchive { selector, .. } => match selector {
+        | Source::DockerArchive { selector, .. }
+        | Source::Composefs { selector, .. } => match selector {
             Some(Selector::Name(tag)) => Ok(Some(tag.clone())),
             None => Ok(None),
             Some(_) => Err(refused(name)),

@@ -1,0 +1,221 @@
+//! What can be wrong with a composefs repository, or an image for one.
+
+use std::path::PathBuf;
+
+use lithify_composefs::dumpfile::DumpError;
+use lithify_composefs::image;
+use lithify_composefs::oci;
+use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError, OpenError};
+use lithify_tree::{Escaped, LayerFull};
+
+use super::{Error, ErrorKind};
+
+/// What can be wrong with a composefs repository, or an image for one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComposefsError {
+    /// A repository cannot be opened or created.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A repository without an image that has a name.
+    #[error("the composefs repository `{}` has no image with a name", Escaped::path(.path))]
+    NoImage {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// A repository with several images, of which none was named.
+    #[error(
+        "the composefs repository `{}` has several images: name one of {}",
+        Escaped::path(.path),
+        Escaped(&.names.join(", "))
+    )]
+    Several {
+        /// The repository.
+        path: PathBuf,
+        /// The names of the images.
+        names: Vec<String>,
+    },
+    /// Something in a repository cannot be read or written.
+    #[error("composefs repository `{}`", Escaped::path(.path))]
+    Repository {
+        /// The repository.
+        path: PathBuf,
+        /// The fault.
+        #[source]
+        source: RepositoryFault,
+    },
+    /// A tree that no image can be made of.
+    #[error("cannot make a composefs image of `{}`", Escaped(.name))]
+    Tree {
+        /// The image it is the tree of.
+        name: String,
+        /// The reason.
+        #[source]
+        source: Box<image::ImageError>,
+    },
+    /// An image that cannot be read.
+    #[error("`{}` cannot be read as a composefs image", Escaped::path(.path))]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        #[source]
+        source: Box<image::ReadError>,
+    },
+    /// A dumpfile that cannot be read.
+    #[error("`{}` cannot be read as a composefs dumpfile", Escaped::path(.path))]
+    Dump {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        #[source]
+        source: DumpError,
+    },
+    /// More files than can be numbered.
+    #[error(transparent)]
+    TooManyFiles(#[from] LayerFull),
+}
+
+/// What can be wrong in a repository.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryFault {
+    /// An object.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A stream, an image or a reference.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A layer.
+    #[error(transparent)]
+    Layer(#[from] oci::LayerError),
+    /// A manifest or a configuration.
+    #[error(transparent)]
+    Document(#[from] oci::ImageError),
+    /// A collection.
+    #[error(transparent)]
+    Gc(#[from] GcError),
+}
+
+impl ComposefsError {
+    /// Returns the kind of the error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Open(e) => match e {
+                OpenError::NotARepository { .. } => ErrorKind::NotFound,
+                OpenError::Old { .. } | OpenError::Verity { .. } => ErrorKind::Unsupported,
+                OpenError::NotEmpty { .. } => ErrorKind::Exists,
+                OpenError::Other { .. } => ErrorKind::Usage,
+                OpenError::Metadata { source, .. } => match source {
+                    lithify_composefs::repository::MetadataError::Json(_) => {
+                        ErrorKind::Verification
+                    }
+                    _ => ErrorKind::Unsupported,
+                },
+                OpenError::Cancelled(_) => ErrorKind::Cancelled,
+                e => ErrorKind::of_causes(e, ErrorKind::Io),
+            },
+            Self::NoImage { .. } => ErrorKind::NotFound,
+            Self::Several { .. } => ErrorKind::Usage,
+            Self::Repository { source, .. } => source.kind(),
+            Self::Tree { source, .. } => match &**source {
+                image::ImageError::Cancelled(_) => ErrorKind::Cancelled,
+                image::ImageError::Write(e) => ErrorKind::of_io(e),
+                _ => ErrorKind::Unsupported,
+            },
+            Self::Image { source, .. } => match &**source {
+                image::ReadError::Cancelled(_) => ErrorKind::Cancelled,
+                image::ReadError::Erofs(e) => ErrorKind::of_erofs(e),
+                image::ReadError::NotComposefs { .. } | image::ReadError::Version { .. } => {
+                    ErrorKind::Unsupported
+                }
+                _ => ErrorKind::Verification,
+            },
+            Self::Dump { source, .. } => match source {
+                DumpError::Cancelled(_) => ErrorKind::Cancelled,
+                DumpError::Read(e) => ErrorKind::of_io(e),
+                _ => ErrorKind::Verification,
+            },
+            Self::TooManyFiles(_) => ErrorKind::Limit,
+        }
+    }
+}
+
+impl RepositoryFault {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Object(e) => of_object(e),
+            Self::Entry(e) => of_entry(e),
+            Self::Name(_) => ErrorKind::Usage,
+            Self::Layer(e) => match e {
+                oci::LayerError::Object(e) => of_object(e),
+                oci::LayerError::Entry(e) => of_entry(e),
+                oci::LayerError::Io(e) => ErrorKind::of_io(e),
+                _ => ErrorKind::Verification,
+            },
+            Self::Document(e) => match e {
+                oci::ImageError::NoTag { .. } => ErrorKind::NotFound,
+                oci::ImageError::Name(_) => ErrorKind::Usage,
+                oci::ImageError::Object(e) => of_object(e),
+                oci::ImageError::Entry(e) => of_entry(e),
+                _ => ErrorKind::Verification,
+            },
+            Self::Gc(e) => match e {
+                GcError::Unknown { .. } => ErrorKind::Verification,
+                GcError::Root { .. } => ErrorKind::NotFound,
+                GcError::ReadOnly(_) => ErrorKind::Unsupported,
+                GcError::InUse => ErrorKind::Exists,
+                GcError::Cancelled(_) => ErrorKind::Cancelled,
+                GcError::Entry(e) => of_entry(e),
+                e => ErrorKind::of_causes(e, ErrorKind::Io),
+            },
+        }
+    }
+}
+
+fn of_object(error: &ObjectError) -> ErrorKind {
+    match error {
+        ObjectError::Missing { .. }
+        | ObjectError::Damaged { .. }
+        | ObjectError::NotUnderVerity { .. }
+        | ObjectError::TooLong { .. }
+        | ObjectError::Beneath(_) => ErrorKind::Verification,
+        ObjectError::ReadOnly(_) | ObjectError::Algorithm { .. } | ObjectError::Verity(_) => {
+            ErrorKind::Unsupported
+        }
+        ObjectError::Cancelled(_) => ErrorKind::Cancelled,
+        error => ErrorKind::of_causes(error, ErrorKind::Io),
+    }
+}
+
+fn of_entry(error: &EntryError) -> ErrorKind {
+    match error {
+        EntryError::Missing { .. } => ErrorKind::NotFound,
+        EntryError::ReadOnly(_) => ErrorKind::Unsupported,
+        EntryError::Name(_) => ErrorKind::Usage,
+        EntryError::Object { source, .. } => of_object(source),
+        EntryError::Cancelled(_) => ErrorKind::Cancelled,
+        EntryError::Io { source, .. } => ErrorKind::of_io(source),
+        _ => ErrorKind::Verification,
+    }
+}
+
+impl Error {
+    /// Something is wrong in the repository at `path`.
+    #[allow(dead_code)]
+    pub(crate) fn in_repository(path: &std::path::Path, fault: impl Into<RepositoryFault>) -> Self {
+        let source = fault.into();
+        match source.kind() {
+            ErrorKind::Cancelled => Self::cancelled(),
+            _ => ComposefsError::Repository {
+                path: path.to_path_buf(),
+                source,
+            }
+            .into(),
+        }
+    }
+}

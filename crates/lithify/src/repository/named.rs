@@ -1,0 +1,93 @@
+//! Names in repositories.
+
+use lithify_composefs::oci;
+use lithify_composefs::repository::{Category, Reference, Repository};
+use lithify_digest::Digest;
+use lithify_oci::source::Selector;
+use lithify_verity::file::FileDigest;
+
+use crate::Error;
+use crate::error::{ComposefsError, OpenError, RepositoryFault};
+
+/// A thing that has a name in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// An image of the OCI, by the digest of its manifest.
+    Oci(Digest),
+    /// An image of a file tree.
+    Tree(FileDigest),
+}
+
+impl Named {
+    /// Finds what is meant by `REPO[:NAME|@DIGEST]`: a tag of an image of the OCI, else a name of an image of a file tree, or its
+    /// id; the digest of a manifest; without a name, the only one there.
+    pub(crate) fn find(
+        repository: &Repository,
+        selector: Option<&Selector>,
+        name: &str,
+    ) -> Result<Self, Error> {
+        let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+        match selector {
+            Some(Selector::Name(wanted)) => Self::of_name(repository, wanted).map_err(failed),
+            Some(Selector::Digest(digest)) => Ok(Self::Oci(*digest)),
+            None => Self::only(repository),
+            Some(_) => Err(OpenError::UnsupportedSource {
+                name: name.to_owned(),
+                hint: "images of a repository have no numbers: give a name or @DIGEST",
+            }
+            .into()),
+        }
+    }
+
+    fn of_name(repository: &Repository, wanted: &str) -> Result<Self, RepositoryFault> {
+        let missing = match oci::resolve_tag(repository, wanted) {
+            Ok(digest) => return Ok(Self::Oci(digest)),
+            Err(missing @ oci::ImageError::NoTag { .. }) => missing,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(id) = repository.reference(Category::Images, wanted)?
+            && let Ok(id) = FileDigest::from_hex(repository.algorithm(), &id)
+        {
+            return Ok(Self::Tree(id));
+        }
+        if let Ok(id) = FileDigest::from_hex(repository.algorithm(), wanted)
+            && repository.entry(Category::Images, wanted)? == Some(id)
+        {
+            return Ok(Self::Tree(id));
+        }
+        Err(missing.into())
+    }
+
+    /// Returns the only image in the repository that has a name.
+    fn only(repository: &Repository) -> Result<Self, Error> {
+        let all = Self::all(repository)?;
+        let Some((_, first)) = all.first() else {
+            let path = repository.path().to_path_buf();
+            return Err(ComposefsError::NoImage { path }.into());
+        };
+        match all.iter().all(|(_, other)| other == first) {
+            true => Ok(first.clone()),
+            false => Err(ComposefsError::Several {
+                path: repository.path().to_path_buf(),
+                names: all.into_iter().map(|(name, _)| name).collect(),
+            }
+            .into()),
+        }
+    }
+
+    /// Returns everything that has a name, sorted: images of the OCI first.
+    pub(crate) fn all(repository: &Repository) -> Result<Vec<(String, Self)>, Error> {
+        let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+        let tags = oci::tags(repository).map_err(|e| failed(e.into()))?;
+        let trees = repository.references(Category::Images, None);
+        let trees = trees.map_err(|e| failed(e.into()))?;
+        let tree = |reference: Reference| {
+            let id = FileDigest::from_hex(repository.algorithm(), &reference.entry).ok()?;
+            Some((reference.name, Self::Tree(id)))
+        };
+        let tags = tags
+            .into_iter()
+            .map(|tag| (tag.name, Self::Oci(tag.digest)));
+        Ok(tags.chain(trees.into_iter().filter_map(tree)).collect())
+    }
+}
