@@ -42,6 +42,36 @@ pub enum MountError {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
     },
+    /// A composefs image that is no EROFS.
+    #[error("`{path}` is not an EROFS image, which a composefs image is", path = Escaped::path(.path))]
+    NotComposefs {
+        /// The image; `-` when it was given as an open file.
+        path: PathBuf,
+    },
+    /// The kernel's overlayfs takes no layers of data alone, where composefs has its objects.
+    #[error(
+        "this kernel's overlayfs has no layers of data alone, which composefs needs: use Linux 6.5 or later, or build the image as EROFS (`lithify build`)"
+    )]
+    NoDataLayers {
+        /// The system's answer to them.
+        source: io::Error,
+    },
+    /// The kernel's overlayfs does not compare fs-verity digests.
+    #[error(
+        "this kernel's overlayfs does not compare fs-verity digests (`verity=require`): use Linux 6.6 or later, or mount without (`--verity off`)"
+    )]
+    NoOverlayVerity {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The objects of a composefs image cannot be mounted.
+    #[error("cannot mount the objects of the composefs image `{name}`", name = Escaped::path(.name))]
+    Objects {
+        /// The name of the image.
+        name: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The kernel has no EROFS.
     #[error(
         "this kernel cannot mount EROFS: load the module (modprobe erofs) or use a kernel with CONFIG_EROFS_FS"
@@ -184,6 +214,26 @@ pub enum MountError {
     /// Not on this system.
     #[error("mounting images takes Linux")]
     Unsupported,
+}
+
+#[cfg(target_os = "linux")]
+impl MountError {
+    /// Tells whether the kernel said that something asked of a filesystem is invalid, as one does that does not know it.
+    pub(crate) fn is_invalid(&self) -> bool {
+        use rustix::io::Errno;
+        matches!(
+            self,
+            Self::Refused { source, .. } if Errno::from_io_error(source) == Some(Errno::INVAL)
+        )
+    }
+
+    /// Returns what the system said, where the error is that the kernel does not take a filesystem.
+    pub(crate) fn into_refusal(self) -> io::Error {
+        match self {
+            Self::Refused { source, .. } => source,
+            other => io::Error::other(other),
+        }
+    }
 }
 
 /// Who keeps a mount busy.

@@ -51,7 +51,7 @@ impl Filesystem {
 /// The image as a read-only mount that is attached nowhere yet.
 pub(crate) fn mount(image: &ImageFile, options: &MountOptions) -> Result<OwnedFd, MountError> {
     match filesystem(image)? {
-        Filesystem::Erofs => mount_erofs(image, &[], options),
+        Filesystem::Erofs => mount_erofs(image, name(image)?, &[], options),
         filesystem @ (Filesystem::Squashfs | Filesystem::Ext4) => {
             let device = loop_device::attach(image)?;
             let what = format!("the image `{}`", Escaped::path(&image.shown()));
@@ -79,8 +79,21 @@ pub(crate) fn mount_merged(
     options: &MountOptions,
 ) -> Result<OwnedFd, MountError> {
     match filesystem(image)? {
-        Filesystem::Erofs => mount_erofs(image, devices, options),
+        Filesystem::Erofs => mount_erofs(image, name(image)?, devices, options),
         Filesystem::Squashfs | Filesystem::Ext4 => Err(MountError::NotErofs {
+            path: image.shown(),
+        }),
+    }
+}
+
+/// An EROFS image, likewise, by its descriptor: what was checked is what is mounted.
+pub(crate) fn mount_opened(
+    image: &ImageFile,
+    options: &MountOptions,
+) -> Result<OwnedFd, MountError> {
+    match filesystem(image)? {
+        Filesystem::Erofs => mount_erofs(image, descriptor(image), &[], options),
+        Filesystem::Squashfs | Filesystem::Ext4 => Err(MountError::NotComposefs {
             path: image.shown(),
         }),
     }
@@ -88,6 +101,7 @@ pub(crate) fn mount_merged(
 
 fn mount_erofs(
     image: &ImageFile,
+    name: Vec<u8>,
     devices: &[ImageFile],
     options: &MountOptions,
 ) -> Result<OwnedFd, MountError> {
@@ -98,7 +112,7 @@ fn mount_erofs(
             .iter()
             .map(|device| descriptor_path(device.file.as_fd()))
             .collect();
-        let context = configure(Filesystem::Erofs, &name(image)?, &names, what.clone())?;
+        let context = configure(Filesystem::Erofs, &name, &names, what.clone())?;
         match context.create() {
             Ok(()) => return into_mount(context, options),
             // A kernel before 6.12, or a file of a filesystem without what it takes.
@@ -120,9 +134,8 @@ fn mount_erofs(
 /// What the mount table will show of an image, and the kernel opens. The name may by now be another file's, so the kernel
 /// gets the descriptor where that has to be one with what was checked: in a loop device, and as a device of a merged image.
 fn name(image: &ImageFile) -> Result<Vec<u8>, MountError> {
-    let descriptor = || descriptor_path(image.file.as_fd()).into_bytes();
     let Some(path) = &image.path else {
-        return Ok(descriptor());
+        return Ok(descriptor(image));
     };
     let path = path.canonicalize().map_err(|source| MountError::Image {
         path: path.clone(),
@@ -130,9 +143,13 @@ fn name(image: &ImageFile) -> Result<Vec<u8>, MountError> {
     })?;
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() > STRING_MAX {
-        return Ok(descriptor());
+        return Ok(descriptor(image));
     }
     Ok(bytes.to_vec())
+}
+
+fn descriptor(image: &ImageFile) -> Vec<u8> {
+    descriptor_path(image.file.as_fd()).into_bytes()
 }
 
 fn configure(

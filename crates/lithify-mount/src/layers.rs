@@ -6,8 +6,8 @@ use rustix::fs::{Mode, OFlags, fgetxattr, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
+use crate::changes::copy_metadata;
 use crate::context::Context;
-use crate::overlay::copy_metadata;
 use crate::{ImageFile, LAYERS_MAX, MountError, MountOptions, image};
 
 /// By which a layer says that nothing of those below is visible in a directory, and how (overlayfs).

@@ -7,7 +7,8 @@
 //! - Linux 6.12 and later mount the image file itself; before, and where the file's own filesystem does not support
 //!   that (tmpfs), a loop device comes between that detaches itself with the mount.
 //!   squashfs and ext4 always get one.
-//! - A [`Source`] may also be a merged EROFS image with the files its data is in, or layers for an overlay.
+//! - A [`Source`] may also be a merged EROFS image with the files its data is in, or layers for an overlay, or a
+//!   composefs image with the objects it refers to.
 //! - With [`MountOptions::writable`], an overlay lies over the image. An overlay keeps the filesystems below it alive on
 //!   its own, so that only the overlay is ever in the mount table.
 //!
@@ -25,6 +26,10 @@
 #![deny(unsafe_code)]
 
 #[cfg(target_os = "linux")]
+mod changes; // what keeps the changes of a writable mount
+#[cfg(target_os = "linux")]
+mod composefs; // an overlay of metadata and objects
+#[cfg(target_os = "linux")]
 mod context; // a filesystem on its way to being mounted
 mod error;
 #[cfg(target_os = "linux")]
@@ -37,6 +42,8 @@ mod list; // which mounts are ours
 mod loop_device; // a file as a block device
 #[cfg(target_os = "linux")]
 mod namespace; // where an overlay is put together
+#[cfg(target_os = "linux")]
+mod origin; // what overlays say they are of
 #[cfg(target_os = "linux")]
 mod overlay; // layers over each other, a writable one over all
 mod source; // what is to be mounted
@@ -51,7 +58,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use error::{MountError, User};
-pub use source::{ImageFile, LAYERS_MAX, Source};
+pub use source::{Composefs, ImageFile, LAYERS_MAX, Source};
 
 /// How an image is mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +122,7 @@ pub fn mount_source(
             let lower = layers::Lower::mount(images, *root, options)?;
             return overlay::mount(lower, &target, name, options);
         }
+        Source::Composefs(composefs) => return composefs::mount(composefs, &target, options),
     };
     match &options.writable {
         None => target.attach(&filesystem),
@@ -144,7 +152,7 @@ pub struct Mounted {
     pub target: PathBuf,
     /// As what.
     pub kind: MountKind,
-    /// The image file, or what the mount was named; `None` if it has no name.
+    /// The image file, or what the mount was named: of a composefs image `composefs:REPOSITORY:NAME`. `None` if it has no name.
     pub source: Option<PathBuf>,
     /// The directory that keeps changes ([`MountOptions::writable`]); `None` if the mount is read-only, or the
     /// directory's path was no option for an overlay.
@@ -163,6 +171,8 @@ pub enum MountKind {
     Ext4,
     /// Layers, or an image with a directory for changes.
     Overlay,
+    /// A composefs image over its objects.
+    Composefs,
 }
 
 /// What is mounted that [`umount`] would undo, in the order of mounting. Two at one directory are in it twice.
@@ -208,7 +218,7 @@ pub fn umount(_: &Path) -> Result<(), MountError> {
 #[must_use]
 #[cfg(target_os = "linux")]
 pub fn keeps_changes(directory: &Path) -> bool {
-    overlay::keeps_changes(directory)
+    changes::keeps_changes(directory)
 }
 
 /// Whether a directory is what [`MountOptions::writable`] was given.

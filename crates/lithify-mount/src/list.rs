@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{MountError, MountKind, Mounted, image, overlay, table};
+use crate::origin::Origin;
+use crate::{MountError, MountKind, Mounted, changes, image, table};
 
 /// Mounts that [`umount`](crate::umount) takes.
 pub(crate) fn mounts() -> Result<Vec<Mounted>, MountError> {
@@ -14,8 +15,8 @@ pub(crate) fn mounts() -> Result<Vec<Mounted>, MountError> {
                 target: mount.point.clone(),
                 kind,
                 source,
-                writable: (kind == MountKind::Overlay)
-                    .then(|| overlay::upper_directory(mount))
+                writable: matches!(kind, MountKind::Overlay | MountKind::Composefs)
+                    .then(|| changes::upper_directory(mount))
                     .flatten()
                     .and_then(|upper| upper.parent().map(Path::to_path_buf)),
             })
@@ -47,8 +48,12 @@ pub(crate) fn recognise(mount: &table::Mount) -> Option<(MountKind, Option<PathB
             }
         }
         "overlay" => {
-            let source = overlay::source_name(&mount.source)?;
-            Some((MountKind::Overlay, source))
+            let source = Origin::parse(&mount.source)?;
+            let kind = match source.is_composefs {
+                true => MountKind::Composefs,
+                false => MountKind::Overlay,
+            };
+            Some((kind, source.name))
         }
         _ => None,
     }

@@ -101,6 +101,22 @@ pub enum Source {
         /// that describes it. Without, the topmost layer's.
         root: Option<usize>,
     },
+    /// A composefs image: EROFS with names and metadata, whose files are objects.
+    Composefs(Composefs),
+}
+
+/// A composefs image and the directory of the objects it refers to.
+#[derive(Debug)]
+pub struct Composefs {
+    /// The image. The kernel mounts what is open here, whatever has its name by then.
+    pub image: ImageFile,
+    /// The directory of objects.
+    pub objects: File,
+    /// Has the kernel compare the fs-verity digest of each file with the one the image says, when it is opened, and refuse
+    /// files without (`verity=require` of overlayfs).
+    pub verity: bool,
+    /// The repository and the name in it, such as `/repository:NAME`: what messages and the mount table show.
+    pub name: PathBuf,
 }
 
 /// Most layers of an overlay (`OVL_MAX_STACK` of Linux), less one that may be needed for the root directory.

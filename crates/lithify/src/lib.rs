@@ -177,7 +177,9 @@ pub use make::{
 };
 pub use manifest::encode::LayerCompression;
 #[cfg(feature = "mount")]
-pub use mount::{MountKind, MountOptions, Mounted, mounts, umount};
+pub use mount::{
+    FileVerity, MountKind, MountOptions, Mounted, UnknownFileVerity, mount, mounts, umount,
+};
 pub use name::{full_name, path_as_data, store_name};
 pub use output::LayersDirectory;
 pub use place::store::{PullOptions, PullReport};

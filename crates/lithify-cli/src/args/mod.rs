@@ -162,7 +162,7 @@ mod tests {
         ("ls", &[READ, "long all recursive directory depth json"]),
         ("cat", &[READ]),
         ("verify", &[READ, "json"]),
-        ("mount", &[READ, "rw suid dev drop-xattrs"]),
+        ("mount", &[READ, "rw suid dev verity drop-xattrs"]),
         ("umount", &[]),
         (
             "commit",

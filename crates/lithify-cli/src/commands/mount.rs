@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::{Escaped, MountKind, MountOptions, Subject};
+use lithify::{Escaped, MountKind, MountOptions};
 use serde_json::json;
 
 use super::{decoding_session, insert_path, print_json, with_progress};
@@ -18,8 +18,9 @@ pub(crate) fn mount(args: MountArgs, quiet: bool) -> Result<(), Failure> {
     options.setuid = args.suid;
     options.devices = args.dev;
     options.drop_xattrs = args.drop_xattrs;
+    options.verity = args.verity;
     with_progress(&renderer, || {
-        Subject::open(&args.image, &session)?.mount(&args.directory, &options, &session)
+        lithify::mount(&args.image, &args.directory, &options, &session)
     })
 }
 
@@ -34,6 +35,7 @@ pub(crate) fn mounts(as_json: bool) -> Result<(), Failure> {
         MountKind::Squashfs => "squashfs",
         MountKind::Ext4 => "ext4",
         MountKind::Overlay => "overlay",
+        MountKind::Composefs => "composefs",
         _ => "other",
     };
     if as_json {

@@ -128,6 +128,21 @@ impl Repository {
         opened.map_err(|source| EntryError::Object { at: at(), source })
     }
 
+    /// Opens an image by its id, as [`open_image`](Self::open_image) does, and makes sure that its
+    /// bytes are those of the id: by the kernel's word in a secure repository, else by reading them.
+    ///
+    /// # Errors
+    /// [`EntryError`]; [`ObjectError::Damaged`] for other bytes.
+    pub fn open_checked_image(&self, id: &FileDigest) -> Result<File, EntryError> {
+        let file = self.open_image(id)?;
+        let checked = self.check_opened(id, &file);
+        checked.map_err(|source| EntryError::Object {
+            at: Category::Images.at(&id.hex()),
+            source,
+        })?;
+        Ok(file)
+    }
+
     /// Returns the name of the entry that a reference leads to, if there is such a reference.
     ///
     /// # Errors

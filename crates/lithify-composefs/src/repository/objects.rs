@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lithify_storage::Beneath;
@@ -165,6 +165,27 @@ impl Repository {
     pub fn check_object(&self, id: &FileDigest) -> Result<(), ObjectError> {
         let file = self.open_object(id)?;
         same(id, &self.digest_of(&file)?)
+    }
+
+    /// Opens the directory of all objects, for the kernel to find them in.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn objects_directory(&self) -> Result<File, ObjectError> {
+        let directory = self.root().directory(OBJECTS)?;
+        Ok(File::from(directory.into_handle()))
+    }
+
+    /// Compares the bytes of an open object with its name, unless the kernel does whenever they are
+    /// read.
+    pub(super) fn check_opened(&self, id: &FileDigest, file: &File) -> Result<(), ObjectError> {
+        if self.is_secure() {
+            return Ok(());
+        }
+        same(id, &self.digest_of(file)?)?;
+        let mut file = file;
+        file.rewind()?;
+        Ok(())
     }
 
     /// Lists the objects in a directory of theirs, sorted, and the names that are none of an

@@ -6,6 +6,7 @@ use lithify_composefs::dumpfile::DumpError;
 use lithify_composefs::image;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError, OpenError};
+use lithify_digest::Digest;
 use lithify_tree::{Escaped, LayerFull};
 
 use super::{Error, ErrorKind};
@@ -34,6 +35,16 @@ pub enum ComposefsError {
         path: PathBuf,
         /// The names of the images.
         names: Vec<String>,
+    },
+    /// An image of the OCI that no composefs image was made of.
+    #[error(
+        "the composefs repository `{}` has no composefs image of {manifest}: `lithify build -f composefs` makes one", Escaped::path(.path)
+    )]
+    NotMade {
+        /// The repository.
+        path: PathBuf,
+        /// The digest of its manifest.
+        manifest: Box<Digest>,
     },
     /// Something in a repository cannot be read or written.
     #[error("composefs repository `{}`", Escaped::path(.path))]
@@ -119,7 +130,7 @@ impl ComposefsError {
                 OpenError::Cancelled(_) => ErrorKind::Cancelled,
                 e => ErrorKind::of_causes(e, ErrorKind::Io),
             },
-            Self::NoImage { .. } => ErrorKind::NotFound,
+            Self::NoImage { .. } | Self::NotMade { .. } => ErrorKind::NotFound,
             Self::Several { .. } => ErrorKind::Usage,
             Self::Repository { source, .. } => source.kind(),
             Self::Tree { source, .. } => match &**source {

@@ -1,7 +1,7 @@
 //! Names in repositories.
 
 use lithify_composefs::oci;
-use lithify_composefs::repository::{Category, Reference, Repository};
+use lithify_composefs::repository::{Category, ErofsFormat, Reference, Repository};
 use lithify_digest::Digest;
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
@@ -37,6 +37,25 @@ impl Named {
             }
             .into()),
         }
+    }
+
+    /// Returns the id of the image that can be mounted: of an image of the OCI the one that was made of it, in the
+    /// repository's format if there are several.
+    pub(crate) fn image(&self, repository: &Repository) -> Result<FileDigest, Error> {
+        let manifest = match self {
+            Self::Tree(id) => return Ok(*id),
+            Self::Oci(manifest) => manifest,
+        };
+        let image = oci::Image::open(repository, manifest);
+        let image = image.map_err(|e| Error::in_repository(repository.path(), e))?;
+        let any = [ErofsFormat::V1, ErofsFormat::V2];
+        let mut formats = repository.metadata().formats().chain(any);
+        let found = formats.find_map(|format| image.image(format));
+        found.ok_or_else(|| {
+            let path = repository.path().to_path_buf();
+            let manifest = Box::new(*manifest);
+            ComposefsError::NotMade { path, manifest }.into()
+        })
     }
 
     fn of_name(repository: &Repository, wanted: &str) -> Result<Self, RepositoryFault> {

@@ -5,6 +5,7 @@ pub(crate) mod documents; // layouts that say things oddly
 pub(crate) mod layered; // layered builds, mounted
 pub(crate) mod native; // images of EROFS layers
 pub(crate) mod registries; // registries and who meets them
+pub(crate) mod repositories; // composefs repositories
 pub(crate) mod signals; // commands that are interrupted
 pub(crate) mod stores; // stores and what is built with them
 

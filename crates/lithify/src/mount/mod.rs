@@ -1,9 +1,14 @@
 //! Mounting an image or artifact.
 
+mod composefs; // images of composefs repositories
+mod verity; // whether the kernel compares digests
+
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use lithify_mount::{ImageFile, Source};
+use lithify_oci::source::Source as Name;
 use lithify_tree::overlay::{XATTR_ESCAPE, XATTR_PREFIX};
 use lithify_tree::{Device, EntryKind, Escaped, Tree};
 
@@ -28,6 +33,7 @@ use crate::output::PendingFile;
 use crate::session::Session;
 
 pub use lithify_mount::{MountKind, Mounted};
+pub use verity::{FileVerity, UnknownFileVerity};
 
 /// How something is mounted.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +47,34 @@ pub struct MountOptions {
     pub devices: bool,
     /// Leave out extended attributes EROFS cannot hold; without, they are an error.
     pub drop_xattrs: bool,
+    /// The use of fs-verity, where files of the image are objects of a composefs repository.
+    pub verity: FileVerity,
+}
+
+/// Mounts an image or an artifact by its name at a directory.
+///
+/// An image of a composefs repository (`composefs:REPO[:NAME]`) is mounted as it is there: the kernel reads its files from the
+/// repository's objects. The image's bytes are compared with its id before. Its files are compared by the kernel when they
+/// are opened, if the repository is under fs-verity; if not, nobody does. Nothing keeps a collection in the repository from
+/// removing objects that are mounted, but a reference to their image does. Anything else is mounted by [`Subject::mount`].
+///
+/// # Errors
+/// As [`Subject::open`] and [`Subject::mount`]; [`MountError::NoVerity`] if fs-verity is required of what is not under it.
+pub fn mount(
+    name: impl AsRef<OsStr>,
+    directory: &Path,
+    options: &MountOptions,
+    session: &Session,
+) -> Result<(), Error> {
+    let name = name.as_ref();
+    // A path that exists is none.
+    if Name::has_transport(name)
+        && let Name::Composefs { path, selector } = Name::parse(name)?
+    {
+        let mounted = composefs::mount(&path, selector.as_ref(), directory, options, session);
+        return mounted.map_err(|e| session.reason(e));
+    }
+    Subject::open(name, session)?.mount(directory, options, session)
 }
 
 impl Subject {
@@ -67,11 +101,16 @@ impl Subject {
         options: &MountOptions,
         session: &Session,
     ) -> Result<(), Error> {
+        if let Self::Image(image) = self
+            && let Name::Composefs { path, selector } = image.source()
+        {
+            return composefs::mount(path, selector.as_ref(), directory, options, session);
+        }
+        if options.verity != FileVerity::Auto {
+            return Err(MountError::VerityOfFiles.into());
+        }
         let session = &reading(session, options.drop_xattrs);
-        let mut mount = lithify_mount::MountOptions::default();
-        mount.writable.clone_from(&options.writable);
-        mount.setuid = options.setuid;
-        mount.devices = options.devices;
+        let mount = options.of_kernel();
         match self {
             Self::File(file) => {
                 if mount.writable.is_some() {
@@ -106,6 +145,17 @@ impl Subject {
                     _ => mount_flat(image, directory, &mount, options.drop_xattrs, session),
                 }
             }
+        }
+    }
+}
+
+impl MountOptions {
+    /// Returns what the kernel is told.
+    fn of_kernel(&self) -> lithify_mount::MountOptions {
+        lithify_mount::MountOptions {
+            writable: self.writable.clone(),
+            setuid: self.setuid,
+            devices: self.devices,
         }
     }
 }
