@@ -13,6 +13,7 @@ mod commit;
 mod commit_places;
 mod common;
 mod completions;
+mod composefs_guest; // repositories under fs-verity, mounted
 mod composefs_mount; // images of repositories, mounted
 mod contract;
 mod cpio; // archives for kernels

@@ -17,9 +17,18 @@ use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
 
 /// Opens a repository without fs-verity, or creates one.
 pub(crate) fn repository(path: &Path, algorithm: FileAlgorithm) -> Repository {
+    repository_with(path, algorithm, VerityMode::Off)
+}
+
+/// Opens a repository, or creates one.
+pub(crate) fn repository_with(
+    path: &Path,
+    algorithm: FileAlgorithm,
+    verity: VerityMode,
+) -> Repository {
     let create = CreateOptions {
         metadata: Metadata::new(algorithm),
-        verity: VerityMode::Off,
+        verity,
     };
     let options = OpenOptions::new().sync(false);
     Repository::create(path, &create, &options).expect("a repository")
