@@ -148,12 +148,13 @@ pub use description::{
 #[cfg(feature = "mount")]
 pub use error::MountError;
 pub use error::{
-    ArtifactError, BuildError, Cause, CommitError, ComposefsError, DescriptionProblem, Error,
-    ErrorKind, LayerError, Names, NativeLayerError, Nested, OpenError, Operation, OutputError,
-    PublishError, ReplaceError, RepositoryFault, TransferError,
+    ArtifactError, BuildError, Cause, CommitError, ComposefsError, DamagedFile, DamagedFiles,
+    DescriptionProblem, Error, ErrorKind, FileFault, LayerError, Names, NativeLayerError, Nested,
+    OpenError, Operation, OutputError, PublishError, ReplaceError, RepositoryFault, TransferError,
 };
 pub use fs::{
-    Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifyReport, VolumeOptions,
+    Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifiedComposefs,
+    VerifyReport, VolumeOptions,
 };
 pub use image::Image;
 pub use json::{write_json, write_json_pretty};
@@ -194,4 +195,4 @@ pub use session::{
 };
 pub use tag::tag;
 pub use transfer::{PartKind, PartState, PlanPart, PlanReport, TransferCounts};
-pub use view::{ImageFile, ListedEntry, Listing, Subject};
+pub use view::{ImageFile, ListedEntry, Listing, Subject, verify};

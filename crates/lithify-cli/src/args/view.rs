@@ -82,6 +82,7 @@ pub(crate) struct CatArgs {
 #[command(after_help = with_examples(&[&image_help()], "\
 lithify verify oci:images/app:1
 lithify verify debian.erofs
+lithify verify composefs:/sysroot/composefs:app
 lithify verify --json app"))]
 pub(crate) struct VerifyArgs {
     /// The image or artifact

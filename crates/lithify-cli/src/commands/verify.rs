@@ -1,19 +1,27 @@
 //! `lithify verify`.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
-use lithify::Subject;
+use lithify::{Cause, ComposefsError, DamagedFiles, Escaped};
+use serde_json::json;
 
-use super::{decoding_session, print_json, shown, with_progress};
+use super::{decoding_session, insert_path, print_json, shown, with_progress};
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::human;
 
 pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
-    let report = with_progress(&renderer, || {
-        Subject::open(&args.image, &session)?.verify(&session)
-    })?;
+    let verified = with_progress(&renderer, || lithify::verify(&args.image, &session));
+    if let Err(Failure::Library(error)) = &verified
+        && let Cause::Composefs(ComposefsError::Files(files)) = error.cause()
+    {
+        list_damaged(files, args.json)?;
+    }
+    let report = verified?;
     if args.json {
         return print_json(&report);
     }
@@ -24,6 +32,21 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
             "{}: ok, {entries} entries, {bytes} checked",
             shown(&args.image)
         )?;
+        if let Some(composefs) = &report.composefs {
+            let objects = match composefs.has_objects {
+                true => "",
+                false => {
+                    ", which are not here: `lithify verify composefs:REPO:NAME` reads them too"
+                }
+            };
+            writeln!(
+                crate::terminal::stdout(),
+                "  composefs image {} of format {}, {} objects{objects}",
+                composefs.id,
+                composefs.format,
+                composefs.objects
+            )?;
+        }
         for (name, files) in &report.unusable_xattrs {
             writeln!(
                 crate::terminal::stdout(),
@@ -31,6 +54,34 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
                 human::files(*files)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Prints the files of a composefs image that are damaged, one a line, with the object each should be.
+fn list_damaged(damaged: &DamagedFiles, as_json: bool) -> Result<(), Failure> {
+    let object = |file: &lithify::DamagedFile| {
+        let hex = file.object.as_ref().map(|object| object.hex());
+        hex.map(|hex| format!("objects/{}/{}", &hex[..2], &hex[2..]))
+    };
+    if as_json {
+        let files = damaged.files.iter().map(|file| {
+            let fault = file.fault.to_string();
+            let mut said = json!({ "object": object(file), "fault": fault });
+            let path = [b"/", &file.path[..]].concat();
+            insert_path(&mut said, "path", Some(Path::new(OsStr::from_bytes(&path))));
+            said
+        });
+        let files: Vec<_> = files.collect();
+        return print_json(&json!({ "damaged": files, "more": damaged.more }));
+    }
+    let mut out = crate::terminal::stdout();
+    for file in &damaged.files {
+        let object = object(file).unwrap_or_else(|| "-".to_owned());
+        writeln!(out, "/{} -> {object}: {}", Escaped(&file.path), file.fault)?;
+    }
+    if damaged.more > 0 {
+        writeln!(out, "and {} more", damaged.more)?;
     }
     Ok(())
 }

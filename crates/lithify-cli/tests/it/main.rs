@@ -15,6 +15,7 @@ mod common;
 mod completions;
 mod composefs_guest; // repositories under fs-verity, mounted
 mod composefs_mount; // images of repositories, mounted
+mod composefs_verify; // images of repositories, checked
 mod contract;
 mod cpio; // archives for kernels
 mod daemon;

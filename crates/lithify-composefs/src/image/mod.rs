@@ -9,6 +9,7 @@
 mod attributes; // an inode's extended attributes
 mod directory; // entries of directories in blocks
 mod error; // trees that make no image
+mod files; // where contents are
 mod format; // numbers and structures
 mod hash; // XXH32
 mod layout; // where inodes and data are
@@ -18,5 +19,6 @@ mod shared; // attributes that several inodes have
 mod write; // the bytes
 
 pub use error::ImageError;
+pub use files::{ExternalFile, external_files};
 pub use read::{Header, ReadError, objects, read, read_header};
 pub use write::{Image, ImageOptions, Version};

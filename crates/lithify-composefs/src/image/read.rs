@@ -237,7 +237,10 @@ fn take_marks(attributes: &mut Xattrs, names: &[&[u8]]) -> bool {
 }
 
 /// Finds the object of a file by its attributes. `None` for a file whose content is in the image.
-fn object(path: &TreePath, attributes: &Xattrs) -> Result<Option<Content<'static>>, ReadError> {
+pub(super) fn object(
+    path: &TreePath,
+    attributes: &Xattrs,
+) -> Result<Option<Content<'static>>, ReadError> {
     let Some(metacopy) = attributes.get(overlay::METACOPY) else {
         return Ok(None);
     };

@@ -9,6 +9,7 @@ use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError,
 use lithify_digest::Digest;
 use lithify_tree::{Escaped, LayerFull};
 
+use super::damaged_files::DamagedFiles;
 use super::{Error, ErrorKind};
 
 /// What can be wrong with a composefs repository, or an image for one.
@@ -55,6 +56,9 @@ pub enum ComposefsError {
         #[source]
         source: RepositoryFault,
     },
+    /// Files of an image that are not what it says.
+    #[error(transparent)]
+    Files(Box<DamagedFiles>),
     /// A tree that no image can be made of.
     #[error("cannot make a composefs image of `{}`", Escaped(.name))]
     Tree {
@@ -131,6 +135,7 @@ impl ComposefsError {
                 e => ErrorKind::of_causes(e, ErrorKind::Io),
             },
             Self::NoImage { .. } | Self::NotMade { .. } => ErrorKind::NotFound,
+            Self::Files(_) => ErrorKind::Verification,
             Self::Several { .. } => ErrorKind::Usage,
             Self::Repository { source, .. } => source.kind(),
             Self::Tree { source, .. } => match &**source {

@@ -7,6 +7,7 @@ mod causes; // kinds of others' errors
 mod client; // errors of the client of registries among others
 mod commit; // changes as layers
 mod composefs; // repositories
+mod damaged_files; // files of composefs images
 mod description; // descriptions of layered builds
 mod kind; // what can be done about it
 mod layer; // reading and applying layers
@@ -34,6 +35,7 @@ pub use artifact::ArtifactError;
 pub use build::BuildError;
 pub use commit::CommitError;
 pub use composefs::{ComposefsError, RepositoryFault};
+pub use damaged_files::{DamagedFile, DamagedFiles, FileFault};
 pub use description::DescriptionProblem;
 pub use kind::ErrorKind;
 pub use layer::LayerError;

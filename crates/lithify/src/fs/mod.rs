@@ -24,6 +24,6 @@ pub(crate) use filesystem::FsWriter;
 pub(crate) use format::FsError;
 pub(crate) use kind::Kind;
 pub(crate) use options::{Filesystem, FsOptions, Placement};
-pub use verify::VerifyReport;
+pub use verify::{VerifiedComposefs, VerifyReport};
 pub use volume::{Journal, VolumeOptions};
 pub(crate) use xattrs::drop_xattrs;

@@ -30,6 +30,23 @@ pub struct VerifyReport {
     /// built only without them ([`BuildOptions::drop_xattrs`](crate::BuildOptions)).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unusable_xattrs: BTreeMap<String, u64>,
+    /// The composefs image, of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub composefs: Option<VerifiedComposefs>,
+}
+
+/// A composefs image that was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VerifiedComposefs {
+    /// Its id: the fs-verity digest of its bytes.
+    pub id: String,
+    /// The format.
+    pub format: u32,
+    /// Objects it refers to.
+    pub objects: u64,
+    /// The objects were there, read and compared. Of an image in a file by itself they are not looked for.
+    pub has_objects: bool,
 }
 
 impl FsImage {

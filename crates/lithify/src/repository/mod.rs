@@ -2,6 +2,7 @@
 
 mod named; // what a name means in a repository
 mod open; // repositories, as sessions use them
+pub(crate) mod verify; // checks of images
 
 pub(crate) use named::Named;
 pub(crate) use open::{create, open};

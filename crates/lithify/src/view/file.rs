@@ -11,6 +11,7 @@ use crate::CancelToken;
 use crate::Description;
 use crate::Error;
 use crate::error::ArtifactError;
+use crate::fs::Kind;
 use crate::fs::disk;
 use crate::fs::disk::Place;
 use crate::fs::image::{FsImage, open_artifact};
@@ -18,6 +19,7 @@ use crate::fs::verify::VerifyReport;
 use crate::fs::verify::verify_tree;
 use crate::fs::verity::{SIDECAR_MAX, sidecar_path};
 use crate::name::shown_path;
+use crate::repository;
 use crate::session::Session;
 
 /// An image file, EROFS, squashfs or ext4, by itself or on a disk with the images it refers to.
@@ -117,6 +119,10 @@ impl ImageFile {
             let file = open_artifact(self.path())?;
             verify_tree(self.path(), &file, &sidecar, session)?;
             report.data = true;
+        }
+        if self.image.kind == Kind::Erofs {
+            let file = open_artifact(self.path())?;
+            report.composefs = repository::verify::describe(self.path(), &file, session)?;
         }
         Ok(report)
     }

@@ -158,6 +158,7 @@ impl Subject {
                     entries: layers.iter().map(|l| l.entries).sum(),
                     bytes: layers.iter().map(|l| l.tar_bytes).sum(),
                     data: true,
+                    composefs: None,
                 })
             }
             Self::File(file) => file.verify(session),

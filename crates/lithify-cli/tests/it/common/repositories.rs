@@ -36,7 +36,11 @@ pub(crate) fn repository_with(
 
 /// Stores the tree of a directory as an image with a name; returns the image's id.
 pub(crate) fn store_tree(repository: &Repository, tree: &Path, name: &str) -> FileDigest {
-    let text = dump(repository, tree);
+    store_dump(repository, &dump(repository, tree), name)
+}
+
+/// Stores what a dumpfile says as an image with a name; returns the image's id.
+pub(crate) fn store_dump(repository: &Repository, text: &str, name: &str) -> FileDigest {
     let cancel = CancelToken::new();
     let filesystem = dumpfile::read(text.as_bytes(), &cancel).expect("a dumpfile");
     let image = Image::new(&filesystem, &ImageOptions::default(), &cancel).expect("an image");

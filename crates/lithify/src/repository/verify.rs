@@ -1,0 +1,241 @@
+//! Checks of composefs images: their bytes, their structure, and the objects they refer to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use lithify_composefs::Content;
+use lithify_composefs::image::{ExternalFile, ReadError, external_files, read_header};
+use lithify_composefs::repository::{ObjectError, Repository};
+use lithify_storage::ReadAt;
+use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
+
+use crate::error::{ComposefsError, DamagedFile, DamagedFiles, FileFault};
+use crate::fs::image::FsImage;
+use crate::fs::verify::{VerifiedComposefs, VerifyReport};
+use crate::session::Session;
+use crate::{CancelToken, Error};
+
+/// Names of damaged files that are listed.
+const LISTED_MAX: usize = 10_000;
+/// Bytes read at once.
+const BUFFER: usize = 256 << 10;
+
+/// Checks an image of a repository: that its bytes are those its id says, its structure, and that every object it refers to
+/// is there and is what its name says. Bytes are read and compared here, whatever the kernel does.
+pub(crate) fn verify(
+    repository: &Repository,
+    id: &FileDigest,
+    name: &str,
+    session: &Session,
+) -> Result<VerifyReport, Error> {
+    let path = repository.path();
+    let file = repository.open_checked_image(id);
+    let file = file.map_err(|e| Error::in_repository(path, e))?;
+    let place = path.join("images").join(id.hex());
+    let failed = |source| unreadable(&place, source);
+    let header = read_header(&file).map_err(failed)?;
+    let copy = file.try_clone().map_err(|e| Error::input(&place, e))?;
+    let mut report = FsImage::open_any(&place, copy, &session.cancel)?.verify()?;
+
+    // Each object once, with the size a file of it has.
+    let mut sizes: BTreeMap<FileDigest, u64> = BTreeMap::new();
+    let mut is_plain = true;
+    each_file(&file, &session.cancel, |external| match external.content {
+        Content::Object(object) => {
+            let first = *sizes.entry(object).or_insert(external.size);
+            is_plain &= first == external.size;
+        }
+        _ => is_plain = false,
+    })
+    .map_err(failed)?;
+    let checked = check_objects(repository, sizes.keys().collect(), session)?;
+    let as_said = |(id, size)| matches!(checked.get(id), Some(Ok(found)) if found == size);
+    if !is_plain || !sizes.iter().all(as_said) {
+        let mut damaged = DamagedFiles {
+            repository: path.to_path_buf(),
+            id: Box::new(*id),
+            files: Vec::new(),
+            more: 0,
+        };
+        name_files(&file, &checked, &mut damaged, session).map_err(failed)?;
+        if !damaged.files.is_empty() {
+            return Err(ComposefsError::Files(Box::new(damaged)).into());
+        }
+    }
+    report.bytes += sizes.values().sum::<u64>();
+    name.clone_into(&mut report.name);
+    report.data = true;
+    report.composefs = Some(VerifiedComposefs {
+        id: id.to_string(),
+        format: header.version,
+        objects: sizes.len() as u64,
+        has_objects: true,
+    });
+    Ok(report)
+}
+
+/// Tells of an image file whether it is one of composefs, and what it is then.
+pub(crate) fn describe(
+    path: &Path,
+    file: &File,
+    session: &Session,
+) -> Result<Option<VerifiedComposefs>, Error> {
+    let header = match read_header(file) {
+        Ok(header) => header,
+        Err(ReadError::NotComposefs { .. }) => return Ok(None),
+        Err(e) => return Err(unreadable(path, e)),
+    };
+    let mut objects = std::collections::HashSet::new();
+    let read = each_file(file, &session.cancel, |external| {
+        objects.extend(digest(&external.content));
+    });
+    read.map_err(|e| unreadable(path, e))?;
+    let algorithm = objects.iter().next().map(FileDigest::algorithm);
+    let id = hash(file, algorithm.unwrap_or(FileAlgorithm::Sha256), session);
+    Ok(Some(VerifiedComposefs {
+        id: id.map_err(|e| Error::input(path, e))?.to_string(),
+        format: header.version,
+        objects: objects.len() as u64,
+        has_objects: false,
+    }))
+}
+
+fn unreadable(path: &Path, source: ReadError) -> Error {
+    match source {
+        ReadError::Cancelled(_) => Error::cancelled(),
+        source => ComposefsError::Image {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        }
+        .into(),
+    }
+}
+
+fn each_file(
+    file: &File,
+    cancel: &CancelToken,
+    mut each: impl FnMut(ExternalFile),
+) -> Result<(), ReadError> {
+    external_files(file, cancel, &mut each)
+}
+
+fn digest(content: &Content<'_>) -> Option<FileDigest> {
+    match content {
+        Content::Object(digest) => Some(*digest),
+        Content::External { digest, .. } => *digest,
+        _ => None,
+    }
+}
+
+fn hash(file: &File, algorithm: FileAlgorithm, session: &Session) -> std::io::Result<FileDigest> {
+    let hasher = FileHasher::new(&FileOptions::new(algorithm));
+    let mut hasher = hasher.map_err(std::io::Error::other)?;
+    let mut buffer = vec![0; BUFFER];
+    let (mut at, size) = (0, file.metadata()?.len());
+    while at < size {
+        session.cancel.check().map_err(std::io::Error::other)?;
+        let length = buffer.len().min((size - at) as usize);
+        file.read_exact_at(&mut buffer[..length], at)?;
+        hasher.update(&buffer[..length]);
+        at += length as u64;
+    }
+    Ok(hasher.finish())
+}
+
+/// What was found of each object: its bytes, or its fault.
+type Checked = HashMap<FileDigest, Result<u64, Arc<FileFault>>>;
+
+/// Reads objects, on as many threads as the session has.
+fn check_objects(
+    repository: &Repository,
+    objects: Vec<&FileDigest>,
+    session: &Session,
+) -> Result<Checked, Error> {
+    let threads = session.threads().get().min(objects.len());
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Checked::with_capacity(objects.len()));
+    let work = || -> Result<(), Error> {
+        while let Some(id) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let checked = check_object(repository, id)?;
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.insert(**id, checked);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        // Where the system gives fewer threads, this one does their work.
+        let others: Vec<_> = (1..threads)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut done = work();
+        for other in others {
+            match other.join() {
+                Ok(result) => done = done.and(result),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    })?;
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn check_object(
+    repository: &Repository,
+    id: &FileDigest,
+) -> Result<Result<u64, Arc<FileFault>>, Error> {
+    let checked = repository.check_object(id).and_then(|()| {
+        let size = repository.object_size(id)?;
+        size.ok_or_else(|| ObjectError::Missing { id: Box::new(*id) })
+    });
+    match checked {
+        Ok(size) => Ok(Ok(size)),
+        Err(e @ ObjectError::Cancelled(_)) => Err(Error::in_repository(repository.path(), e)),
+        Err(e) => Ok(Err(Arc::new(FileFault::Object(e)))),
+    }
+}
+
+/// Finds the names of the files that are not what the image says.
+fn name_files(
+    image: &File,
+    checked: &Checked,
+    damaged: &mut DamagedFiles,
+    session: &Session,
+) -> Result<(), ReadError> {
+    each_file(image, &session.cancel, |external| {
+        let Some(fault) = fault_of(&external, checked) else {
+            return;
+        };
+        match damaged.files.len() < LISTED_MAX {
+            true => damaged.files.push(DamagedFile {
+                object: digest(&external.content),
+                path: external.path,
+                fault,
+            }),
+            false => damaged.more += 1,
+        }
+    })
+}
+
+fn fault_of(file: &ExternalFile, checked: &Checked) -> Option<Arc<FileFault>> {
+    match &file.content {
+        Content::Object(id) => match checked.get(id)? {
+            Err(fault) => Some(Arc::clone(fault)),
+            Ok(found) if *found == file.size => None,
+            Ok(found) => Some(Arc::new(FileFault::Size {
+                expected: file.size,
+                found: *found,
+            })),
+        },
+        Content::External { digest: None, .. } => Some(Arc::new(FileFault::NoDigest)),
+        Content::External { path, .. } => {
+            let path = path.as_ref().map_or(&file.path[..], |path| path);
+            let path = path.to_vec();
+            Some(Arc::new(FileFault::Elsewhere { path }))
+        }
+        _ => None,
+    }
+}
