@@ -161,3 +161,141 @@ impl Plan<'_> {
         context.into_mount(attributes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, mkdirat, openat};
+
+    use super::*;
+    use crate::table;
+
+    const DATA: &[u8] = b"of an object";
+
+    /// A tmpfs with a file.
+    fn tmpfs(name: &str, data: &[u8]) -> Result<(OwnedFd, OwnedFd), MountError> {
+        let context = Context::open("tmpfs", "a test".into(), MountError::NoTmpfs)?;
+        context.create().map_err(|e| context.refused(e))?;
+        let mount = context.into_mount(MountAttrFlags::empty())?;
+        if let Some((above, _)) = name.split_once('/') {
+            mkdirat(&mount, above, Mode::RWXU).unwrap();
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = openat(&mount, name, flags, Mode::RUSR | Mode::WUSR).unwrap();
+        rustix::io::write(&file, data).unwrap();
+        Ok((mount, file))
+    }
+
+    /// As an image and its objects.
+    fn layers() -> Result<[OwnedFd; 2], MountError> {
+        let (image, file) = tmpfs("file", &vec![0; DATA.len()])?;
+        for (name, value) in [("metacopy", &b""[..]), ("redirect", b"/ab/cd")] {
+            let name = format!("trusted.overlay.{name}");
+            fsetxattr(&file, name, value, XattrFlags::empty()).unwrap();
+        }
+        Ok([image, tmpfs("ab/cd", DATA)?.0])
+    }
+
+    /// Newer kernels know the older ways too.
+    #[test]
+    fn layers_are_given_in_both_ways() {
+        let work = tempfile::tempdir().unwrap();
+        let point = work.path().join("mnt");
+        fs::create_dir(&point).unwrap();
+        let target = Target::open(&point).unwrap();
+        let changes = [
+            None,
+            Some(work.path().join("rw")),
+            Some(work.path().join("a,b:c\\d")),
+        ];
+        for (layers_as, writable) in [Layers::OneByOne, Layers::Text]
+            .iter()
+            .flat_map(|layers| changes.iter().map(move |changes| (*layers, changes)))
+        {
+            let [image, objects] = match layers() {
+                Err(MountError::Permission) => {
+                    eprintln!("skipped: needs root");
+                    return;
+                }
+                layers => layers.unwrap(),
+            };
+            let open = |path: &PathBuf| Changes::open(path, &image).unwrap();
+            let changes = writable.as_ref().map(open);
+            let plan = Plan {
+                image: &image,
+                objects: &objects,
+                verity: false,
+                changes: changes.as_ref(),
+                name: Path::new("/repository:a"),
+                options: &MountOptions::default(),
+            };
+            let make = |_: &Path| plan.make_of(layers_as);
+            let overlay = match namespace::with_attached(&[&image, &objects], make) {
+                Err(e) if e.is_invalid() => {
+                    eprintln!("skipped: needs Linux 6.7");
+                    return;
+                }
+                made => made.unwrap(),
+            };
+            target.attach(&overlay).unwrap();
+            drop(overlay);
+            assert_eq!(fs::read(point.join("file")).unwrap(), DATA);
+            assert!(!point.join("ab").exists());
+            assert_eq!(fs::write(point.join("new"), "x").is_ok(), changes.is_some());
+            let found = crate::mounts().unwrap();
+            let mounted = found.iter().find(|m| m.target == point).unwrap();
+            assert_eq!(mounted.kind, crate::MountKind::Composefs);
+            let name = Path::new("composefs:/repository:a");
+            assert_eq!(mounted.source.as_deref(), Some(name));
+            let keeps = mounted
+                .writable
+                .as_ref()
+                .map(|w| fs::canonicalize(w).unwrap());
+            assert_eq!(
+                keeps,
+                writable.as_ref().map(|w| fs::canonicalize(w).unwrap())
+            );
+            crate::umount(&point).unwrap();
+            assert!(!table::mounts().unwrap().iter().any(|m| m.point == point));
+        }
+    }
+
+    /// Where nothing but the changes is to blame, that is what is said.
+    #[test]
+    fn what_is_wrong_with_the_changes_is_no_fault_of_the_kernel() {
+        let work = tempfile::tempdir().unwrap();
+        let point = work.path().join("mnt");
+        fs::create_dir(&point).unwrap();
+        let target = Target::open(&point).unwrap();
+        let make = |writable: &Path| {
+            let [image, objects] = layers()?;
+            let changes = Changes::open(writable, &image)?;
+            let plan = Plan {
+                image: &image,
+                objects: &objects,
+                verity: false,
+                changes: Some(&changes),
+                name: Path::new("/repository:a"),
+                options: &MountOptions::default(),
+            };
+            namespace::with_attached(&[&image, &objects], |_| plan.make())
+        };
+        match make(&work.path().join("rw")) {
+            Err(MountError::Permission) => {
+                eprintln!("skipped: needs root");
+                return;
+            }
+            Err(MountError::NoDataLayers { .. }) => {
+                eprintln!("skipped: needs Linux 6.5");
+                return;
+            }
+            made => target.attach(&made.unwrap()).unwrap(),
+        }
+        // An overlay keeps no changes of another one.
+        let error = make(&point.join("rw")).unwrap_err();
+        crate::umount(&point).unwrap();
+        assert!(error.is_invalid(), "{error}");
+    }
+}

@@ -427,3 +427,54 @@ fn a_repository_on_tmpfs_and_below_a_long_path_is_mounted() {
     assert!(!loops.contains(tmpfs.path().to_str().unwrap()), "{loops}");
     place.tmp = temp_dir();
 }
+
+/// Its own mounts of our repositories, and ours of its own.
+#[test]
+fn cfsctl_mounts_the_same_tree() {
+    if !can_mount() {
+        return;
+    }
+    let Some(program) = require::cfsctl() else {
+        return;
+    };
+    let place = Place::new();
+    write_tree(&place.at("tree"));
+    // It takes its root directory's metadata from there.
+    fs::create_dir(place.at("tree/usr")).unwrap();
+    let id = place.store("ours");
+    let theirs = place.at("theirs");
+    let cfsctl = |repository: &Path| {
+        let mut command = run::command(program.to_str().unwrap());
+        command.arg("--repo").arg(repository);
+        command
+    };
+    let mounted = |repository: &Path, id: &str| {
+        let point = place.at("mnt");
+        run::ok(cfsctl(repository).args(["mount", id]).arg(&point));
+        let tree = Snapshot::of(&point);
+        run::ok(run::command("umount").arg(&point));
+        tree
+    };
+    let by_cfsctl = mounted(&place.at("repository"), &id.hex());
+    place.mount(":ours", &[]);
+    Snapshot::of(&place.at("mnt")).assert_same(&by_cfsctl, &Allow::nothing());
+    place.unmount();
+
+    run::ok(cfsctl(&theirs).args(["init", "--insecure"]));
+    let made = run::text(
+        cfsctl(&theirs)
+            .arg("create-image")
+            .arg(place.at("tree"))
+            .arg("a"),
+    );
+    let made = made.trim().rsplit(':').next().unwrap().to_owned();
+    let by_cfsctl = mounted(&theirs, &made);
+    fs::rename(place.at("repository"), place.at("ours")).unwrap();
+    fs::rename(&theirs, place.at("repository")).unwrap();
+    for name in [":a", &format!(":{made}")] {
+        place.mount(name, &[]);
+        Snapshot::of(&place.at("mnt")).assert_same(&by_cfsctl, &Allow::nothing());
+        place.unmount();
+    }
+    run::ok(lithify().args(["-q", "verify", &place.source(":a")]));
+}
