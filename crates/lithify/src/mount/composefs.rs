@@ -7,7 +7,8 @@ use lithify_mount::{Composefs, ImageFile, Source};
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
 
-use super::{FileVerity, MountOptions};
+use super::options::MountOptions;
+use super::verity::FileVerity;
 use crate::Error;
 use crate::error::{ComposefsError, MountError};
 use crate::repository::{self, Named};
