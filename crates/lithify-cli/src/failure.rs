@@ -32,7 +32,7 @@ impl From<lithify::Error> for Failure {
             _ => {}
         }
         match error.kind() {
-            ErrorKind::Usage => Self::Usage(error.to_string()),
+            ErrorKind::Usage => Self::Usage(error.report()),
             _ => Self::Library(error),
         }
     }

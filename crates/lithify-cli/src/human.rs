@@ -65,8 +65,13 @@ pub(crate) fn time(seconds: i64) -> String {
 
 /// So many files, in words.
 pub(crate) fn files(count: u64) -> String {
+    counted(count, "file")
+}
+
+/// So many of a thing, in words.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
-    format!("{count} file{s}")
+    format!("{count} {thing}{s}")
 }
 
 #[cfg(test)]

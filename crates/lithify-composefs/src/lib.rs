@@ -25,6 +25,8 @@ pub mod splitstream; // files of which parts are objects
 pub use filesystem::{Contents, Filesystem};
 #[cfg(target_os = "linux")]
 pub use images::Images;
+/// The digests that objects are named by.
+pub use lithify_verity::file::{FileAlgorithm, FileDigest};
 pub use object::object_path;
 pub use source::{Content, Source};
 

@@ -189,6 +189,11 @@ pub use publish::{
     UnknownErofsSpec, plan_publish, publish,
 };
 pub use pull::{plan_pull, pull};
+pub use repository::{
+    ComposefsCheck, ComposefsDump, ComposefsImage, ComposefsImageOptions, ComposefsImageReport,
+    ComposefsImageUsage, ComposefsKind, ComposefsName, ComposefsRepository, ComposefsUsage,
+    FileCount, ObjectCount, missing_objects,
+};
 pub use session::{
     Event, ImageLimits, Limits, Progress, PullPolicy, Registries, Session, Silent, StoreChoice,
     UnknownLimit, UnknownPolicy,

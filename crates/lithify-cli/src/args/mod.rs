@@ -2,6 +2,7 @@
 
 mod build; // images into artifacts
 mod commit; // changes into layers
+mod composefs; // composefs images and repositories
 mod disk; // disks of virtual machines
 mod help; // texts
 mod mount; // mounts
@@ -21,6 +22,11 @@ use help::{COMMON_HELP, image_help};
 
 pub(crate) use build::BuildArgs;
 pub(crate) use commit::{CommitArgs, LayerCompression};
+pub(crate) use composefs::{
+    ComposefsCommand, ComposefsCreateArgs, ComposefsDfArgs, ComposefsDumpArgs, ComposefsFsckArgs,
+    ComposefsGcArgs, ComposefsIdArgs, ComposefsInitArgs, ComposefsLsArgs, ComposefsRmArgs,
+    ComposefsTagArgs, FormatArgs,
+};
 pub(crate) use disk::{CreateArgs, DiskCommand};
 pub(crate) use help::other_verb;
 pub(crate) use mount::{MountArgs, UmountArgs};
@@ -107,6 +113,9 @@ pub(crate) enum Command {
     Fsck(FsckArgs),
     /// Show what takes the space of the store
     Df(StoreListArgs),
+    /// Make, read and look after composefs images and repositories
+    #[command(subcommand)]
+    Composefs(ComposefsCommand),
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -144,7 +153,7 @@ mod tests {
     const REMOTE: &str = "authfile creds insecure registries retries";
 
     /// What each command makes use of, and takes therefore; an option that a command does not need is not in its list.
-    const OPTIONS: [(&str, &[&str]); 23] = [
+    const OPTIONS: [(&str, &[&str]); 33] = [
         (
             "build",
             &[
@@ -204,6 +213,27 @@ mod tests {
         ("gc", &["dry-run keep-bytes quarantine store json"]),
         ("fsck", &["dry-run store json"]),
         ("df", &["store json"]),
+        (
+            "composefs create",
+            &[
+                "format-version max-version print-digest print-digest-only algorithm no-fsync from-file",
+            ],
+        ),
+        (
+            "composefs id",
+            &["from-dump file algorithm format-version max-version"],
+        ),
+        ("composefs dump", &[]),
+        ("composefs ls", &["objects missing json"]),
+        ("composefs init", &["algorithm format-version verity"]),
+        ("composefs tag", &[]),
+        ("composefs rm", &[]),
+        ("composefs gc", &["dry-run keep wait json"]),
+        (
+            "composefs fsck",
+            &["metadata-only contents repair wait jobs json"],
+        ),
+        ("composefs df", &["json"]),
         ("completions", &[]),
         ("man", &["output"]),
     ];
@@ -274,6 +304,12 @@ mod tests {
                         | "store"
                         | "authfile"
                         | "registries"
+                        | "repository"
+                        | "dumpfile"
+                        | "images"
+                        | "place"
+                        | "places"
+                        | "missing"
                 ) && !matches!(&*name, "pull image" | "tag image" | "rm image");
                 assert_eq!(offers, is_path, "{name}");
             }

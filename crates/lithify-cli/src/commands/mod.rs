@@ -4,6 +4,7 @@ mod build;
 mod cat;
 mod commit;
 mod completions;
+mod composefs;
 mod disk;
 mod inspect;
 mod ls;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gc(args) => store::gc(&args, quiet),
         Command::Fsck(args) => store::fsck(&args, quiet),
         Command::Df(args) => store::df(&args, quiet),
+        Command::Composefs(command) => composefs::run(&command, quiet),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { output } => man::run(output.as_deref()),
     }

@@ -46,6 +46,25 @@ pub(super) fn read_optional(field: &[u8]) -> Option<Option<Cow<'_, [u8]>>> {
     }
 }
 
+/// Writes a name as lists have it: a lone `-` means nothing there.
+pub(super) fn write_name(name: &[u8], out: &mut Vec<u8>) {
+    // Nor does one byte of a longer name.
+    name.chunks(1).for_each(|byte| match byte {
+        b"-" => out.push(b'-'),
+        byte => write(byte, false, out),
+    });
+}
+
+/// Writes a path as lists have it: with its spaces.
+pub(super) fn write_path(path: &[u8], out: &mut Vec<u8>) {
+    for (number, part) in path.split(|&b| b == b' ').enumerate() {
+        if number > 0 {
+            out.push(b' ');
+        }
+        write_name(part, out);
+    }
+}
+
 /// Writes a field: what is no printable ASCII, a space, a backslash, `=` in attributes, and a lone `-` are escaped.
 pub(super) fn write(bytes: &[u8], in_attribute: bool, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -24,9 +24,11 @@
 mod error; // text that is none
 mod escape; // bytes in fields
 mod line; // one line
+mod of_image; // an image as lines
 mod read; // all lines
 mod write; // a tree as lines
 
 pub use error::{DumpError, LineFault};
+pub use of_image::{WriteError, list_image, write_image};
 pub use read::read;
 pub use write::write;

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use lithify_cancel::CancelToken;
-use lithify_tree::{InodeKind, NodeId};
+use lithify_tree::{InodeKind, NodeId, Timestamp};
+use lithify_verity::file::FileDigest;
 
 use super::escape;
 use crate::object_path;
@@ -73,34 +74,84 @@ pub fn write<S: Source + ?Sized>(
         if let Some(earlier) = earlier {
             (payload, inline, digest) = (Some(path(earlier)), None, None);
         }
-        escape::write(&path(node), false, &mut line);
-        let mode = u32::from(inode.kind.type_bits() | inode.mode);
-        let nlink = source.link_count(id).unwrap_or(inode.nlink);
-        let link = if earlier.is_some() { "@" } else { "" };
-        let (uid, gid, mtime) = (inode.uid, inode.gid, inode.mtime);
-        write!(
-            line,
-            " {size} {link}{mode:o} {nlink} {uid} {gid} {device} {}.{} ",
-            mtime.seconds, mtime.nanoseconds
-        )?;
-        escape::write_optional(payload.as_deref(), &mut line);
-        line.push(b' ');
-        escape::write_optional(inline.as_deref(), &mut line);
-        line.push(b' ');
-        match digest {
-            Some(digest) => line.extend_from_slice(digest.hex().as_bytes()),
-            None => line.push(b'-'),
-        }
+        let fields = Fields {
+            path: &path(node),
+            is_link: earlier.is_some(),
+            mode: inode.kind.type_bits() | inode.mode,
+            nlink: source.link_count(id).unwrap_or(inode.nlink),
+            uid: inode.uid,
+            gid: inode.gid,
+            mtime: inode.mtime,
+            payload: payload.as_deref(),
+            content: inline.as_deref(),
+            digest: digest.as_ref(),
+            size,
+            device,
+        };
+        fields.write(&mut line)?;
         if earlier.is_none() {
             for (name, value) in tree.xattrs(inode.xattrs).iter() {
-                line.push(b' ');
-                escape::write(name, true, &mut line);
-                line.push(b'=');
-                escape::write(value, true, &mut line);
+                write_attribute(name, value, &mut line);
             }
         }
         line.push(b'\n');
         out.write_all(&line)?;
     }
     Ok(())
+}
+
+/// The fields of a line before the attributes.
+pub(super) struct Fields<'a> {
+    /// With a slash at its front.
+    pub(super) path: &'a [u8],
+    pub(super) size: u64,
+    pub(super) is_link: bool,
+    /// With its type bits.
+    pub(super) mode: u16,
+    pub(super) nlink: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) device: u32,
+    pub(super) mtime: Timestamp,
+    pub(super) payload: Option<&'a [u8]>,
+    pub(super) content: Option<&'a [u8]>,
+    pub(super) digest: Option<&'a FileDigest>,
+}
+
+impl Fields<'_> {
+    pub(super) fn write(&self, line: &mut Vec<u8>) -> io::Result<()> {
+        escape::write(self.path, false, line);
+        let link = if self.is_link { "@" } else { "" };
+        let Self {
+            size,
+            mode,
+            nlink,
+            uid,
+            gid,
+            device,
+            mtime,
+            ..
+        } = self;
+        write!(
+            line,
+            " {size} {link}{mode:o} {nlink} {uid} {gid} {device} {}.{} ",
+            mtime.seconds, mtime.nanoseconds
+        )?;
+        escape::write_optional(self.payload, line);
+        line.push(b' ');
+        escape::write_optional(self.content, line);
+        line.push(b' ');
+        match self.digest {
+            Some(digest) => line.extend_from_slice(digest.hex().as_bytes()),
+            None => line.push(b'-'),
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn write_attribute(name: &[u8], value: &[u8], line: &mut Vec<u8>) {
+    line.push(b' ');
+    escape::write(name, true, line);
+    line.push(b'=');
+    escape::write(value, true, line);
 }

@@ -42,7 +42,8 @@ pub fn external_files(
         }
         // Only errors need it.
         let path = TreePath::clean(&found.path).unwrap_or_else(|_| TreePath::root());
-        let Some(content) = object(&path, &image.xattrs(&inode)?)? else {
+        let xattrs = image.xattrs(&inode)?;
+        let Some(content) = object(&path, |name| xattrs.get(name))? else {
             continue;
         };
         each(ExternalFile {

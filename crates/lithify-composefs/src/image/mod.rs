@@ -8,6 +8,7 @@
 
 mod attributes; // an inode's extended attributes
 mod directory; // entries of directories in blocks
+mod entries; // names of an image, one after another
 mod error; // trees that make no image
 mod files; // where contents are
 mod format; // numbers and structures
@@ -18,6 +19,7 @@ mod read; // images as they are
 mod shared; // attributes that several inodes have
 mod write; // the bytes
 
+pub use entries::{ImageEntry, entries};
 pub use error::ImageError;
 pub use files::{ExternalFile, external_files};
 pub use read::{Header, ReadError, objects, read, read_header};

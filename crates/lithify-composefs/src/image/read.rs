@@ -178,12 +178,14 @@ pub fn objects(
 
 /// Tells the stubs of the root directory: what the image's writer put there.
 fn is_stub(entry: &Entry) -> bool {
-    let is_lower_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
-    let path = entry.path.as_bytes();
     // A whiteout of the tree is no device in the image.
-    entry.kind == EntryKind::CharDevice(Device::default())
-        && path.len() == 2
-        && path.iter().all(is_lower_hex)
+    entry.kind == EntryKind::CharDevice(Device::default()) && is_stub_name(entry.path.as_bytes())
+}
+
+/// Tells the names of stubs.
+pub(super) fn is_stub_name(path: &[u8]) -> bool {
+    let is_lower_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
+    path.len() == 2 && path.iter().all(is_lower_hex)
 }
 
 /// Gives an entry the attributes it had, and finds the object it is redirected to.
@@ -191,7 +193,7 @@ fn restore(entry: &mut Entry, file_type: FileType) -> Result<Option<Content<'sta
     let mut attributes = std::mem::take(&mut entry.metadata.xattrs);
     let mut content = None;
     if file_type == FileType::File {
-        content = object(&entry.path, &attributes)?;
+        content = object(&entry.path, |name| attributes.get(name))?;
         attributes.remove(overlay::METACOPY);
         attributes.remove(overlay::REDIRECT);
         let is_empty = matches!(entry.kind, EntryKind::File { size: 0, .. });
@@ -237,11 +239,11 @@ fn take_marks(attributes: &mut Xattrs, names: &[&[u8]]) -> bool {
 }
 
 /// Finds the object of a file by its attributes. `None` for a file whose content is in the image.
-pub(super) fn object(
+pub(super) fn object<'a>(
     path: &TreePath,
-    attributes: &Xattrs,
+    get: impl Fn(&[u8]) -> Option<&'a [u8]>,
 ) -> Result<Option<Content<'static>>, ReadError> {
-    let Some(metacopy) = attributes.get(overlay::METACOPY) else {
+    let Some(metacopy) = get(overlay::METACOPY) else {
         return Ok(None);
     };
     let damaged = |name: &[u8]| ReadError::Redirect {
@@ -258,7 +260,7 @@ pub(super) fn object(
         }
         _ => return Err(damaged(overlay::METACOPY)),
     };
-    let redirect = match attributes.get(overlay::REDIRECT) {
+    let redirect = match get(overlay::REDIRECT) {
         None => None,
         Some([b'/', path @ ..]) => Some(path.to_vec()),
         Some(_) => return Err(damaged(overlay::REDIRECT)),

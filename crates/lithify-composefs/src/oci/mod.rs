@@ -33,6 +33,6 @@ pub use image::{
 pub use layer::{LayerReader, LayerWriter, open_layer, store_blob_layer};
 pub use names::{
     blob_stream, config_stream, image_name, layer_stream, manifest_stream, promised_digest,
-    referrer_reference, tag_reference,
+    reference_tag, referrer_reference, tag_reference,
 };
 pub use split::LayerSplitter;

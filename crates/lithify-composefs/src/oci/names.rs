@@ -90,6 +90,13 @@ pub fn tag_reference(tag: &str) -> Result<String, NameError> {
     Ok(name)
 }
 
+/// Returns the tag that a reference to a stream is, if it is one.
+#[must_use]
+pub fn reference_tag(reference: &str) -> Option<String> {
+    let name = reference.strip_prefix(TAGS)?.strip_prefix('/')?;
+    Some(tag_of(name))
+}
+
 /// Returns the tag of a reference's last component. What is no escape stands for itself.
 pub(super) fn tag_of(mut name: &str) -> String {
     let mut tag = String::with_capacity(name.len());
@@ -129,7 +136,7 @@ mod tests {
             ("../../x", "oci/..%2F..%2Fx"),
         ] {
             assert_eq!(tag_reference(tag).unwrap(), name);
-            assert_eq!(tag_of(name.strip_prefix("oci/").unwrap()), tag);
+            assert_eq!(reference_tag(name).as_deref(), Some(tag));
         }
         for tag in ["", ".", "..", "@sha256:00"] {
             tag_reference(tag).unwrap_err();

@@ -60,7 +60,7 @@ pub enum MetadataError {
 pub enum OpenError {
     /// A directory without `meta.json` and objects.
     #[error(
-        "`{}` is no composefs repository (it has no `meta.json`): create one with `lithify composefs create`",
+        "`{}` is no composefs repository (it has no `meta.json`): create one with `lithify composefs init`",
         Escaped::path(.path)
     )]
     NotARepository {

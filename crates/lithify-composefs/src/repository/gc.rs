@@ -1,6 +1,5 @@
 //! Removing what nobody needs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 
 use lithify_storage::{Beneath, Listed};
@@ -8,15 +7,14 @@ use lithify_verity::file::FileDigest;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
-use crate::splitstream::{StreamError, StreamReader};
-
 use super::entries::is_temporary;
 use super::error::{EntryError, GcError, ObjectError};
 use super::handle::Repository;
 use super::lock::Unlocked;
 use super::names::{Category, OBJECTS, REFS, of_directory, of_object};
+use super::needs::Needs;
 use super::objects::DIRECTORIES;
-use super::reach::{ImageObjects, is_image_name};
+use super::reach::ImageObjects;
 
 /// The ways in which is collected.
 #[derive(Clone, Debug, Default)]
@@ -97,40 +95,33 @@ impl Repository {
     }
 
     fn collect(&self, images: &dyn ImageObjects, options: &GcOptions) -> Result<GcReport, GcError> {
-        let mut live = Live::new(self, images)?;
+        let mut needs = Needs::new(self, images)?;
         let mut report = GcReport::default();
         for category in Category::ALL {
             for reference in self.references(category, None)? {
                 let at = category.reference_at(&reference.name);
-                match live.entries.get(&(category, reference.entry)) {
-                    Some(&id) => live.need(id, category, at)?,
-                    None => report.references.push(at),
+                match needs.add(category, &reference.entry, &at)? {
+                    true => {}
+                    false => report.references.push(at),
                 }
             }
         }
         for root in &options.roots {
             let mut is_there = false;
             for category in Category::ALL {
-                if let Some(&id) = live.entries.get(&(category, root.clone())) {
-                    live.need(id, category, category.at(root))?;
-                    is_there = true;
-                }
+                is_there |= needs.add(category, root, &category.at(root))?;
             }
             if !is_there {
                 return Err(GcError::Root { name: root.clone() });
             }
         }
-        let dead = live
-            .entries
-            .iter()
-            .filter(|(_, id)| !live.objects.contains(id));
-        report.entries = dead.map(|((c, name), _)| c.at(name)).collect();
+        report.entries = needs.others().collect();
         if !options.is_dry_run {
             for at in report.references.iter().chain(&report.entries) {
                 self.remove_link(at)?;
             }
         }
-        self.remove_objects(&live.objects, options, &mut report)?;
+        self.remove_objects(&needs, options, &mut report)?;
         if !options.is_dry_run {
             self.remove_temporary(&mut report)?;
         }
@@ -139,7 +130,7 @@ impl Repository {
 
     fn remove_objects(
         &self,
-        live: &HashSet<FileDigest>,
+        needs: &Needs<'_>,
         options: &GcOptions,
         report: &mut GcReport,
     ) -> Result<(), GcError> {
@@ -147,7 +138,7 @@ impl Repository {
             self.cancel().check()?;
             let (objects, others) = self.list_objects(number)?;
             for id in objects {
-                if live.contains(&id) {
+                if needs.has(&id) {
                     report.kept += 1;
                     continue;
                 }
@@ -247,117 +238,4 @@ fn remove_temporary_in(
         }
     }
     Ok(())
-}
-
-/// The objects that are needed, as far as they are known yet.
-struct Live<'a> {
-    repository: &'a Repository,
-    images: &'a dyn ImageObjects,
-    entries: BTreeMap<(Category, String), FileDigest>,
-    /// Entries by the object they are.
-    categories: HashMap<FileDigest, Category>,
-    objects: HashSet<FileDigest>,
-    /// Streams and images of which all needs are in `objects`.
-    walked: BTreeSet<FileDigest>,
-}
-
-impl<'a> Live<'a> {
-    fn new(repository: &'a Repository, images: &'a dyn ImageObjects) -> Result<Self, GcError> {
-        let mut entries = BTreeMap::new();
-        let mut categories = HashMap::new();
-        for category in Category::ALL {
-            for entry in repository.entries(category)? {
-                categories.insert(entry.id, category);
-                entries.insert((category, entry.name), entry.id);
-            }
-        }
-        Ok(Self {
-            repository,
-            images,
-            entries,
-            categories,
-            objects: HashSet::new(),
-            walked: BTreeSet::new(),
-        })
-    }
-
-    /// Keeps an entry and all it needs. `by` says what needs it.
-    fn need(&mut self, id: FileDigest, category: Category, by: String) -> Result<(), GcError> {
-        let mut waiting = vec![(id, Some(category), by)];
-        while let Some((id, category, by)) = waiting.pop() {
-            self.repository.cancel().check()?;
-            self.objects.insert(id);
-            if !self.walked.insert(id) {
-                continue;
-            }
-            match category {
-                Some(Category::Images) => self.walk_image(id, &by)?,
-                Some(Category::Streams) => self.walk_stream(id, &by, &mut waiting)?,
-                None => self.walk_unknown(id, &by, &mut waiting)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn walk_stream(
-        &mut self,
-        id: FileDigest,
-        by: &str,
-        waiting: &mut Vec<(FileDigest, Option<Category>, String)>,
-    ) -> Result<(), GcError> {
-        let unknown = |source| unknown(by, id, source);
-        let opened = self.repository.open_object(&id);
-        let file = opened.map_err(|e| unknown(Box::new(e)))?;
-        let opened = StreamReader::open(file);
-        let mut stream = opened.map_err(|e| unknown(Box::new(e)))?;
-        for index in 0..stream.object_count() {
-            let object = stream.object(index);
-            self.objects
-                .insert(object.map_err(|e| unknown(Box::new(e)))?);
-        }
-        for named in stream.names() {
-            let category = self.categories.get(&named.id).copied();
-            let is_there = || self.repository.object_size(&named.id);
-            if category.is_none() && is_image_name(&named.name) && is_there()?.is_none() {
-                // It is made again when its image is imported, of layers that are kept.
-                continue;
-            }
-            waiting.push((named.id, category, format!("{by}, as `{}`", named.name)));
-        }
-        Ok(())
-    }
-
-    fn walk_image(&mut self, id: FileDigest, by: &str) -> Result<(), GcError> {
-        let unknown = |source| unknown(by, id, source);
-        let opened = self.repository.open_object(&id);
-        let file = opened.map_err(|e| unknown(Box::new(e)))?;
-        let objects = &mut self.objects;
-        let walked = self.images.objects(&file, &mut |object| {
-            objects.insert(object);
-        });
-        walked.map_err(unknown)
-    }
-
-    /// Walks an object that has no name of its own: it may be a stream all the same.
-    fn walk_unknown(
-        &mut self,
-        id: FileDigest,
-        by: &str,
-        waiting: &mut Vec<(FileDigest, Option<Category>, String)>,
-    ) -> Result<(), GcError> {
-        let opened = self.repository.open_object(&id);
-        let file = opened.map_err(|e| unknown(by, id, Box::new(e)))?;
-        match StreamReader::open(file) {
-            Err(StreamError::Magic) => Ok(()),
-            _ => self.walk_stream(id, by, waiting),
-        }
-    }
-}
-
-fn unknown(by: &str, id: FileDigest, source: Box<dyn std::error::Error + Send + Sync>) -> GcError {
-    GcError::Unknown {
-        by: by.to_owned(),
-        id: Box::new(id),
-        source,
-    }
 }

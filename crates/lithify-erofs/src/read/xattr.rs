@@ -45,6 +45,28 @@ impl<R: ReadAt> Image<R> {
         Ok(xattrs)
     }
 
+    /// Calls `each` with the names and values of an inode's extended attributes, in the order in which they stand: its own, then
+    /// those it shares.
+    ///
+    /// # Errors
+    /// [`ReadError`] when they are damaged.
+    pub fn each_stored_xattr(
+        &self,
+        inode: &Inode,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), ReadError> {
+        let body = self.xattr_body(inode)?;
+        self.inline_xattrs(inode, &body, |name, value| {
+            each(name, value);
+            Ok(())
+        })?;
+        for &id in &body.shared {
+            let entry = self.shared_xattr(inode.nid(), id)?;
+            each(&entry.name, &entry.value);
+        }
+        Ok(())
+    }
+
     /// Reads what stands behind an inode: at most 256 KiB.
     pub(super) fn xattr_body(&self, inode: &Inode) -> Result<Body, ReadError> {
         let length = inode.xattr_len();

@@ -86,6 +86,47 @@ pub enum ComposefsError {
         #[source]
         source: DumpError,
     },
+    /// A directory in place of a dumpfile.
+    #[error(
+        "`{0}` is a directory, expected a dumpfile: `lithify build rootfs:{0} -f composefs -o REPO:NAME` makes an image of a directory",
+        Escaped::path(.path)
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A name that cannot be removed, or has no entry.
+    #[error(
+        "the composefs repository `{}` has no name `{}`: `lithify composefs ls` lists its names",
+        Escaped::path(.path),
+        Escaped(.name)
+    )]
+    NoName {
+        /// The repository.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+    },
+    /// A name that leads to something that is not there.
+    #[error(
+        "`{}` leads to `{}`, which is not there: import it once more, or remove the name with `lithify composefs rm`",
+        Escaped(.name),
+        Escaped(.entry)
+    )]
+    Dangling {
+        /// The name.
+        name: String,
+        /// The place of the stream or image it leads to.
+        entry: String,
+    },
+    /// A place that lacks its name, or has one too many.
+    #[error("`{}` {expected}", Escaped(.place))]
+    Place {
+        /// The place given.
+        place: String,
+        /// The fault.
+        expected: &'static str,
+    },
     /// More files than can be numbered.
     #[error(transparent)]
     TooManyFiles(#[from] LayerFull),
@@ -134,9 +175,11 @@ impl ComposefsError {
                 OpenError::Cancelled(_) => ErrorKind::Cancelled,
                 e => ErrorKind::of_causes(e, ErrorKind::Io),
             },
-            Self::NoImage { .. } | Self::NotMade { .. } => ErrorKind::NotFound,
-            Self::Files(_) => ErrorKind::Verification,
-            Self::Several { .. } => ErrorKind::Usage,
+            Self::NoImage { .. } | Self::NotMade { .. } | Self::NoName { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::Several { .. } | Self::Directory { .. } | Self::Place { .. } => ErrorKind::Usage,
+            Self::Dangling { .. } | Self::Files(_) => ErrorKind::Verification,
             Self::Repository { source, .. } => source.kind(),
             Self::Tree { source, .. } => match &**source {
                 image::ImageError::Cancelled(_) => ErrorKind::Cancelled,

@@ -1,0 +1,88 @@
+//! `lithify composefs create`, `id` and `dump`.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use lithify::composefs::FileAlgorithm;
+use lithify::composefs::image::Version;
+use lithify::{ComposefsDump, ComposefsImage, ComposefsImageOptions};
+
+use super::session;
+use crate::args::{ComposefsCreateArgs, ComposefsDumpArgs, ComposefsIdArgs, FormatArgs};
+use crate::failure::Failure;
+
+fn options(format: &FormatArgs, algorithm: FileAlgorithm) -> ComposefsImageOptions {
+    let mut options = ComposefsImageOptions::default();
+    // As with mkcomposefs, one that is given is no longer raised by a default.
+    if format.format_version.is_some() || format.max_version.is_some() {
+        options.version = format.format_version.unwrap_or(Version::V0);
+        options.max_version = format.max_version.unwrap_or(Version::V0);
+    }
+    options.algorithm = algorithm;
+    options
+}
+
+pub(super) fn create(args: &ComposefsCreateArgs) -> Result<(), Failure> {
+    let session = session(None);
+    let mut options = options(&args.format, args.algorithm);
+    options.durable = !args.no_fsync;
+    let is_stdout = args.output.as_deref() == Some(Path::new("-"));
+    if is_stdout && io::stdout().is_terminal() {
+        return Err(Failure::Usage(
+            "a terminal cannot show an image: send it into a pipe or file, or name a file".into(),
+        ));
+    }
+    let dump = ComposefsDump::read(&args.dumpfile, &session)?;
+    let at_work = crate::signals::at_work();
+    let report = match args.output.as_deref() {
+        None => dump.write(&mut io::sink(), &options, &session)?,
+        Some(_) if is_stdout => {
+            let mut out = io::stdout().lock();
+            let report = dump.write(&mut out, &options, &session)?;
+            out.flush()?;
+            report
+        }
+        Some(path) => dump.write_file(path, &options, &session)?,
+    };
+    drop(at_work);
+    if args.print_digest && is_stdout {
+        // Nobody listening is no reason to fail.
+        writeln!(io::stderr(), "{}", report.id.hex()).ok();
+    } else if args.print_digest || args.print_digest_only {
+        writeln!(io::stdout(), "{}", report.id.hex())?;
+    }
+    Ok(())
+}
+
+pub(super) fn id(args: &ComposefsIdArgs) -> Result<(), Failure> {
+    let session = session(None);
+    let mut out = io::stdout().lock();
+    for name in &args.images {
+        let algorithm = |known: Option<FileAlgorithm>| {
+            args.algorithm.or(known).unwrap_or(FileAlgorithm::Sha256)
+        };
+        let id = if args.from_dump {
+            let dump = ComposefsDump::read(Path::new(name), &session)?;
+            let options = options(&args.format, algorithm(None));
+            dump.write(&mut io::sink(), &options, &session)?.id
+        } else {
+            let image = match args.file {
+                true => ComposefsImage::open_any(Path::new(name))?,
+                false => ComposefsImage::open(name, &session)?,
+            };
+            image.id(algorithm(image.algorithm()), &session)?
+        };
+        writeln!(out, "{}", id.hex())?;
+    }
+    Ok(out.flush()?)
+}
+
+pub(super) fn dump(args: &ComposefsDumpArgs) -> Result<(), Failure> {
+    let session = session(None);
+    // It is text of ASCII alone.
+    let mut out = BufWriter::new(io::stdout().lock());
+    for name in &args.images {
+        ComposefsImage::open(name, &session)?.dump(&mut out, &session)?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,132 @@
+//! composefs repositories for tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lithify::CancelToken;
+use lithify::composefs::image::{Image, ImageOptions};
+use lithify::composefs::oci::{LayerWriter, NewImage, store_image};
+use lithify::composefs::repository::{
+    CreateOptions, ErofsFormat, OpenOptions, Publication, Repository, VerityMode,
+};
+use lithify::composefs::{FileAlgorithm, FileDigest, dumpfile};
+use lithify_testkit::digest;
+use lithify_verity::file::{FileHasher, FileOptions};
+
+/// Creates a repository of plain files, or opens it.
+pub(crate) fn repository(path: &Path) -> Repository {
+    let create = CreateOptions {
+        verity: VerityMode::Off,
+        ..CreateOptions::default()
+    };
+    let options = OpenOptions::new().sync(false);
+    Repository::create(path, &create, &options).unwrap()
+}
+
+/// A file of a tree: its name and its content.
+pub(crate) type File<'a> = (&'a str, &'a [u8]);
+
+/// Returns the dumpfile of a tree of files, of which those longer than 64 bytes are objects.
+pub(crate) fn dump(files: &[File<'_>]) -> String {
+    let mut text = String::from("/ 4096 40755 2 0 0 0 0.0 - - -\n");
+    for (name, content) in files {
+        let size = content.len();
+        let mut hasher = FileHasher::new(&FileOptions::new(FileAlgorithm::Sha256)).unwrap();
+        hasher.update(content);
+        let hex = hasher.finish().hex();
+        let line = match size {
+            0 => format!("/{name} 0 100644 1 0 0 0 0.0 - - -\n"),
+            1..=64 => {
+                let content: String = content.iter().map(|b| format!("\\x{b:02x}")).collect();
+                format!("/{name} {size} 100644 1 0 0 0 0.0 - {content} -\n")
+            }
+            _ => {
+                let path = format!("{}/{}", &hex[..2], &hex[2..]);
+                format!("/{name} {size} 100644 1 0 0 0 0.0 {path} - {hex}\n")
+            }
+        };
+        text.push_str(&line);
+    }
+    text
+}
+
+/// Stores the image of a tree, without a name; returns its id and its bytes.
+pub(crate) fn store_tree(repository: &Repository, dump: &str) -> (FileDigest, u64) {
+    let cancel = CancelToken::new();
+    let filesystem = dumpfile::read(dump.as_bytes(), &cancel).unwrap();
+    let image = Image::new(&filesystem, &ImageOptions::default(), &cancel).unwrap();
+    let mut bytes = Vec::new();
+    let hasher = FileHasher::new(&FileOptions::new(repository.algorithm())).unwrap();
+    let id = image.write(&mut bytes, hasher, &cancel).unwrap();
+    let stored = repository.store_object(&bytes).unwrap();
+    assert_eq!(stored.id, id);
+    (id, stored.size)
+}
+
+/// Stores a tree with its files under a name; returns the id and the bytes of its image.
+pub(crate) fn add_tree(
+    repository: &Repository,
+    name: &str,
+    files: &[File<'_>],
+) -> (FileDigest, u64) {
+    for (_, content) in files.iter().filter(|(_, content)| content.len() > 64) {
+        repository.store_object(content).unwrap();
+    }
+    let (id, size) = store_tree(repository, &dump(files));
+    let mut publication = Publication::new();
+    publication.image(id);
+    publication.image_reference(name, &id).unwrap();
+    repository.publish(&publication).unwrap();
+    (id, size)
+}
+
+/// Stores an image of the OCI of one layer, and an image made of it, under a tag; returns the digest of its manifest. The layer is no
+/// tar, but its files follow one another.
+pub(crate) fn add_oci(repository: &Repository, tag: &str, files: &[File<'_>]) -> String {
+    let whole: Vec<u8> = files
+        .iter()
+        .flat_map(|(_, content)| content.to_vec())
+        .collect();
+    let diff_id = digest(&whole);
+    let mut writer = LayerWriter::new(repository, diff_id.parse().unwrap()).unwrap();
+    for (_, content) in files {
+        writer.start_file(content.len() as u64).unwrap();
+        writer.data(content).unwrap();
+        writer.end_file().unwrap();
+    }
+    let layer = writer.finish().unwrap();
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
+    );
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{}","size":1}}]}}"#,
+        digest(config.as_bytes()),
+        config.len(),
+        digest(diff_id.as_bytes()),
+    );
+    let (id, _) = store_tree(repository, &dump(files));
+    let stored = store_image(
+        repository,
+        &NewImage {
+            digest: digest(manifest.as_bytes()).parse().unwrap(),
+            manifest: manifest.as_bytes(),
+            config: config.as_bytes(),
+            layers: &BTreeMap::from([(diff_id.parse().unwrap(), layer.id)]),
+            images: &[(ErofsFormat::V1, id)],
+        },
+    )
+    .unwrap();
+    let mut publication = Publication::new();
+    stored.publish(&mut publication).unwrap();
+    stored.tag(&mut publication, tag).unwrap();
+    repository.publish(&publication).unwrap();
+    digest(manifest.as_bytes())
+}
+
+/// Changes the first byte of an object.
+pub(crate) fn damage(repository: &Path, id: &str) {
+    let path = repository.join("objects").join(&id[..2]).join(&id[2..]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
