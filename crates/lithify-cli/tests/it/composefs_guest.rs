@@ -86,6 +86,7 @@ fn the_kernel_compares_files_of_a_repository_under_fs_verity() {
         guest = guest.file(path, 0o755, data);
     }
     let output = guest.boot();
+    println!("{output}");
     assert_eq!(output.status, Some(0), "{output}");
     assert!(!output.console.contains("left behind"), "{output}");
     let release = output
