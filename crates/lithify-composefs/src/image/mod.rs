@@ -10,7 +10,6 @@ mod attributes; // an inode's extended attributes
 mod directory; // entries of directories in blocks
 mod entries; // names of an image, one after another
 mod error; // trees that make no image
-mod files; // where contents are
 mod format; // numbers and structures
 mod hash; // XXH32
 mod layout; // where inodes and data are
@@ -21,6 +20,5 @@ mod write; // the bytes
 
 pub use entries::{ImageEntry, entries};
 pub use error::ImageError;
-pub use files::{ExternalFile, external_files};
 pub use read::{Header, ReadError, objects, read, read_header};
 pub use write::{Image, ImageOptions, Version};

@@ -164,7 +164,11 @@ impl ComposefsImage {
 }
 
 /// Computes the digest of a file by reading it.
-fn hash(file: &File, algorithm: FileAlgorithm, session: &Session) -> io::Result<FileDigest> {
+pub(super) fn hash(
+    file: &File,
+    algorithm: FileAlgorithm,
+    session: &Session,
+) -> io::Result<FileDigest> {
     let options = FileOptions::new(algorithm);
     let mut hasher = FileHasher::new(&options).map_err(io::Error::other)?;
     let mut reader = lithify_storage::FileCursor::new(std::sync::Arc::new(file.try_clone()?), 0);

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use lithify_composefs::Content;
-use lithify_composefs::image::{ExternalFile, ReadError, external_files, read_header};
+use lithify_composefs::image::{ImageEntry, ReadError, entries, read_header};
 use lithify_composefs::repository::{ObjectError, Repository};
-use lithify_storage::ReadAt;
-use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
+use lithify_verity::file::{FileAlgorithm, FileDigest};
 
+use super::image::hash;
 use crate::error::{ComposefsError, DamagedFile, DamagedFiles, FileFault};
 use crate::fs::image::FsImage;
 use crate::fs::verify::{VerifiedComposefs, VerifyReport};
@@ -21,9 +21,6 @@ use crate::{CancelToken, Error};
 
 /// Names of damaged files that are listed.
 const LISTED_MAX: usize = 10_000;
-/// Bytes read at once.
-const BUFFER: usize = 256 << 10;
-
 /// Checks an image of a repository: that its bytes are those its id says, its structure, and that every object it refers to
 /// is there and is what its name says. Bytes are read and compared here, whatever the kernel does.
 pub(crate) fn verify(
@@ -44,12 +41,13 @@ pub(crate) fn verify(
     // Each object once, with the size a file of it has.
     let mut sizes: BTreeMap<FileDigest, u64> = BTreeMap::new();
     let mut is_plain = true;
-    each_file(&file, &session.cancel, |external| match external.content {
-        Content::Object(object) => {
-            let first = *sizes.entry(object).or_insert(external.size);
-            is_plain &= first == external.size;
+    each_entry(&file, &session.cancel, |entry| match entry.content {
+        Some(Content::Object(object)) => {
+            let first = *sizes.entry(object).or_insert(entry.size);
+            is_plain &= first == entry.size;
         }
-        _ => is_plain = false,
+        None | Some(Content::Inline(_)) => {}
+        Some(_) => is_plain = false,
     })
     .map_err(failed)?;
     let checked = check_objects(repository, sizes.keys().collect(), session)?;
@@ -90,8 +88,8 @@ pub(crate) fn describe(
         Err(e) => return Err(unreadable(path, e)),
     };
     let mut objects = std::collections::HashSet::new();
-    let read = each_file(file, &session.cancel, |external| {
-        objects.extend(digest(&external.content));
+    let read = each_entry(file, &session.cancel, |entry| {
+        objects.extend(entry.content.as_ref().and_then(digest));
     });
     read.map_err(|e| unreadable(path, e))?;
     let algorithm = objects.iter().next().map(FileDigest::algorithm);
@@ -115,12 +113,15 @@ fn unreadable(path: &Path, source: ReadError) -> Error {
     }
 }
 
-fn each_file(
-    file: &File,
+fn each_entry(
+    image: &File,
     cancel: &CancelToken,
-    mut each: impl FnMut(ExternalFile),
+    mut each: impl FnMut(ImageEntry),
 ) -> Result<(), ReadError> {
-    external_files(file, cancel, &mut each)
+    entries(image, cancel, |entry| {
+        each(entry);
+        Ok(())
+    })
 }
 
 fn digest(content: &Content<'_>) -> Option<FileDigest> {
@@ -129,21 +130,6 @@ fn digest(content: &Content<'_>) -> Option<FileDigest> {
         Content::External { digest, .. } => *digest,
         _ => None,
     }
-}
-
-fn hash(file: &File, algorithm: FileAlgorithm, session: &Session) -> std::io::Result<FileDigest> {
-    let hasher = FileHasher::new(&FileOptions::new(algorithm));
-    let mut hasher = hasher.map_err(std::io::Error::other)?;
-    let mut buffer = vec![0; BUFFER];
-    let (mut at, size) = (0, file.metadata()?.len());
-    while at < size {
-        session.cancel.check().map_err(std::io::Error::other)?;
-        let length = buffer.len().min((size - at) as usize);
-        file.read_exact_at(&mut buffer[..length], at)?;
-        hasher.update(&buffer[..length]);
-        at += length as u64;
-    }
-    Ok(hasher.finish())
 }
 
 /// What was found of each object: its bytes, or its fault.
@@ -205,14 +191,14 @@ fn name_files(
     damaged: &mut DamagedFiles,
     session: &Session,
 ) -> Result<(), ReadError> {
-    each_file(image, &session.cancel, |external| {
-        let Some(fault) = fault_of(&external, checked) else {
+    each_entry(image, &session.cancel, |entry| {
+        let Some(fault) = fault_of(&entry, checked) else {
             return;
         };
         match damaged.files.len() < LISTED_MAX {
             true => damaged.files.push(DamagedFile {
-                object: digest(&external.content),
-                path: external.path,
+                object: entry.content.as_ref().and_then(digest),
+                path: entry.path,
                 fault,
             }),
             false => damaged.more += 1,
@@ -220,8 +206,8 @@ fn name_files(
     })
 }
 
-fn fault_of(file: &ExternalFile, checked: &Checked) -> Option<Arc<FileFault>> {
-    match &file.content {
+fn fault_of(file: &ImageEntry, checked: &Checked) -> Option<Arc<FileFault>> {
+    match file.content.as_ref()? {
         Content::Object(id) => match checked.get(id)? {
             Err(fault) => Some(Arc::clone(fault)),
             Ok(found) if *found == file.size => None,
