@@ -38,8 +38,10 @@ pub struct NewImage<'a> {
     /// The objects that the streams of its layers are, by diff_id, or digest for layers that are no
     /// tars.
     pub layers: &'a BTreeMap<Digest, FileDigest>,
-    /// Images made of it, which are in the repository already.
-    pub images: &'a [(ErofsFormat, FileDigest)],
+    /// Images made of it, which are in the repository already, by [`image_name`] and [`profile_name`].
+    pub images: &'a BTreeMap<String, FileDigest>,
+    /// Objects that these images need and the streams of the layers do not.
+    pub kept: &'a [FileDigest],
 }
 
 /// An image whose streams are objects and have no names yet.
@@ -120,19 +122,30 @@ pub fn store_image(
         let blobs = manifest.layers.iter().zip(&layers);
         needs.extend(blobs.map(|(blob, (_, id))| (blob.to_string(), *id)));
     }
-    let made = image.images.iter();
-    let made = made.map(|(format, id)| (image_name(*format).to_owned(), *id));
+    let made = image.images.iter().map(|(name, id)| (name.clone(), *id));
     let config_needs: Vec<_> = needs.iter().cloned().chain(made).collect();
-    let config = store_document(repository, ContentType::CONFIG, image.config, config_needs)?;
+    let config = Document {
+        content_type: ContentType::CONFIG,
+        bytes: image.config,
+        needs: config_needs,
+        kept: image.kept,
+    };
+    let config = config.store(repository)?;
     needs.push((config_name(&manifest.config), config.id));
-    let stored = store_document(repository, ContentType::MANIFEST, image.manifest, needs)?;
+    let stored = Document {
+        content_type: ContentType::MANIFEST,
+        bytes: image.manifest,
+        needs,
+        kept: &[],
+    };
+    let stored = stored.store(repository)?;
     Ok(StoredImage {
         digest: image.digest,
         manifest: stored,
         config_digest: manifest.config,
         config,
         layers,
-        images: image.images.iter().map(|(_, id)| *id).collect(),
+        images: image.images.values().copied().collect(),
     })
 }
 
@@ -146,7 +159,13 @@ pub fn store_blob(
     blob: &[u8],
 ) -> Result<Stored, ImageError> {
     verify(BLOB, digest, blob)?;
-    store_document(repository, ContentType::BLOB, blob, Vec::new())
+    let document = Document {
+        content_type: ContentType::BLOB,
+        bytes: blob,
+        needs: Vec::new(),
+        kept: &[],
+    };
+    document.store(repository)
 }
 
 /// Reads a small blob, and compares it with its digest.
@@ -162,19 +181,30 @@ fn config_name(config: &Digest) -> String {
     format!("config:{config}")
 }
 
-fn store_document(
-    repository: &Repository,
+/// A short blob, and what its stream needs.
+struct Document<'a> {
     content_type: ContentType,
-    bytes: &[u8],
+    bytes: &'a [u8],
+    /// By name.
     needs: Vec<(String, FileDigest)>,
-) -> Result<Stored, ImageError> {
-    let object = repository.store_object(bytes)?;
-    let mut stream = repository.write_stream(content_type)?;
-    for (name, id) in needs {
-        stream.name(name, id)?;
+    /// Objects.
+    kept: &'a [FileDigest],
+}
+
+impl Document<'_> {
+    /// Stores the blob as an object, and its stream.
+    fn store(self, repository: &Repository) -> Result<Stored, ImageError> {
+        let object = repository.store_object(self.bytes)?;
+        let mut stream = repository.write_stream(self.content_type)?;
+        for (name, id) in self.needs {
+            stream.name(name, id)?;
+        }
+        stream.object(object.id, object.size)?;
+        for id in self.kept {
+            stream.keep(*id)?;
+        }
+        Ok(stream.finish()?)
     }
-    stream.object(object.id, object.size)?;
-    Ok(stream.finish()?)
 }
 
 fn verify(document: &'static str, digest: &Digest, bytes: &[u8]) -> Result<(), ImageError> {
@@ -280,30 +310,28 @@ impl Image {
         self.images.get(image_name(format)).copied()
     }
 
-    /// Tells whether everything the image needs has its name: then importing it once more has
-    /// nothing to do. Objects are not read.
+    /// Tells whether everything the image needs has its name and is [as it was
+    /// published](Repository::is_intact): then importing it once more has nothing to do.
     ///
     /// # Errors
     /// [`ImageError`].
-    pub fn is_complete(&self, repository: &Repository) -> Result<bool, ImageError> {
-        let entry = |category, name: &str, id| -> Result<bool, ImageError> {
-            Ok(repository.entry(category, name)? == Some(id)
-                && repository.object_size(&id)?.is_some())
-        };
-        for layer in &self.layers {
-            if !entry(Category::Streams, &layer_stream(&layer.digest), layer.id)? {
+    pub fn is_intact(&self, repository: &Repository) -> Result<bool, ImageError> {
+        let streams = self.layers.iter().map(|l| layer_stream(&l.digest));
+        let documents = [
+            config_stream(&self.config_digest),
+            manifest_stream(&self.digest),
+        ];
+        for stream in streams.chain(documents) {
+            if !repository.is_intact(Category::Streams, &stream)? {
                 return Ok(false);
             }
         }
-        for format in [ErofsFormat::V1, ErofsFormat::V2] {
-            if let Some(id) = self.image(format)
-                && !entry(Category::Images, &id.hex(), id)?
-            {
+        for id in self.images.values() {
+            if !repository.is_intact(Category::Images, &id.hex())? {
                 return Ok(false);
             }
         }
-        let config = config_stream(&self.config_digest);
-        Ok(repository.entry(Category::Streams, &config)?.is_some())
+        Ok(true)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Layers.
 
+use std::borrow::Borrow;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -8,7 +10,7 @@ use lithify_verity::file::FileDigest;
 
 use crate::INLINE_MAX;
 use crate::repository::{EntryError, ObjectWriter, Repository, Stored, StreamObject};
-use crate::splitstream::{Check, ContentType, Rebuilt, StreamError};
+use crate::splitstream::{Check, ContentType, Objects, Rebuilt, StreamError};
 
 use super::error::LayerError;
 use super::names::layer_stream;
@@ -245,14 +247,22 @@ pub fn store_blob_layer(
 }
 
 /// The tar of a layer, or the blob that a layer is. It ends only if it is what its name says.
-#[derive(Debug)]
-pub struct LayerReader<'a> {
-    whole: VerifiedReader<Rebuilt<File, &'a Repository>>,
+pub struct LayerReader<R: Objects> {
+    whole: VerifiedReader<Rebuilt<File, R>>,
     size: u64,
     content_type: ContentType,
 }
 
-impl LayerReader<'_> {
+impl<R: Objects> fmt::Debug for LayerReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerReader")
+            .field("size", &self.size)
+            .field("content_type", &self.content_type)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Objects> LayerReader<R> {
     /// Returns the bytes of the whole.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -266,26 +276,27 @@ impl LayerReader<'_> {
     }
 }
 
-impl Read for LayerReader<'_> {
+impl<R: Objects> Read for LayerReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.whole.read(buffer)
     }
 }
 
-/// Opens a layer by its diff_id, or by its digest if it is no tar. The whole is compared with that.
+/// Opens a layer by its diff_id, or by its digest if it is no tar. The whole is compared with that. The repository is a
+/// reference, counted or not.
 ///
 /// # Errors
 /// [`EntryError`].
-pub fn open_layer<'a>(
-    repository: &'a Repository,
+pub fn open_layer<R: Objects + Borrow<Repository>>(
+    repository: R,
     digest: &Digest,
-) -> Result<LayerReader<'a>, EntryError> {
+) -> Result<LayerReader<R>, EntryError> {
     let name = layer_stream(digest);
-    let stream = match repository.open_stream(&name, ContentType::LAYER) {
+    let stream = match repository.borrow().open_stream(&name, ContentType::LAYER) {
         Err(EntryError::Stream {
             source: StreamError::ContentType { .. },
             ..
-        }) => repository.open_stream(&name, ContentType::BLOB),
+        }) => repository.borrow().open_stream(&name, ContentType::BLOB),
         opened => opened,
     };
     let stream = stream?;

@@ -32,7 +32,7 @@ pub use image::{
 };
 pub use layer::{LayerReader, LayerWriter, open_layer, store_blob_layer};
 pub use names::{
-    blob_stream, config_stream, image_name, layer_stream, manifest_stream, promised_digest,
-    reference_tag, referrer_reference, tag_reference,
+    blob_stream, config_stream, image_name, layer_stream, manifest_stream, profile_name,
+    promised_digest, reference_tag, referrer_reference, tag_reference,
 };
 pub use split::LayerSplitter;

@@ -51,6 +51,13 @@ pub fn promised_digest(stream: &str) -> Option<Digest> {
     digest.parse().ok()
 }
 
+/// Returns the name by which a configuration's stream needs the image of a format once more, if it
+/// was made by so called rules.
+#[must_use]
+pub fn profile_name(format: ErofsFormat, profile: &str) -> String {
+    format!("{}.profile={profile}", image_name(format))
+}
+
 pub(super) fn manifest_of(stream: &str) -> Option<Digest> {
     stream.strip_prefix(MANIFEST)?.parse().ok()
 }

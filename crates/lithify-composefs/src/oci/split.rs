@@ -29,11 +29,23 @@ impl<'a> LayerSplitter<'a> {
         diff_id: Digest,
         limits: Limits,
     ) -> Result<Self, LayerError> {
-        Ok(Self {
+        Ok(Self::of(LayerWriter::new(repository, diff_id)?, limits))
+    }
+
+    /// Starts a layer whose whole somebody else compares, before it is published.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub fn unverified(repository: &'a Repository, limits: Limits) -> Result<Self, LayerError> {
+        Ok(Self::of(LayerWriter::unverified(repository)?, limits))
+    }
+
+    fn of(writer: LayerWriter<'a>, limits: Limits) -> Self {
+        Self {
             parser: Parser::new(limits, Detail::Everything),
-            writer: LayerWriter::new(repository, diff_id)?,
+            writer,
             is_file: false,
-        })
+        }
     }
 
     /// Adds the tar's next bytes.

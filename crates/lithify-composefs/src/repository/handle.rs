@@ -18,6 +18,7 @@ use super::meta::{self, Metadata};
 use super::names::OBJECTS;
 use super::objects::Directories;
 use super::sync::Unsynced;
+use super::tally::Counters;
 
 /// Permissions of a repository's directory, and of `meta.json` and objects.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -35,6 +36,7 @@ pub struct Repository {
     options: OpenOptions,
     pub(super) objects: Directories,
     pub(super) unsynced: Unsynced,
+    pub(super) counters: Counters,
     /// Always there but while a collection has the other one.
     lock: Option<Locked>,
 }
@@ -243,6 +245,7 @@ impl Repository {
             is_secure: measured.is_some(),
             objects: Directories::default(),
             unsynced: Unsynced::default(),
+            counters: Counters::default(),
             options: options.clone(),
             lock: Some(lock),
             metadata,

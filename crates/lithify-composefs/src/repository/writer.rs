@@ -97,7 +97,7 @@ impl Repository {
         size: u64,
     ) -> Result<Outcome, ObjectError> {
         match self.compare(&id, size, None)? {
-            Existing::Good => Ok(self.noted(id, Outcome::Existing)),
+            Existing::Good => Ok(self.noted(id, size, Outcome::Existing)),
             existing => self.name_object(new, id, size, existing),
         }
     }
@@ -116,12 +116,12 @@ impl Repository {
         self.wrote(size);
         if existing == Existing::Damaged {
             new.replace_in(directory.handle(), name)?;
-            return Ok(self.noted(id, Outcome::Replaced));
+            return Ok(self.noted(id, size, Outcome::Replaced));
         }
         match new.keep_in(directory.handle(), name)? {
-            true => Ok(self.noted(id, Outcome::New)),
+            true => Ok(self.noted(id, size, Outcome::New)),
             // Somebody was faster; everybody checks what they write.
-            false => Ok(self.noted(id, Outcome::Existing)),
+            false => Ok(self.noted(id, size, Outcome::Existing)),
         }
     }
 
@@ -143,8 +143,9 @@ impl Repository {
         }
     }
 
-    fn noted(&self, id: FileDigest, outcome: Outcome) -> Outcome {
+    fn noted(&self, id: FileDigest, size: u64, outcome: Outcome) -> Outcome {
         self.unsynced.note(id);
+        self.counters.count(outcome, size);
         outcome
     }
 
@@ -261,7 +262,7 @@ impl ObjectWriter<'_> {
                 repository.keep_object(new, id, size)?
             }
             Content::Memory(bytes) => match repository.compare(&id, size, Some(&bytes))? {
-                Existing::Good => repository.noted(id, Outcome::Existing),
+                Existing::Good => repository.noted(id, size, Outcome::Existing),
                 existing => {
                     let (number, _) = of_object(&id);
                     let directory = repository.objects.made(repository.root(), number)?;

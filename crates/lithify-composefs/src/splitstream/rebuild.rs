@@ -1,6 +1,7 @@
 //! The whole that a splitstream and its objects are.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use lithify_storage::ReadAt;
 use lithify_verity::file::{FileDigest, FileHasher, FileOptions};
@@ -23,6 +24,14 @@ pub trait Objects {
 }
 
 impl<O: Objects> Objects for &O {
+    type Reader = O::Reader;
+
+    fn open(&self, id: &FileDigest) -> io::Result<Self::Reader> {
+        (**self).open(id)
+    }
+}
+
+impl<O: Objects> Objects for Arc<O> {
     type Reader = O::Reader;
 
     fn open(&self, id: &FileDigest) -> io::Result<Self::Reader> {

@@ -11,7 +11,8 @@ use std::process::Command;
 use lithify_cancel::CancelToken;
 use lithify_composefs::image::ImageOptions;
 use lithify_composefs::oci::{
-    Image, LayerSplitter, NewImage, open_layer, promised_digest, store_image, tags, untag,
+    Image, LayerSplitter, NewImage, image_name, open_layer, promised_digest, store_image, tags,
+    untag,
 };
 use lithify_composefs::repository::{
     Category, Depth, ErofsFormat, FsckOptions, GcOptions, ImageObjects, OpenOptions, Publication,
@@ -184,7 +185,11 @@ fn import_with(
         manifest: &manifest,
         config: &config,
         layers: &layers,
-        images,
+        images: &images
+            .iter()
+            .map(|(format, id)| (image_name(*format).to_owned(), *id))
+            .collect(),
+        kept: &[],
     };
     let stored = store_image(repository, &new).unwrap();
     let mut publication = Publication::new();
@@ -231,7 +236,7 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
         let found = tags(&opened).unwrap();
         assert_eq!((found.len(), found[0].name.as_str()), (1, TAG));
         let image = Image::open_tag(&opened, TAG).unwrap();
-        assert!(image.is_complete(&opened).unwrap());
+        assert!(image.is_intact(&opened).unwrap());
         assert!(image.image(format).is_some());
         assert_eq!(opened.metadata().format, format);
         assert_eq!(image.layers.len(), 2);
@@ -262,7 +267,7 @@ fn a_repository_of_cfsctl_is_read_checked_and_collected() {
             (2, 0),
             "{collected:?}"
         );
-        assert!(image.is_complete(&opened).unwrap());
+        assert!(image.is_intact(&opened).unwrap());
         cfsctl.ok(&["fsck"]);
         cfsctl.ok(&["oci", "fsck"]);
         drop(opened);
@@ -351,7 +356,7 @@ fn cfsctl_takes_a_repository_of_ours() {
         let before = entries(&ours);
         cfsctl.pull(&source);
         let image = Image::open_tag(&ours, TAG).unwrap();
-        assert!(image.is_complete(&ours).unwrap());
+        assert!(image.is_intact(&ours).unwrap());
         assert_eq!(image.image(ErofsFormat::V1), Some(written));
         assert_eq!(structure(&ours, &before), structure(&ours, &entries(&ours)));
         let needs = Needs::ask(&cfsctl, &ours);
@@ -474,13 +479,13 @@ fn cfsctl_takes_images_with_types_of_docker() {
     });
     let image = Image::open_tag(&ours, TAG).unwrap();
     assert_eq!((image.digest, image.layers.len()), (digest, 2));
-    assert!(image.is_complete(&ours).unwrap());
+    assert!(image.is_intact(&ours).unwrap());
     drop(ours);
     cfsctl.ok(&["fsck"]);
     cfsctl.ok(&["oci", "fsck"]);
     cfsctl.ok(&["gc"]);
     let ours = repository(&cfsctl.repository, FileAlgorithm::Sha256);
-    assert!(image.is_complete(&ours).unwrap());
+    assert!(image.is_intact(&ours).unwrap());
     for (layer, tar) in image.layers.iter().zip(tars()) {
         assert!(read_layer(&ours, &layer.digest) == tar);
     }

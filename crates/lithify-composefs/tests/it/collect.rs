@@ -84,7 +84,7 @@ fn what_a_tag_needs_stays_and_the_rest_goes() {
     assert!(
         Image::open_tag(&repository, "a")
             .unwrap()
-            .is_complete(&repository)
+            .is_intact(&repository)
             .unwrap()
     );
     untag(&repository, "a").unwrap();
@@ -360,7 +360,7 @@ fn damage_is_found_named_and_healed_by_the_next_import() {
             assert!(report.is_good(), "{report:?}");
             assert!(!path.exists());
             let complete = Image::open(&repository, &stored.digest)
-                .is_ok_and(|image| image.is_complete(&repository).unwrap());
+                .is_ok_and(|image| image.is_intact(&repository).unwrap());
             assert!(!complete);
             write_image(&repository, &layers, "a");
             assert_eq!(objects(tmp.path()), good);
@@ -369,7 +369,7 @@ fn damage_is_found_named_and_healed_by_the_next_import() {
             assert!(
                 Image::open_tag(&repository, "a")
                     .unwrap()
-                    .is_complete(&repository)
+                    .is_intact(&repository)
                     .unwrap()
             );
         }
@@ -573,7 +573,7 @@ fn follow(steps: Vec<Step>) {
         assert!(wrong.is_empty(), "{wrong:?}");
         for (tag, list) in &model {
             let image = Image::open_tag(&repository, tag).unwrap();
-            assert!(image.is_complete(&repository).unwrap());
+            assert!(image.is_intact(&repository).unwrap());
             assert_eq!(image.layers.len(), list.len());
         }
     }

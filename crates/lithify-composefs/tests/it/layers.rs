@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 
+use lithify_composefs::object_path;
 use lithify_composefs::oci::{
     Image, ImageError, LayerError, LayerSplitter, LayerWriter, NewImage, layer_stream, open_blob,
     open_layer, resolve_tag, store_blob, store_blob_layer, store_image, tags, untag,
@@ -149,7 +150,7 @@ fn images_come_back_by_tag_and_digest() {
     assert_eq!(image, Image::open(&repository, &stored.digest).unwrap());
     assert_eq!(sha256(&image.manifest), stored.digest);
     assert_eq!(sha256(&image.config), image.config_digest);
-    assert!(image.is_complete(&repository).unwrap());
+    assert!(image.is_intact(&repository).unwrap());
     let found: Vec<_> = image.layers.iter().map(|l| l.digest).collect();
     let expected: Vec<_> = layers().iter().map(|l| sha256(&whole(l))).collect();
     assert_eq!(found, expected);
@@ -202,9 +203,50 @@ fn an_image_that_lacks_something_is_not_complete() {
     ] {
         let target = fs::read_link(tmp.path().join(&at)).unwrap();
         fs::remove_file(tmp.path().join(&at)).unwrap();
-        assert!(!image.is_complete(&repository).unwrap(), "{at}");
+        assert!(!image.is_intact(&repository).unwrap(), "{at}");
         std::os::unix::fs::symlink(target, tmp.path().join(&at)).unwrap();
-        assert!(image.is_complete(&repository).unwrap());
+        assert!(image.is_intact(&repository).unwrap());
+    }
+}
+
+#[test]
+fn what_was_written_to_since_it_was_published_is_read() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), FileAlgorithm::Sha256);
+    let stored = write_image(&repository, &layers(), "a");
+    let image = Image::open(&repository, &stored.digest).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    let touch = |path: &std::path::Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(later).unwrap();
+    };
+    let stream = repository
+        .entry(Category::Streams, &layer_stream(&image.layers[0].digest))
+        .unwrap()
+        .unwrap();
+    let mut reader = repository
+        .open_stream(&layer_stream(&image.layers[0].digest), ContentType::LAYER)
+        .unwrap();
+    let object = reader.object(0).unwrap();
+    for id in [stream, object] {
+        let path = tmp.path().join("objects").join(object_path(&id));
+        let good = fs::read(&path).unwrap();
+        // The same bytes once more.
+        fs::write(&path, &good).unwrap();
+        touch(&path);
+        assert!(image.is_intact(&repository).unwrap());
+        let mut bad = good.clone();
+        bad[10] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        touch(&path);
+        assert!(!image.is_intact(&repository).unwrap());
+        fs::write(&path, &good[..good.len() - 1]).unwrap();
+        touch(&path);
+        assert!(!image.is_intact(&repository).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!image.is_intact(&repository).unwrap());
+        fs::write(&path, &good).unwrap();
+        assert!(image.is_intact(&repository).unwrap());
     }
 }
 
@@ -220,7 +262,8 @@ fn documents_are_compared_with_their_digests() {
         manifest: &manifest,
         config: &config,
         layers: &ids,
-        images: &[],
+        images: &BTreeMap::new(),
+        kept: &[],
     };
     let refused = |image: NewImage<'_>| store_image(&repository, &image).unwrap_err();
     let other = [&manifest[..], b" "].concat();

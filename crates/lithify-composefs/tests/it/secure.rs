@@ -143,7 +143,7 @@ fn guest() {
     assert!(
         Image::open_tag(&opened, "a")
             .unwrap()
-            .is_complete(&opened)
+            .is_intact(&opened)
             .unwrap()
     );
     untag(&opened, "a").unwrap();

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use lithify_composefs::oci::{LayerWriter, NewImage, StoredImage, store_image};
+use lithify_composefs::oci::{LayerWriter, NewImage, StoredImage, image_name, store_image};
 use lithify_composefs::repository::{
     CreateOptions, ErofsFormat, ImageObjects, Metadata, OpenOptions, Publication, Repository,
     VerityMode,
@@ -181,7 +181,8 @@ pub(crate) fn write_image(
         manifest: &manifest,
         config: &config,
         layers: &ids,
-        images: &[(ErofsFormat::V1, image.id)],
+        images: &BTreeMap::from([(image_name(ErofsFormat::V1).to_owned(), image.id)]),
+        kept: &[],
     };
     let stored = store_image(repository, &new).unwrap();
     let mut publication = Publication::new();

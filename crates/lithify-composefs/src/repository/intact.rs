@@ -1,0 +1,97 @@
+//! A cheap look at what was published.
+//!
+//! An object is written once, before the link to it is made. One that was written to since then has a later time than the
+//! link. Only such objects are read; damage below the filesystem is what a [check](Repository::fsck) finds.
+
+use rustix::fs::{AtFlags, FileType, Stat, statat};
+use rustix::io::Errno;
+
+use lithify_verity::file::FileDigest;
+
+use super::error::{EntryError, ObjectError};
+use super::handle::Repository;
+use super::names::{Category, of_object};
+
+/// A time of the filesystem: seconds and nanoseconds.
+type Time = (i64, i64);
+
+impl Repository {
+    /// Tells whether a stream or an image is there with everything its stream consists of: nothing is missing, and what
+    /// was written to since it was published still has its digest. In a secure repository nothing can have been.
+    ///
+    /// # Errors
+    /// [`EntryError`].
+    pub fn is_intact(&self, category: Category, name: &str) -> Result<bool, EntryError> {
+        let at = || category.at(name);
+        let failed = |source| EntryError::Object { at: at(), source };
+        let Some(id) = self.entry(category, name)? else {
+            return Ok(false);
+        };
+        let Some(published) = self.published(category, name)? else {
+            return Ok(false);
+        };
+        let is_intact = |id: &FileDigest| self.is_object_intact(id, published).map_err(failed);
+        if !is_intact(&id)? {
+            return Ok(false);
+        }
+        if category == Category::Images {
+            return Ok(true);
+        }
+        let mut stream = match self.open_stream_object(&id, at) {
+            Err(EntryError::Stream { .. }) => return Ok(false),
+            opened => opened?,
+        };
+        for index in 0..stream.object_count() {
+            self.cancel().check()?;
+            let object = stream.object(index);
+            let object = object.map_err(|source| EntryError::Stream { at: at(), source })?;
+            if !is_intact(&object)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the time at which a link was made.
+    fn published(&self, category: Category, name: &str) -> Result<Option<Time>, EntryError> {
+        let Some(directory) = self.directory_at(category.directory())? else {
+            return Ok(None);
+        };
+        match statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(time(&found))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(EntryError::Io {
+                at: category.at(name),
+                source: e.into(),
+            }),
+        }
+    }
+
+    fn is_object_intact(&self, id: &FileDigest, published: Time) -> Result<bool, ObjectError> {
+        let (number, name) = of_object(id);
+        let Some(directory) = self.objects.existing(self.root(), number)? else {
+            return Ok(false);
+        };
+        let found = match statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(e) => return Err(std::io::Error::from(e).into()),
+        };
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Ok(false);
+        }
+        if self.is_secure() || time(&found) <= published {
+            return Ok(true);
+        }
+        match self.check_object(id) {
+            Ok(()) => Ok(true),
+            Err(ObjectError::Damaged { .. } | ObjectError::Missing { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn time(found: &Stat) -> Time {
+    // Less than 10⁹.
+    (found.st_mtime, found.st_mtime_nsec as i64)
+}
