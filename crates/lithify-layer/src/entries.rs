@@ -109,12 +109,14 @@ impl TarEntries {
         self.parser.entries()
     }
 
-    /// Says that something follows the end, so many bytes behind it.
-    pub(crate) fn data_after_end(&self, beyond: u64) -> Error {
+    /// Returns the error for a tar that goes on after its end: so many bytes behind it something is no zero.
+    #[must_use]
+    pub fn data_after_end(&self, beyond: u64) -> Error {
         self.parser.data_after_end(beyond).into()
     }
 
-    pub(crate) fn take_dropped(&mut self) -> BTreeMap<Vec<u8>, u64> {
+    /// Returns the attributes that were left out since this was asked last, by name, and of how many files.
+    pub fn take_dropped(&mut self) -> BTreeMap<Vec<u8>, u64> {
         self.parser.take_dropped()
     }
 

@@ -52,8 +52,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Those of the tar.
-    pub(crate) fn tar(&self) -> lithify_tar::Limits {
+    /// Returns those of the tar.
+    #[must_use]
+    pub fn tar(&self) -> lithify_tar::Limits {
         let mut tar = lithify_tar::Limits::default();
         tar.entries = self.entries;
         tar.path_bytes = self.path_bytes;

@@ -40,8 +40,8 @@ pub mod source;
 pub use blob::Blob;
 pub use error::Error;
 pub use image::{
-    Content, Image, LayerDescriptor, LayerKind, Listed, ListedPlatform, Located, OpenOptions, list,
-    locate, locate_until, open, referrers_among, signature_tags,
+    Content, Image, LayerDescriptor, LayerKind, LayerStore, Listed, ListedPlatform, Located,
+    OpenOptions, Unpacked, list, locate, locate_until, open, referrers_among, signature_tags,
 };
 pub use limits::Limits;
 pub use platform::Platform;

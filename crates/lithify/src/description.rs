@@ -258,6 +258,12 @@ pub struct Artifact {
     /// SHA-256 of the whole file, when it was asked for; directories have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The fs-verity digest of a composefs image, which is its name in its repository, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// The name it has in its repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The hash tree behind the image, with `verity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verity: Option<Verity>,

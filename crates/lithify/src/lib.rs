@@ -132,7 +132,6 @@ mod output; // files and directories that are complete or not there
 mod place; // the places images are in
 mod publish; // filesystems as images and artifacts
 mod pull; // images of registries into the store
-#[allow(dead_code, unused_imports)]
 mod repository; // composefs repositories
 mod session; // what is given once
 mod tag; // names in the store
@@ -194,6 +193,7 @@ pub use repository::{
     ComposefsImageUsage, ComposefsKind, ComposefsName, ComposefsRepository, ComposefsUsage,
     FileCount, ObjectCount, missing_objects,
 };
+pub use repository::{ComposefsProfile, UnknownProfile};
 pub use session::{
     Event, ImageLimits, Limits, Progress, PullPolicy, Registries, Session, Silent, StoreChoice,
     UnknownLimit, UnknownPolicy,

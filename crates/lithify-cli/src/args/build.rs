@@ -18,6 +18,7 @@ lithify build alpine:3.20 -o root.ext4 --size 4G --label root
 lithify build oci:images/app:1 -f erofs-layers --disk vmdk,raw -o app
 lithify build docker-archive:app.tar -f dir -o rootfs
 lithify build oci:images/initrd:1 -o initrd.cpio.zst
+lithify build oci:images/app:1 -f composefs -o /srv/composefs:app:1
 lithify build rootfs:build/root -o - | ssh host lithify build tar:- -o root.erofs
 lithify build oci:images/app:1 --verity -o app.erofs --json"))]
 pub(crate) struct BuildArgs {
@@ -28,7 +29,7 @@ pub(crate) struct BuildArgs {
     /// else erofs
     #[arg(short, long, value_parser = FormatParser)]
     pub(crate) format: Option<lithify::Format>,
-    /// Where to put it; for tar and cpio, - is standard output
+    /// Where to put it; for tar and cpio, - is standard output; for composefs, REPO:NAME
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz not in EROFS. A cpio is
@@ -68,6 +69,15 @@ pub(crate) struct BuildArgs {
     /// a layer to every image that has it: for a node that runs no other image
     #[arg(long)]
     pub(crate) one_image: bool,
+    /// The rules by which -f composefs makes an image: faithful (everything the layers have) or cfsctl (as that program makes it:
+    /// root directory as /usr, empty /run, no extended attributes but security.capability)
+    #[arg(
+        long,
+        value_name = "RULES",
+        default_value = "faithful",
+        value_parser = word::<lithify::ComposefsProfile>(&["faithful", "cfsctl"])
+    )]
+    pub(crate) profile: lithify::ComposefsProfile,
     /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
     /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
     #[arg(

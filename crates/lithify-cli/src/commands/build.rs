@@ -109,6 +109,7 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         options.alignment = alignment;
     }
     options.artifacts = args.artifacts;
+    options.profile = args.profile;
     options.durable = !args.no_fsync;
     options.digest = args.json;
     if args.dry_run {
@@ -154,6 +155,17 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
                 say(&format!(
                     "  taken as it was published, from {}",
                     source.manifest
+                ));
+            }
+            if let Some(id) = &artifact.image_id {
+                say(&format!("  image {id}"));
+                let count = |name: &str| artifact.statistics.get(name).copied().unwrap_or(0);
+                say(&format!(
+                    "  objects: {} new ({}), {} there before ({})",
+                    count("objects_new"),
+                    human::bytes(count("objects_new_bytes")),
+                    count("objects_existing"),
+                    human::bytes(count("objects_existing_bytes")),
                 ));
             }
             if let Some(verity) = &artifact.verity {

@@ -9,11 +9,12 @@ use lithify_verity::file::FileDigest;
 use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 
+use crate::object_path;
 use crate::splitstream::{ContentType, StreamReader};
 
 use super::error::{EntryError, ObjectError};
 use super::handle::Repository;
-use super::names::{Category, REFS, check_entry, check_reference, parse_target};
+use super::names::{Category, OBJECTS, REFS, check_entry, check_reference, parse_target};
 
 /// Most directories inside each other that are looked into.
 const DEPTH_MAX: usize = 64;
@@ -89,6 +90,22 @@ impl Repository {
         let id = self.entry(Category::Streams, name)?;
         let id = id.ok_or_else(|| EntryError::Missing { at: at() })?;
         let stream = self.open_stream_object(&id, at)?;
+        let expected = stream.expect(content_type, self.algorithm());
+        expected.map_err(|source| EntryError::Stream { at: at(), source })?;
+        Ok(stream)
+    }
+
+    /// Opens a stream that may have no name yet, by the object that it is.
+    ///
+    /// # Errors
+    /// [`EntryError`].
+    pub fn open_stream_by_id(
+        &self,
+        id: &FileDigest,
+        content_type: ContentType,
+    ) -> Result<StreamReader<File>, EntryError> {
+        let at = || format!("{OBJECTS}/{}", object_path(id));
+        let stream = self.open_stream_object(id, at)?;
         let expected = stream.expect(content_type, self.algorithm());
         expected.map_err(|source| EntryError::Stream { at: at(), source })?;
         Ok(stream)

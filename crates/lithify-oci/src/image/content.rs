@@ -342,11 +342,17 @@ fn try_config(
 }
 
 /// The layers of one image.
-pub(super) trait LayerStore: Send + Sync + fmt::Debug {
+pub trait LayerStore: Send + Sync + fmt::Debug {
     /// Opens layer `index`; `None` if its blob is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
     fn open_layer(&self, index: usize) -> Result<Option<Blob>, blob::Error>;
 
     /// Opens layer `index` for reads by position; `None` where that cannot be.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
     fn open_layer_at(&self, index: usize) -> Result<Option<RandomAccess>, blob::Error> {
         Ok(self
             .open_layer(index)?

@@ -6,6 +6,7 @@ mod docker;
 mod list;
 mod oci;
 mod select;
+mod unpacked;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +22,8 @@ use crate::platform::Platform;
 use crate::source::{DaemonImage, Selector, Source};
 use crate::{Error, Limits};
 
-use content::LayerStore;
-
-pub use content::{Content, Located, referrers_among, signature_tags};
+pub use content::{Content, LayerStore, Located, referrers_among, signature_tags};
+pub use unpacked::Unpacked;
 
 pub use list::{Listed, ListedPlatform, list};
 

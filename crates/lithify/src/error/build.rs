@@ -83,6 +83,14 @@ pub enum BuildError {
         /// The format.
         format: &'static str,
     },
+    /// The name of an output that is no repository, or says no name of an image.
+    #[error(
+        "`{output}` is no composefs repository and name: write REPO:NAME, or REPO for an image without a name"
+    )]
+    RepositoryName {
+        /// The output.
+        output: String,
+    },
     /// A disk cannot be laid out.
     #[error(transparent)]
     Disk(#[from] lithify_disk::DiskError),
@@ -208,6 +216,7 @@ impl BuildError {
             Self::Compression { .. }
             | Self::BlockSize { .. }
             | Self::UnusedOption { .. }
+            | Self::RepositoryName { .. }
             | Self::Volume(_)
             | Self::DiskSize { .. }
             | Self::Alignment { .. } => ErrorKind::Usage,

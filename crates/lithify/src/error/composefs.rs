@@ -7,7 +7,9 @@ use lithify_composefs::image;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError, OpenError};
 use lithify_digest::Digest;
+use lithify_composefs::splitstream::StreamError;
 use lithify_tree::{Escaped, LayerFull};
+use lithify_verity::file::FileDigest;
 
 use super::damaged_files::DamagedFiles;
 use super::{Error, ErrorKind};
@@ -127,6 +129,53 @@ pub enum ComposefsError {
         /// The fault.
         expected: &'static str,
     },
+    /// The stream of a layer that cannot be read.
+    #[error("layer {name} in the repository: import the image once more")]
+    Layer {
+        /// Its diff_id.
+        name: String,
+        /// The fault.
+        #[source]
+        source: StreamError,
+    },
+    /// A stream that has an object where its tar has none, or one of another size.
+    #[error(
+        "layer {name} in the repository has the object {id} where its tar has no such data: remove it with `lithify composefs fsck --repair`, and import the image once more"
+    )]
+    Misplaced {
+        /// Its diff_id.
+        name: String,
+        /// The object.
+        id: Box<FileDigest>,
+    },
+    /// A layer that is no tar.
+    #[error(
+        "layer {index} ({name}) is no tar, and a composefs repository keeps layers as tars: {hint}"
+    )]
+    NotATar {
+        /// Its position in the image, 0 is the bottom.
+        index: usize,
+        /// Its digest.
+        name: String,
+        /// The way to get the files into a repository.
+        hint: &'static str,
+    },
+    /// A tree that one of the profiles can make no image of.
+    #[error("`{}` cannot be made an image as `cfsctl` makes it: {reason}; use the profile `faithful`", Escaped(.name))]
+    Profile {
+        /// The image.
+        name: String,
+        /// What it has not, or has.
+        reason: &'static str,
+    },
+    /// A repository whose images are of a format that is not written.
+    #[error("the composefs repository `{}` is for images of format {found}, which lithify does not write: create one for format 0 or 1", Escaped::path(.path))]
+    Format {
+        /// The repository.
+        path: PathBuf,
+        /// The format's number.
+        found: u8,
+    },
     /// More files than can be numbered.
     #[error(transparent)]
     TooManyFiles(#[from] LayerFull),
@@ -199,6 +248,14 @@ impl ComposefsError {
                 DumpError::Read(e) => ErrorKind::of_io(e),
                 _ => ErrorKind::Verification,
             },
+            Self::Layer { source, .. } => match source {
+                StreamError::Io(e) => ErrorKind::of_io(e),
+                _ => ErrorKind::Verification,
+            },
+            Self::Misplaced { .. } => ErrorKind::Verification,
+            Self::NotATar { .. } | Self::Profile { .. } | Self::Format { .. } => {
+                ErrorKind::Unsupported
+            }
             Self::TooManyFiles(_) => ErrorKind::Limit,
         }
     }
@@ -265,7 +322,6 @@ fn of_entry(error: &EntryError) -> ErrorKind {
 
 impl Error {
     /// Something is wrong in the repository at `path`.
-    #[allow(dead_code)]
     pub(crate) fn in_repository(path: &std::path::Path, fault: impl Into<RepositoryFault>) -> Self {
         let source = fault.into();
         match source.kind() {

@@ -64,12 +64,25 @@ struct Kept {
 }
 
 /// Reports how much of a blob was read.
-struct Counting {
+pub(crate) struct Counting {
     inner: Box<dyn Read + Send>,
     progress: Arc<dyn Progress>,
     index: usize,
     read: u64,
     reported: u64,
+}
+
+impl Counting {
+    /// Reports on the blob of a layer.
+    pub(crate) fn new(inner: Box<dyn Read + Send>, index: usize, session: &Session) -> Self {
+        Self {
+            inner,
+            progress: Arc::clone(&session.progress),
+            index,
+            read: 0,
+            reported: 0,
+        }
+    }
 }
 
 impl Read for Counting {
@@ -173,9 +186,19 @@ pub(crate) fn over_budget(
     path: Option<&TreePath>,
     source: BudgetExceeded,
 ) -> Error {
+    budget_error(index, &image.layer_name(index), path, source)
+}
+
+/// As [`over_budget`], at a layer of that name.
+pub(crate) fn budget_error(
+    index: usize,
+    name: &str,
+    path: Option<&TreePath>,
+    source: BudgetExceeded,
+) -> Error {
     Error::from(LayerError::Budget {
         index,
-        name: image.layer_name(index),
+        name: name.to_owned(),
         path: path.cloned(),
         source,
     })
@@ -321,6 +344,11 @@ pub(crate) fn layer_error(image: &Image, index: usize, source: lithify_layer::Er
 
 /// Why a layer cannot be applied to those below it.
 pub(crate) fn merge_error(image: &Image, index: usize, source: MergeError) -> Error {
+    unmerged(index, &image.layer_name(index), source)
+}
+
+/// As [`merge_error`], of a layer of that name.
+pub(crate) fn unmerged(index: usize, name: &str, source: MergeError) -> Error {
     match source {
         MergeError::TooMuchMemory { path, found, limit } => {
             let source = BudgetExceeded {
@@ -330,11 +358,11 @@ pub(crate) fn merge_error(image: &Image, index: usize, source: MergeError) -> Er
                 found,
             };
             let path = TreePath::clean(&path).ok();
-            over_budget(image, index, path.as_ref(), source)
+            budget_error(index, name, path.as_ref(), source)
         }
         source => Error::from(LayerError::Merge {
             index,
-            name: image.layer_name(index),
+            name: name.to_owned(),
             source,
         }),
     }
@@ -368,13 +396,7 @@ pub(crate) fn open(
         name: &name,
         blob_size: image.blob_size(index),
     });
-    let counting = |inner| Counting {
-        inner,
-        progress: Arc::clone(&session.progress),
-        index,
-        read: 0,
-        reported: 0,
-    };
+    let counting = |inner| Counting::new(inner, index, session);
     Ok(match image.open_layer(index, &session.cancel)? {
         LayerInput::Native(mut blob) => {
             blob.reader = Box::new(counting(blob.reader));
@@ -502,6 +524,16 @@ impl Decoded {
         image: &Image,
         session: &Session,
     ) -> Result<(Tree, Vec<LayerSummary>), Error> {
+        let (merge, summaries) = self.merged(image, session)?;
+        Ok((merge.finish(), summaries))
+    }
+
+    /// Likewise; more can be applied.
+    pub(crate) fn merged(
+        self,
+        image: &Image,
+        session: &Session,
+    ) -> Result<(Merge, Vec<LayerSummary>), Error> {
         let mut merge = Merge::new()
             .limit_names(session.limits.names)
             .limit_memory(session.limits.total.memory_bytes)
@@ -511,6 +543,6 @@ impl Decoded {
                 .apply_ref(&layer, offset)
                 .map_err(|source| merge_error(image, index, source))?;
         }
-        Ok((merge.finish(), self.summaries))
+        Ok((merge, self.summaries))
     }
 }

@@ -12,8 +12,8 @@ mod summary; // what decoding found out
 mod twins; // layers named again
 
 pub(crate) use decode::{
-    Reader, decode, layer_error, merge_error, native_error, open, over_budget, read_layer,
-    warn_of_changes,
+    Counting, Reader, budget_error, decode, layer_error, merge_error, native_error, open,
+    over_budget, read_layer, unmerged, warn_of_changes,
 };
 pub(crate) use filesystem::{EachPlaced, FilesystemReader, LOST_AND_FOUND, OpenedFile, TreeImage};
 pub(crate) use ids::{LayerId, layer_ids};

@@ -2,7 +2,7 @@
 
 use super::check::check;
 use super::result::describe_layers;
-use super::{containerd, cpio, directory, flat, layered, published, tar, volume};
+use super::{composefs, containerd, cpio, directory, flat, layered, published, tar, volume};
 use crate::Error;
 use crate::Image;
 use crate::description::Description;
@@ -55,6 +55,7 @@ fn build_any(
         Shape::Directory => directory::build(image, output, options, session)?,
         Shape::Tar => tar::build(image, output, options, session)?,
         Shape::Cpio => cpio::build(image, output, options, session)?,
+        Shape::Repository => composefs::build(image, output, options, session)?,
     };
     let mut description = image.describe();
     describe_layers(&mut description, &result.summaries);

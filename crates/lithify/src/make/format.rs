@@ -25,6 +25,8 @@ pub enum Format {
     Tar,
     /// One cpio archive with the merged filesystem, which Linux unpacks as its initramfs.
     Cpio,
+    /// An image in a composefs repository.
+    Composefs,
 }
 
 /// The shape of what a format makes, by which it is made.
@@ -42,6 +44,8 @@ pub(crate) enum Shape {
     Tar,
     /// A cpio archive.
     Cpio,
+    /// An image in a composefs repository.
+    Repository,
 }
 
 /// What is to be known of a format.
@@ -53,7 +57,7 @@ struct Row {
 
 impl Format {
     /// All formats, in the order they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Erofs,
         Self::Squashfs,
         Self::Ext4,
@@ -63,6 +67,7 @@ impl Format {
         Self::Directory,
         Self::Tar,
         Self::Cpio,
+        Self::Composefs,
     ];
 
     const fn row(self) -> Row {
@@ -103,6 +108,11 @@ impl Format {
                 "cpio",
                 "One cpio archive with the merged filesystem, which Linux unpacks as its initramfs",
                 Shape::Cpio,
+            ),
+            Self::Composefs => (
+                "composefs",
+                "A composefs repository (-o REPO:NAME): files as objects, an image of the metadata",
+                Shape::Repository,
             ),
         };
         Row {
@@ -145,14 +155,14 @@ impl Shape {
         match self {
             Self::Image(kind) | Self::Layers(kind) => Some(kind),
             Self::Cache => Some(Kind::Erofs),
-            Self::Directory | Self::Tar | Self::Cpio => None,
+            Self::Directory | Self::Tar | Self::Cpio | Self::Repository => None,
         }
     }
 
     /// Whether it is a directory.
     pub(crate) const fn is_directory(self) -> bool {
         match self {
-            Self::Layers(_) | Self::Cache | Self::Directory => true,
+            Self::Layers(_) | Self::Cache | Self::Directory | Self::Repository => true,
             Self::Image(_) | Self::Tar | Self::Cpio => false,
         }
     }

@@ -146,6 +146,9 @@ impl Format {
         if bytes == b"-" {
             return Ok(Self::Tar);
         }
+        if bytes.starts_with(b"composefs:") {
+            return Ok(Self::Composefs);
+        }
         if bytes.ends_with(b"/") {
             return Err(FormatNameError::Directory {
                 name: shown_path(name),
@@ -168,7 +171,8 @@ impl Format {
     /// [`FormatNameError`]. Only [`FormatNameError::File`] says that it cannot have it at all.
     pub fn check_name(self, name: &Path) -> Result<(), FormatNameError> {
         let bytes = name.as_os_str().as_encoded_bytes();
-        if bytes == b"-" {
+        // Behind a repository's path stands a name of any kind.
+        if bytes == b"-" || self == Self::Composefs {
             return Ok(());
         }
         if bytes.ends_with(b"/") {
@@ -283,6 +287,7 @@ mod tests {
             ("x.cpio.gz", Format::Cpio),
             ("x.CPIO.ZST", Format::Cpio),
             ("-", Format::Tar),
+            ("composefs:x:app.tar", Format::Composefs),
             ("x", Format::Erofs),
             ("x.img", Format::Erofs),
             ("x.raw", Format::Erofs),
@@ -369,7 +374,8 @@ mod tests {
         ] {
             for format in all {
                 let fits = format.check_name(Path::new(name)).is_ok();
-                assert_eq!(fits, right.contains(&format), "{name} {}", format.name());
+                let right = right.contains(&format) || format == Composefs;
+                assert_eq!(fits, right, "{name} {}", format.name());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod build; // the one way to all formats
 mod check; // requests no build can do
+mod composefs; // `composefs`
 mod container; // what a disk has around its filesystem
 mod containerd; // a cache containerd reads
 mod cpio; // an initramfs

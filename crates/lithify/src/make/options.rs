@@ -13,6 +13,7 @@ use crate::fs::VolumeOptions;
 use crate::make::disk_kind::DiskKind;
 use crate::make::format::{Format, Shape};
 use crate::make::wanted::Artifacts;
+use crate::repository::ComposefsProfile;
 
 /// Where an artifact goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct BuildOptions {
     pub one_image: bool,
     /// What is decided for a writable filesystem.
     pub volume: VolumeOptions,
+    /// The rules by which a composefs image is made of the filesystem.
+    pub profile: ComposefsProfile,
     /// Whether to take the image file where someone published it, beside the image. Only for one image file.
     pub artifacts: Artifacts,
     /// Wait until the artifact is on the disk, so that it survives a power cut. Default true.
@@ -76,6 +79,7 @@ impl Default for BuildOptions {
             alignment: lithify_erofs::BLOCK_SIZE as u64,
             one_image: false,
             volume: VolumeOptions::default(),
+            profile: ComposefsProfile::default(),
             artifacts: Artifacts::default(),
             durable: true,
             digest: false,
@@ -179,6 +183,10 @@ impl BuildOptions {
             (
                 "verity on a disk",
                 self.verity && is_volume && self.disk_of_volume().is_some(),
+            ),
+            (
+                "a profile",
+                self.profile != default.profile && self.format != Format::Composefs,
             ),
             (
                 "being for one image",

@@ -2,6 +2,7 @@
 
 pub(crate) mod budgets; // what an image may ask for
 mod limits; // how much an image may ask for
+pub(crate) mod parallel; // several things at the same time
 mod progress; // how far things are
 mod pull_policy; // when bare names are pulled
 #[cfg_attr(not(feature = "registry"), path = "no_registries.rs")]

@@ -1,0 +1,345 @@
+//! `-f composefs`: an image in a composefs repository, and a composefs image of its filesystem.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use lithify_composefs::repository::{CreateOptions, Publication, Repository, Tally};
+use lithify_digest::{Algorithm, Digest};
+use lithify_layer::{Decoded, Options, Threading};
+use lithify_oci::LayerKind;
+use lithify_oci::manifest::{Descriptor, ImageManifest, media_type};
+use lithify_oci::source::{Selector, Source};
+use lithify_verity::file::FileDigest;
+
+use super::options::{BuildOptions, Output};
+use super::result::{BuildResult, Built, artifact, output_path};
+use crate::error::{BuildError, ComposefsError, OutputError, RepositoryFault};
+use crate::image::{Counting, Image, LayerInput, LayerSummary, Origin, decode, layer_error};
+use crate::make::format::Format;
+use crate::name::shown_path;
+use crate::repository::{
+    self, Composed, ComposefsProfile, Documents, ObjectSink, StoredLayer, compose, compose_tree,
+    find_image, find_layer, store_layer,
+};
+use crate::session::Session;
+use crate::session::budgets::Budgets;
+use crate::session::parallel;
+use crate::{Error, Event};
+
+/// A repository, and the name an image gets in it.
+struct Destination {
+    repository: Repository,
+    name: Option<String>,
+}
+
+pub(super) fn build(
+    image: &Image,
+    output: &Output,
+    options: &BuildOptions,
+    session: &Session,
+) -> Built {
+    let path = output_path(output, Format::Composefs)?;
+    let (path, name) = place(path)?;
+    let create = CreateOptions::default();
+    let to = Destination {
+        repository: repository::create(&path, &create, options.durable, session)?,
+        name,
+    };
+    let made = match tars_of(image) {
+        Some(oci) => of_tars(image, oci, &to, options.profile, session)?,
+        None => of_tree(image, &to, options.profile, session)?,
+    };
+    Ok(made.result(&path, &to, options.profile))
+}
+
+/// Returns the repository that an output's name says, and the name of the image in it.
+pub(super) fn place(output: &Path) -> Result<(std::path::PathBuf, Option<String>), Error> {
+    let mut text = OsString::from("composefs:");
+    let has_transport = output
+        .as_os_str()
+        .as_encoded_bytes()
+        .starts_with(b"composefs:");
+    match has_transport {
+        true => text = output.as_os_str().to_owned(),
+        false => text.push(output),
+    }
+    let refused = || {
+        Error::from(BuildError::RepositoryName {
+            output: shown_path(output),
+        })
+    };
+    match Source::parse(&text)? {
+        Source::Composefs { path, selector } => match selector {
+            None => Ok((path, None)),
+            Some(Selector::Name(name)) => Ok((path, Some(name))),
+            Some(_) => Err(refused()),
+        },
+        _ => Err(refused()),
+    }
+}
+
+/// Returns the image whose layers are tars.
+fn tars_of(image: &Image) -> Option<&lithify_oci::Image> {
+    let Origin::Oci(oci) = image.origin() else {
+        return None;
+    };
+    let is_tar = |layer: &lithify_oci::image::LayerDescriptor| layer.kind == LayerKind::Tar;
+    oci.layers().iter().all(is_tar).then_some(&**oci)
+}
+
+/// What was made.
+struct Made {
+    id: FileDigest,
+    /// `None` if all of it was there.
+    composed: Option<Composed>,
+    summaries: Vec<LayerSummary>,
+}
+
+impl Made {
+    fn result(self, path: &Path, to: &Destination, profile: ComposefsProfile) -> BuildResult {
+        let mut artifact = artifact(Format::Composefs, &shown_path(path));
+        artifact.image_id = Some(self.id.hex());
+        artifact.name.clone_from(&to.name);
+        let mut option =
+            |name: &str, value: String| artifact.options.insert(name.to_owned(), value);
+        option("algorithm", to.repository.algorithm().to_string());
+        option("profile", profile.name().to_owned());
+        let Tally {
+            new,
+            new_bytes,
+            existing,
+            existing_bytes,
+            replaced,
+            ..
+        } = to.repository.tally();
+        let mut counts = vec![
+            ("objects_new", new),
+            ("objects_new_bytes", new_bytes),
+            ("objects_existing", existing),
+            ("objects_existing_bytes", existing_bytes),
+        ];
+        if replaced > 0 {
+            counts.push(("objects_repaired", replaced));
+        }
+        if let Some(composed) = &self.composed {
+            artifact.size = composed.size;
+            counts.push(("inodes", composed.inodes));
+            counts.push(("data_bytes", composed.data_bytes));
+        }
+        let counts = counts.into_iter().map(|(name, n)| (name.to_owned(), n));
+        artifact.statistics = counts.collect();
+        crate::image::add_dropped(&mut artifact.dropped_xattrs, &self.summaries);
+        (artifact, self.summaries).into()
+    }
+}
+
+/// Brings an image whose layers are tars into a repository.
+fn of_tars(
+    image: &Image,
+    oci: &lithify_oci::Image,
+    to: &Destination,
+    profile: ComposefsProfile,
+    session: &Session,
+) -> Result<Made, Error> {
+    let repository = &to.repository;
+    if let Some(digest) = oci.manifest_digest()
+        && let Some((_, id)) = find_image(repository, digest, profile)?
+    {
+        session.progress.event(Event::Started { layers: 0 });
+        if let Some(name) = &to.name {
+            repository::tag(repository, digest, name)?;
+        }
+        return Ok(Made {
+            id,
+            composed: None,
+            summaries: Vec::new(),
+        });
+    }
+    let budgets = Budgets::of_data(session);
+    let layers = layers(image, oci, repository, session, &budgets)?;
+    let streams: Vec<_> = oci
+        .layers()
+        .iter()
+        .map(|layer| layers[&layer.diff_id].stream)
+        .collect();
+    let composed = compose(
+        repository,
+        image.name(),
+        &streams,
+        profile,
+        session,
+        &budgets,
+    )?;
+    let made;
+    let documents = match (oci.manifest_digest(), oci.raw_manifest()) {
+        (Some(digest), Some(manifest)) => Documents {
+            digest: *digest,
+            manifest,
+            config: oci.raw_config(),
+        },
+        _ => {
+            made = manifest(oci, &layers)?;
+            Documents {
+                digest: Digest::of(Algorithm::Sha256, &made),
+                manifest: &made,
+                config: oci.raw_config(),
+            }
+        }
+    };
+    let ids: BTreeMap<_, _> = layers.iter().map(|(d, l)| (*d, l.stream.id)).collect();
+    repository::publish(
+        repository,
+        documents,
+        &ids,
+        Some(&composed),
+        to.name.as_deref(),
+    )?;
+    let summaries = oci.layers().iter().zip(&composed.layers);
+    let summaries = summaries.map(|(layer, read)| LayerSummary {
+        diff_id: layer.diff_id,
+        tar_bytes: layers[&layer.diff_id].size,
+        entries: read.entries,
+        recorded: None,
+        dropped: read.dropped.clone(),
+    });
+    Ok(Made {
+        id: composed.id,
+        summaries: summaries.collect(),
+        composed: Some(composed),
+    })
+}
+
+/// Brings the layers of an image into a repository, several at a time, each once; those that are there are left there.
+fn layers(
+    image: &Image,
+    oci: &lithify_oci::Image,
+    repository: &Repository,
+    session: &Session,
+    budgets: &Budgets,
+) -> Result<BTreeMap<Digest, StoredLayer>, Error> {
+    let mut layers = BTreeMap::new();
+    let mut missing = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, layer) in oci.layers().iter().enumerate() {
+        if !seen.insert(layer.diff_id) {
+            continue;
+        }
+        match find_layer(repository, &layer.diff_id)? {
+            Some(found) => {
+                layers.insert(layer.diff_id, found);
+            }
+            None => missing.push(index),
+        }
+    }
+    session.progress.event(Event::Started {
+        layers: missing.len(),
+    });
+    // The largest first: what is left at the end is short.
+    missing.sort_by_key(|&index| std::cmp::Reverse(image.blob_size(index)));
+    let layers = Mutex::new(layers);
+    parallel::for_each(missing.len(), session.threads(), |at| {
+        let index = missing[at];
+        let stored = layer(image, index, repository, session, budgets)?;
+        let diff_id = oci.layers()[index].diff_id;
+        let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.insert(diff_id, stored);
+        Ok(())
+    })?;
+    Ok(layers.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Brings a layer into a repository.
+fn layer(
+    image: &Image,
+    index: usize,
+    repository: &Repository,
+    session: &Session,
+    budgets: &Budgets,
+) -> Result<StoredLayer, Error> {
+    let name = image.layer_name(index);
+    session.progress.event(Event::Layer {
+        index,
+        name: &name,
+        blob_size: image.blob_size(index),
+    });
+    let LayerInput::Blob(blob, expected, names) = image.open_layer(index, &session.cancel)? else {
+        return Err(ComposefsError::NotATar {
+            index,
+            name,
+            hint: "choose its manifest of EROFS images by --platform, and its files are taken",
+        }
+        .into());
+    };
+    let options = Options {
+        limits: session.limits.layer,
+        threading: match session.threads().get() {
+            1 => Threading::Inline,
+            _ => Threading::Pipelined,
+        },
+        cancel: session.cancel.clone(),
+        names,
+        tar_budget: budgets.tar_bytes.clone(),
+    };
+    let failed = |source| layer_error(image, index, source);
+    let blob = Counting::new(blob, index, session);
+    let mut decoded = Decoded::new(blob, expected, options).map_err(|e| failed(e.into()))?;
+    let stored = store_layer(repository, &mut decoded, session, failed)?;
+    session.progress.event(Event::LayerDone {
+        index,
+        tar_bytes: stored.size,
+        entries: 0,
+    });
+    Ok(stored)
+}
+
+/// Returns the manifest of an image that has none: its layers are tars.
+fn manifest(
+    oci: &lithify_oci::Image,
+    layers: &BTreeMap<Digest, StoredLayer>,
+) -> Result<Vec<u8>, Error> {
+    let config = oci.raw_config();
+    let config = Descriptor::new(
+        media_type::OCI_CONFIG,
+        Digest::of(Algorithm::Sha256, config),
+        config.len() as u64,
+    );
+    let tar =
+        |diff_id: &Digest| Descriptor::new(media_type::OCI_LAYER, *diff_id, layers[diff_id].size);
+    let tars = oci.layers().iter().map(|layer| tar(&layer.diff_id));
+    let manifest = ImageManifest::new(config, tars.collect());
+    Ok(serde_json::to_vec(&manifest).map_err(OutputError::Json)?)
+}
+
+/// Makes an image of a tree, or of layers that are no tars, in a repository: of it nothing but the files is kept.
+fn of_tree(
+    image: &Image,
+    to: &Destination,
+    profile: ComposefsProfile,
+    session: &Session,
+) -> Result<Made, Error> {
+    let repository = &to.repository;
+    let budgets = Budgets::of_data(session);
+    let mut sink = ObjectSink::new(repository);
+    let decoded = decode(image, &mut sink, session, &budgets, |e| e)?;
+    let (merge, summaries) = decoded.merged(image, session)?;
+    let contents = sink.into_contents();
+    let composed = compose_tree(repository, image.name(), merge, contents, profile, session)?;
+    let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+    let mut publication = Publication::new();
+    for id in composed.images.values() {
+        publication.image(*id);
+    }
+    if let Some(name) = &to.name {
+        let noted = publication.image_reference(name, &composed.id);
+        noted.map_err(|e| failed(e.into()))?;
+    }
+    let published = repository.publish(&publication);
+    published.map_err(|e| failed(e.into()))?;
+    Ok(Made {
+        id: composed.id,
+        composed: Some(composed),
+        summaries,
+    })
+}

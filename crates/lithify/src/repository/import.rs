@@ -1,0 +1,102 @@
+//! Layers on their way into a repository.
+
+use lithify_composefs::oci::{self, LayerSplitter};
+use lithify_composefs::repository::{Category, Repository, Stored};
+use lithify_composefs::splitstream::ContentType;
+use lithify_digest::Digest;
+use lithify_layer::{BlobError, Decoded};
+
+use super::compose::LayerStream;
+use crate::Error;
+use crate::error::RepositoryFault;
+use crate::session::Session;
+
+/// A layer whose tar is in a repository.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredLayer {
+    pub(crate) stream: LayerStream,
+    /// Bytes of the tar.
+    pub(crate) size: u64,
+}
+
+/// Finds a layer that is in a repository as it was published.
+pub(crate) fn find_layer(
+    repository: &Repository,
+    diff_id: &Digest,
+) -> Result<Option<StoredLayer>, Error> {
+    let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+    let name = oci::layer_stream(diff_id);
+    let is_intact = repository.is_intact(Category::Streams, &name);
+    if !is_intact.map_err(|e| failed(e.into()))? {
+        return Ok(None);
+    }
+    let entry = repository.entry(Category::Streams, &name);
+    let Some(id) = entry.map_err(|e| failed(e.into()))? else {
+        return Ok(None);
+    };
+    // A blob of that digest is no tar.
+    let Ok(stream) = repository.open_stream(&name, ContentType::LAYER) else {
+        return Ok(None);
+    };
+    Ok(Some(StoredLayer {
+        stream: LayerStream {
+            diff_id: *diff_id,
+            id,
+            is_found: true,
+        },
+        size: stream.size(),
+    }))
+}
+
+/// Stores the tar that a decoder gives. Once the decoder came to its end, it is the layer that was expected.
+pub(crate) fn store_layer(
+    repository: &Repository,
+    decoded: &mut Decoded,
+    session: &Session,
+    layer_failed: impl Fn(lithify_layer::Error) -> Error,
+) -> Result<StoredLayer, Error> {
+    let failed = |e: oci::LayerError| match e {
+        oci::LayerError::Tar(e) => layer_failed(lithify_layer::Error::Tar(e)),
+        e => Error::in_repository(repository.path(), e),
+    };
+    let mut splitter =
+        LayerSplitter::unverified(repository, session.limits.layer.tar()).map_err(failed)?;
+    let read_failed = |e: BlobError| match e {
+        BlobError::Cancelled => Error::cancelled(),
+        e => layer_failed(e.into()),
+    };
+    while let Some(bytes) = decoded.next().map_err(read_failed)? {
+        if let Err(error) = splitter.push(bytes) {
+            return Err(better(decoded, error, failed, read_failed));
+        }
+    }
+    let summary = decoded.summary().ok_or_else(Error::cancelled)?;
+    let stored: Stored = splitter.finish().map_err(failed)?;
+    Ok(StoredLayer {
+        stream: LayerStream {
+            diff_id: summary.diff_id,
+            id: stored.id,
+            is_found: false,
+        },
+        size: summary.size,
+    })
+}
+
+/// Returns the error of a tar; or that it is of another blob, which is the better news.
+fn better(
+    decoded: &mut Decoded,
+    error: oci::LayerError,
+    failed: impl Fn(oci::LayerError) -> Error,
+    read_failed: impl Fn(BlobError) -> Error,
+) -> Error {
+    if !matches!(error, oci::LayerError::Tar(_)) {
+        return failed(error);
+    }
+    loop {
+        match decoded.next() {
+            Ok(Some(_)) => {}
+            Err(e) if e.is_verification() => return read_failed(e),
+            Ok(None) | Err(_) => return failed(error),
+        }
+    }
+}

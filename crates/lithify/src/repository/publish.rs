@@ -1,0 +1,100 @@
+//! Images of the OCI in a repository: stored, named, and found again.
+
+use std::collections::BTreeMap;
+
+use lithify_composefs::oci::{self, NewImage};
+use lithify_composefs::repository::{ErofsFormat, Publication, Repository};
+use lithify_digest::Digest;
+use lithify_verity::file::FileDigest;
+
+use super::compose::Composed;
+use super::profile::ComposefsProfile;
+use crate::error::RepositoryFault;
+use crate::{Error, ErrorKind};
+
+/// The documents of an image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Documents<'a> {
+    /// The digest of the manifest.
+    pub(crate) digest: Digest,
+    pub(crate) manifest: &'a [u8],
+    pub(crate) config: &'a [u8],
+}
+
+/// Publishes an image whose layers are objects, the images that were made of it, and its tag.
+pub(crate) fn publish(
+    repository: &Repository,
+    documents: Documents<'_>,
+    layers: &BTreeMap<Digest, FileDigest>,
+    composed: Option<&Composed>,
+    tag: Option<&str>,
+) -> Result<(), Error> {
+    let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+    let none = BTreeMap::new();
+    let new = NewImage {
+        digest: documents.digest,
+        manifest: documents.manifest,
+        config: documents.config,
+        layers,
+        images: composed.map_or(&none, |made| &made.images),
+        kept: composed.map_or(&[], |made| &made.kept),
+    };
+    let stored = oci::store_image(repository, &new).map_err(|e| failed(e.into()))?;
+    let mut publication = Publication::new();
+    let noted = stored.publish(&mut publication);
+    noted.map_err(|e| failed(e.into()))?;
+    if let Some(tag) = tag {
+        let tagged = stored.tag(&mut publication, tag);
+        tagged.map_err(|e| failed(e.into()))?;
+    }
+    let published = repository.publish(&publication);
+    published.map_err(|e| failed(e.into()))
+}
+
+/// Tags an image that is in the repository.
+pub(crate) fn tag(repository: &Repository, digest: &Digest, tag: &str) -> Result<(), Error> {
+    let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+    let mut publication = Publication::new();
+    let reference = oci::tag_reference(tag).map_err(|e| failed(e.into()))?;
+    let noted = publication.stream_reference(reference, oci::manifest_stream(digest));
+    noted.map_err(|e| failed(e.into()))?;
+    let published = repository.publish(&publication);
+    published.map_err(|e| failed(e.into()))
+}
+
+/// Finds an image of the OCI that is there whole, with the images that are made of it by a profile.
+pub(crate) fn find_image(
+    repository: &Repository,
+    digest: &Digest,
+    profile: ComposefsProfile,
+) -> Result<Option<(oci::Image, FileDigest)>, Error> {
+    let failed = |e: oci::ImageError| Error::in_repository(repository.path(), e);
+    let image = match oci::Image::open(repository, digest).map_err(failed) {
+        Ok(image) => image,
+        // What is missing or damaged is stored once more.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Verification) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    let mut id = None;
+    for format in repository.metadata().formats() {
+        if format == ErofsFormat::V2 {
+            continue;
+        }
+        let by_profile = image.images.get(&oci::profile_name(format, profile.name()));
+        match by_profile {
+            Some(found) if image.image(format) == Some(*found) => {
+                id.get_or_insert(*found);
+            }
+            _ => return Ok(None),
+        }
+    }
+    let Some(id) = id else {
+        return Ok(None);
+    };
+    match image.is_intact(repository).map_err(failed)? {
+        true => Ok(Some((image, id))),
+        false => Ok(None),
+    }
+}
