@@ -100,6 +100,13 @@ impl Tree {
         self.inode(self.inode_id(node))
     }
 
+    /// Returns the inode of a dense index.
+    #[must_use]
+    pub fn inode_at(&self, index: usize) -> Option<InodeId> {
+        let id = u32::try_from(index).ok()?;
+        (index < self.inode_count()).then_some(InodeId(id))
+    }
+
     /// All inode numbers.
     pub fn inode_ids(&self) -> impl ExactSizeIterator<Item = InodeId> + use<> {
         (0..self.inodes.len() as u32).map(InodeId)

@@ -148,6 +148,24 @@ pub enum ComposefsError {
         /// The object.
         id: Box<FileDigest>,
     },
+    /// An object that is longer or shorter than the file it is in an image.
+    #[error("composefs repository `{}`: the object {id} has {found} bytes, its file {expected}", Escaped::path(.path))]
+    ObjectSize {
+        /// The repository.
+        path: PathBuf,
+        /// The object.
+        id: Box<FileDigest>,
+        /// Bytes of the file.
+        expected: u64,
+        /// Bytes of the object.
+        found: u64,
+    },
+    /// An image with a file that is no object.
+    #[error("`{}` has a file that is no object of its repository: its data cannot be read", Escaped::path(.path))]
+    NoObject {
+        /// The image.
+        path: PathBuf,
+    },
     /// A layer that is no tar.
     #[error(
         "layer {index} ({name}) is no tar, and a composefs repository keeps layers as tars: {hint}"
@@ -252,10 +270,11 @@ impl ComposefsError {
                 StreamError::Io(e) => ErrorKind::of_io(e),
                 _ => ErrorKind::Verification,
             },
-            Self::Misplaced { .. } => ErrorKind::Verification,
-            Self::NotATar { .. } | Self::Profile { .. } | Self::Format { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::Misplaced { .. } | Self::ObjectSize { .. } => ErrorKind::Verification,
+            Self::NotATar { .. }
+            | Self::NoObject { .. }
+            | Self::Profile { .. }
+            | Self::Format { .. } => ErrorKind::Unsupported,
             Self::TooManyFiles(_) => ErrorKind::Limit,
         }
     }

@@ -145,7 +145,7 @@ fn of_tars(
 ) -> Result<Made, Error> {
     let repository = &to.repository;
     if let Some(digest) = oci.manifest_digest()
-        && let Some((_, id)) = find_image(repository, digest, profile)?
+        && let Some((_, id)) = find_image(repository, digest, Some(profile))?
     {
         session.progress.event(Event::Started { layers: 0 });
         if let Some(name) = &to.name {

@@ -2,6 +2,7 @@
 //!
 //! Adding a place means a row in the table of `lithify_oci::source`, a room here, and a line in `open.rs`.
 
+mod composefs; // `composefs:`
 #[cfg(feature = "daemon")]
 mod daemon; // `docker-daemon:`
 mod docker_archive; // `docker-archive:`

@@ -10,7 +10,7 @@ use super::daemon;
 #[cfg(feature = "registry")]
 use super::registry;
 use super::room::{Place, Writing};
-use super::{docker_archive, layout, oci_archive, store, tree};
+use super::{composefs, docker_archive, layout, oci_archive, store, tree};
 use crate::error::{OpenError, TransferError};
 use crate::name::shown;
 use crate::transfer::{Nature, Target};
@@ -24,6 +24,7 @@ pub(crate) fn of<'a>(name: &str, source: &'a Source) -> Result<Box<dyn Place + '
     Ok(match source {
         Source::Oci { path, .. } => Box::new(layout::Layout { path, source }),
         Source::OciArchive { path, .. } => Box::new(oci_archive::OciArchive { path, source }),
+        Source::Composefs { path, .. } => Box::new(composefs::InRepository { path, source }),
         Source::DockerArchive { path, .. } => Box::new(docker_archive::InFile { path, source }),
         #[cfg(feature = "daemon")]
         Source::DockerDaemon(image) => Box::new(daemon::InDaemon(image)),
@@ -87,8 +88,7 @@ pub(crate) fn at_a_time<'a>(
     nature: Nature,
     session: &Session,
 ) -> Result<NonZeroUsize, Error> {
-    if nature.plain_layers {
-        // One goes behind the other.
+    if nature.one_by_one {
         return Ok(NonZeroUsize::MIN);
     }
     let registries = places.into_iter().filter_map(|s| match s {

@@ -19,6 +19,7 @@ mod profile; // the rules of an image
 mod publish; // images of the OCI
 mod sink; // data into objects
 mod sparse; // data between holes
+mod tree; // filesystems out of a repository
 
 pub(crate) use compose::{Composed, LayerStream, compose, compose_tree};
 pub(crate) use import::{StoredLayer, find_layer, store_layer};
@@ -29,3 +30,4 @@ pub use usage::{ComposefsImageUsage, ComposefsUsage, FileCount, ObjectCount};
 pub use profile::{ComposefsProfile, UnknownProfile};
 pub(crate) use publish::{Documents, find_image, publish, tag};
 pub(crate) use sink::ObjectSink;
+pub(crate) use tree::TreeInRepository;

@@ -62,11 +62,11 @@ pub(crate) fn tag(repository: &Repository, digest: &Digest, tag: &str) -> Result
     published.map_err(|e| failed(e.into()))
 }
 
-/// Finds an image of the OCI that is there whole, with the images that are made of it by a profile.
+/// Finds an image of the OCI that is there whole, with the images that are made of it: by a profile, or any.
 pub(crate) fn find_image(
     repository: &Repository,
     digest: &Digest,
-    profile: ComposefsProfile,
+    profile: Option<ComposefsProfile>,
 ) -> Result<Option<(oci::Image, FileDigest)>, Error> {
     let failed = |e: oci::ImageError| Error::in_repository(repository.path(), e);
     let image = match oci::Image::open(repository, digest).map_err(failed) {
@@ -82,13 +82,15 @@ pub(crate) fn find_image(
         if format == ErofsFormat::V2 {
             continue;
         }
-        let by_profile = image.images.get(&oci::profile_name(format, profile.name()));
-        match by_profile {
-            Some(found) if image.image(format) == Some(*found) => {
-                id.get_or_insert(*found);
-            }
-            _ => return Ok(None),
+        let Some(made) = image.image(format) else {
+            return Ok(None);
+        };
+        if let Some(profile) = profile
+            && image.images.get(&oci::profile_name(format, profile.name())) != Some(&made)
+        {
+            return Ok(None);
         }
+        id.get_or_insert(made);
     }
     let Some(id) = id else {
         return Ok(None);

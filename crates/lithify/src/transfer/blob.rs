@@ -36,8 +36,10 @@ pub(crate) enum Placed {
 /// The kind of layers a place takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nature {
-    /// Layers are kept decompressed and taken one after the other: compressing one on the way there would be in vain.
+    /// Layers are kept decompressed: compressing one on the way there would be in vain.
     pub(crate) plain_layers: bool,
+    /// Layers are taken one after the other.
+    pub(crate) one_by_one: bool,
     /// Layers their vendor distributes are taken, where the image says from where. They are carried everywhere but to a
     /// registry, which would distribute them: that is what their licence does not allow.
     pub(crate) vendor_layers: bool,
@@ -49,6 +51,7 @@ impl Nature {
     /// The nature of a place that keeps all blobs as they are.
     pub(crate) const ANYTHING: Self = Self {
         plain_layers: false,
+        one_by_one: false,
         vendor_layers: true,
         other_layers: true,
     };

@@ -5,14 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use lithify_cancel::Checked;
-use lithify_digest::{Algorithm, Digest, Mismatch, VerifiedReader, Verifier, digest_of};
+use lithify_digest::{Algorithm, Digest, Mismatch, digest_of};
 use lithify_layer::{
-    BlobError, Compression, Decoded, DecodedSummary, Expected, ForeignFormat, Options, Threading,
+    BlobError, Compression, DecodedSummary, Expected, ForeignFormat, Options, Threading,
 };
 use lithify_oci::blob::BlobName;
 use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
@@ -25,11 +23,7 @@ use crate::Error;
 use crate::error::{LayerError, OpenError, Operation, TransferError};
 use crate::session::Session;
 use crate::session::budgets::Budgets;
-use crate::transfer::{BlobSource, Placed, Plan};
-
-/// Bytes read at a time, and how many such pieces wait.
-const PIECE: usize = 256 << 10;
-const PIECES: usize = 4;
+use crate::transfer::{BlobSource, Placed, Plan, decode_blob, read_config};
 
 /// Why an archive cannot hold them.
 const EROFS: &str = "its layers are EROFS images, and it takes tars only: copy the image they were made of, \
@@ -149,7 +143,7 @@ impl DockerArchive {
     ) -> Result<Placed, Error> {
         let manifest = self.manifest()?;
         if blob.digest == manifest.config.digest {
-            let config = self.read_config(blob, content)?;
+            let config = read_config(blob, content, &self.name, &self.session)?;
             self.state().config = Some(config);
             return Ok(Placed::Copied);
         }
@@ -260,30 +254,6 @@ impl DockerArchive {
         Ok(())
     }
 
-    fn read_config(&self, blob: &Descriptor, content: &dyn BlobSource) -> Result<Vec<u8>, Error> {
-        let limit = self.session.limits.image.config_bytes;
-        if blob.size > limit {
-            return Err(Error::from(OpenError::Open {
-                name: self.name.clone(),
-                source: Box::new(
-                    lithify_oci::blob::Error::TooLarge {
-                        name: BlobName::Config(Box::new(blob.digest)),
-                        found: blob.size,
-                        limit,
-                        option: "config_bytes",
-                    }
-                    .into(),
-                ),
-            }));
-        }
-        let mut bytes = Vec::new();
-        let verifier = Verifier::new(blob.digest, blob.size);
-        VerifiedReader::new(content.open(0)?, verifier)
-            .read_to_end(&mut bytes)
-            .map_err(|e| self.unreadable(blob, e))?;
-        Ok(bytes)
-    }
-
     fn unreadable(&self, blob: &Descriptor, error: io::Error) -> Error {
         match self.session.cancel.is_cancelled() {
             true => Error::cancelled(),
@@ -363,21 +333,16 @@ impl DockerArchive {
             tar_budget: self.budgets.tar_bytes.clone(),
             ..Options::default()
         };
-        let mut source = content.open(0)?;
-        let (pieces, received) = sync_channel(PIECES);
-        // The decoder's threads cannot borrow the source; this one can.
-        thread::scope(|scope| {
-            scope.spawn(move || feed(&mut *source, &pieces));
-            let failed = |error| match error {
-                BlobError::Cancelled => Error::cancelled(),
-                BlobError::Read(e) => self.unreadable(blob, e),
-                BlobError::Foreign {
-                    format: ForeignFormat::Erofs,
-                } => self.refused(EROFS),
-                error => layer_error(index, blob, error),
-            };
-            let mut decoded =
-                Decoded::new(Pieces::new(received), expected, options).map_err(failed)?;
+        let failed = |error| match error {
+            BlobError::Cancelled => Error::cancelled(),
+            BlobError::Read(e) => self.unreadable(blob, e),
+            BlobError::Foreign {
+                format: ForeignFormat::Erofs,
+            } => self.refused(EROFS),
+            error => layer_error(index, blob, error),
+        };
+        decode_blob(content, expected, options, |decoded| {
+            let mut decoded = decoded.map_err(failed)?;
             let mut end = at;
             while let Some(bytes) = decoded.next().map_err(failed)? {
                 self.write(bytes, end)?;
@@ -402,55 +367,5 @@ fn layer_error(index: usize, layer: &Descriptor, error: BlobError) -> Error {
             name,
             source: Box::new(error.into()),
         }),
-    }
-}
-
-/// Reads a source to its end, or until nobody wants more of it.
-fn feed(source: &mut (dyn Read + Send), pieces: &SyncSender<io::Result<Vec<u8>>>) {
-    loop {
-        let mut piece = vec![0; PIECE];
-        let read = match source.read(&mut piece) {
-            Ok(0) => return,
-            Ok(read) => {
-                piece.truncate(read);
-                Ok(piece)
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => Err(e),
-        };
-        let last = read.is_err();
-        if pieces.send(read).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// What another thread reads.
-struct Pieces {
-    received: Receiver<io::Result<Vec<u8>>>,
-    piece: io::Cursor<Vec<u8>>,
-}
-
-impl Pieces {
-    fn new(received: Receiver<io::Result<Vec<u8>>>) -> Self {
-        Self {
-            received,
-            piece: io::Cursor::default(),
-        }
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.piece.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            match self.received.recv() {
-                Ok(piece) => self.piece = io::Cursor::new(piece?),
-                Err(_) => return Ok(0),
-            }
-        }
     }
 }

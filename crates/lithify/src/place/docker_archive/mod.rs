@@ -25,6 +25,7 @@ pub(super) use archive::DockerArchive;
 /// The nature of what Docker loads: tars, decompressed.
 pub(super) const NATURE: Nature = Nature {
     plain_layers: true,
+    one_by_one: true,
     vendor_layers: true,
     other_layers: false,
 };
