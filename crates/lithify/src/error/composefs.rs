@@ -6,8 +6,8 @@ use lithify_composefs::dumpfile::DumpError;
 use lithify_composefs::image;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError, OpenError};
-use lithify_digest::Digest;
 use lithify_composefs::splitstream::StreamError;
+use lithify_digest::Digest;
 use lithify_tree::{Escaped, LayerFull};
 use lithify_verity::file::FileDigest;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lithify::CancelToken;
 use lithify::composefs::image::{Image, ImageOptions};
-use lithify::composefs::oci::{LayerWriter, NewImage, store_image};
+use lithify::composefs::oci::{LayerWriter, NewImage, image_name, store_image};
 use lithify::composefs::repository::{
     CreateOptions, ErofsFormat, OpenOptions, Publication, Repository, VerityMode,
 };
@@ -112,7 +112,8 @@ pub(crate) fn add_oci(repository: &Repository, tag: &str, files: &[File<'_>]) ->
             manifest: manifest.as_bytes(),
             config: config.as_bytes(),
             layers: &BTreeMap::from([(diff_id.parse().unwrap(), layer.id)]),
-            images: &[(ErofsFormat::V1, id)],
+            images: &BTreeMap::from([(image_name(ErofsFormat::V1).to_owned(), id)]),
+            kept: &[],
         },
     )
     .unwrap();
