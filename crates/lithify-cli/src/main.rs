@@ -82,8 +82,17 @@ fn other_verb(error: &clap::Error) -> Option<&'static str> {
     if error.kind() != clap::error::ErrorKind::InvalidSubcommand {
         return None;
     }
-    match error.get(clap::error::ContextKind::InvalidSubcommand)? {
-        clap::error::ContextValue::String(name) => args::other_verb(name),
-        _ => None,
+    use clap::error::{ContextKind, ContextValue};
+    let ContextValue::String(name) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    // The verb before it, if it has verbs of its own.
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    match usage.contains("lithify composefs ") {
+        true => args::other_composefs_verb(name),
+        false => args::other_verb(name),
     }
 }

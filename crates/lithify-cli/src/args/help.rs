@@ -150,6 +150,39 @@ pub(crate) fn other_verb(name: &str) -> Option<&'static str> {
         "fetch" | "download" => "`lithify pull NAME` brings an image into the store",
         "upload" | "publish" => "`lithify push IMAGE DEST` sends an image to a registry",
         "version" => "it is spelled `lithify --version`",
+        "mkcomposefs" => "`lithify composefs create DUMPFILE IMAGE` makes an image of a dumpfile",
+        "composefs-info" => "`lithify composefs` has `dump`, `ls` and `id`",
+        "cfsctl" => "`lithify composefs` looks after repositories",
+        _ => return None,
+    })
+}
+
+/// The same behind `composefs`, for who comes from `cfsctl` and `composefs-info`.
+pub(crate) fn other_composefs_verb(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "measure-file" | "digest" => {
+            "`lithify composefs id --file FILE` prints the digest of a file"
+        }
+        "compute-id" => "`lithify composefs id` prints the ids of images",
+        "objects" | "image-objects" => {
+            "`lithify composefs ls --objects IMAGE` lists the objects of an image"
+        }
+        "missing-objects" => {
+            "`lithify composefs ls --missing DIR IMAGE` lists those that are not in DIR"
+        }
+        "images" | "list" => "`lithify composefs ls REPO` lists the names in a repository",
+        "untag" | "remove" | "delete" => "`lithify composefs rm REPO:NAME` removes a name",
+        "create-image" | "import-image" | "pull" | "build" => {
+            "`lithify build IMAGE -f composefs -o REPO:NAME` makes an image in a repository"
+        }
+        "mount" => "`lithify mount composefs:REPO:NAME DIR` mounts an image of a repository",
+        "verify" | "check" => {
+            "`lithify composefs fsck REPO` checks a repository, `lithify verify composefs:REPO:NAME` an image of it"
+        }
+        "copy" => "`lithify copy composefs:REPO:NAME DEST` copies an image",
+        "cat" => "`lithify cat composefs:REPO:NAME PATH` prints a file of an image",
+        "create-dumpfile" => "`lithify composefs dump IMAGE` writes an image as a dumpfile",
+        "du" | "usage" => "`lithify composefs df REPO` shows what takes the space",
         _ => return None,
     })
 }

@@ -28,7 +28,7 @@ pub(crate) use composefs::{
     ComposefsTagArgs, FormatArgs,
 };
 pub(crate) use disk::{CreateArgs, DiskCommand};
-pub(crate) use help::other_verb;
+pub(crate) use help::{other_composefs_verb, other_verb};
 pub(crate) use mount::{MountArgs, UmountArgs};
 pub(crate) use read::{ImageArgs, LimitArgs, ReadArgs, RegistryArgs};
 pub(crate) use registry::{

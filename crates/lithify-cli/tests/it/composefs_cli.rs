@@ -273,6 +273,17 @@ fn repositories_are_created_with_their_properties() {
     let (code, said) = fails(&["init", text(tmp.path())]);
     assert_eq!(code, 1);
     assert!(said.contains("has files in it"), "{said}");
+    // Where fs-verity is required and cannot be, there is nothing.
+    let other = tmp.path().join("other");
+    let out = lithify_output(["composefs", "init", "--verity", "require", text(&other)]);
+    assert_eq!(other.exists(), out.status.success(), "{}", stderr(&out));
+    if !out.status.success() {
+        assert!(
+            stderr(&out).contains("cannot hold a repository under fs-verity"),
+            "{}",
+            stderr(&out)
+        );
+    }
 }
 
 #[test]
@@ -354,6 +365,18 @@ fn names_are_listed_given_and_removed_and_what_they_kept_is_collected() {
     ]);
     assert_eq!(said.lines().count(), 3);
     assert_eq!(json_of(&["gc", repo])["objects"], 0);
+    // A name that another image has is given away.
+    let opened = repository(&path);
+    let (other, _) = add_tree(&opened, "other", &[]);
+    drop(opened);
+    composefs(&["tag", &place("other"), "base"]);
+    assert_eq!(
+        composefs(&["id", &place("base")]),
+        format!("{other}\n", other = other.hex())
+    );
+    composefs(&["tag", &place(&id.hex()), "base"]);
+    composefs(&["rm", &place("other")]);
+    assert_eq!(json_of(&["gc", repo])["objects"], 1);
     composefs(&["rm", &place("base"), &place("stable")]);
     let (code, said) = fails(&["rm", &place("base")]);
     assert_eq!(code, 1);
@@ -562,6 +585,37 @@ fn damage_is_found_taken_away_and_said_to_whom_it_belongs() {
     drop(opened);
     assert_eq!(json_of(&["fsck", repo])["clean"], true);
 
+    // A name that leads to nothing is listed and found, and goes with the next collection.
+    let tag = path.join("images/refs/lost");
+    std::os::unix::fs::symlink(format!("../{}", "ab".repeat(32)), &tag).unwrap();
+    let lost = json_of(&["ls", repo]);
+    let lost = lost
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|name| name["name"] == "lost")
+        .unwrap()
+        .clone();
+    let problem = lost["problem"].as_str().unwrap();
+    assert!(
+        problem.contains("`lost` leads to `images/abab"),
+        "{problem}"
+    );
+    let usage = json_of(&["df", repo]);
+    let all = usage["images"].as_array().unwrap();
+    let lost = all
+        .iter()
+        .find(|image| image["names"] == json!(["lost"]))
+        .unwrap();
+    assert_eq!(
+        (&lost["missing"], &lost["needed"]["objects"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(
+        json_of(&["gc", repo])["references"],
+        json!(["images/refs/lost"])
+    );
+
     // An image in place of another one is not read.
     let id = composefs(&["id", &format!("composefs:{repo}:tree")]);
     damage(&path, id.trim_end());
@@ -631,5 +685,15 @@ fn arguments_that_make_no_sense_are_usage_errors() {
     ] {
         let (code, said) = fails(args);
         assert_eq!(code, 2, "{args:?}: {said}");
+    }
+    // Verbs of other tools are told, also where a verb of lithify has the name.
+    for (verb, hint) in [
+        ("untag", "`lithify composefs rm REPO:NAME`"),
+        ("measure-file", "`lithify composefs id --file FILE`"),
+        ("images", "`lithify composefs ls REPO`"),
+    ] {
+        let (code, said) = fails(&[verb, repo]);
+        assert_eq!(code, 2);
+        assert!(said.contains(hint), "{said}");
     }
 }

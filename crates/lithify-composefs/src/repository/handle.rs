@@ -143,10 +143,23 @@ impl Repository {
     ) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let made = DirBuilder::new().mode(DIRECTORY_MODE).create(path);
-        match made {
+        let is_made = match made {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(io_error(path, e)),
-            _ => {}
+            made => made.is_ok(),
+        };
+        let created = Self::create_in(path, create, options);
+        if created.is_err() && is_made {
+            // Somebody else may have made a repository of it meanwhile; the first error is the one to report.
+            std::fs::remove_dir(path).ok();
         }
+        created
+    }
+
+    fn create_in(
+        path: &Path,
+        create: &CreateOptions,
+        options: &OpenOptions,
+    ) -> Result<Self, OpenError> {
         let root = Beneath::open(path).map_err(|e| io_error(path, e))?;
         match root.file(meta::FILE) {
             Err(e) if e.is_not_found() => {}

@@ -24,7 +24,7 @@ pub enum Part {
 
 /// The objects that some streams and images need, as far as they were added.
 ///
-/// It takes about 100 bytes for each object.
+/// It takes about 200 bytes for each object.
 pub struct Needs<'a> {
     repository: &'a Repository,
     images: &'a dyn ImageObjects,

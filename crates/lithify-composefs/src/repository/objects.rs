@@ -248,7 +248,9 @@ impl Repository {
     /// Computes the digest of a file by reading it.
     pub(super) fn digest_of(&self, file: &File) -> Result<FileDigest, ObjectError> {
         let mut hasher = FileHasher::new(&self.file_options())?;
-        let mut buffer = vec![0; BUFFER];
+        // Most objects are short; memory that is not needed costs more than they do.
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(BUFFER);
+        let mut buffer = vec![0; length.saturating_add(1).min(BUFFER)];
         let mut file = file;
         loop {
             self.cancel().check()?;

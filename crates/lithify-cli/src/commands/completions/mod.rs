@@ -42,6 +42,9 @@ fn bash(command: &Command) -> String {
         .replace("@NAMES@", &pattern(&arguments.names))
 }
 
+/// The beginnings of the generated lines of arguments that may be images of repositories.
+const COMPOSEFS: [&str; 3] = ["'*::images -- ", "':place -- ", "'*::places -- "];
+
 /// The generated script, which asks further functions where an image is meant.
 fn zsh(command: &Command, generated: &str) -> String {
     let arguments = || command.get_subcommands().flat_map(Command::get_arguments);
@@ -75,6 +78,12 @@ fn zsh(command: &Command, generated: &str) -> String {
                 .replace("@TRANSPORTS@", &transports(|_| true).join(" "))
                 .replace("@PATHS@", &paths(str::to_owned).join("|"));
             script.push_str(&places);
+        }
+        // Images of repositories, behind a verb and another one.
+        if COMPOSEFS.iter().any(|start| line.starts_with(start)) {
+            script.push_str(&line.replace(":_files' \\", ":_lithify_composefs' \\"));
+            script.push('\n');
+            continue;
         }
         let is_ours = starts.iter().any(|start| line.starts_with(start))
             || ends.iter().any(|end| line.ends_with(end));
@@ -128,7 +137,7 @@ fn transports(is_wanted: impl Fn(&Transport) -> bool) -> Vec<&'static str> {
 
 /// Returns the pattern of each transport behind which a path stands.
 fn paths(pattern: impl Fn(&str) -> String) -> Vec<String> {
-    let with_path = transports(|t| matches!(t.names, "DIR" | "FILE"));
+    let with_path = transports(|t| matches!(t.names, "DIR" | "FILE" | "REPO"));
     with_path.into_iter().map(pattern).collect()
 }
 

@@ -22,3 +22,13 @@ _lithify_places() {
     fi
 }
 
+_lithify_composefs() {
+    if compset -P 'composefs:'; then
+        _files
+    else
+        compadd -S '' composefs:
+        _files
+    fi
+}
+
+

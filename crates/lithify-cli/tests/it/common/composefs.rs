@@ -1,4 +1,4 @@
-//! composefs repositories for tests.
+//! composefs repositories whose bytes are known, and images of containers in them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,21 +6,14 @@ use std::path::Path;
 use lithify::CancelToken;
 use lithify::composefs::image::{Image, ImageOptions};
 use lithify::composefs::oci::{LayerWriter, NewImage, image_name, store_image};
-use lithify::composefs::repository::{
-    CreateOptions, ErofsFormat, OpenOptions, Publication, Repository, VerityMode,
-};
+use lithify::composefs::repository::{ErofsFormat, Publication, Repository};
 use lithify::composefs::{FileAlgorithm, FileDigest, dumpfile};
 use lithify_testkit::digest;
 use lithify_verity::file::{FileHasher, FileOptions};
 
 /// Creates a repository of plain files, or opens it.
 pub(crate) fn repository(path: &Path) -> Repository {
-    let create = CreateOptions {
-        verity: VerityMode::Off,
-        ..CreateOptions::default()
-    };
-    let options = OpenOptions::new().sync(false);
-    Repository::create(path, &create, &options).unwrap()
+    super::repositories::repository(path, FileAlgorithm::Sha256)
 }
 
 /// A file of a tree: its name and its content.

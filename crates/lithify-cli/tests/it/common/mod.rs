@@ -1,7 +1,7 @@
 //! What the command's tests share.
 
 pub(crate) mod artifacts; // an image with artifacts beside it
-pub(crate) mod composefs; // composefs repositories
+pub(crate) mod composefs; // composefs repositories whose bytes are known
 pub(crate) mod documents; // layouts that say things oddly
 pub(crate) mod layered; // layered builds, mounted
 pub(crate) mod native; // images of EROFS layers

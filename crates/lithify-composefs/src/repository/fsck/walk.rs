@@ -1,6 +1,6 @@
 //! Checking streams, images and references, and finding what damage is part of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read as _;
 
@@ -51,6 +51,8 @@ struct Needs<'a> {
     options: &'a FsckOptions,
     /// Objects that are damaged or missing.
     faults: BTreeMap<FileDigest, Fault>,
+    /// Objects that were found to be there: images have most of theirs in common.
+    present: HashSet<FileDigest>,
     /// Entries that such an object is part of.
     part_of: BTreeMap<FileDigest, BTreeSet<String>>,
     /// Entries that need an object by a name.
@@ -76,6 +78,7 @@ impl Repository {
             images,
             options,
             faults: damaged.into_iter().collect(),
+            present: HashSet::new(),
             part_of: BTreeMap::new(),
             named_by: HashMap::new(),
             entries: BTreeMap::new(),
@@ -178,7 +181,11 @@ impl Needs<'_> {
         if self.faults.contains_key(&id) {
             return Ok(true);
         }
+        if self.present.contains(&id) {
+            return Ok(false);
+        }
         if self.repository.object_size(&id)?.is_some() {
+            self.present.insert(id);
             return Ok(false);
         }
         self.faults.insert(id, Fault::Missing);
