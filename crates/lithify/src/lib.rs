@@ -200,4 +200,4 @@ pub use session::{
 };
 pub use tag::tag;
 pub use transfer::{PartKind, PartState, PlanPart, PlanReport, TransferCounts};
-pub use view::{ImageFile, ListedEntry, Listing, Subject, verify};
+pub use view::{ImageFile, ListedEntry, Listing, Subject};

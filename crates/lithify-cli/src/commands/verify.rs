@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use lithify::{Cause, ComposefsError, DamagedFiles, Escaped};
+use lithify::{Cause, ComposefsError, DamagedFiles, Escaped, Subject};
 use serde_json::json;
 
 use super::{decoding_session, insert_path, print_json, shown, with_progress};
@@ -15,7 +15,9 @@ use crate::human;
 
 pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
-    let verified = with_progress(&renderer, || lithify::verify(&args.image, &session));
+    let verified = with_progress(&renderer, || {
+        Subject::open(&args.image, &session)?.verify(&session)
+    });
     if let Err(Failure::Library(error)) = &verified
         && let Cause::Composefs(ComposefsError::Files(files)) = error.cause()
     {

@@ -1,5 +1,6 @@
 //! `lithify mount composefs:REPO[:NAME]`: images of repositories, as the kernel sees them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -7,7 +8,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use lithify_testkit::{Allow, Kind, Snapshot, require, run, temp_dir};
+use lithify::composefs::oci::{self, NewImage};
+use lithify::composefs::repository::{OpenOptions, Publication, Repository};
+use lithify_testkit::{Allow, Kind, Snapshot, TarEntry, require, run, temp_dir};
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, makedev, mknodat};
 use rustix::io::Errno;
@@ -15,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::repositories::{object, object_of, repository, store_tree};
-use crate::common::{lithify, lithify_output, stderr};
+use crate::common::{erofs, image, layer, lithify, lithify_output, stderr};
 
 const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
 
@@ -347,7 +350,7 @@ fn an_image_that_is_not_what_its_id_says_is_not_mounted() {
     // An object that is no image.
     let plain = repository(&place.at("repository"), ALGORITHM);
     let other = plain.store_object(&data(5000)).unwrap().id;
-    let mut publication = lithify::composefs::repository::Publication::new();
+    let mut publication = Publication::new();
     publication.image(other);
     publication.image_reference("other", &other).unwrap();
     plain.publish(&publication).unwrap();
@@ -426,6 +429,131 @@ fn a_repository_on_tmpfs_and_below_a_long_path_is_mounted() {
     let loops = run::text(run::command("losetup").args(["--list", "--noheadings"]));
     assert!(!loops.contains(tmpfs.path().to_str().unwrap()), "{loops}");
     place.tmp = temp_dir();
+}
+
+/// What was built of layers is mounted by its tag, its manifest and its id, as the image that has its data is; what was
+/// changed becomes a layer.
+#[test]
+fn an_image_of_containers_is_mounted_as_its_flat_image_is() {
+    if !can_mount() {
+        return;
+    }
+    let place = Place::new();
+    let layers = [
+        layer([
+            TarEntry::directory("d").mtime(1_000_000_000, 7),
+            TarEntry::file("d/gone", data(100)),
+            TarEntry::file("d/kept", data(70_000)).mtime(-5, 500_000_000),
+            TarEntry::file("d/short", data(64)),
+            TarEntry::hard_link("hard", "d/kept"),
+            TarEntry::directory("e"),
+            TarEntry::file("e/renamed", data(300)),
+            TarEntry::symlink("link", "d/kept"),
+            TarEntry::file("su", data(65))
+                .mode(0o4755)
+                .xattr("user.a", b"b"),
+        ]),
+        layer([
+            TarEntry::whiteout("d/gone"),
+            TarEntry::file("d/new", data(5000)),
+        ]),
+    ];
+    let source = image(place.tmp.path(), layers);
+    let repository = place.source(":app");
+    let mut command = lithify();
+    command.args(["-q", "build", "--json", &source, "-f", "composefs", "-o"]);
+    let built: Value = serde_json::from_str(&run::text(command.arg(&repository))).unwrap();
+    let id = built["artifacts"][0]["image_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let manifest = built["manifest_digest"].as_str().unwrap().to_owned();
+    let flat = erofs(&source, place.tmp.path());
+    run::ok(
+        lithify()
+            .args(["-q", "mount"])
+            .arg(&flat)
+            .arg(place.at("mnt")),
+    );
+    let expected = Snapshot::of(&place.at("mnt"));
+    place.unmount();
+    for name in [":app", "", &format!("@{manifest}"), &format!(":{id}")] {
+        place.mount(name, &[]);
+        Snapshot::of(&place.at("mnt")).assert_same(&expected, &Allow::nothing());
+        place.unmount();
+    }
+    let said = run::text(lithify().args(["verify", &repository]));
+    assert!(
+        said.contains(&format!("composefs image sha256:{id}")),
+        "{said}"
+    );
+
+    let changes = place.at("changes");
+    place.mount(":app", &[OsStr::new("--rw"), changes.as_os_str()]);
+    fs::write(place.at("mnt/d/new"), "changed").unwrap();
+    fs::rename(place.at("mnt/e"), place.at("mnt/f")).unwrap();
+    std::os::unix::fs::chown(place.at("mnt/su"), Some(5), None).unwrap();
+    let expected = Snapshot::of(&place.at("mnt"));
+    let (committed, point) = (place.source(":changed"), place.at("mnt"));
+    let mut command = lithify();
+    command
+        .args(["-q", "commit"])
+        .arg(&changes)
+        .arg("--view")
+        .arg(&point);
+    run::ok(command.args(["--base", &repository, "-o", &committed]));
+    place.unmount();
+    place.mount(":changed", &[]);
+    Snapshot::of(&place.at("mnt")).assert_same(&expected, &Allow::nothing());
+    place.unmount();
+    run::ok(lithify().args(["-q", "verify", &committed]));
+
+    // Damage is what `verify` finds, by the names of files.
+    fs::write(
+        object_of(&place.at("repository"), ALGORITHM, &data(5000)),
+        data(4999),
+    )
+    .unwrap();
+    let output = lithify_output(["verify", &repository]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("/d/new -> objects/"), "{said}");
+}
+
+#[test]
+fn an_image_of_containers_that_nothing_was_made_of_is_said_to_be_one() {
+    if !can_mount() {
+        return;
+    }
+    let place = Place::new();
+    let source = image(place.tmp.path(), [layer([TarEntry::file("f", data(100))])]);
+    let repository = place.source(":app");
+    let mut command = lithify();
+    command.args(["-q", "build", &source, "-f", "composefs", "-o"]);
+    run::ok(command.arg(&repository));
+    // As a program writes it that makes no images.
+    let opened = Repository::open(place.at("repository"), &OpenOptions::new()).unwrap();
+    let app = oci::Image::open_tag(&opened, "app").unwrap();
+    let layers = app.layers.iter().map(|layer| (layer.digest, layer.id));
+    let new = NewImage {
+        digest: app.digest,
+        manifest: &app.manifest,
+        config: &app.config,
+        layers: &layers.collect(),
+        images: &BTreeMap::new(),
+        kept: &[],
+    };
+    let stored = oci::store_image(&opened, &new).unwrap();
+    let mut publication = Publication::new();
+    stored.publish(&mut publication).unwrap();
+    opened.publish(&publication).unwrap();
+    drop(opened);
+    place.refused(":app", &[], 1, "`lithify build -f composefs` makes one");
+    let said = run::text(lithify().args(["verify", &repository]));
+    assert!(
+        said.contains(": ok, ") && !said.contains("composefs image"),
+        "{said}"
+    );
 }
 
 /// Its own mounts of our repositories, and ours of its own.

@@ -12,7 +12,7 @@ use lithify_tree::{Escaped, LayerFull};
 use lithify_verity::file::FileDigest;
 
 use super::damaged_files::DamagedFiles;
-use super::{Error, ErrorKind};
+use super::{Cause, Error, ErrorKind};
 
 /// What can be wrong with a composefs repository, or an image for one.
 #[derive(Debug, thiserror::Error)]
@@ -340,6 +340,14 @@ fn of_entry(error: &EntryError) -> ErrorKind {
 }
 
 impl Error {
+    /// Whether no composefs image was made of an image of the OCI.
+    pub(crate) fn is_not_made(&self) -> bool {
+        matches!(
+            self.cause(),
+            Cause::Composefs(ComposefsError::NotMade { .. })
+        )
+    }
+
     /// Something is wrong in the repository at `path`.
     pub(crate) fn in_repository(path: &std::path::Path, fault: impl Into<RepositoryFault>) -> Self {
         let source = fault.into();

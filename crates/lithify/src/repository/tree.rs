@@ -36,9 +36,7 @@ impl TreeInRepository {
     ) -> Result<Self, Error> {
         let path = repository.path().join("images").join(id.hex());
         let failed = |e| Error::in_repository(repository.path(), e);
-        let file = repository.open_image(&id).map_err(failed)?;
-        let checked = repository.check_object(&id);
-        checked.map_err(|e| Error::in_repository(repository.path(), e))?;
+        let file = repository.open_checked_image(&id).map_err(failed)?;
         let filesystem = image::read(file, cancel).map_err(|source| ComposefsError::Image {
             path: path.clone(),
             source: Box::new(source),

@@ -196,9 +196,7 @@ impl ComposefsRepository {
             ComposefsKind::Tree(id) => Some(*id),
             ComposefsKind::Oci(digest) => match Named::Oci(*digest).image(&self.inner) {
                 Ok(id) => Some(id),
-                Err(e) if matches!(e.cause(), Cause::Composefs(ComposefsError::NotMade { .. })) => {
-                    None
-                }
+                Err(e) if e.is_not_made() => None,
                 Err(e) => return Err(e),
             },
             ComposefsKind::Stream(_) => None,

@@ -3,27 +3,56 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use lithify_composefs::Content;
 use lithify_composefs::image::{ImageEntry, ReadError, entries, read_header};
 use lithify_composefs::repository::{ObjectError, Repository};
+use lithify_oci::source::Selector;
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 
 use super::image::hash;
+use super::named::Named;
+use super::open::open;
 use crate::error::{ComposefsError, DamagedFile, DamagedFiles, FileFault};
 use crate::fs::image::FsImage;
 use crate::fs::verify::{VerifiedComposefs, VerifyReport};
-use crate::session::Session;
+use crate::session::{Session, parallel};
 use crate::{CancelToken, Error};
 
 /// Names of damaged files that are listed.
 const LISTED_MAX: usize = 10_000;
+/// An image of a repository that was checked.
+pub(crate) enum Made {
+    /// That of a file tree.
+    Tree(VerifyReport),
+    /// That which was made of an image of the OCI, if one was; its layers were not looked at.
+    Image(Option<VerifyReport>),
+}
+
+/// Checks the composefs image of what has a name in the repository at a path.
+pub(crate) fn verify_named(
+    path: &Path,
+    selector: Option<&Selector>,
+    name: &str,
+    session: &Session,
+) -> Result<Made, Error> {
+    let repository = open(path, session)?;
+    let named = Named::find(&repository, selector, name)?;
+    let id = match (named.image(&repository), &named) {
+        (Err(e), Named::Oci(_)) if e.is_not_made() => return Ok(Made::Image(None)),
+        (id, _) => id?,
+    };
+    let report = verify(&repository, &id, name, session)?;
+    Ok(match named {
+        Named::Tree(_) => Made::Tree(report),
+        Named::Oci(_) => Made::Image(Some(report)),
+    })
+}
+
 /// Checks an image of a repository: that its bytes are those its id says, its structure, and that every object it refers to
 /// is there and is what its name says. Bytes are read and compared here, whatever the kernel does.
-pub(crate) fn verify(
+fn verify(
     repository: &Repository,
     id: &FileDigest,
     name: &str,
@@ -141,30 +170,12 @@ fn check_objects(
     objects: Vec<&FileDigest>,
     session: &Session,
 ) -> Result<Checked, Error> {
-    let threads = session.threads().get().min(objects.len());
-    let next = AtomicUsize::new(0);
     let found = Mutex::new(Checked::with_capacity(objects.len()));
-    let work = || -> Result<(), Error> {
-        while let Some(id) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let checked = check_object(repository, id)?;
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.insert(**id, checked);
-        }
+    parallel::for_each(objects.len(), session.threads(), |index| {
+        let checked = check_object(repository, objects[index])?;
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert(*objects[index], checked);
         Ok(())
-    };
-    thread::scope(|scope| {
-        // Where the system gives fewer threads, this one does their work.
-        let others: Vec<_> = (1..threads)
-            .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
-        let mut done = work();
-        for other in others {
-            match other.join() {
-                Ok(result) => done = done.and(result),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
     })?;
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -37,9 +37,11 @@ pub(crate) fn for_each(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(run);
-        }
+        // Where the system gives fewer threads, this one does their work.
+        let _others: Vec<_> = (1..threads)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, run).ok())
+            .collect();
+        run();
     });
     match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),

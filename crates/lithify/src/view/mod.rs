@@ -7,9 +7,7 @@ mod find; // files by path
 mod lazy; // without reading everything
 mod listing; // names and metadata
 mod subject; // an image or an artifact
-mod verify; // checks of what has a name
 
 pub use file::ImageFile;
 pub use listing::{ListedEntry, Listing};
 pub use subject::Subject;
-pub use verify::verify;

@@ -19,6 +19,8 @@ use crate::image::add_dropped;
 use crate::image::decode;
 use crate::image::reading;
 use crate::output::LayersDirectory;
+use crate::repository;
+use crate::repository::verify::Made;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
 
@@ -130,10 +132,12 @@ impl Subject {
     }
 
     /// Checks every byte: digests, sizes, checksums and diff_ids of an image's layers, and that they can be applied;
-    /// the whole structure of an artifact, and its data as far as a recorded digest or a hash tree goes.
+    /// the whole structure of an artifact, and its data as far as a recorded digest or a hash tree goes. Of an image in a
+    /// composefs repository the composefs image is checked too: its bytes by its id, its structure, and every object it refers
+    /// to by its name.
     ///
     /// # Errors
-    /// The first thing found wrong.
+    /// The first thing found wrong; of files of a composefs image all, in [`ComposefsError::Files`](crate::ComposefsError::Files).
     pub fn verify(&self, session: &Session) -> Result<VerifyReport, Error> {
         self.verify_all(session).map_err(|e| session.reason(e))
     }
@@ -141,30 +145,49 @@ impl Subject {
     fn verify_all(&self, session: &Session) -> Result<VerifyReport, Error> {
         match self {
             Self::Image(image) => {
-                let session = &reading(session, true);
-                let decoded = decode(
-                    image,
-                    &mut Discard,
-                    session,
-                    &Budgets::new(session),
-                    |never| match never {},
-                )?;
-                let (_, layers) = decoded.merge(image, session)?;
-                let mut unusable_xattrs = BTreeMap::new();
-                add_dropped(&mut unusable_xattrs, &layers);
-                Ok(VerifyReport {
-                    unusable_xattrs,
-                    name: image.name().to_owned(),
-                    entries: layers.iter().map(|l| l.entries).sum(),
-                    bytes: layers.iter().map(|l| l.tar_bytes).sum(),
-                    data: true,
-                    composefs: None,
-                })
+                let Source::Composefs { path, selector } = image.source() else {
+                    return verify_layers(image, session);
+                };
+                let name = image.name();
+                let made =
+                    repository::verify::verify_named(path, selector.as_ref(), name, session)?;
+                match made {
+                    Made::Tree(report) => Ok(report),
+                    Made::Image(made) => {
+                        let mut report = verify_layers(image, session)?;
+                        report.bytes += made.as_ref().map_or(0, |made| made.bytes);
+                        report.composefs = made.and_then(|made| made.composefs);
+                        Ok(report)
+                    }
+                }
             }
             Self::File(file) => file.verify(session),
             Self::Layers(layers) => layers.verify(session),
         }
     }
+}
+
+/// Decodes the layers of an image, which compares all their digests.
+fn verify_layers(image: &Image, session: &Session) -> Result<VerifyReport, Error> {
+    let session = &reading(session, true);
+    let decoded = decode(
+        image,
+        &mut Discard,
+        session,
+        &Budgets::new(session),
+        |never| match never {},
+    )?;
+    let (_, layers) = decoded.merge(image, session)?;
+    let mut unusable_xattrs = BTreeMap::new();
+    add_dropped(&mut unusable_xattrs, &layers);
+    Ok(VerifyReport {
+        unusable_xattrs,
+        name: image.name().to_owned(),
+        entries: layers.iter().map(|l| l.entries).sum(),
+        bytes: layers.iter().map(|l| l.tar_bytes).sum(),
+        data: true,
+        composefs: None,
+    })
 }
 
 /// Whether a file's name says that it is a filesystem image or a disk.
