@@ -159,6 +159,9 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             }
             if let Some(id) = &artifact.image_id {
                 say(&format!("  image {id}"));
+                if artifact.name.is_none() {
+                    say("  it has no name, so nothing keeps it: `composefs gc` collects it");
+                }
                 let count = |name: &str| artifact.statistics.get(name).copied().unwrap_or(0);
                 say(&format!(
                     "  objects: {} new ({}), {} there before ({})",

@@ -13,6 +13,7 @@ mod commit;
 mod commit_places;
 mod common;
 mod completions;
+mod composefs_build;
 mod composefs_cli; // `lithify composefs`
 mod composefs_guest; // repositories under fs-verity, mounted
 mod composefs_mount; // images of repositories, mounted

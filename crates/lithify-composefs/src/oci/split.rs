@@ -48,6 +48,12 @@ impl<'a> LayerSplitter<'a> {
         }
     }
 
+    /// Returns the number of members so far.
+    #[must_use]
+    pub fn members(&self) -> u64 {
+        self.parser.entries()
+    }
+
     /// Adds the tar's next bytes.
     ///
     /// # Errors

@@ -289,7 +289,7 @@ fn layer(
     session.progress.event(Event::LayerDone {
         index,
         tar_bytes: stored.size,
-        entries: 0,
+        entries: stored.members,
     });
     Ok(stored)
 }

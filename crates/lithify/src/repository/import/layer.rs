@@ -17,6 +17,8 @@ pub(crate) struct StoredLayer {
     pub(crate) stream: LayerStream,
     /// Bytes of the tar.
     pub(crate) size: u64,
+    /// Members of the tar; 0 if it was there before.
+    pub(crate) members: u64,
 }
 
 /// Finds a layer that is in a repository as it was published.
@@ -45,6 +47,7 @@ pub(crate) fn find_layer(
             is_found: true,
         },
         size: stream.size(),
+        members: 0,
     }))
 }
 
@@ -71,6 +74,7 @@ pub(crate) fn store_layer(
         }
     }
     let summary = decoded.summary().ok_or_else(Error::cancelled)?;
+    let members = splitter.members();
     let stored: Stored = splitter.finish().map_err(failed)?;
     Ok(StoredLayer {
         stream: LayerStream {
@@ -79,6 +83,7 @@ pub(crate) fn store_layer(
             is_found: false,
         },
         size: summary.size,
+        members,
     })
 }
 
