@@ -697,3 +697,61 @@ fn arguments_that_make_no_sense_are_usage_errors() {
         assert!(said.contains(hint), "{said}");
     }
 }
+
+#[test]
+fn repositories_of_cfsctl_are_looked_after_and_it_finds_nothing_wrong() {
+    let Some(cfsctl) = require::cfsctl() else {
+        return;
+    };
+    let tmp = temp_dir();
+    let path = tmp.path().join("repo");
+    let repo = text(&path);
+    composefs(&["init", "--verity", "off", repo]);
+    let cfsctl = |args: &[&str]| {
+        let mut command = std::process::Command::new(&cfsctl);
+        run::text(command.args(["--repo", repo]).args(args))
+    };
+    let mut ids = Vec::new();
+    for (name, files) in [("one", ["a", "b"]), ("two", ["b", "c"])] {
+        let tree = tmp.path().join(name);
+        fs::create_dir_all(tree.join("usr")).unwrap();
+        for file in files {
+            fs::write(tree.join("usr").join(file), file.repeat(1000)).unwrap();
+        }
+        let said = cfsctl(&["create-image", text(&tree), name]);
+        ids.push(said.trim().strip_prefix("sha256:").unwrap().to_owned());
+    }
+    let listed = json_of(&["ls", repo]);
+    for (number, (name, id)) in ["one", "two"].into_iter().zip(&ids).enumerate() {
+        assert_eq!(
+            (&listed[number]["name"], &listed[number]["target"]),
+            (&json!(name), &json!(id))
+        );
+        let place = format!("composefs:{repo}:{name}");
+        assert_eq!(composefs(&["id", &place]), format!("{id}\n"));
+        let dump = tmp.path().join("dump");
+        fs::write(&dump, composefs(&["dump", &place])).unwrap();
+        assert_eq!(
+            composefs(&["id", "--from-dump", text(&dump)]),
+            format!("{id}\n")
+        );
+        let objects = composefs(&["ls", "--objects", &place]);
+        let theirs = cfsctl(&["image-objects", name]);
+        let mut theirs: Vec<&str> = theirs
+            .lines()
+            .map(|l| l.trim_start_matches("sha256:"))
+            .collect();
+        theirs.sort_unstable();
+        assert_eq!(objects.replace('/', "").lines().collect::<Vec<_>>(), theirs);
+    }
+    assert_eq!(json_of(&["fsck", repo])["clean"], true);
+    let usage = json_of(&["df", repo]);
+    assert_eq!(usage["shared"], json!({ "objects": 1, "bytes": 1000 }));
+    assert_eq!(usage["logical"], json!({ "files": 4, "bytes": 4000 }));
+    composefs(&["rm", &format!("{repo}:one")]);
+    assert_eq!(json_of(&["gc", repo])["objects"], 2);
+    assert!(cfsctl(&["fsck"]).contains("status: ok"));
+    assert!(cfsctl(&["gc", "--dry-run"]).contains("Objects: 0 removed"));
+    composefs(&["tag", &format!("{repo}:two"), "three"]);
+    assert!(cfsctl(&["images"]).contains("three"));
+}

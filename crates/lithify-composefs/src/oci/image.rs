@@ -38,7 +38,8 @@ pub struct NewImage<'a> {
     /// The objects that the streams of its layers are, by diff_id, or digest for layers that are no
     /// tars.
     pub layers: &'a BTreeMap<Digest, FileDigest>,
-    /// Images made of it, which are in the repository already, by [`image_name`] and [`profile_name`].
+    /// Images made of it, which are in the repository already, by [`image_name`] and
+    /// [`profile_name`](super::profile_name).
     pub images: &'a BTreeMap<String, FileDigest>,
     /// Objects that these images need and the streams of the layers do not.
     pub kept: &'a [FileDigest],

@@ -108,7 +108,7 @@ impl ComposefsRepository {
         &self.inner
     }
 
-    /// Lists the names there are, sorted by what they lead to: images of the OCI first.
+    /// Lists the names there are, sorted: those of images of the OCI first.
     ///
     /// # Errors
     /// [`ComposefsError::Repository`]. What is wrong with one of them is in its [`ComposefsName::problem`].
@@ -134,6 +134,7 @@ impl ComposefsRepository {
             }
             listed.push(name);
         }
+        listed.sort_by(|a, b| (a.kind.rank(), &a.name).cmp(&(b.kind.rank(), &b.name)));
         Ok(listed)
     }
 

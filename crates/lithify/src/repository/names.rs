@@ -19,6 +19,17 @@ pub enum ComposefsKind {
     Stream(String),
 }
 
+impl ComposefsKind {
+    /// Returns its place in a list of all kinds.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Oci(_) => 0,
+            Self::Tree(_) => 1,
+            Self::Stream(_) => 2,
+        }
+    }
+}
+
 /// A name in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {

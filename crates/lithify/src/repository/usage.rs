@@ -65,7 +65,7 @@ pub struct ComposefsImageUsage {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ComposefsUsage {
-    /// The bytes of each image that has a name, by what it is.
+    /// The bytes of each image that has a name, sorted by names: images of the OCI first.
     pub images: Vec<ComposefsImageUsage>,
     /// The files of all trees together; what several images have counts for each.
     pub logical: FileCount,
@@ -187,6 +187,8 @@ impl ComposefsRepository {
                 bytes: image.needed.bytes - image.only.bytes,
             };
         }
+        let images = &mut usage.images;
+        images.sort_by(|a, b| (a.kind.rank(), &a.names).cmp(&(b.kind.rank(), &b.names)));
         Ok(usage)
     }
 

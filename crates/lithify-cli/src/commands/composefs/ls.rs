@@ -106,7 +106,9 @@ fn names(all: &[ComposefsName], is_json: bool) -> Result<(), Failure> {
             line.push_str(&human::counted(layers as u64, "layer"));
         }
         line.push_str(&format!("  {}", human::bytes(name.bytes)));
-        for id in name.images.values() {
+        // The same image may have been made in several ways.
+        let ids: BTreeSet<_> = name.images.values().collect();
+        for id in ids {
             line.push_str(&format!("  {}", id.hex()));
         }
         writeln!(out, "{line}")?;
