@@ -47,6 +47,8 @@ say secure:tree other
 say secure:tree other --verity off
 say secure:damaged whole
 say secure:unwatched whole
+/disk/lithify -q build rootfs:/disk/tree -f composefs -o /disk/built:tree || exit 1
+say built:tree whole --verity require
 cat /sys/block/loop*/loop/backing_file 2>/dev/null
 uname -r
 exit 0
@@ -101,6 +103,7 @@ fn the_kernel_compares_files_of_a_repository_under_fs_verity() {
         let needs = "refused with 1: lithify: this kernel's overlayfs has no layers of data alone";
         said(&format!("secure:tree: {needs}"));
         said(&format!("insecure:tree: {needs}"));
+        said(&format!("built:tree: {needs}"));
         said("use Linux 6.5 or later");
     } else if version >= (6, 6) {
         let whole = "what is whole";
@@ -112,6 +115,7 @@ fn the_kernel_compares_files_of_a_repository_under_fs_verity() {
         said("secure:tree: what nobody watches");
         said("secure:tree compared: cat: can't open '/mnt/other': Input/output error");
         said(&format!("insecure:tree: {whole}"));
+        said(&format!("built:tree compared: {whole}"));
     }
     said("insecure:tree: refused with 1: lithify: fs-verity is required");
     said("secure:damaged: refused with 3: ");
