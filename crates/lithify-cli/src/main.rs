@@ -91,7 +91,7 @@ fn other_verb(error: &clap::Error) -> Option<&'static str> {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
-    match usage.contains("lithify composefs ") {
+    match usage.contains(" composefs ") {
         true => args::other_composefs_verb(name),
         false => args::other_verb(name),
     }

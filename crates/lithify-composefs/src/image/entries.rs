@@ -1,6 +1,6 @@
 //! The names in an image, one after another, without a tree in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lithify_cancel::CancelToken;
 use lithify_erofs::{FileType, Inode};
@@ -72,8 +72,8 @@ impl ImageEntry {
 /// Calls `each` with every name in an image but stubs, directories before what is in them, names in the order of their bytes.
 ///
 /// Attributes are those of the tree, but that directories with whiteouts are shown as opaque where they are so in the image,
-/// as `composefs-info` shows them: an image that is made of it again is the same. Memory grows with the number of files that
-/// have several names.
+/// as `composefs-info` shows them: an image that is made of it again is the same. Memory grows with the number of files, by some
+/// 20 bytes each, and by the paths of those that have several names.
 ///
 /// # Errors
 /// [`ReadError`], or that of `each`.
@@ -84,7 +84,7 @@ pub fn entries<R: ReadAt, E: From<ReadError>>(
 ) -> Result<(), E> {
     read_header(&image)?;
     let image = lithify_erofs::Image::open(image).map_err(ReadError::from)?;
-    let mut firsts: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut names = Names::default();
     for (number, item) in image.walk().enumerate() {
         if number % 256 == 0 {
             cancel.check().map_err(ReadError::from)?;
@@ -96,17 +96,58 @@ pub fn entries<R: ReadAt, E: From<ReadError>>(
             continue;
         }
         let mut entry = read_entry(&image, found.path, &inode)?;
-        if inode.file_type() != FileType::Directory && inode.nlink() > 1 {
-            match firsts.get(&inode.nid()) {
-                Some(first) => entry.first = Some(first.clone()),
-                None => {
-                    firsts.insert(inode.nid(), entry.path.clone());
-                }
-            }
+        if inode.file_type() != FileType::Directory {
+            entry.first = names.first(&image, &inode, &entry.path)?;
         }
         each(entry)?;
     }
     Ok(())
+}
+
+/// The files met so far, by the numbers of their inodes.
+#[derive(Default)]
+struct Names {
+    /// The first names of those that say they have several.
+    firsts: HashMap<u64, Vec<u8>>,
+    /// Those that say they have one.
+    single: HashSet<u64>,
+    /// The first names of all, as soon as one of those turned out to have another one: a dumpfile may say any number of links.
+    all: Option<HashMap<u64, Vec<u8>>>,
+}
+
+impl Names {
+    /// Returns the first name of a file, if this is another one.
+    fn first<R: ReadAt>(
+        &mut self,
+        image: &lithify_erofs::Image<R>,
+        inode: &Inode,
+        path: &[u8],
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        if inode.nlink() > 1 {
+            return Ok(match self.firsts.get(&inode.nid()) {
+                Some(first) => Some(first.clone()),
+                None => {
+                    self.firsts.insert(inode.nid(), path.to_vec());
+                    None
+                }
+            });
+        }
+        if self.single.insert(inode.nid()) {
+            return Ok(None);
+        }
+        let all = match &mut self.all {
+            Some(all) => all,
+            None => {
+                let mut all = HashMap::new();
+                for found in image.walk() {
+                    let found = found?;
+                    all.entry(found.inode.nid()).or_insert(found.path);
+                }
+                self.all.insert(all)
+            }
+        };
+        Ok(all.get(&inode.nid()).cloned())
+    }
 }
 
 fn read_entry<R: ReadAt>(
