@@ -4,6 +4,7 @@
 //! hits them all. Nothing is asserted.
 
 mod cases; // what is compared
+mod composefs; // what is compared: composefs repositories
 mod inputs; // with which images
 mod layered; // what is compared: layers and the store
 mod measure; // one command's cost
