@@ -40,7 +40,7 @@ pub(crate) struct CopyArgs {
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) source: OsString,
     /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG,
-    /// docker-daemon:NAME:TAG or store:NAME:TAG
+    /// composefs:REPO:NAME, docker-daemon:NAME:TAG or store:NAME:TAG
     #[arg(value_name = "DEST", value_hint = ValueHint::AnyPath)]
     pub(crate) destination: OsString,
     /// Every platform the image is there for; without, the one --platform says
@@ -128,7 +128,7 @@ pub(crate) struct PushArgs {
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) image: OsString,
     /// Where it goes: docker://NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG,
-    /// docker-daemon:NAME:TAG or store:NAME:TAG
+    /// composefs:REPO:NAME, docker-daemon:NAME:TAG or store:NAME:TAG
     #[arg(value_name = "DEST", value_hint = ValueHint::AnyPath)]
     pub(crate) destination: OsString,
     /// As what; without, the image as it is
