@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     }
     if args.full {
         // Without it the tests that want it skip.
-        steps.step("cfsctl", build_cfsctl);
+        steps.step("cfsctl", || build_cfsctl(can_install));
     }
     let mut outcome = Outcome::default();
     steps.step("tests", || listing::collect(&mut test(), &mut outcome));
@@ -113,12 +113,15 @@ fn more_cases(cargo: &mut Command) {
 }
 
 /// The other program for composefs repositories, which no distribution of the tests has. It is built once.
-fn build_cfsctl() -> Result<(), Error> {
+fn build_cfsctl(can_install: bool) -> Result<(), Error> {
     let root = sh::target().join("cfsctl");
     if root.join("bin/cfsctl").is_file() {
         return Ok(());
     }
     println!("building cfsctl, once: half an hour on two processors");
+    if can_install {
+        packages::install_for_cfsctl()?;
+    }
     let mut install = sh::cargo(["install", "composefs-ctl", "--version", "0.9.4", "--locked"]);
     install.arg("--root").arg(&root);
     sh::run(install.arg("--target-dir").arg(root.join("build")))

@@ -95,6 +95,14 @@ pub(super) fn install(can_install: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// What `cfsctl` is linked with, beside a compiler.
+const FOR_CFSCTL: [&str; 4] = ["pkg-config", "libssl-dev", "zlib1g-dev", "liblzma-dev"];
+
+/// Installs what `cfsctl` is built with.
+pub(super) fn install_for_cfsctl() -> Result<(), Error> {
+    install_packages(&FOR_CFSCTL.map(ToOwned::to_owned))
+}
+
 fn install_packages(packages: &[String]) -> Result<(), Error> {
     let mut all = apt(&["install", "--no-install-recommends"]);
     if sh::run(all.args(packages)).is_ok() {

@@ -573,3 +573,85 @@ fn what_a_repository_has_no_room_for_is_refused() {
     assert_eq!(full.status.code(), Some(1), "{}", stderr(&full));
     assert_eq!(fs::read_dir(place.at("full")).unwrap().count(), 1);
 }
+
+/// Images that `cfsctl` 0.9.4 takes, which wants a directory for each name and no sparse files.
+fn images_for_cfsctl() -> [Vec<Vec<u8>>; 3] {
+    let base = layer([
+        TarEntry::directory("usr")
+            .mode(0o751)
+            .owner(7, 8)
+            .mtime(1_000_000, 5),
+        TarEntry::directory("usr/bin").mtime(1_000_001, 0),
+        TarEntry::file("usr/bin/tool", [b't'; 5000]).mode(0o4755),
+        TarEntry::hard_link("usr/bin/again", "usr/bin/tool"),
+        TarEntry::file("usr/bin/short", "short"),
+        TarEntry::file("usr/bin/able", [b'c'; 70])
+            .xattr("user.note", "a note")
+            .xattr(
+                "security.capability",
+                b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            ),
+        TarEntry::symlink("usr/bin/link", "tool"),
+        TarEntry::directory("run").mtime(3, 0),
+        TarEntry::file("run/kept", "kept"),
+        TarEntry::char_device("usr/null", 1, 3),
+        TarEntry::fifo("usr/fifo"),
+    ]);
+    let names = (0..300).map(|n| {
+        let name = format!("usr/{}{n:03}", "n".repeat(252));
+        TarEntry::file(name, format!("{n} ").repeat(n)).mtime(1_000_000, n as u32)
+    });
+    let many = layer([TarEntry::directory("usr")].into_iter().chain(names));
+    let upper = layer([
+        TarEntry::whiteout("usr/bin/short"),
+        TarEntry::directory("usr").mode(0o700).mtime(2_000_000, 0),
+        TarEntry::file("usr/bin", "a file where a directory was"),
+    ]);
+    [vec![base.clone()], vec![many], vec![base, upper]]
+}
+
+#[test]
+fn ids_are_those_of_cfsctl() {
+    let Some(cfsctl) = require::cfsctl() else {
+        return;
+    };
+    for (number, layers) in images_for_cfsctl().into_iter().enumerate() {
+        for algorithm in ["sha256", "sha512"] {
+            let place = Place::new();
+            let source = image(place.tmp.path(), layers.clone());
+            run::ok(
+                lithify()
+                    .args(["-q", "composefs", "init", "--algorithm", algorithm])
+                    .arg(place.at("repository")),
+            );
+            let made = place.build(&source, "app", &["--profile", "cfsctl"]);
+            let theirs = place.at("theirs");
+            let cfsctl = |repository: &Path, arguments: &[&str]| {
+                let mut command = std::process::Command::new(&cfsctl);
+                command.arg("--repo").arg(repository).args(arguments);
+                run::text(&mut command)
+            };
+            let init = format!("fsverity-{algorithm}-12");
+            cfsctl(&theirs, &["init", "--insecure", "--algorithm", &init]);
+            cfsctl(&theirs, &["oci", "pull", &source, "app"]);
+            let images: Vec<String> = fs::read_dir(theirs.join("images"))
+                .unwrap()
+                .map(|e| e.unwrap().file_name().into_string().unwrap())
+                .filter(|name| name != "refs")
+                .collect();
+            let id = made["image_id"].as_str().unwrap();
+            assert_eq!(images, [id], "image {number}, {algorithm}");
+            // Each takes what the other wrote.
+            let ours = place.at("repository");
+            cfsctl(&ours, &["--insecure", "fsck"]);
+            cfsctl(&ours, &["--insecure", "oci", "fsck"]);
+            let named = cfsctl(&ours, &["--insecure", "oci", "images"]);
+            assert!(named.contains("app"), "{named}");
+            let of_theirs = format!("composefs:{}:app", theirs.display());
+            run::ok(lithify().args(["-q", "verify", &of_theirs]));
+            assert!(place.tar(&of_theirs) == place.tar(&source));
+            let again = place.build(&of_theirs, "again", &["--profile", "cfsctl"]);
+            assert_eq!(again["image_id"], id);
+        }
+    }
+}
