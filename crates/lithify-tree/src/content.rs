@@ -20,6 +20,18 @@ pub trait ContentSink {
     /// Whatever stops the target from taking the file.
     fn begin(&mut self, size: u64, segments: Option<&[DataSegment]>) -> Result<(), Self::Error>;
 
+    /// Says that the file that was begun is an open file of this host, as it is: a target on the same filesystem may share its
+    /// blocks. Its data is written all the same. Whether it changed meanwhile is known to whoever reads it before
+    /// [`finish`](Self::finish) is called.
+    ///
+    /// # Errors
+    /// Whatever stops the target from taking the file.
+    #[cfg(unix)]
+    fn is_host_file(&mut self, file: std::os::fd::BorrowedFd<'_>) -> Result<(), Self::Error> {
+        let _ = file;
+        Ok(())
+    }
+
     /// The next data bytes (holes are not written), in pieces of any length.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ impl Programs {
         ];
         // It waits for the disk once for each layer.
         cases.extend(cfsctl(&format!(
-            "{INIT} && CFSCTL --repo out oci pull {image}:latest app"
+            "{INIT} && CFSCTL --repo out oci pull {image} app"
         )));
         Group {
             name: "image to composefs",
@@ -49,7 +49,7 @@ impl Programs {
         let build = self.build(&format!("{image} -f composefs -o repository:app"));
         let mut ours = case("lithify", build.clone());
         ours.setup = Some(build);
-        let pull = format!("CFSCTL --repo repository oci pull {image}:latest app");
+        let pull = format!("CFSCTL --repo repository oci pull {image} app");
         let init = INIT.replace("out", "repository");
         let peer = cfsctl(&pull).map(|mut peer| {
             peer.setup = cfsctl(&format!("{init} && {pull}")).map(|setup| setup.script);
@@ -63,7 +63,7 @@ impl Programs {
         }
     }
 
-    /// The id alone, of an image in a repository.
+    /// An image of which a repository has all layers.
     fn id(&self, inputs: &Inputs) -> Group {
         let image = layout(&inputs.crowd);
         let build = |profile: &str| {

@@ -170,6 +170,13 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
                     count("objects_existing"),
                     human::bytes(count("objects_existing_bytes")),
                 ));
+                match count("objects_shared_bytes") {
+                    0 => {}
+                    shared => say(&format!(
+                        "  {} of that share blocks with the files they were made of",
+                        human::bytes(shared)
+                    )),
+                }
             }
             if let Some(verity) = &artifact.verity {
                 say(&format!("  root hash {}", verity.root_hash));

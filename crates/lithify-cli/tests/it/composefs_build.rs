@@ -655,3 +655,65 @@ fn ids_are_those_of_cfsctl() {
         }
     }
 }
+
+#[test]
+fn files_of_a_directory_share_their_blocks_where_the_filesystem_can() {
+    if !require::root() || !require::tool("mkfs.xfs") || !require::kernel_filesystem("xfs") {
+        return;
+    }
+    let tmp = temp_dir();
+    let disk = tmp.path().join("disk");
+    let file = fs::File::create(&disk).unwrap();
+    file.set_len(400 << 20).unwrap();
+    run::ok(run::command("mkfs.xfs").arg("-q").arg(&disk));
+    let mounted = Mount::writable("xfs", &disk);
+    let at = |name: &str| mounted.path().join(name);
+    fs::create_dir(at("tree")).unwrap();
+    let large: Vec<u8> = (0..2_000_001_u32).map(|n| (n % 251) as u8).collect();
+    fs::write(at("tree/large"), &large).unwrap();
+    fs::write(at("tree/short"), "short").unwrap();
+    let sparse = fs::File::create(at("tree/sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &[7; 5000], 40 << 20).unwrap();
+    sparse.set_len(60 << 20).unwrap();
+    let source = format!("rootfs:{}", at("tree").display());
+    let to = format!("{}:tree", at("repository").display());
+    let build = || {
+        let mut command = lithify();
+        command.args([
+            "-q",
+            "build",
+            &source,
+            "-f",
+            "composefs",
+            "-o",
+            &to,
+            "--json",
+        ]);
+        let made: Value = serde_json::from_str(&run::text(&mut command)).unwrap();
+        made["artifacts"][0]["statistics"].clone()
+    };
+    let made = build();
+    assert_eq!(
+        made["objects_shared_bytes"],
+        2_000_001 + (60 << 20),
+        "{made}"
+    );
+    let image = format!("composefs:{to}");
+    let read = |path: &str| {
+        let output = lithify_output(["-q", "cat", &image, path]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        output.stdout
+    };
+    assert!(read("/large") == large);
+    assert!(read("/sparse")[40 << 20..][..5000] == [7; 5000]);
+    run::ok(lithify().args(["-q", "verify", &image]));
+    // What is written to the directory afterwards stays there.
+    fs::write(at("tree/large"), b"other").unwrap();
+    assert!(read("/large") == large);
+    // The second time there is nothing to share.
+    fs::write(at("tree/large"), &large).unwrap();
+    let again = build();
+    assert_eq!(again["objects_shared_bytes"], Value::Null, "{again}");
+    // But for the image, in which the file has another time.
+    assert_eq!(again["objects_new"], 1, "{again}");
+}

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
+use lithify_storage::temporary::NewFile;
+use rustix::fs::{SeekFrom, fstat, ioctl_ficlone, seek};
 use rustix::io::Errno;
 
 use super::error::ObjectError;
@@ -33,7 +35,7 @@ impl Repository {
     pub fn import_file(&self, file: &File) -> Result<Imported, ObjectError> {
         self.check_writable()?;
         let metadata = file.metadata()?;
-        if let Some(object) = self.import_clone(file, metadata.dev())? {
+        if let Some(object) = self.import_clone(file)? {
             return Ok(Imported {
                 object,
                 is_shared: object.outcome != Outcome::Existing,
@@ -45,27 +47,38 @@ impl Repository {
         })
     }
 
+    /// Stores a clone of a file; `None` where that cannot be.
+    fn import_clone(&self, file: &File) -> Result<Option<Stored>, ObjectError> {
+        let Some(new) = self.cloned(file.as_fd())? else {
+            return Ok(None);
+        };
+        // The clone is read, not the file: that may change.
+        let size = new.file().metadata()?.len();
+        let id = self.digest_of(new.file())?;
+        let outcome = self.keep_object(new, id, size)?;
+        if outcome != Outcome::Existing {
+            self.counters.share(size);
+        }
+        Ok(Some(Stored { id, size, outcome }))
+    }
+
     /// Clones a file; `None` where that cannot be.
-    fn import_clone(&self, file: &File, device: u64) -> Result<Option<Stored>, ObjectError> {
+    pub(super) fn cloned(&self, file: BorrowedFd<'_>) -> Result<Option<NewFile>, ObjectError> {
+        let device = fstat(file).map_err(io::Error::from)?.st_dev;
         if self.objects.uncloned().contains(&device) {
             return Ok(None);
         }
         let new = self.new_object_file()?;
         match ioctl_ficlone(new.file(), file) {
-            Ok(()) => {}
+            Ok(()) => Ok(Some(new)),
             Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => {
                 self.objects.uncloned().insert(device);
-                return Ok(None);
+                Ok(None)
             }
             // Such as a file that is no regular one, or that is swapped to.
-            Err(Errno::PERM | Errno::TXTBSY | Errno::BADF | Errno::ISDIR) => return Ok(None),
-            Err(e) => return Err(io::Error::from(e).into()),
+            Err(Errno::PERM | Errno::TXTBSY | Errno::BADF | Errno::ISDIR) => Ok(None),
+            Err(e) => Err(io::Error::from(e).into()),
         }
-        // The clone is read, not the file: that may change.
-        let size = new.file().metadata()?.len();
-        let id = self.digest_of(new.file())?;
-        let outcome = self.keep_object(new, id, size)?;
-        Ok(Some(Stored { id, size, outcome }))
     }
 
     fn import_copy(&self, file: &File, size: u64) -> Result<Stored, ObjectError> {

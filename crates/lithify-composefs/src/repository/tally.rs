@@ -20,6 +20,8 @@ pub struct Tally {
     pub existing_bytes: u64,
     /// Objects that were damaged, and are not any more.
     pub replaced: u64,
+    /// Bytes of objects, among the new and the replaced, that share their blocks with the file they were made of.
+    pub shared_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,7 @@ pub(super) struct Counters {
     existing: AtomicU64,
     existing_bytes: AtomicU64,
     replaced: AtomicU64,
+    shared_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -45,6 +48,12 @@ impl Counters {
     }
 }
 
+impl Counters {
+    pub(super) fn share(&self, size: u64) {
+        self.shared_bytes.fetch_add(size, Ordering::Relaxed);
+    }
+}
+
 impl Repository {
     /// Returns the counts of what was stored so far.
     #[must_use]
@@ -57,6 +66,7 @@ impl Repository {
             existing: read(&counters.existing),
             existing_bytes: read(&counters.existing_bytes),
             replaced: read(&counters.replaced),
+            shared_bytes: read(&counters.shared_bytes),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::BorrowedFd;
 
 use lithify_storage::temporary::NewFile;
 use lithify_verity::file::{FileDigest, FileHasher, kernel};
@@ -34,6 +35,8 @@ enum Content {
     Memory(Vec<u8>),
     /// With as many bytes as the hasher saw, but for a hole at the end.
     File(NewFile),
+    /// A clone of a file, of which the hasher sees the bytes.
+    Clone(NewFile),
 }
 
 /// The way in which an object came to be in a repository.
@@ -226,9 +229,30 @@ impl ObjectWriter<'_> {
             Content::Memory(memory) if memory.len() + data.len() <= MEMORY => {
                 memory.extend_from_slice(data);
             }
+            Content::Clone(_) => {}
             _ => write_at(self.file()?, data, at)?,
         }
         Ok(())
+    }
+
+    /// Takes the blocks of a file together with it, where the filesystem can; says whether it did. What is written is the
+    /// file's bytes, from its start, and is not written once more. To be called before anything is written, by somebody who
+    /// finishes the object only if the file did not change meanwhile.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn share(&mut self, file: BorrowedFd<'_>) -> Result<bool, ObjectError> {
+        match &self.content {
+            Content::Memory(memory) if memory.is_empty() && self.hasher.size() == 0 => {}
+            _ => return Ok(false),
+        }
+        match self.repository.cloned(file)? {
+            Some(clone) => {
+                self.content = Content::Clone(clone);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 
     /// Adds as many zeros, as a hole of the file.
@@ -242,7 +266,9 @@ impl ObjectWriter<'_> {
             return self.write(&zeros[..usize::try_from(length).unwrap_or(0)]);
         }
         self.repository.cancel().check()?;
-        self.file()?;
+        if !matches!(self.content, Content::Clone(_)) {
+            self.file()?;
+        }
         self.hasher.zeros(length);
         Ok(())
     }
@@ -256,6 +282,20 @@ impl ObjectWriter<'_> {
         let id = self.hasher.finish();
         let repository = self.repository;
         let outcome = match self.content {
+            Content::Clone(new) => {
+                let found = new.file().metadata()?.len();
+                if found != size {
+                    return Err(ObjectError::Changed {
+                        expected: size,
+                        found,
+                    });
+                }
+                let outcome = repository.keep_object(new, id, size)?;
+                if outcome != Outcome::Existing {
+                    repository.counters.share(size);
+                }
+                outcome
+            }
             Content::File(new) => {
                 // A hole at the end is not written.
                 new.file().set_len(size)?;
@@ -283,7 +323,7 @@ impl ObjectWriter<'_> {
             self.content = Content::File(new);
         }
         match &self.content {
-            Content::File(new) => Ok(new.file()),
+            Content::File(new) | Content::Clone(new) => Ok(new.file()),
             Content::Memory(_) => Err(io::Error::from(io::ErrorKind::NotFound).into()),
         }
     }

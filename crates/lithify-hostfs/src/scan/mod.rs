@@ -223,6 +223,8 @@ impl Scanner {
         let segments = file.segments.as_deref().unwrap_or(&whole);
         sink.begin(file.size, file.segments.as_deref())
             .map_err(CopyError::Sink)?;
+        sink.is_host_file(file.fd.as_fd())
+            .map_err(CopyError::Sink)?;
         self.buffer.resize(CHUNK, 0);
         for segment in segments {
             let (mut at, mut left) = (segment.offset, segment.length);

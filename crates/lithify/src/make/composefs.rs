@@ -112,6 +112,7 @@ impl Made {
             existing,
             existing_bytes,
             replaced,
+            shared_bytes,
             ..
         } = to.repository.tally();
         let mut counts = vec![
@@ -120,6 +121,9 @@ impl Made {
             ("objects_existing", existing),
             ("objects_existing_bytes", existing_bytes),
         ];
+        if shared_bytes > 0 {
+            counts.push(("objects_shared_bytes", shared_bytes));
+        }
         if replaced > 0 {
             counts.push(("objects_repaired", replaced));
         }

@@ -1,6 +1,7 @@
 //! Data of files, into objects.
 
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 
 use lithify_composefs::repository::{ObjectError, Repository};
 use lithify_composefs::{Content, Contents, INLINE_MAX};
@@ -10,6 +11,9 @@ use super::sparse::{Short, Spread};
 use crate::Error;
 use crate::error::ComposefsError;
 use crate::image::LayerSink;
+
+/// Bytes of the shortest file whose blocks are shared: one block.
+const SHARED_MIN: u64 = 4096;
 
 /// Takes the data of layers: what is longer than a few bytes becomes an object.
 #[derive(Debug)]
@@ -61,6 +65,16 @@ impl ContentSink for ObjectSink<'_> {
             }
         });
         Ok(())
+    }
+
+    fn is_host_file(&mut self, file: BorrowedFd<'_>) -> Result<(), Error> {
+        match &mut self.file {
+            Some(Taken::Long(spread)) if spread.size() >= SHARED_MIN => {
+                let shared = spread.share(file);
+                shared.map_err(|e| self.failed(e))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! The data of a file that a tar has without its holes.
 
+use std::os::fd::BorrowedFd;
+
 use lithify_composefs::repository::{ObjectError, ObjectWriter, Stored};
 use lithify_tree::DataSegment;
 
@@ -51,6 +53,16 @@ impl<'a> Spread<'a> {
             data = rest;
         }
         Ok(())
+    }
+
+    /// Returns the bytes of the file.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes the blocks of a file whose data it is, where that can be.
+    pub(super) fn share(&mut self, file: BorrowedFd<'_>) -> Result<(), ObjectError> {
+        self.object.share(file).map(drop)
     }
 
     pub(super) fn finish(mut self) -> Result<Stored, ObjectError> {
