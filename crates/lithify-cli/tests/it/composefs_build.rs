@@ -717,3 +717,43 @@ fn files_of_a_directory_share_their_blocks_where_the_filesystem_can() {
     // But for the image, in which the file has another time.
     assert_eq!(again["objects_new"], 1, "{again}");
 }
+
+#[test]
+fn a_plan_knows_what_is_in_the_repository() {
+    let place = Place::new();
+    let [lower, upper] = layers();
+    let first = image(place.tmp.path(), [lower.clone()]);
+    let states = |source: &str| {
+        let to = place.output("app");
+        let mut command = lithify();
+        command.args([
+            "-q",
+            "build",
+            source,
+            "-f",
+            "composefs",
+            "-o",
+            &to,
+            "--dry-run",
+            "--json",
+        ]);
+        let plan: Value = serde_json::from_str(&run::text(&mut command)).unwrap();
+        let parts = plan["parts"].as_array().unwrap().iter();
+        let parts = parts.map(|p| {
+            format!(
+                "{} {}",
+                p["kind"].as_str().unwrap(),
+                p["state"].as_str().unwrap()
+            )
+        });
+        parts.collect::<Vec<_>>()
+    };
+    assert_eq!(states(&first), ["layer read", "filesystem make"]);
+    assert!(!place.at("repository").exists());
+    place.build(&first, "app", &[]);
+    let both = image(&place.at("both"), [lower, upper]);
+    assert_eq!(
+        states(&both),
+        ["layer there", "layer read", "filesystem make"]
+    );
+}

@@ -26,7 +26,7 @@ use crate::repository::{
 use crate::session::Session;
 use crate::session::budgets::Budgets;
 use crate::session::parallel;
-use crate::{Error, Event};
+use crate::{Error, ErrorKind, Event};
 
 /// A repository, and the name an image gets in it.
 struct Destination {
@@ -78,6 +78,24 @@ pub(super) fn place(output: &Path) -> Result<(std::path::PathBuf, Option<String>
         },
         _ => Err(refused()),
     }
+}
+
+/// Tells of each layer of an image whether it is in a repository; nothing is made.
+pub(super) fn there(image: &Image, output: &Path, session: &Session) -> Result<Vec<bool>, Error> {
+    let none = || vec![false; image.layer_count()];
+    let (path, _) = place(output)?;
+    let Some(oci) = tars_of(image) else {
+        return Ok(none());
+    };
+    let repository = match repository::open(&path, session) {
+        Ok(repository) => repository,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(none()),
+        Err(e) => return Err(e),
+    };
+    let found = |layer: &lithify_oci::image::LayerDescriptor| {
+        find_layer(&repository, &layer.diff_id).map(|found| found.is_some())
+    };
+    oci.layers().iter().map(found).collect()
 }
 
 /// Returns the image whose layers are tars.

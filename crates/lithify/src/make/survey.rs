@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::check::check;
+use super::composefs;
 use super::fsmeta;
 use super::layers;
 use super::layers::LayerOptions;
@@ -57,9 +58,13 @@ fn plan(
         report.add(part);
         return Ok(report);
     }
-    let Kept { layers, merged } = match kind.filter(|_| !is_flat) {
-        Some(kind) => kept(image, kind, options, session)?,
-        None => Kept {
+    let Kept { layers, merged } = match (kind.filter(|_| !is_flat), output) {
+        (Some(kind), _) => kept(image, kind, options, session)?,
+        (None, Output::Path(path)) if options.format == Format::Composefs => Kept {
+            layers: composefs::there(image, path, session)?,
+            merged: None,
+        },
+        (None, _) => Kept {
             layers: vec![false; image.layer_count()],
             merged: None,
         },
