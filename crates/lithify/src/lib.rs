@@ -149,7 +149,8 @@ pub use error::MountError;
 pub use error::{
     ArtifactError, BuildError, Cause, CommitError, ComposefsError, DamagedFile, DamagedFiles,
     DescriptionProblem, Error, ErrorKind, FileFault, LayerError, Names, NativeLayerError, Nested,
-    OpenError, Operation, OutputError, PublishError, ReplaceError, RepositoryFault, TransferError,
+    OpenError, Operation, OutputError, PublishError, ReplaceError, RepositoryFault, SealCheck,
+    SealError, SealReport, SealState, TransferError,
 };
 pub use fs::{
     Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifiedComposefs,
@@ -193,7 +194,7 @@ pub use repository::{
     ComposefsImageUsage, ComposefsKind, ComposefsName, ComposefsRepository, ComposefsUsage,
     FileCount, ObjectCount, missing_objects,
 };
-pub use repository::{ComposefsProfile, UnknownProfile};
+pub use repository::{ComposefsProfile, UnknownProfile, composefs_id};
 pub use session::{
     Event, ImageLimits, Limits, Progress, PullPolicy, Registries, Session, Silent, StoreChoice,
     UnknownLimit, UnknownPolicy,

@@ -10,6 +10,8 @@ use lithify::composefs::image::Version;
 use lithify::composefs::repository::{ErofsFormat, VerityMode};
 
 use super::help::with_examples;
+use super::read::ReadArgs;
+use super::values::{algorithm, word};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ComposefsCommand {
@@ -38,6 +40,10 @@ pub(crate) enum ComposefsCommand {
 const IMAGE_HELP: &str = "\
 IMAGE is the file of a composefs image, or composefs:REPO[:NAME|@DIGEST] for one of a repository.";
 
+const ID_HELP: &str = "\
+IMAGE is the file of a composefs image, or composefs:REPO[:NAME|@DIGEST] for one of a repository. Of any other image, such as
+docker://NAME:TAG or oci:DIR:TAG, the id is computed that it would get in a repository. Nothing is written.";
+
 const PLACE_HELP: &str = "\
 REPO:NAME may begin with composefs:. NAME is one that `lithify composefs ls REPO` shows.";
 
@@ -53,13 +59,6 @@ fn format() -> impl TypedValueParser<Value = ErofsFormat> {
     PossibleValuesParser::new(["0", "1"]).map(|text| match text.as_str() {
         "0" => ErofsFormat::V0,
         _ => ErofsFormat::V1,
-    })
-}
-
-fn algorithm() -> impl TypedValueParser<Value = FileAlgorithm> {
-    PossibleValuesParser::new(["sha256", "sha512"]).map(|text| match text.as_str() {
-        "sha512" => FileAlgorithm::Sha512,
-        _ => FileAlgorithm::Sha256,
     })
 }
 
@@ -114,10 +113,11 @@ pub(crate) struct ComposefsCreateArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[IMAGE_HELP], "\
+#[command(after_help = with_examples(&[ID_HELP], "\
 lithify composefs id tree.cfs
 lithify composefs id composefs:repo:app:1
-lithify composefs id --from-dump tree.dump"))]
+lithify composefs id --from-dump tree.dump
+lithify composefs id --algorithm sha512 --profile cfsctl docker://registry.example.com/app:1"))]
 pub(crate) struct ComposefsIdArgs {
     /// The images
     #[arg(value_name = "IMAGE", required = true, value_hint = ValueHint::AnyPath)]
@@ -131,8 +131,19 @@ pub(crate) struct ComposefsIdArgs {
     /// The algorithm; default is that of the repository, else sha256
     #[arg(long, value_name = "ALGORITHM", value_parser = algorithm())]
     pub(crate) algorithm: Option<FileAlgorithm>,
+    /// They are images of any place, and the rules by which composefs images would be made of them: faithful (everything in the
+    /// image) or cfsctl (as cfsctl makes it). Default for those with a transport, such as oci:DIR:TAG, is faithful
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        conflicts_with_all = ["file", "from_dump"],
+        value_parser = word::<lithify::ComposefsProfile>(&["faithful", "cfsctl"])
+    )]
+    pub(crate) profile: Option<lithify::ComposefsProfile>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, Args)]

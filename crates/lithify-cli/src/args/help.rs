@@ -163,7 +163,7 @@ pub(crate) fn other_composefs_verb(name: &str) -> Option<&'static str> {
         "measure-file" | "digest" => {
             "`lithify composefs id --file FILE` prints the digest of a file"
         }
-        "compute-id" => "`lithify composefs id` prints the ids of images",
+        "compute-id" => "`lithify composefs id --profile cfsctl IMAGE` computes the id of an image",
         "objects" | "image-objects" => {
             "`lithify composefs ls --objects IMAGE` lists the objects of an image"
         }

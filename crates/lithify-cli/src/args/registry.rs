@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
+use lithify::composefs::FileAlgorithm;
 
 use super::help::{image_help, places_help, with_examples};
 use super::read::{LimitArgs, ReadArgs, RegistryArgs, StoreDirectory};
-use super::values::{CompressionParser, size, word};
+use super::values::{CompressionParser, algorithm, size, word};
 
 /// How blobs are moved.
 #[derive(Debug, Args)]
@@ -116,13 +117,17 @@ pub(crate) enum PushForm {
     ErofsImage,
     /// One squashfs image with the merged filesystem, as an artifact beside the image
     Squashfs,
+    /// Digests of composefs (fs-verity) of the manifest, the configuration and the composefs image that cfsctl makes, with that
+    /// image, as an artifact beside the image
+    Composefs,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(&[&image_help(), &places_help()], "\
 lithify push debian:12 docker://registry.example.com/base/debian:12
 lithify push --as erofs app:1 docker://registry.example.com/app:1
-lithify push --as squashfs --verity app:1 docker://registry.example.com/app:1"))]
+lithify push --as squashfs --verity app:1 docker://registry.example.com/app:1
+lithify push --as composefs --algorithm sha256,sha512 app:1 docker://registry.example.com/app:1"))]
 pub(crate) struct PushArgs {
     /// The image
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -154,6 +159,9 @@ pub(crate) struct PushArgs {
     /// Leave out extended attributes the images cannot hold; without, they are an error
     #[arg(long)]
     pub(crate) drop_xattrs: bool,
+    /// With --as composefs, the algorithm of the digests; of several, each has an artifact. Default is sha256
+    #[arg(long, value_name = "ALGORITHM", value_delimiter = ',', value_parser = algorithm())]
+    pub(crate) algorithm: Vec<FileAlgorithm>,
     /// Append a dm-verity hash tree to each image, and push its root hash as an artifact
     #[arg(long)]
     pub(crate) verity: bool,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use lithify::composefs::FileAlgorithm;
 
 /// One of a few words, which the library reads.
 pub(super) fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
@@ -106,6 +107,14 @@ pub(super) fn journal(text: &str) -> Result<lithify::Journal, String> {
         "none" => Ok(lithify::Journal::None),
         text => size(text).map(lithify::Journal::Bytes),
     }
+}
+
+/// The algorithm of digests of fs-verity.
+pub(super) fn algorithm() -> impl TypedValueParser<Value = FileAlgorithm> {
+    PossibleValuesParser::new(["sha256", "sha512"]).map(|text| match text.as_str() {
+        "sha512" => FileAlgorithm::Sha512,
+        _ => FileAlgorithm::Sha256,
+    })
 }
 
 #[cfg(test)]

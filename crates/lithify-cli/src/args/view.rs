@@ -83,11 +83,20 @@ pub(crate) struct CatArgs {
 lithify verify oci:images/app:1
 lithify verify debian.erofs
 lithify verify composefs:/sysroot/composefs:app
+lithify verify --sealed docker://registry.example.com/app:1
+lithify verify --seals docker://registry.example.com/app:1 composefs:/sysroot/composefs:app
 lithify verify --json app"))]
 pub(crate) struct VerifyArgs {
     /// The image or artifact
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) image: OsString,
+    /// Check the composefs digests that were published with the image too, in its manifest or beside it: that there are none is
+    /// an error
+    #[arg(long)]
+    pub(crate) sealed: bool,
+    /// Look for them beside this image, which may be in another place; implies --sealed
+    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
+    pub(crate) seals: Option<OsString>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

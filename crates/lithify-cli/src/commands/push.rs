@@ -21,6 +21,7 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
             ("--compress", args.compress.is_some()),
             ("--verity", args.verity),
             ("--drop-xattrs", args.drop_xattrs),
+            ("--algorithm", !args.algorithm.is_empty()),
         ];
         if let Some((option, _)) = published.into_iter().find(|(_, given)| *given) {
             return Err(Failure::Usage(format!(
@@ -56,11 +57,28 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
             "--erofs-spec is for layers: --as erofs".into(),
         ));
     }
+    if form == PushForm::Composefs {
+        let of_data = [
+            ("--compress", args.compress.is_some()),
+            ("--verity", args.verity),
+            ("--drop-xattrs", args.drop_xattrs),
+        ];
+        if let Some((option, _)) = of_data.into_iter().find(|(_, given)| *given) {
+            return Err(Failure::Usage(format!(
+                "{option} is for filesystems with files: a composefs image refers to them, and is the one that cfsctl makes"
+            )));
+        }
+    } else if !args.algorithm.is_empty() {
+        return Err(Failure::Usage(
+            "--algorithm is for digests: --as composefs".into(),
+        ));
+    }
     let mut options = PublishOptions::default();
     options.form = match form {
         PushForm::Erofs => PublishForm::ErofsLayers,
         PushForm::ErofsImage => PublishForm::ErofsImage,
         PushForm::Squashfs => PublishForm::Squashfs,
+        PushForm::Composefs => PublishForm::Composefs,
     };
     options.only = args.only;
     options.spec = args.erofs_spec.unwrap_or_default();
@@ -68,6 +86,9 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     options.compression = args.compress;
     options.verity = args.verity;
     options.drop_xattrs = args.drop_xattrs;
+    if !args.algorithm.is_empty() {
+        options.algorithms.clone_from(&args.algorithm);
+    }
     options.transfers = args.transfer.transfers;
     options.chunk = args.chunk.chunk;
     options.durable = !args.transfer.no_fsync;

@@ -5,7 +5,10 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use lithify::{Cause, ComposefsError, DamagedFiles, Escaped, Subject};
+use lithify::{
+    Cause, ComposefsError, DamagedFiles, Escaped, Image, Printable, SealError, SealReport,
+    SealState, Subject,
+};
 use serde_json::json;
 
 use super::{decoding_session, insert_path, print_json, shown, with_progress};
@@ -16,12 +19,26 @@ use crate::human;
 pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
     let verified = with_progress(&renderer, || {
-        Subject::open(&args.image, &session)?.verify(&session)
+        let subject = Subject::open(&args.image, &session)?;
+        let seals = args.seals.as_ref();
+        let seals = seals.map(|name| Image::open(name, &session)).transpose()?;
+        match args.sealed || seals.is_some() {
+            true => subject.verify_sealed(seals.as_ref(), &session),
+            false => subject.verify(&session),
+        }
     });
     if let Err(Failure::Library(error)) = &verified
         && let Cause::Composefs(ComposefsError::Files(files)) = error.cause()
     {
         list_damaged(files, args.json)?;
+    }
+    if let Err(Failure::Library(error)) = &verified
+        && let Cause::Seal(SealError::Different { report, .. }) = error.cause()
+    {
+        match args.json {
+            true => print_json(&json!({ "sealed": report }))?,
+            false => list_seals(report)?,
+        }
     }
     let report = verified?;
     if args.json {
@@ -49,6 +66,9 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
                 composefs.objects
             )?;
         }
+        if let Some(sealed) = &report.sealed {
+            list_seals(sealed)?;
+        }
         for (name, files) in &report.unusable_xattrs {
             writeln!(
                 crate::terminal::stdout(),
@@ -56,6 +76,23 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
                 human::files(*files)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Prints the composefs digests that were published, one a line, with what was found.
+fn list_seals(sealed: &SealReport) -> Result<(), Failure> {
+    let mut out = crate::terminal::stdout();
+    for check in &sealed.checks {
+        let (place, annotation) = (Printable(&check.place), Printable(&check.annotation));
+        let expected = Printable(&check.expected);
+        let found = match (check.state, &check.found, check.reason) {
+            (SealState::Same, ..) => "as computed".to_owned(),
+            (SealState::Different, Some(found), _) => format!("DIFFERENT, computed {found}"),
+            (_, _, Some(reason)) => format!("not checked: {reason}"),
+            _ => "not checked".to_owned(),
+        };
+        writeln!(out, "  {place}: {annotation} {expected}: {found}")?;
     }
     Ok(())
 }

@@ -56,6 +56,7 @@ mod registry_crash;
 mod registry_faults;
 mod registry_sign_in;
 mod reproducible;
+mod sealing; // digests of composefs beside images
 mod shown;
 mod store;
 mod store_crash;

@@ -9,7 +9,7 @@ use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError,
 use lithify_composefs::splitstream::StreamError;
 use lithify_digest::Digest;
 use lithify_tree::{Escaped, LayerFull};
-use lithify_verity::file::FileDigest;
+use lithify_verity::file::{FileDigest, FileOptionsError};
 
 use super::damaged_files::DamagedFiles;
 use super::{Cause, Error, ErrorKind};
@@ -197,6 +197,9 @@ pub enum ComposefsError {
     /// More files than can be numbered.
     #[error(transparent)]
     TooManyFiles(#[from] LayerFull),
+    /// Digests that cannot be computed.
+    #[error(transparent)]
+    Hasher(#[from] FileOptionsError),
 }
 
 /// What can be wrong in a repository.
@@ -274,7 +277,8 @@ impl ComposefsError {
             Self::NotATar { .. }
             | Self::NoObject { .. }
             | Self::Profile { .. }
-            | Self::Format { .. } => ErrorKind::Unsupported,
+            | Self::Format { .. }
+            | Self::Hasher(_) => ErrorKind::Unsupported,
             Self::TooManyFiles(_) => ErrorKind::Limit,
         }
     }

@@ -19,6 +19,7 @@ mod open; // opening images
 mod output; // writing files
 mod publish; // filesystems as artifacts
 mod replace; // outputs in the place of others
+mod seals; // digests of composefs beside an image
 mod transfer; // images from place to place
 mod words; // parts of messages
 
@@ -48,6 +49,7 @@ pub(crate) use output::directory_of;
 pub use output::{Operation, OutputError};
 pub use publish::PublishError;
 pub use replace::{Names, ReplaceError};
+pub use seals::{SealCheck, SealError, SealReport, SealState};
 pub use transfer::TransferError;
 
 /// The error of every operation of this crate: its [kind](Self::kind) says what can be done about it, its
@@ -95,6 +97,9 @@ pub enum Cause {
     /// A composefs repository cannot be used, or an image not made for one.
     #[error(transparent)]
     Composefs(#[from] ComposefsError),
+    /// An image is not what its composefs digests say, or cannot be compared with them.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// An image cannot be mounted.
     #[cfg(feature = "mount")]
     #[error(transparent)]
@@ -143,6 +148,7 @@ impl Error {
             Cause::Publish(e) => e.kind(),
             Cause::Commit(e) => e.kind(),
             Cause::Composefs(e) => e.kind(),
+            Cause::Seal(e) => e.kind(),
             #[cfg(feature = "mount")]
             Cause::Mount(e) => e.kind(),
             #[cfg(feature = "_client")]
@@ -427,6 +433,7 @@ from! {
     PublishError => Cause::Publish,
     CommitError => Cause::Commit,
     ComposefsError => Cause::Composefs,
+    SealError => Cause::Seal,
     lithify_oci::source::ParseError => OpenError::Name,
     lithify_hostfs::ScanError => LayerError::Scan,
     lithify_hostfs::MaterialiseError => BuildError::Materialise,

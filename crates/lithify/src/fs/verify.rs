@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::image::FsImage;
 use crate::Error;
-use crate::error::ArtifactError;
+use crate::error::{ArtifactError, SealReport};
 use crate::name::shown_path;
 use crate::session::Session;
 
@@ -33,6 +33,9 @@ pub struct VerifyReport {
     /// The composefs image, of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub composefs: Option<VerifiedComposefs>,
+    /// The digests of composefs that were published with the image, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealReport>,
 }
 
 /// A composefs image that was verified.

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
-use lithify_oci::manifest::{Descriptor, ImageManifest};
-use lithify_oci::{Content, Located};
+use lithify_oci::Content;
+use lithify_oci::manifest::Descriptor;
 use lithify_verity::Sidecar;
 
 use super::result::file_sha256;
@@ -20,7 +20,7 @@ use crate::Error;
 use crate::Event;
 use crate::Image;
 use crate::artifacts::Facts;
-use crate::artifacts::{VERITY, blob_type, media_type};
+use crate::artifacts::{VERITY, blob_type, media_type, read_listed};
 use crate::description::ArtifactSource;
 use crate::error::{ArtifactError, BuildError, Operation};
 use crate::fs::Filesystem;
@@ -146,28 +146,17 @@ fn find<'a>(
         listed => listed.map_err(failed)?,
     };
     let mut best: Option<Found<'_>> = None;
-    for entry in listed.into_iter().take(MAX_LOOKED_AT) {
-        let located = Located::new(Arc::clone(content), entry.clone(), Vec::new());
-        let Some(bytes) = located
-            .read_manifest(&entry, &session.limits.image)
-            .map_err(failed)?
-        else {
-            continue;
-        };
-        let Ok(manifest) = ImageManifest::parse(&bytes, Some(&entry.media_type)) else {
-            log::warn!(
-                "{}: it is listed as an artifact, but is none; passed over",
-                entry.digest
-            );
-            continue;
-        };
-        let refers = manifest
-            .subject
-            .as_ref()
-            .is_some_and(|s| s.digest == *subject);
-        let is_wanted = refers
-            && manifest.artifact_type.as_deref() == Some(artifact_type)
-            && facts.are_in(&manifest.annotations);
+    let listed = listed.into_iter().take(MAX_LOOKED_AT);
+    for read in read_listed(
+        image.name(),
+        content,
+        subject,
+        artifact_type,
+        listed,
+        session,
+    ) {
+        let (entry, manifest) = read?;
+        let is_wanted = facts.are_in(&manifest.annotations);
         let (filesystem, sidecar) = match (&*manifest.layers, options.verity) {
             ([filesystem], false) => (filesystem, None),
             ([filesystem, sidecar], true) if sidecar.media_type == VERITY => {

@@ -116,7 +116,7 @@ fn put_sidecar(
     Ok(descriptor)
 }
 
-fn put(
+pub(super) fn put(
     publisher: &mut Publisher<'_>,
     artifact_type: &str,
     subject: &Descriptor,
@@ -142,7 +142,7 @@ fn put(
     Ok(Artifact { descriptor, layers })
 }
 
-fn titled(name: &str) -> BTreeMap<String, String> {
+pub(super) fn titled(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(TITLE.to_owned(), name.to_owned())])
 }
 

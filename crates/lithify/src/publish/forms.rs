@@ -133,16 +133,22 @@ impl Publisher<'_> {
         Ok(descriptor)
     }
 
+    /// Adds the image that an artifact is to refer to.
+    pub(super) fn subject(&mut self, image: &Image) -> Result<Descriptor, Error> {
+        let subject = self.original(image)?;
+        subject.ok_or_else(|| {
+            Error::from(PublishError::PublishSource {
+                name: image.name().to_owned(),
+                reason: "it has no manifest an artifact could refer to; copy it into a layout first",
+            })
+        })
+    }
+
     /// Adds the merged filesystem as an artifact beside the image.
     pub(super) fn artifact(&mut self, images: &[Image], kind: Kind) -> Result<(), Error> {
         let image = one(images)?;
         let platform = source(image)?.platform();
-        let subject = self
-            .original(image)?
-            .ok_or_else(|| Error::from(PublishError::PublishSource {
-                name: image.name().to_owned(),
-                reason: "it has no manifest an artifact could refer to; copy it into a layout first",
-            }))?;
+        let subject = self.subject(image)?;
         let artifact = artifact::flat(self, image, &subject, kind)?;
         self.report.manifests.push(described(
             artifacts::media_type(kind),

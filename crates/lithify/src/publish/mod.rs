@@ -6,8 +6,11 @@
 //! `erofs` among its `os.features`, like its entry in the index.
 //!
 //! `squashfs` and `erofs-image`: the merged filesystem as one file, an artifact whose subject is the image's manifest.
+//!
+//! `composefs`: digests of the manifest, the configuration and the composefs image, and that image, as such an artifact.
 
 pub(crate) mod artifact; // manifests of artifacts
+mod composefs; // digests of composefs
 mod config; // rewritten configurations
 mod forms; // what is published
 mod layers; // EROFS layers and their descriptors

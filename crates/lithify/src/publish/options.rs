@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use lithify_composefs::FileAlgorithm;
 use serde::Serialize;
 
 use super::spec::ErofsSpec;
@@ -18,6 +19,9 @@ pub enum PublishForm {
     ErofsImage,
     /// One squashfs image with the merged filesystem, as an artifact.
     Squashfs,
+    /// Digests of composefs (fs-verity) of the manifest, the configuration and the composefs image, and that image, as an
+    /// artifact for each [algorithm](PublishOptions::algorithms).
+    Composefs,
 }
 
 /// How an image is published.
@@ -39,6 +43,8 @@ pub struct PublishOptions {
     pub verity: bool,
     /// Leave out extended attributes the images cannot hold; without, they are an error.
     pub drop_xattrs: bool,
+    /// The algorithms of composefs digests. Default: SHA-256, as for repositories.
+    pub algorithms: Vec<FileAlgorithm>,
     /// Blobs moved at the same time; `None` is 4.
     pub transfers: Option<NonZeroUsize>,
     /// Bytes of one piece of an upload to a registry; `None` uploads blobs in one.
@@ -56,6 +62,7 @@ impl Default for PublishOptions {
             zstd: false,
             compression: None,
             drop_xattrs: false,
+            algorithms: vec![FileAlgorithm::Sha256],
             verity: false,
             transfers: None,
             chunk: None,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use lithify_oci::manifest::Descriptor;
 
+use super::composefs::distinct;
 use super::options::PublishForm;
 use super::options::PublishOptions;
 use super::publisher::{is_published_too, one, source};
@@ -61,10 +62,17 @@ pub(super) fn plan(
         PublishForm::Squashfs => Format::Squashfs,
         PublishForm::ErofsImage => Format::Erofs,
         PublishForm::ErofsLayers => Format::ErofsLayers,
+        PublishForm::Composefs => Format::Composefs,
     };
     if !is_of_layers {
-        report.add(filesystem(format));
-        report.add(PlanPart::new(PartKind::Manifest, PartState::Make));
+        let artifacts = match options.form {
+            PublishForm::Composefs => distinct(&options.algorithms).len(),
+            _ => 1,
+        };
+        for _ in 0..artifacts {
+            report.add(filesystem(format));
+            report.add(PlanPart::new(PartKind::Manifest, PartState::Make));
+        }
         return Ok(report);
     }
     let mut seen = HashSet::new();

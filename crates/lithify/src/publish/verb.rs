@@ -22,7 +22,8 @@ use crate::{Error, Image, Session};
 ///
 /// # Errors
 /// [`PublishError::PublishDestination`](crate::PublishError::PublishDestination) and [`PublishError::PublishSource`](crate::PublishError::PublishSource) for what cannot be published so; [`LayerError::Overlay`](crate::LayerError::Overlay) for a
-/// layer that cannot be one of an overlay (a character device 0:0); [`PublishError::PublishWhiteouts`](crate::PublishError::PublishWhiteouts); and what building and
+/// layer that cannot be one of an overlay (a character device 0:0); [`PublishError::PublishWhiteouts`](crate::PublishError::PublishWhiteouts);
+/// [`SealError::NotCanonical`](crate::SealError::NotCanonical); and what building and
 /// writing fails with. Nothing has the destination's name before everything is there.
 pub fn publish(
     images: &[Image],
@@ -116,6 +117,7 @@ fn plan(
         PublishForm::ErofsLayers => publisher.index(images)?,
         PublishForm::ErofsImage => publisher.artifact(images, Kind::Erofs)?,
         PublishForm::Squashfs => publisher.artifact(images, Kind::Squashfs)?,
+        PublishForm::Composefs => publisher.composefs(images)?,
     }
     Ok((publisher.plan, publisher.report))
 }

@@ -15,11 +15,11 @@ pub use dump::{ComposefsDump, ComposefsImageOptions, ComposefsImageReport};
 pub use handle::{ComposefsCheck, ComposefsName, ComposefsRepository};
 pub use image::{ComposefsImage, missing_objects};
 pub(crate) use import::{
-    Composed, Documents, LayerStream, ObjectSink, StoredLayer, compose, compose_tree, find_image,
-    find_layer, publish, store_layer, tag,
+    Composed, Documents, HashedImage, LayerStream, ObjectSink, StoredLayer, compose, compose_tree,
+    digest_of_bytes, find_image, find_layer, publish, store_layer, tag,
 };
-pub use import::{ComposefsProfile, UnknownProfile};
-pub(crate) use named::Named;
+pub use import::{ComposefsProfile, UnknownProfile, composefs_id};
+pub(crate) use named::{Named, canonical_image};
 pub use names::ComposefsKind;
 pub(crate) use open::{create, open};
 pub(crate) use tree::TreeInRepository;

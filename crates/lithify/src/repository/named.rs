@@ -1,13 +1,18 @@
 //! Names in repositories.
 
+use std::path::Path;
+
 use lithify_composefs::oci;
 use lithify_composefs::repository::{Category, ErofsFormat, Reference, Repository};
 use lithify_digest::Digest;
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
 
+use super::import::ComposefsProfile;
+use super::open::open;
 use crate::Error;
 use crate::error::{ComposefsError, OpenError, RepositoryFault};
+use crate::session::Session;
 
 /// A thing that has a name in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,4 +114,34 @@ impl Named {
             .map(|tag| (tag.name, Self::Oci(tag.digest)));
         Ok(tags.chain(trees.into_iter().filter_map(tree)).collect())
     }
+}
+
+/// Returns the id of the image that a repository made of an image of the OCI as `cfsctl` makes it, in format 1; `None` if it made none,
+/// or by other rules.
+pub(crate) fn canonical_image(
+    path: &Path,
+    selector: Option<&Selector>,
+    name: &str,
+    session: &Session,
+) -> Result<Option<FileDigest>, Error> {
+    let repository = open(path, session)?;
+    let Named::Oci(manifest) = Named::find(&repository, selector, name)? else {
+        return Ok(None);
+    };
+    let format = ErofsFormat::V1;
+    if !repository.metadata().formats().any(|f| f == format) {
+        return Ok(None);
+    }
+    let image = oci::Image::open(&repository, &manifest);
+    let image = image.map_err(|e| Error::in_repository(repository.path(), e))?;
+    let by = |profile: ComposefsProfile| {
+        let name = oci::profile_name(format, profile.name());
+        image.images.get(&name).copied()
+    };
+    // `cfsctl` itself does not say by which rules it made one.
+    let unsaid = || {
+        let made = image.image(format);
+        made.filter(|_| by(ComposefsProfile::Faithful).is_none())
+    };
+    Ok(by(ComposefsProfile::Cfsctl).or_else(unsaid))
 }

@@ -6,6 +6,7 @@ mod file; // image files and disks
 mod find; // files by path
 mod lazy; // without reading everything
 mod listing; // names and metadata
+mod sealed; // digests of composefs
 mod subject; // an image or an artifact
 
 pub use file::ImageFile;

@@ -15,6 +15,7 @@ use crate::Image;
 use crate::error::ArtifactError;
 use crate::fs::verify::VerifyReport;
 use crate::image::Discard;
+use crate::image::LayerSummary;
 use crate::image::add_dropped;
 use crate::image::decode;
 use crate::image::reading;
@@ -178,16 +179,21 @@ fn verify_layers(image: &Image, session: &Session) -> Result<VerifyReport, Error
         |never| match never {},
     )?;
     let (_, layers) = decoded.merge(image, session)?;
+    Ok(verified(image, &layers))
+}
+
+/// Returns what was found of an image whose layers were decoded.
+pub(super) fn verified(image: &Image, layers: &[LayerSummary]) -> VerifyReport {
     let mut unusable_xattrs = BTreeMap::new();
-    add_dropped(&mut unusable_xattrs, &layers);
-    Ok(VerifyReport {
+    add_dropped(&mut unusable_xattrs, layers);
+    VerifyReport {
         unusable_xattrs,
         name: image.name().to_owned(),
         entries: layers.iter().map(|l| l.entries).sum(),
         bytes: layers.iter().map(|l| l.tar_bytes).sum(),
         data: true,
-        composefs: None,
-    })
+        ..VerifyReport::default()
+    }
 }
 
 /// Whether a file's name says that it is a filesystem image or a disk.

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use lithify::composefs::FileAlgorithm;
 use lithify::composefs::image::Version;
-use lithify::{ComposefsDump, ComposefsImage, ComposefsImageOptions};
+use lithify::{
+    ComposefsDump, ComposefsImage, ComposefsImageOptions, ComposefsRepository, Image, Source,
+};
 
+use super::super::{decoding_session, with_progress};
 use super::session;
 use crate::args::{ComposefsCreateArgs, ComposefsDumpArgs, ComposefsIdArgs, FormatArgs};
 use crate::failure::Failure;
@@ -54,14 +57,31 @@ pub(super) fn create(args: &ComposefsCreateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn id(args: &ComposefsIdArgs) -> Result<(), Failure> {
-    let session = session(None);
+pub(super) fn id(args: &ComposefsIdArgs, quiet: bool) -> Result<(), Failure> {
+    let (session, renderer) = decoding_session(&args.read, quiet)?;
     let mut out = io::stdout().lock();
     for name in &args.images {
         let algorithm = |known: Option<FileAlgorithm>| {
             args.algorithm.or(known).unwrap_or(FileAlgorithm::Sha256)
         };
-        let id = if args.from_dump {
+        let in_repository = name.as_encoded_bytes().starts_with(b"composefs:");
+        let is_elsewhere = Source::has_transport(name) && !in_repository;
+        let is_file = args.from_dump || args.file;
+        let id = if args.profile.is_some() || (is_elsewhere && !is_file) {
+            with_progress(&renderer, || {
+                let image = Image::open(name, &session)?;
+                let known = match image.source() {
+                    Source::Composefs { path, .. } => {
+                        let repository = ComposefsRepository::open(path, &session)?;
+                        Some(repository.repository().algorithm())
+                    }
+                    _ => None,
+                };
+                let options = options(&args.format, algorithm(known));
+                let profile = args.profile.unwrap_or_default();
+                lithify::composefs_id(&image, profile, &options, &session)
+            })?
+        } else if args.from_dump {
             let dump = ComposefsDump::read(Path::new(name), &session)?;
             let options = options(&args.format, algorithm(None));
             dump.write(&mut io::sink(), &options, &session)?.id

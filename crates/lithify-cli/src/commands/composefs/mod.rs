@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub(crate) fn run(command: &ComposefsCommand, quiet: bool) -> Result<(), Failure> {
     match command {
         ComposefsCommand::Create(args) => images::create(args),
-        ComposefsCommand::Id(args) => images::id(args),
+        ComposefsCommand::Id(args) => images::id(args, quiet),
         ComposefsCommand::Dump(args) => images::dump(args),
         ComposefsCommand::Ls(args) => ls::run(args),
         ComposefsCommand::Init(args) => care::init(args, quiet),

@@ -1,6 +1,7 @@
 //! Images of filesystems, in a repository.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 
 use lithify_composefs::image::{Image, ImageError, ImageOptions, Version};
 use lithify_composefs::oci;
@@ -9,10 +10,11 @@ use lithify_composefs::splitstream::ContentType;
 use lithify_composefs::{Contents, Filesystem, Source};
 use lithify_digest::Digest;
 use lithify_tree::{InodeKind, LayerEntries, Merge};
-use lithify_verity::file::{FileDigest, FileHasher, FileOptions};
+use lithify_verity::file::{FileAlgorithm, FileDigest};
 
 use super::entries::{Found, LayerName, read_entries};
 use super::profile::{self, ComposefsProfile};
+use super::sink::hasher;
 use crate::Error;
 use crate::Event;
 use crate::error::ComposefsError;
@@ -197,6 +199,27 @@ fn write(
     version: Version,
     session: &Session,
 ) -> Result<(FileDigest, u64), Error> {
+    let failed = |e: ObjectError| Error::in_repository(repository.path(), e);
+    let options = ImageOptions {
+        version,
+        ..ImageOptions::default()
+    };
+    let mut object = repository.write_object().map_err(failed)?;
+    let algorithm = repository.algorithm();
+    write_image(name, filesystem, &options, algorithm, &mut object, session)?;
+    let stored = object.finish().map_err(failed)?;
+    Ok((stored.id, stored.size))
+}
+
+/// Writes the image of a filesystem; returns its id, its size and its version.
+pub(super) fn write_image(
+    name: &str,
+    filesystem: &impl Source,
+    options: &ImageOptions,
+    algorithm: FileAlgorithm,
+    out: &mut dyn Write,
+    session: &Session,
+) -> Result<(FileDigest, u64, Version), Error> {
     let refused = |source: ImageError| match source {
         ImageError::Cancelled(_) => Error::cancelled(),
         source => ComposefsError::Tree {
@@ -205,17 +228,7 @@ fn write(
         }
         .into(),
     };
-    let failed = |e: ObjectError| Error::in_repository(repository.path(), e);
-    let options = ImageOptions {
-        version,
-        ..ImageOptions::default()
-    };
-    let image = Image::new(filesystem, &options, &session.cancel).map_err(refused)?;
-    let mut object = repository.write_object().map_err(failed)?;
-    let hasher = FileHasher::new(&FileOptions::new(repository.algorithm()));
-    let hasher = hasher.map_err(|e| failed(e.into()))?;
-    let written = image.write(&mut object, hasher, &session.cancel);
-    written.map_err(refused)?;
-    let stored = object.finish().map_err(failed)?;
-    Ok((stored.id, stored.size))
+    let image = Image::new(filesystem, options, &session.cancel).map_err(refused)?;
+    let id = image.write(out, hasher(algorithm)?, &session.cancel);
+    Ok((id.map_err(refused)?, image.size(), image.version()))
 }

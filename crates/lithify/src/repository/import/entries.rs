@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 
 use lithify_cancel::BudgetExceeded;
-use lithify_composefs::repository::{ObjectError, Repository};
+use lithify_composefs::repository::{ObjectError, ObjectWriter, Repository};
 use lithify_composefs::splitstream::{Chunk, StreamReader};
 use lithify_composefs::{Content, Contents, INLINE_MAX};
 use lithify_layer::{Names, Step, TarEntries};
@@ -101,7 +101,7 @@ enum Data<'a> {
     /// Of a file that may be one object of the stream.
     Whole { size: u64 },
     /// Of a file that becomes an object here.
-    Spread(Box<Spread<'a>>),
+    Spread(Box<Spread<ObjectWriter<'a>>>),
 }
 
 struct Walk<'a, 'f> {
@@ -171,7 +171,7 @@ impl<'a> Walk<'a, '_> {
         &self,
         size: u64,
         segments: Option<Vec<DataSegment>>,
-    ) -> Result<Box<Spread<'a>>, Error> {
+    ) -> Result<Box<Spread<ObjectWriter<'a>>>, Error> {
         let object = self.repository.write_object();
         let object = object.map_err(|e| self.failed(e))?;
         Ok(Box::new(Spread::new(object, size, segments)))
@@ -261,7 +261,8 @@ impl<'a> Walk<'a, '_> {
                 (!bytes.is_empty()).then(|| Content::Inline(bytes.into()))
             }
             (None, Data::Spread(spread)) => {
-                let stored = spread.finish().map_err(|e| self.failed(e))?;
+                let stored = spread.finish().and_then(ObjectWriter::finish);
+                let stored = stored.map_err(|e| self.failed(e))?;
                 self.found.kept.push(stored.id);
                 Some(Content::Object(stored.id))
             }

@@ -1,27 +1,84 @@
 //! The data of a file that a tar has without its holes.
 
+use std::convert::Infallible;
 use std::os::fd::BorrowedFd;
 
-use lithify_composefs::repository::{ObjectError, ObjectWriter, Stored};
+use lithify_composefs::repository::{ObjectError, ObjectWriter};
 use lithify_tree::DataSegment;
+use lithify_verity::file::FileHasher;
 
-/// Writes the object of a file whose data comes in the order of its segments.
+/// Takes the data of an object from its start to its end.
+pub(crate) trait ObjectData {
+    type Error;
+
+    /// Returns the bytes so far.
+    fn size(&self) -> u64;
+
+    /// Adds data.
+    fn write(&mut self, data: &[u8]) -> Result<(), Self::Error>;
+
+    /// Adds zeros.
+    fn hole(&mut self, length: u64) -> Result<(), Self::Error>;
+
+    /// Takes the blocks of a file whose data it is, where that can be. The data is added all the same.
+    fn share(&mut self, file: BorrowedFd<'_>) -> Result<(), Self::Error> {
+        let _ = file;
+        Ok(())
+    }
+}
+
+impl ObjectData for ObjectWriter<'_> {
+    type Error = ObjectError;
+
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), ObjectError> {
+        self.write(data)
+    }
+
+    fn hole(&mut self, length: u64) -> Result<(), ObjectError> {
+        self.hole(length)
+    }
+
+    fn share(&mut self, file: BorrowedFd<'_>) -> Result<(), ObjectError> {
+        self.share(file).map(drop)
+    }
+}
+
+/// All of them get the same data.
+impl ObjectData for Vec<FileHasher> {
+    type Error = Infallible;
+
+    fn size(&self) -> u64 {
+        self.first().map_or(0, FileHasher::size)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), Infallible> {
+        self.iter_mut().for_each(|hasher| hasher.update(data));
+        Ok(())
+    }
+
+    fn hole(&mut self, length: u64) -> Result<(), Infallible> {
+        self.iter_mut().for_each(|hasher| hasher.zeros(length));
+        Ok(())
+    }
+}
+
+/// Gives an object the data of a file, which comes in the order of its segments.
 #[derive(Debug)]
-pub(super) struct Spread<'a> {
-    object: ObjectWriter<'a>,
+pub(crate) struct Spread<O> {
+    object: O,
     size: u64,
     segments: std::vec::IntoIter<DataSegment>,
     /// Bytes left of the segment that data is in.
     left: u64,
 }
 
-impl<'a> Spread<'a> {
+impl<O: ObjectData> Spread<O> {
     /// Starts a file of so many bytes; without segments all of them are data.
-    pub(super) fn new(
-        object: ObjectWriter<'a>,
-        size: u64,
-        segments: Option<Vec<DataSegment>>,
-    ) -> Self {
+    pub(super) fn new(object: O, size: u64, segments: Option<Vec<DataSegment>>) -> Self {
         let whole = DataSegment {
             offset: 0,
             length: size,
@@ -35,7 +92,7 @@ impl<'a> Spread<'a> {
     }
 
     /// Adds data: no more than the segments have.
-    pub(super) fn data(&mut self, mut data: &[u8]) -> Result<(), ObjectError> {
+    pub(super) fn data(&mut self, mut data: &[u8]) -> Result<(), O::Error> {
         while !data.is_empty() {
             while self.left == 0 {
                 let Some(next) = self.segments.next() else {
@@ -61,20 +118,21 @@ impl<'a> Spread<'a> {
     }
 
     /// Takes the blocks of a file whose data it is, where that can be.
-    pub(super) fn share(&mut self, file: BorrowedFd<'_>) -> Result<(), ObjectError> {
-        self.object.share(file).map(drop)
+    pub(super) fn share(&mut self, file: BorrowedFd<'_>) -> Result<(), O::Error> {
+        self.object.share(file)
     }
 
-    pub(super) fn finish(mut self) -> Result<Stored, ObjectError> {
-        self.object
-            .hole(self.size.saturating_sub(self.object.size()))?;
-        self.object.finish()
+    /// Returns the object with all of its data.
+    pub(super) fn finish(mut self) -> Result<O, O::Error> {
+        let hole = self.size.saturating_sub(self.object.size());
+        self.object.hole(hole)?;
+        Ok(self.object)
     }
 }
 
 /// The content of a short file whose data comes in the order of its segments.
 #[derive(Debug)]
-pub(super) struct Short {
+pub(crate) struct Short {
     file: Vec<u8>,
     segments: Vec<DataSegment>,
     /// Bytes of data so far.
