@@ -300,3 +300,6 @@ impl<'a> Walk<'a, '_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
