@@ -140,7 +140,7 @@ fn objects_where_the_tar_has_no_such_data_are_told() {
     let tar = tar.finish();
     let (header, data, end) = (&tar[..512], &tar[512..1512], &tar[1512..]);
     let inline = |bytes: &[u8]| (bytes.to_vec(), false);
-    let object = |bytes: &[u8]| (bytes.to_vec());
+    let object = |bytes: &[u8]| (bytes.to_vec(), true);
     let good = stream(&repository, &[inline(header), object(data), inline(end)]);
     assert!(read(&repository, &good).is_ok());
     for parts in [
