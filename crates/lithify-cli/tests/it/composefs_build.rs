@@ -1,15 +1,20 @@
 //! `build -f composefs` and copies to and from `composefs:`: what is in a repository is the image, whatever it came from.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use lithify::composefs::oci;
+use lithify::composefs::repository::{Category, ErofsFormat, Publication};
 use lithify_testkit::{
-    Allow, Compression, Layout, Mount, Snapshot, TarEntry, require, run, temp_dir,
+    Allow, Compression, Layout, Mount, Snapshot, TarEntry, digest, require, run, temp_dir,
 };
+use lithify_verity::file::{FileAlgorithm, FileDigest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::repositories;
 use crate::common::{erofs, image, layer, lithify, lithify_output, stderr};
 
 /// A directory with a repository in it.
@@ -297,6 +302,47 @@ fn what_was_damaged_is_whole_after_another_import() {
     assert!(place.tar(&place.source("a")) == expected);
 }
 
+/// Publishes the stream of a layer under the diff_id of another one, as part of the whole image that has that one or by itself.
+fn poison(place: &Place, evil: &[u8], honest: &[u8], is_whole: bool) {
+    let path = place.at("repository");
+    let made = place.build(
+        &image(&place.at("evil"), [evil.to_vec()]),
+        "evil",
+        &["--profile", "cfsctl"],
+    );
+    let repository = repositories::repository(&path, FileAlgorithm::Sha256);
+    let stream = oci::layer_stream(&digest(evil).parse().unwrap());
+    let stream = repository.entry(Category::Streams, &stream).unwrap();
+    let stream = stream.unwrap();
+    let mut publication = Publication::new();
+    if is_whole {
+        let index = fs::read(place.at("image/index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let blob = |name: &Value| {
+            let name = &name.as_str().unwrap()[7..];
+            fs::read(place.at("image/blobs/sha256").join(name)).unwrap()
+        };
+        let manifest = blob(&index["manifests"][0]["digest"]);
+        let parsed: Value = serde_json::from_slice(&manifest).unwrap();
+        let id = made["image_id"].as_str().unwrap();
+        let id = FileDigest::from_hex(FileAlgorithm::Sha256, id).unwrap();
+        let new = oci::NewImage {
+            digest: digest(&manifest).parse().unwrap(),
+            manifest: &manifest,
+            config: &blob(&parsed["config"]["digest"]),
+            layers: &BTreeMap::from([(digest(honest).parse().unwrap(), stream)]),
+            images: &BTreeMap::from([(oci::image_name(ErofsFormat::V1).to_owned(), id)]),
+            kept: &[],
+        };
+        let stored = oci::store_image(&repository, &new).unwrap();
+        stored.publish(&mut publication).unwrap();
+    }
+    publication
+        .stream(oci::layer_stream(&digest(honest).parse().unwrap()), stream)
+        .unwrap();
+    repository.publish(&publication).unwrap();
+}
+
 /// The tampered blob of a layer whose length and name stay.
 fn tamper(layout: &Path) {
     let blobs = fs::read_dir(layout.join("blobs/sha256")).unwrap();
@@ -343,6 +389,38 @@ fn a_layer_that_is_not_what_its_name_says_gets_no_name() {
     place.build(&source, "honest", &[]);
     let tool = run::text(lithify().args(["-q", "cat", &place.source("honest"), "/usr/bin/tool"]));
     assert_eq!(tool, "h".repeat(200));
+
+    // Nor by way of others, who compare nothing: `cfsctl` 0.9.4 publishes such a layer under the diff_id that is said.
+    for (name, is_copied, is_whole) in [
+        ("build", false, false),
+        ("copy", true, false),
+        // All of an image is there, by their account.
+        ("again", true, true),
+    ] {
+        let place = Place::new();
+        let evil = layer([TarEntry::file("usr/bin/tool", [b'e'; 200])]);
+        let honest = layer([TarEntry::file("usr/bin/tool", [b'h'; 200])]);
+        let source = image(place.tmp.path(), [honest.clone()]);
+        poison(&place, &evil, &honest, is_whole);
+        match is_copied {
+            true => {
+                run::ok(lithify().args(["-q", "copy", &source, &place.source("honest")]));
+            }
+            false => drop(place.build(&source, "honest", &[])),
+        }
+        let honest = place.source("honest");
+        let tool = run::text(lithify().args(["-q", "cat", &honest, "/usr/bin/tool"]));
+        assert_eq!(tool, "h".repeat(200), "{name}");
+        run::ok(lithify().args(["-q", "verify", &honest]));
+        let repository = place.at("repository");
+        let check = ["composefs", "fsck", "--contents"];
+        run::ok(lithify().args(check).arg(&repository));
+        // The image is the same as where nobody lied.
+        let clean = Place::new();
+        let made = clean.build(&source, "honest", &[]);
+        let again = place.build(&source, "honest", &[]);
+        assert_eq!(made["image_id"], again["image_id"], "{name}");
+    }
 
     // A tar that is cut between two members, under its right digests.
     let place = Place::new();
@@ -477,6 +555,12 @@ fn names_stay_in_the_repository() {
     for name in ["../../../zz", "a b", "@sha256:00"] {
         let output = place.try_build(&source, name, &[]);
         assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+    }
+    // A name without a repository before it.
+    for to in [":a", "composefs::a"] {
+        let output = lithify_output(["-q", "build", &source, "-f", "composefs", "-o", to]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(!Path::new(to).exists());
     }
     let index = place.try_build(&source, "@0", &[]);
     assert_eq!(index.status.code(), Some(2), "{}", stderr(&index));

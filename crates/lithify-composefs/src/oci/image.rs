@@ -1,6 +1,6 @@
 //! Manifests, configurations and tags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 
@@ -233,6 +233,8 @@ pub struct Image {
     pub layers: Vec<ImageLayer>,
     /// The other needs of the configuration's stream, such as images made of it, by [`image_name`].
     pub images: BTreeMap<String, FileDigest>,
+    /// The object that the configuration's stream is.
+    config_id: FileDigest,
 }
 
 /// A layer of an image.
@@ -260,7 +262,8 @@ impl Image {
         let config_id = config_id.ok_or_else(|| ImageError::NoConfig {
             config: Box::new(config_digest),
         })?;
-        let stream = open_document(repository, config_id, CONFIG, &config_digest)?;
+        let config_id = *config_id;
+        let stream = open_document(repository, &config_id, CONFIG, &config_digest)?;
         let (config, mut needs) = read_document(repository, stream, CONFIG, &config_digest)?;
         let names = match manifest.is_image {
             true => parse_config(&config, &config_digest)?,
@@ -294,6 +297,7 @@ impl Image {
             config,
             layers,
             images: needs,
+            config_id,
         })
     }
 
@@ -317,18 +321,22 @@ impl Image {
     /// # Errors
     /// [`ImageError`].
     pub fn is_intact(&self, repository: &Repository) -> Result<bool, ImageError> {
-        let streams = self.layers.iter().map(|l| layer_stream(&l.digest));
-        let documents = [
-            config_stream(&self.config_digest),
-            manifest_stream(&self.digest),
-        ];
-        for stream in streams.chain(documents) {
-            if !repository.is_intact(Category::Streams, &stream)? {
+        // A layer may come many times.
+        let layers = self.layers.iter().map(|l| (layer_stream(&l.digest), l.id));
+        let mut streams: BTreeMap<String, FileDigest> = layers.collect();
+        streams.insert(config_stream(&self.config_digest), self.config_id);
+        for (stream, id) in &streams {
+            if !repository.is_intact(Category::Streams, stream, Some(id))? {
                 return Ok(false);
             }
         }
-        for id in self.images.values() {
-            if !repository.is_intact(Category::Images, &id.hex())? {
+        let manifest = manifest_stream(&self.digest);
+        if !repository.is_intact(Category::Streams, &manifest, None)? {
+            return Ok(false);
+        }
+        let images: BTreeSet<&FileDigest> = self.images.values().collect();
+        for id in images {
+            if !repository.is_intact(Category::Images, &id.hex(), Some(id))? {
                 return Ok(false);
             }
         }

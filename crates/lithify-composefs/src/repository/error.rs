@@ -179,6 +179,12 @@ pub enum ObjectError {
         /// Its name.
         id: Box<FileDigest>,
     },
+    /// A directory that has the name of an object.
+    #[error("the object {id} cannot be stored, since a directory has its name: remove that")]
+    Directory {
+        /// The object's name.
+        id: Box<FileDigest>,
+    },
     /// A name that a repository with another algorithm has.
     #[error("an object of the repository has a {expected} digest, not a {found} one")]
     Algorithm {
@@ -295,6 +301,18 @@ pub enum EntryError {
         at: String,
         /// The target.
         target: Vec<u8>,
+    },
+    /// A reference at the place of others, which are in a directory of that name, or inside another one.
+    #[error(
+        "`{}` cannot be made, since `{}` is there, and no name can begin with another one and a slash: give another name, or remove that one",
+        Escaped(.at),
+        Escaped(.other)
+    )]
+    Taken {
+        /// The reference.
+        at: String,
+        /// The one in its way, or the directory of others.
+        other: String,
     },
     /// A name that an object does not have.
     #[error("`{}`: the object's name is no digest", Escaped(.at))]

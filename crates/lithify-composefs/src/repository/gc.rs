@@ -185,9 +185,35 @@ impl Repository {
             self.add_directories(&format!("{}/{REFS}", category.directory()), &mut places)?;
         }
         remove_temporary_in(self.root(), ".", report)?;
-        for place in places {
-            if let Some(directory) = self.directory_at(&place)? {
-                remove_temporary_in(&directory, &place, report)?;
+        for place in &places {
+            if let Some(directory) = self.directory_at(place)? {
+                remove_temporary_in(&directory, place, report)?;
+            }
+        }
+        self.remove_empty(&places)
+    }
+
+    /// Removes directories of references in which none is left: another reference may have such a name.
+    fn remove_empty(&self, places: &[String]) -> Result<(), GcError> {
+        // Those inside others come behind them.
+        for place in places.iter().rev() {
+            let Some((above, name)) = place.rsplit_once('/') else {
+                continue;
+            };
+            if !above.ends_with(REFS) && !above.contains("/refs/") {
+                continue;
+            }
+            let Some(above) = self.directory_at(above)? else {
+                continue;
+            };
+            match unlinkat(above.handle(), name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(e) => {
+                    return Err(GcError::Io {
+                        at: place.clone(),
+                        source: e.into(),
+                    });
+                }
             }
         }
         Ok(())

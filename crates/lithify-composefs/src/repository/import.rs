@@ -113,7 +113,7 @@ impl Repository {
 
 /// Returns where the next data of a file of that size is; all of the rest, where the filesystem
 /// does not know.
-fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+pub(super) fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let start = match seek(file, SeekFrom::Data(at)) {
         Ok(start) => start.clamp(at, size),
         Err(Errno::NXIO) => return Ok((size, size)),

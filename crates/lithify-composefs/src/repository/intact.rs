@@ -17,16 +17,30 @@ type Time = (i64, i64);
 
 impl Repository {
     /// Tells whether a stream or an image is there with everything its stream consists of: nothing is missing, and what
-    /// was written to since it was published still has its digest. In a secure repository nothing can have been.
+    /// was written to since it was published still has its digest. In a secure repository nothing can have been. With an id
+    /// it has to be that object.
     ///
     /// # Errors
     /// [`EntryError`].
-    pub fn is_intact(&self, category: Category, name: &str) -> Result<bool, EntryError> {
+    pub fn is_intact(
+        &self,
+        category: Category,
+        name: &str,
+        expected: Option<&FileDigest>,
+    ) -> Result<bool, EntryError> {
         let at = || category.at(name);
         let failed = |source| EntryError::Object { at: at(), source };
-        let Some(id) = self.entry(category, name)? else {
-            return Ok(false);
+        let id = match self.entry(category, name) {
+            Ok(Some(id)) => id,
+            // Whatever has the name gives way to what is published.
+            Ok(None) | Err(EntryError::NotALink { .. } | EntryError::Target { .. }) => {
+                return Ok(false);
+            }
+            Err(e) => return Err(e),
         };
+        if expected.is_some_and(|expected| *expected != id) {
+            return Ok(false);
+        }
         let Some(published) = self.published(category, name)? else {
             return Ok(false);
         };
@@ -43,8 +57,10 @@ impl Repository {
         };
         for index in 0..stream.object_count() {
             self.cancel().check()?;
-            let object = stream.object(index);
-            let object = object.map_err(|source| EntryError::Stream { at: at(), source })?;
+            // One that cannot be read is none that was published.
+            let Ok(object) = stream.object(index) else {
+                return Ok(false);
+            };
             if !is_intact(&object)? {
                 return Ok(false);
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lithify_storage::Beneath;
@@ -14,6 +15,7 @@ use crate::splitstream::Objects;
 
 use super::error::ObjectError;
 use super::handle::Repository;
+use super::import::next_data;
 use super::names::{OBJECTS, of_directory, of_object, parse_object};
 
 /// Number of directories of objects.
@@ -22,6 +24,8 @@ pub(super) const DIRECTORIES: usize = 256;
 pub(super) const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 /// Bytes read at once.
 const BUFFER: usize = 256 << 10;
+/// Bytes of a block as files are measured in.
+const BLOCK: u64 = 512;
 
 /// An object that was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,8 +186,9 @@ impl Repository {
         if self.is_secure() {
             return Ok(());
         }
-        same(id, &self.digest_of(file)?)?;
         let mut file = file;
+        same(id, &self.digest_of(file)?)?;
+        // Holes were looked for.
         file.rewind()?;
         Ok(())
     }
@@ -245,16 +250,32 @@ impl Repository {
         }
     }
 
-    /// Computes the digest of a file by reading it.
+    /// Computes the digest of a file by reading it, but for its holes.
     pub(super) fn digest_of(&self, file: &File) -> Result<FileDigest, ObjectError> {
         let mut hasher = FileHasher::new(&self.file_options())?;
+        let found = file.metadata()?;
+        let size = found.len();
         // Most objects are short; memory that is not needed costs more than they do.
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(BUFFER);
+        let length = usize::try_from(size).unwrap_or(BUFFER);
         let mut buffer = vec![0; length.saturating_add(1).min(BUFFER)];
-        let mut file = file;
+        // Few kilobytes of an image say a file of a terabyte.
+        let has_holes = found.blocks() < size / BLOCK;
+        let mut data_end = 0;
         loop {
             self.cancel().check()?;
-            match file.read(&mut buffer) {
+            let at = hasher.size();
+            if has_holes && at == data_end && at < size {
+                let (start, end) = next_data(file, at, size)?;
+                hasher.zeros(start - at);
+                data_end = end;
+                continue;
+            }
+            let most = match has_holes && at < size {
+                true => usize::try_from(data_end - at).unwrap_or(BUFFER),
+                false => BUFFER,
+            };
+            let most = most.min(buffer.len());
+            match file.read_at(&mut buffer[..most], at) {
                 Ok(0) => return Ok(hasher.finish()),
                 Ok(read) => hasher.update(&buffer[..read]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

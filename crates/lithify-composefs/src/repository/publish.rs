@@ -126,6 +126,7 @@ impl Repository {
                     at: category.at(entry),
                 });
             }
+            self.check_free(*category, name)?;
             let up = "../".repeat(name.split('/').count());
             references.push(Link {
                 category: *category,
@@ -175,6 +176,24 @@ impl Repository {
         }
         self.sync_directory(&directory).map_err(io)?;
         Ok(true)
+    }
+
+    /// Checks that a reference can be made: it is no directory of others, and is not inside another one.
+    fn check_free(&self, category: Category, name: &str) -> Result<(), EntryError> {
+        let taken = |other: &str| EntryError::Taken {
+            at: category.reference_at(name),
+            other: category.reference_at(other),
+        };
+        for (end, _) in name.match_indices('/') {
+            let above = &name[..end];
+            if let Ok(Some(_)) = self.reference(category, above) {
+                return Err(taken(above));
+            }
+        }
+        match self.root().directory(category.reference_at(name)) {
+            Ok(_) => Err(taken(name)),
+            Err(_) => Ok(()),
+        }
     }
 
     fn check_published(&self, id: &FileDigest, at: impl Fn() -> String) -> Result<(), EntryError> {

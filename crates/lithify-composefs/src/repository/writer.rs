@@ -118,7 +118,11 @@ impl Repository {
         let new = self.sealed(new, &id)?;
         self.wrote(size);
         if existing == Existing::Damaged {
-            new.replace_in(directory.handle(), name)?;
+            let replaced = new.replace_in(directory.handle(), name);
+            replaced.map_err(|e| match e.kind() {
+                io::ErrorKind::IsADirectory => ObjectError::Directory { id: Box::new(id) },
+                _ => e.into(),
+            })?;
             return Ok(self.noted(id, size, Outcome::Replaced));
         }
         match new.keep_in(directory.handle(), name)? {

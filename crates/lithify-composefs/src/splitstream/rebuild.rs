@@ -251,9 +251,10 @@ pub fn check_body<R: ReadAt, E: From<StreamError>>(
                     0
                 }
                 Some(length) => length,
+                // At least a byte, so that it is not named without end.
                 None => {
                     is_known = false;
-                    0
+                    1
                 }
             },
         };
@@ -263,4 +264,37 @@ pub fn check_body<R: ReadAt, E: From<StreamError>>(
         total.finish()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lithify_verity::file::FileAlgorithm;
+
+    use crate::splitstream::{ContentType, StreamWriter};
+
+    use super::*;
+
+    /// Nobody knows how many bytes they have, and a few compressed bytes name them without end.
+    #[test]
+    fn missing_objects_cost_no_endless_time() {
+        let algorithm = FileAlgorithm::Sha256;
+        let missing = FileDigest::from_bytes(algorithm, &[7; 32]).unwrap();
+        let mut writer = StreamWriter::new(algorithm, ContentType::BLOB, Vec::new()).unwrap();
+        for _ in 0..100 {
+            writer.object(missing, 0).unwrap();
+        }
+        writer.object(missing, 10).unwrap();
+        let (head, body) = writer.finish().unwrap();
+        let mut reader = StreamReader::open([head.into_bytes(), body].concat()).unwrap();
+        let mut asked = 0;
+        let checked = check_body(&mut reader, |_| {
+            asked += 1;
+            Ok::<_, StreamError>(None)
+        });
+        assert!(
+            matches!(checked, Err(StreamError::Size { is_more: true, .. })),
+            "{checked:?}"
+        );
+        assert_eq!(asked, 11);
+    }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use lithify_cancel::CancelToken;
 use lithify_composefs::oci::{Image, LayerWriter, layer_stream, promised_digest, untag};
 use lithify_composefs::repository::{
-    Category, Depth, ErofsFormat, Fault, FsckOptions, GcError, GcOptions, OpenOptions, Outcome,
-    Publication, Repository,
+    Category, Depth, EntryError, ErofsFormat, Fault, FsckOptions, GcError, GcOptions, ImageObjects,
+    OpenOptions, Outcome, Publication, Repository,
 };
 use lithify_testkit::temp_dir;
 use lithify_verity::file::{FileAlgorithm, FileDigest};
@@ -475,6 +475,96 @@ fn names_never_lead_outside() {
     publication.stream_reference("out/zz", "x").unwrap();
     repository.publish(&publication).unwrap_err();
     assert!(!tmp.path().join("zz").exists());
+}
+
+/// No directory has the name of a link.
+#[test]
+fn names_do_not_begin_with_others() {
+    let tmp = temp_dir();
+    let mut repository = repository(tmp.path(), ALGORITHM);
+    let id = repository.store_object(&list_image(&[])).unwrap().id;
+    let named = |name: &str| {
+        let mut publication = Publication::new();
+        publication.image(id);
+        publication.image_reference(name, &id).unwrap();
+        publication
+    };
+    repository.publish(&named("a/b/c")).unwrap();
+    for (name, other) in [
+        ("a", "images/refs/a"),
+        ("a/b", "images/refs/a/b"),
+        ("a/b/c/d", "images/refs/a/b/c"),
+        ("a/b/c/d/e", "images/refs/a/b/c"),
+    ] {
+        let error = repository.publish(&named(name)).unwrap_err();
+        assert!(
+            matches!(&error, EntryError::Taken { other: found, .. } if found == other),
+            "{error}"
+        );
+    }
+    repository.publish(&named("a/b/c")).unwrap();
+    repository.publish(&named("a/b/d")).unwrap();
+    // A collection leaves no empty directory in the way.
+    repository
+        .remove_reference(Category::Images, "a/b/c")
+        .unwrap();
+    gc(&mut repository);
+    repository.publish(&named("a/b/c")).unwrap();
+    for name in ["a/b/c", "a/b/d"] {
+        repository.remove_reference(Category::Images, name).unwrap();
+    }
+    gc(&mut repository);
+    let id = repository.store_object(&list_image(&[])).unwrap().id;
+    let mut publication = Publication::new();
+    publication.image(id);
+    publication.image_reference("a", &id).unwrap();
+    repository.publish(&publication).unwrap();
+}
+
+/// Publishes an image, with a name, when it is asked for the first time.
+struct Importing<'a> {
+    repository: &'a Repository,
+    is_done: std::sync::atomic::AtomicBool,
+}
+
+impl ImageObjects for Importing<'_> {
+    fn objects(
+        &self,
+        image: &fs::File,
+        each: &mut dyn FnMut(FileDigest),
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if !self
+            .is_done
+            .swap(true, std::sync::atomic::Ordering::Relaxed)
+        {
+            write_image(self.repository, &[layer(7)], "meanwhile");
+        }
+        Lists.objects(image, each)
+    }
+}
+
+#[test]
+fn an_import_beside_a_check_is_no_damage() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), ALGORITHM);
+    write_image(&repository, &[layer(0)], "a");
+    let importing = Importing {
+        repository: &repository,
+        is_done: false.into(),
+    };
+    let report = repository.fsck(&importing, &checks(Depth::Contents));
+    let report = report.unwrap();
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!(report.references, 2);
+    // One that leads nowhere is told all the same.
+    let manifest = Image::open_tag(&repository, "meanwhile").unwrap().digest;
+    let manifest = lithify_composefs::oci::manifest_stream(&manifest);
+    fs::remove_file(tmp.path().join("streams").join(manifest)).unwrap();
+    let report = repository.fsck(&Lists, &checks(Depth::Structure)).unwrap();
+    let [finding] = &report.findings[..] else {
+        panic!("{report:?}")
+    };
+    assert!(matches!(finding.fault, Fault::Dangling { .. }));
 }
 
 #[derive(Clone, Debug)]

@@ -204,6 +204,19 @@ fn an_image_that_lacks_something_is_not_complete() {
         let target = fs::read_link(tmp.path().join(&at)).unwrap();
         fs::remove_file(tmp.path().join(&at)).unwrap();
         assert!(!image.is_intact(&repository).unwrap(), "{at}");
+        // Nor is what leads elsewhere: a splitstream of another layer is one too.
+        let other = fs::read_link(
+            tmp.path()
+                .join(format!("streams/{}", layer_stream(&image.layers[0].digest))),
+        );
+        for other in [&other.unwrap(), std::path::Path::new("/etc/passwd")] {
+            std::os::unix::fs::symlink(other, tmp.path().join(&at)).unwrap();
+            assert!(!image.is_intact(&repository).unwrap(), "{at}");
+            fs::remove_file(tmp.path().join(&at)).unwrap();
+        }
+        fs::write(tmp.path().join(&at), "no link").unwrap();
+        assert!(!image.is_intact(&repository).unwrap(), "{at}");
+        fs::remove_file(tmp.path().join(&at)).unwrap();
         std::os::unix::fs::symlink(target, tmp.path().join(&at)).unwrap();
         assert!(image.is_intact(&repository).unwrap());
     }

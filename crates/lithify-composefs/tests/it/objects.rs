@@ -126,6 +126,55 @@ fn holes_stay_holes() {
     assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20);
 }
 
+/// A tar of few kilobytes says a file of a terabyte.
+#[test]
+fn holes_of_what_is_there_are_not_read() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), ALGORITHM);
+    let write = || {
+        let mut writer = repository.write_object().unwrap();
+        writer.hole(1 << 40).unwrap();
+        writer.write(b"data").unwrap();
+        writer.hole(1 << 40).unwrap();
+        writer.finish().unwrap()
+    };
+    let stored = write();
+    assert_eq!(stored.outcome, Outcome::New);
+    assert_eq!(write().outcome, Outcome::Existing);
+    repository.check_object(&stored.id).unwrap();
+    // What is written there later is read.
+    let path = path_of(tmp.path(), &stored.id);
+    let mut file = fs::File::options().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(3 << 30)).unwrap();
+    file.write_all(b"x").unwrap();
+    drop(file);
+    assert!(matches!(
+        repository.check_object(&stored.id),
+        Err(ObjectError::Damaged { .. })
+    ));
+    assert_eq!(write().outcome, Outcome::Replaced);
+    repository.check_object(&stored.id).unwrap();
+}
+
+#[test]
+fn a_directory_in_the_place_of_an_object_is_named() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), ALGORITHM);
+    for length in [100, 200_000] {
+        let content = bytes(1, length);
+        let id = digest_of(ALGORITHM, &content);
+        let path = path_of(tmp.path(), &id);
+        fs::create_dir_all(&path).unwrap();
+        let error = repository.store_object(&content).unwrap_err();
+        assert!(
+            matches!(&error, ObjectError::Directory { id: found } if **found == id),
+            "{error}"
+        );
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(store(&repository, &content), (id, Outcome::New));
+    }
+}
+
 /// An object that is a hard link of the source would change with it.
 #[test]
 fn imported_files_are_never_linked() {

@@ -322,6 +322,7 @@ fn of_object(error: &ObjectError) -> ErrorKind {
         | ObjectError::Damaged { .. }
         | ObjectError::NotUnderVerity { .. }
         | ObjectError::TooLong { .. }
+        | ObjectError::Directory { .. }
         | ObjectError::Beneath(_) => ErrorKind::Verification,
         ObjectError::ReadOnly(_) | ObjectError::Algorithm { .. } | ObjectError::Verity(_) => {
             ErrorKind::Unsupported
@@ -336,6 +337,7 @@ fn of_entry(error: &EntryError) -> ErrorKind {
         EntryError::Missing { .. } => ErrorKind::NotFound,
         EntryError::ReadOnly(_) => ErrorKind::Unsupported,
         EntryError::Name(_) => ErrorKind::Usage,
+        EntryError::Taken { .. } => ErrorKind::Exists,
         EntryError::Object { source, .. } => of_object(source),
         EntryError::Cancelled(_) => ErrorKind::Cancelled,
         EntryError::Io { source, .. } => ErrorKind::of_io(source),

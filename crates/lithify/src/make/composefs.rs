@@ -21,7 +21,7 @@ use crate::make::format::Format;
 use crate::name::shown_path;
 use crate::repository::{
     self, Composed, ComposefsProfile, Documents, ObjectSink, StoredLayer, compose, compose_tree,
-    find_image, find_layer, store_layer,
+    find_image, find_layer, has_layer, store_layer,
 };
 use crate::session::Session;
 use crate::session::budgets::Budgets;
@@ -71,6 +71,10 @@ pub(super) fn place(output: &Path) -> Result<(std::path::PathBuf, Option<String>
         })
     };
     match Source::parse(&text)? {
+        // A colon with a name behind it and no repository before it.
+        Source::Composefs { path, .. } if path.as_os_str().as_encoded_bytes().starts_with(b":") => {
+            Err(refused())
+        }
         Source::Composefs { path, selector } => match selector {
             None => Ok((path, None)),
             Some(Selector::Name(name)) => Ok((path, Some(name))),
@@ -92,9 +96,8 @@ pub(super) fn there(image: &Image, output: &Path, session: &Session) -> Result<V
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(none()),
         Err(e) => return Err(e),
     };
-    let found = |layer: &lithify_oci::image::LayerDescriptor| {
-        find_layer(&repository, &layer.diff_id).map(|found| found.is_some())
-    };
+    let found =
+        |layer: &lithify_oci::image::LayerDescriptor| has_layer(&repository, &layer.diff_id);
     oci.layers().iter().map(found).collect()
 }
 
@@ -167,14 +170,14 @@ fn of_tars(
 ) -> Result<Made, Error> {
     let repository = &to.repository;
     if let Some(digest) = oci.manifest_digest()
-        && let Some((_, id)) = find_image(repository, digest, Some(profile))?
+        && let Some(found) = find_image(repository, digest, Some(profile))?
     {
         session.progress.event(Event::Started { layers: 0 });
         if let Some(name) = &to.name {
             repository::tag(repository, digest, name)?;
         }
         return Ok(Made {
-            id,
+            id: found.id,
             composed: None,
             summaries: Vec::new(),
         });
@@ -241,26 +244,28 @@ fn layers(
     session: &Session,
     budgets: &Budgets,
 ) -> Result<BTreeMap<Digest, StoredLayer>, Error> {
-    let mut layers = BTreeMap::new();
-    let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
-    for (index, layer) in oci.layers().iter().enumerate() {
-        if !seen.insert(layer.diff_id) {
-            continue;
+    let firsts = oci.layers().iter().enumerate();
+    let firsts = firsts.filter(|(_, layer)| seen.insert(layer.diff_id));
+    let mut missing: Vec<usize> = firsts.map(|(index, _)| index).collect();
+    // The largest first: what is left at the end is short.
+    missing.sort_by_key(|&index| std::cmp::Reverse(image.blob_size(index)));
+    let layers = Mutex::new(BTreeMap::new());
+    parallel::for_each(missing.len(), session.threads(), |at| {
+        let diff_id = oci.layers()[missing[at]].diff_id;
+        if let Some(found) = find_layer(repository, &diff_id, session, budgets)? {
+            let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
+            layers.insert(diff_id, found);
         }
-        match find_layer(repository, &layer.diff_id)? {
-            Some(found) => {
-                layers.insert(layer.diff_id, found);
-            }
-            None => missing.push(index),
-        }
+        Ok(())
+    })?;
+    {
+        let found = layers.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.retain(|&index| !found.contains_key(&oci.layers()[index].diff_id));
     }
     session.progress.event(Event::Started {
         layers: missing.len(),
     });
-    // The largest first: what is left at the end is short.
-    missing.sort_by_key(|&index| std::cmp::Reverse(image.blob_size(index)));
-    let layers = Mutex::new(layers);
     parallel::for_each(missing.len(), session.threads(), |at| {
         let index = missing[at];
         let stored = layer(image, index, repository, session, budgets)?;

@@ -86,21 +86,7 @@ impl Repository {
         };
         for category in Category::ALL {
             self.for_each_entry(category, |name, found| {
-                match category {
-                    Category::Streams => report.streams += 1,
-                    Category::Images => report.images += 1,
-                }
-                let at = category.at(&name);
-                let fault = match found {
-                    Ok(id) => needs.check_entry(category, &name, id)?,
-                    Err(e) => Some(fault_of_link(e)?),
-                };
-                if let Some(fault) = fault {
-                    let mut finding = Finding::new(at.clone(), fault);
-                    finding.part_of.push(at);
-                    report.findings.push(finding);
-                }
-                Ok(())
+                needs.add_entry(category, &name, found, report)
             })?;
         }
         for category in Category::ALL {
@@ -108,8 +94,14 @@ impl Repository {
                 report.references += 1;
                 let at = category.reference_at(&name);
                 match found {
-                    Ok(entry) => {
-                        let entry = category.at(&entry);
+                    Ok(name) => {
+                        let entry = category.at(&name);
+                        // Both may have been made since entries were listed.
+                        if !needs.entries.contains_key(&entry)
+                            && let Ok(Some(id)) = self.entry(category, &name)
+                        {
+                            needs.add_entry(category, &name, Ok(id), report)?;
+                        }
                         if !needs.entries.contains_key(&entry) {
                             let fault = Fault::Dangling {
                                 entry: entry.clone(),
@@ -139,6 +131,31 @@ fn fault_of_link(error: EntryError) -> Result<Fault, EntryError> {
 }
 
 impl Needs<'_> {
+    /// Checks a stream or an image; adds what is wrong with it itself to the report.
+    fn add_entry(
+        &mut self,
+        category: Category,
+        name: &str,
+        found: Result<FileDigest, EntryError>,
+        report: &mut FsckReport,
+    ) -> Result<(), EntryError> {
+        match category {
+            Category::Streams => report.streams += 1,
+            Category::Images => report.images += 1,
+        }
+        let at = category.at(name);
+        let fault = match found {
+            Ok(id) => self.check_entry(category, name, id)?,
+            Err(e) => Some(fault_of_link(e)?),
+        };
+        if let Some(fault) = fault {
+            let mut finding = Finding::new(at.clone(), fault);
+            finding.part_of.push(at);
+            report.findings.push(finding);
+        }
+        Ok(())
+    }
+
     /// Checks a stream or an image; returns what is wrong with it itself.
     fn check_entry(
         &mut self,

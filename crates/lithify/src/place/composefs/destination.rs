@@ -1,6 +1,6 @@
 //! An image on its way into a repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lithify_composefs::oci;
@@ -233,9 +233,12 @@ impl Destination for RepositoryDestination {
             true => find_image(&self.repository, &root.digest, None)?,
             false => None,
         };
+        let is_compared = there.as_ref().is_some_and(|found| found.is_compared);
         let mut streams = BTreeMap::new();
-        if let Some((image, _)) = &there {
-            streams.extend(image.layers.iter().map(|layer| {
+        if let Some(found) = &there
+            && is_compared
+        {
+            streams.extend(found.image.layers.iter().map(|layer| {
                 let stream = LayerStream {
                     diff_id: layer.digest,
                     id: layer.id,
@@ -244,12 +247,13 @@ impl Destination for RepositoryDestination {
                 (layer.digest, stream)
             }));
         } else if is_image {
-            for diff_id in &layers {
-                if let Some(found) = find_layer(&self.repository, diff_id)? {
-                    streams.insert(*diff_id, found.stream);
-                }
+            let unique: BTreeSet<&Digest> = layers.iter().collect();
+            for diff_id in unique {
+                let found = find_layer(&self.repository, diff_id, &self.session, &self.budgets)?;
+                streams.extend(found.map(|found| (*diff_id, found.stream)));
             }
         }
+        let has_all = layers.iter().all(|layer| streams.contains_key(layer));
         self.image = Some(Arriving {
             digest: root.digest,
             manifest: *manifest,
@@ -257,7 +261,7 @@ impl Destination for RepositoryDestination {
             config,
             layers,
             is_image,
-            is_there: there.is_some(),
+            is_there: there.is_some() && (is_compared || has_all),
             streams: Mutex::new(streams),
         });
         Ok(())

@@ -1,8 +1,9 @@
 //! Layers on their way into a repository.
 
+use std::io::{self, Read as _};
+
 use lithify_composefs::oci::{self, LayerSplitter};
 use lithify_composefs::repository::{Category, Repository, Stored};
-use lithify_composefs::splitstream::ContentType;
 use lithify_digest::Digest;
 use lithify_layer::{BlobError, Decoded};
 
@@ -10,6 +11,10 @@ use super::compose::LayerStream;
 use crate::Error;
 use crate::error::RepositoryFault;
 use crate::session::Session;
+use crate::session::budgets::Budgets;
+
+/// Bytes read at once.
+const BUFFER: usize = 256 << 10;
 
 /// A layer whose tar is in a repository.
 #[derive(Clone, Copy, Debug)]
@@ -21,32 +26,58 @@ pub(crate) struct StoredLayer {
     pub(crate) members: u64,
 }
 
-/// Finds a layer that is in a repository as it was published.
+/// Tells whether a repository has a layer, by what it says itself.
+pub(crate) fn has_layer(repository: &Repository, diff_id: &Digest) -> Result<bool, Error> {
+    let name = oci::layer_stream(diff_id);
+    let is_intact = repository.is_intact(Category::Streams, &name, None);
+    is_intact.map_err(|e| Error::in_repository(repository.path(), RepositoryFault::from(e)))
+}
+
+/// Finds a layer that is in a repository, and compares its tar with the diff_id: whoever published it may have compared nothing.
+/// One that cannot be read, or is another one, is not there.
 pub(crate) fn find_layer(
     repository: &Repository,
     diff_id: &Digest,
+    session: &Session,
+    budgets: &Budgets,
 ) -> Result<Option<StoredLayer>, Error> {
     let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
-    let name = oci::layer_stream(diff_id);
-    let is_intact = repository.is_intact(Category::Streams, &name);
-    if !is_intact.map_err(|e| failed(e.into()))? {
+    if !has_layer(repository, diff_id)? {
         return Ok(None);
     }
+    let name = oci::layer_stream(diff_id);
     let entry = repository.entry(Category::Streams, &name);
     let Some(id) = entry.map_err(|e| failed(e.into()))? else {
         return Ok(None);
     };
-    // A blob of that digest is no tar.
-    let Ok(stream) = repository.open_stream(&name, ContentType::LAYER) else {
+    let Ok(mut tar) = oci::open_layer(repository, diff_id) else {
         return Ok(None);
     };
+    // A blob of that digest is no tar. One that is longer than all layers may be is counted where it comes from.
+    let size = tar.size();
+    if !tar.is_tar() || budgets.tar_bytes.take(size).is_err() {
+        return Ok(None);
+    }
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        if session.cancel.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        match tar.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // Then it is stored again; what keeps it from being read keeps that from being done.
+            Err(_) => return Ok(None),
+        }
+    }
     Ok(Some(StoredLayer {
         stream: LayerStream {
             diff_id: *diff_id,
             id,
             is_found: true,
         },
-        size: stream.size(),
+        size,
         members: 0,
     }))
 }

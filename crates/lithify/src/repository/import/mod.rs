@@ -16,7 +16,7 @@ mod sparse; // data between holes
 pub(crate) use compose::{Composed, LayerStream, compose, compose_tree};
 pub use hashed::composefs_id;
 pub(crate) use hashed::{HashedImage, digest_of_bytes};
-pub(crate) use layer::{StoredLayer, find_layer, store_layer};
+pub(crate) use layer::{StoredLayer, find_layer, has_layer, store_layer};
 pub use profile::{ComposefsProfile, UnknownProfile};
 pub(crate) use publish::{Documents, find_image, publish, tag};
 pub(crate) use sink::ObjectSink;

@@ -62,12 +62,23 @@ pub(crate) fn tag(repository: &Repository, digest: &Digest, tag: &str) -> Result
     published.map_err(|e| failed(e.into()))
 }
 
+/// An image of the OCI that is there whole.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundImage {
+    pub(crate) image: oci::Image,
+    /// The id of the composefs image that was made of it.
+    pub(crate) id: FileDigest,
+    /// Whether its layers were compared with their diff_ids before they were published. Others than lithify, who do not say by which
+    /// rules they made an image, may have compared nothing.
+    pub(crate) is_compared: bool,
+}
+
 /// Finds an image of the OCI that is there whole, with the images that are made of it: by a profile, or any.
 pub(crate) fn find_image(
     repository: &Repository,
     digest: &Digest,
     profile: Option<ComposefsProfile>,
-) -> Result<Option<(oci::Image, FileDigest)>, Error> {
+) -> Result<Option<FoundImage>, Error> {
     let failed = |e: oci::ImageError| Error::in_repository(repository.path(), e);
     let image = match oci::Image::open(repository, digest).map_err(failed) {
         Ok(image) => image,
@@ -78,6 +89,7 @@ pub(crate) fn find_image(
         Err(e) => return Err(e),
     };
     let mut id = None;
+    let mut is_compared = true;
     for format in repository.metadata().formats() {
         if format == ErofsFormat::V2 {
             continue;
@@ -85,18 +97,24 @@ pub(crate) fn find_image(
         let Some(made) = image.image(format) else {
             return Ok(None);
         };
-        if let Some(profile) = profile
-            && image.images.get(&oci::profile_name(format, profile.name())) != Some(&made)
-        {
+        let is_by = |profile: ComposefsProfile| {
+            image.images.get(&oci::profile_name(format, profile.name())) == Some(&made)
+        };
+        if profile.is_some_and(|profile| !is_by(profile)) {
             return Ok(None);
         }
+        is_compared &= ComposefsProfile::ALL.into_iter().any(is_by);
         id.get_or_insert(made);
     }
     let Some(id) = id else {
         return Ok(None);
     };
     match image.is_intact(repository).map_err(failed)? {
-        true => Ok(Some((image, id))),
+        true => Ok(Some(FoundImage {
+            image,
+            id,
+            is_compared,
+        })),
         false => Ok(None),
     }
 }

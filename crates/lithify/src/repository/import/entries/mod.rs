@@ -59,11 +59,6 @@ pub(super) fn read_entries(
         memory: 0,
         beyond: None,
     };
-    // Of others the decoder counted it.
-    if layer.is_found {
-        let counted = budgets.tar_bytes.take(stream.size());
-        counted.map_err(|e| walk.over(None, e))?;
-    }
     let broken = |source| {
         Error::from(ComposefsError::Layer {
             name: layer.name.to_owned(),
