@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use lithify::composefs::oci;
-use lithify::composefs::repository::{Category, ErofsFormat, Publication};
+use lithify::composefs::repository::{Category, ErofsFormat, Publication, Repository};
 use lithify_testkit::{
     Allow, Compression, Layout, Mount, Snapshot, TarEntry, digest, require, run, temp_dir,
 };
@@ -316,31 +316,109 @@ fn poison(place: &Place, evil: &[u8], honest: &[u8], is_whole: bool) {
     let stream = stream.unwrap();
     let mut publication = Publication::new();
     if is_whole {
-        let index = fs::read(place.at("image/index.json")).unwrap();
-        let index: Value = serde_json::from_slice(&index).unwrap();
-        let blob = |name: &Value| {
-            let name = &name.as_str().unwrap()[7..];
-            fs::read(place.at("image/blobs/sha256").join(name)).unwrap()
-        };
-        let manifest = blob(&index["manifests"][0]["digest"]);
-        let parsed: Value = serde_json::from_slice(&manifest).unwrap();
         let id = made["image_id"].as_str().unwrap();
-        let id = FileDigest::from_hex(FileAlgorithm::Sha256, id).unwrap();
-        let new = oci::NewImage {
-            digest: digest(&manifest).parse().unwrap(),
-            manifest: &manifest,
-            config: &blob(&parsed["config"]["digest"]),
-            layers: &BTreeMap::from([(digest(honest).parse().unwrap(), stream)]),
-            images: &BTreeMap::from([(oci::image_name(ErofsFormat::V1).to_owned(), id)]),
-            kept: &[],
-        };
-        let stored = oci::store_image(&repository, &new).unwrap();
-        stored.publish(&mut publication).unwrap();
+        let images = [(oci::image_name(ErofsFormat::V1).to_owned(), hex(id))];
+        store(
+            place,
+            &repository,
+            (honest, stream),
+            images.into(),
+            &mut publication,
+        );
     }
     publication
         .stream(oci::layer_stream(&digest(honest).parse().unwrap()), stream)
         .unwrap();
     repository.publish(&publication).unwrap();
+}
+
+fn hex(id: &str) -> FileDigest {
+    FileDigest::from_hex(FileAlgorithm::Sha256, id).unwrap()
+}
+
+/// Stores the image in the layout with these composefs images, its only layer being that stream.
+fn store(
+    place: &Place,
+    repository: &Repository,
+    (layer, stream): (&[u8], FileDigest),
+    images: BTreeMap<String, FileDigest>,
+    publication: &mut Publication,
+) {
+    let index = fs::read(place.at("image/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let blob = |name: &Value| {
+        let name = &name.as_str().unwrap()[7..];
+        fs::read(place.at("image/blobs/sha256").join(name)).unwrap()
+    };
+    let manifest = blob(&index["manifests"][0]["digest"]);
+    let parsed: Value = serde_json::from_slice(&manifest).unwrap();
+    let new = oci::NewImage {
+        digest: digest(&manifest).parse().unwrap(),
+        manifest: &manifest,
+        config: &blob(&parsed["config"]["digest"]),
+        layers: &BTreeMap::from([(digest(layer).parse().unwrap(), stream)]),
+        images: &images,
+        kept: &[],
+    };
+    let stored = oci::store_image(repository, &new).unwrap();
+    stored.publish(publication).unwrap();
+    stored.tag(publication, "a").unwrap();
+}
+
+/// Whoever filled a repository may say anything of the image that is mounted: nothing but the layers tells.
+#[test]
+fn an_image_that_its_layers_do_not_make_is_damage() {
+    let place = Place::new();
+    let honest = layer([
+        TarEntry::directory("usr").owner(1, 2),
+        TarEntry::file("usr/bin/tool", [b'h'; 200]).xattr("user.note", "a note"),
+    ]);
+    let evil = layer([TarEntry::file("usr/bin/tool", [b'e'; 200])]);
+    let source = image(place.tmp.path(), [honest.clone()]);
+    let evil = image(&place.at("evil"), [evil]);
+    let evil = place.build(&evil, "evil", &["--profile", "cfsctl"])["image_id"].clone();
+    let by_cfsctl = place.build(&source, "a", &["--profile", "cfsctl"])["image_id"].clone();
+    run::ok(lithify().args(["-q", "verify", &place.source("a")]));
+    let faithful = place.build(&source, "a", &[])["image_id"].clone();
+    run::ok(lithify().args(["-q", "verify", &place.source("a")]));
+    let repository = repositories::repository(&place.at("repository"), FileAlgorithm::Sha256);
+    let stream = oci::layer_stream(&digest(&honest).parse().unwrap());
+    let stream = repository.entry(Category::Streams, &stream).unwrap();
+    let plain = oci::image_name(ErofsFormat::V1).to_owned();
+    let by = |profile| oci::profile_name(ErofsFormat::V1, profile);
+    for (id, names, is_right) in [
+        (&evil, vec![plain.clone()], false),
+        (&evil, vec![plain.clone(), by("faithful")], false),
+        (&evil, vec![plain.clone(), by("cfsctl")], false),
+        (&faithful, vec![plain.clone(), by("cfsctl")], false),
+        (&by_cfsctl, vec![plain.clone(), by("faithful")], false),
+        // Who does not say by which rules may have followed any.
+        (&faithful, vec![plain.clone()], true),
+        (&by_cfsctl, vec![plain.clone()], true),
+    ] {
+        let images = names
+            .iter()
+            .map(|name| (name.clone(), hex(id.as_str().unwrap())));
+        let mut publication = Publication::new();
+        let layer = (&honest[..], stream.unwrap());
+        store(
+            &place,
+            &repository,
+            layer,
+            images.collect(),
+            &mut publication,
+        );
+        repository.publish(&publication).unwrap();
+        let output = lithify_output(["-q", "verify", &place.source("a")]);
+        let message = stderr(&output);
+        match is_right {
+            true => assert!(output.status.success(), "{names:?}: {message}"),
+            false => {
+                assert_eq!(output.status.code(), Some(3), "{names:?}: {message}");
+                assert!(message.contains(id.as_str().unwrap()), "{message}");
+            }
+        }
+    }
 }
 
 /// The tampered blob of a layer whose length and name stay.

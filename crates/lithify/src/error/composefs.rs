@@ -39,6 +39,16 @@ pub enum ComposefsError {
         /// The names of the images.
         names: Vec<String>,
     },
+    /// A composefs image that a repository says was made of an image, and was not.
+    #[error(
+        "the composefs image {id} in `{}` is not what the layers of its image make: make that with `lithify build -f composefs` in another repository", Escaped::path(.path)
+    )]
+    OtherImage {
+        /// The repository.
+        path: PathBuf,
+        /// The id of the composefs image.
+        id: Box<FileDigest>,
+    },
     /// An image of the OCI that no composefs image was made of.
     #[error(
         "the composefs repository `{}` has no composefs image of {manifest}: `lithify build -f composefs` makes one", Escaped::path(.path)
@@ -249,7 +259,9 @@ impl ComposefsError {
                 ErrorKind::NotFound
             }
             Self::Several { .. } | Self::Directory { .. } | Self::Place { .. } => ErrorKind::Usage,
-            Self::Dangling { .. } | Self::Files(_) => ErrorKind::Verification,
+            Self::Dangling { .. } | Self::Files(_) | Self::OtherImage { .. } => {
+                ErrorKind::Verification
+            }
             Self::Repository { source, .. } => source.kind(),
             Self::Tree { source, .. } => match &**source {
                 image::ImageError::Cancelled(_) => ErrorKind::Cancelled,
@@ -351,6 +363,14 @@ impl Error {
         matches!(
             self.cause(),
             Cause::Composefs(ComposefsError::NotMade { .. })
+        )
+    }
+
+    /// Whether the rules of a profile allow no image.
+    pub(crate) fn is_of_profile(&self) -> bool {
+        matches!(
+            self.cause(),
+            Cause::Composefs(ComposefsError::Profile { .. })
         )
     }
 

@@ -2,21 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lithify_composefs::Content;
-use lithify_composefs::image::{ImageEntry, ReadError, entries, read_header};
+use lithify_composefs::image::{ImageEntry, ReadError, Version, entries, read_header};
 use lithify_composefs::repository::{ObjectError, Repository};
+use lithify_composefs::{Content, oci};
+use lithify_digest::Digest;
 use lithify_oci::source::Selector;
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 
+use super::dump::ComposefsImageOptions;
 use super::image::hash;
+use super::import::{ComposefsProfile, HashedImage};
 use super::named::Named;
 use super::open::open;
 use crate::error::{ComposefsError, DamagedFile, DamagedFiles, FileFault};
 use crate::fs::image::FsImage;
 use crate::fs::verify::{VerifiedComposefs, VerifyReport};
+use crate::image::{Image, LayerSummary, reading};
 use crate::session::{Session, parallel};
 use crate::{CancelToken, Error};
 
@@ -27,7 +32,77 @@ pub(crate) enum Made {
     /// That of a file tree.
     Tree(VerifyReport),
     /// That which was made of an image of the OCI, if one was; its layers were not looked at.
-    Image(Option<VerifyReport>),
+    Image(Option<OfLayers>),
+}
+
+/// An image that a repository says was made of layers.
+#[derive(Debug)]
+pub(crate) struct OfLayers {
+    pub(crate) report: VerifyReport,
+    path: PathBuf,
+    id: FileDigest,
+    /// That of its format; `None` if it is one that only `cfsctl` writes.
+    version: Option<Version>,
+    /// The rules by which it was, if the repository says which: those it may be.
+    profiles: Vec<ComposefsProfile>,
+}
+
+impl OfLayers {
+    /// Makes an image of the layers, which verifies them, and compares its id. `None` if its format is not written here.
+    pub(crate) fn compare(
+        &self,
+        image: &Image,
+        session: &Session,
+    ) -> Result<Option<Vec<LayerSummary>>, Error> {
+        let Some(version) = self.version else {
+            return Ok(None);
+        };
+        let session = &reading(session, true);
+        let options = ComposefsImageOptions {
+            version,
+            algorithm: self.id.algorithm(),
+            ..ComposefsImageOptions::default()
+        };
+        for profile in &self.profiles {
+            let algorithms = [self.id.algorithm()];
+            let hashed = match HashedImage::of(image, *profile, &algorithms, session) {
+                // By these rules none can be made.
+                Err(e) if e.is_of_profile() => continue,
+                hashed => hashed?,
+            };
+            if hashed.write(&options, &mut io::sink(), session)?.id == self.id {
+                return Ok(Some(hashed.layers));
+            }
+        }
+        Err(ComposefsError::OtherImage {
+            path: self.path.clone(),
+            id: Box::new(self.id),
+        }
+        .into())
+    }
+}
+
+/// Returns the rules by which a repository says that an image was made, or all there are.
+fn profiles(
+    repository: &Repository,
+    manifest: &Digest,
+    id: &FileDigest,
+) -> Result<Vec<ComposefsProfile>, Error> {
+    let image = oci::Image::open(repository, manifest);
+    let image = image.map_err(|e| Error::in_repository(repository.path(), e))?;
+    let is_by = |profile: &ComposefsProfile| {
+        let mut formats = repository.metadata().formats();
+        formats.any(|format| {
+            let name = oci::profile_name(format, profile.name());
+            image.images.get(&name) == Some(id)
+        })
+    };
+    let said: Vec<_> = ComposefsProfile::ALL.into_iter().filter(is_by).collect();
+    Ok(match said.is_empty() {
+        // `cfsctl` itself does not say.
+        true => vec![ComposefsProfile::Cfsctl, ComposefsProfile::Faithful],
+        false => said,
+    })
 }
 
 /// Checks the composefs image of what has a name in the repository at a path.
@@ -43,10 +118,16 @@ pub(crate) fn verify_named(
         (Err(e), Named::Oci(_)) if e.is_not_made() => return Ok(Made::Image(None)),
         (id, _) => id?,
     };
-    let report = verify(&repository, &id, name, session)?;
+    let (report, version) = verify(&repository, &id, name, session)?;
     Ok(match named {
         Named::Tree(_) => Made::Tree(report),
-        Named::Oci(_) => Made::Image(Some(report)),
+        Named::Oci(manifest) => Made::Image(Some(OfLayers {
+            report,
+            path: path.to_path_buf(),
+            id,
+            version,
+            profiles: profiles(&repository, &manifest, &id)?,
+        })),
     })
 }
 
@@ -57,7 +138,7 @@ fn verify(
     id: &FileDigest,
     name: &str,
     session: &Session,
-) -> Result<VerifyReport, Error> {
+) -> Result<(VerifyReport, Option<Version>), Error> {
     let path = repository.path();
     let file = repository.open_checked_image(id);
     let file = file.map_err(|e| Error::in_repository(path, e))?;
@@ -102,7 +183,12 @@ fn verify(
         objects: sizes.len() as u64,
         has_objects: true,
     });
-    Ok(report)
+    let version = match header.version {
+        0 => Some(Version::V0),
+        1 => Some(Version::V1),
+        _ => None,
+    };
+    Ok((report, version))
 }
 
 /// Tells of an image file whether it is one of composefs, and what it is then.

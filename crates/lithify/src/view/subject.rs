@@ -134,8 +134,8 @@ impl Subject {
 
     /// Checks every byte: digests, sizes, checksums and diff_ids of an image's layers, and that they can be applied;
     /// the whole structure of an artifact, and its data as far as a recorded digest or a hash tree goes. Of an image in a
-    /// composefs repository the composefs image is checked too: its bytes by its id, its structure, and every object it refers
-    /// to by its name.
+    /// composefs repository the composefs image is checked too: its bytes by its id, its structure, every object it refers
+    /// to by its name, and the whole by what the layers make.
     ///
     /// # Errors
     /// The first thing found wrong; of files of a composefs image all, in [`ComposefsError::Files`](crate::ComposefsError::Files).
@@ -154,10 +154,14 @@ impl Subject {
                     repository::verify::verify_named(path, selector.as_ref(), name, session)?;
                 match made {
                     Made::Tree(report) => Ok(report),
-                    Made::Image(made) => {
-                        let mut report = verify_layers(image, session)?;
-                        report.bytes += made.as_ref().map_or(0, |made| made.bytes);
-                        report.composefs = made.and_then(|made| made.composefs);
+                    Made::Image(None) => verify_layers(image, session),
+                    Made::Image(Some(made)) => {
+                        let mut report = match made.compare(image, session)? {
+                            Some(layers) => verified(image, &layers),
+                            None => verify_layers(image, session)?,
+                        };
+                        report.bytes += made.report.bytes;
+                        report.composefs = made.report.composefs;
                         Ok(report)
                     }
                 }

@@ -70,7 +70,11 @@ fn verify_sealed(
         .into());
     }
     let made = match made {
-        Made::Image(made) => made,
+        Made::Image(Some(made)) => {
+            made.compare(image, session)?;
+            Some(made.report)
+        }
+        Made::Image(None) => None,
         Made::Tree(made) => Some(made),
     };
     let mut report = verified(image, &hashed.layers);
