@@ -201,6 +201,13 @@ fn an_image_is_the_same_from_wherever_it_comes() {
         assert!(place.tar(&place.source(name)) == expected, "{name}");
         run::ok(lithify().args(["-q", "verify", &place.source(name)]));
     }
+    let paths = crate::common::paths(&place.source("oci"));
+    let has = |path: &str| paths.iter().any(|p| p == path);
+    assert!(
+        has("/d/new") && has("/run/kept") && has("/usr/lib/through"),
+        "{paths:?}"
+    );
+    assert!(!has("/d/lower") && !has("/gone"), "{paths:?}");
     // A copy keeps the manifest and is made an image of as well.
     let copied = place.source("example.org/app:1");
     run::ok(lithify().args(["-q", "copy", &oci, &copied]));
