@@ -93,11 +93,16 @@ pub(super) fn gc(args: &ComposefsGcArgs, quiet: bool) -> Result<(), Failure> {
     };
     writeln!(
         out,
-        "{verb} {}, {}, {} streams and images and {} names that lead to nothing; {} kept",
+        "{verb} {}, {}, {} and {} that {} to nothing; {} kept",
         human::counted(report.objects, "object"),
         human::bytes(report.bytes),
-        report.entries.len(),
-        report.references.len(),
+        human::counted(report.entries.len() as u64, "stream or image")
+            .replace("stream or images", "streams and images"),
+        human::counted(report.references.len() as u64, "name"),
+        match report.references.len() {
+            1 => "leads",
+            _ => "lead",
+        },
         human::counted(report.kept, "object"),
     )?;
     for other in &report.others {
@@ -207,8 +212,10 @@ fn advice(count: usize, report: &FsckReport, args: &ComposefsFsckArgs) -> String
             Some(reference_tag(name).unwrap_or_else(|| name.to_owned()))
         })
         .collect();
-    let are = if count == 1 { "thing is" } else { "things are" };
-    let mut text = format!("{count} {are} not as they should be in the repository");
+    let mut text = match count {
+        1 => "1 thing is not as it should be in the repository".to_owned(),
+        _ => format!("{count} things are not as they should be in the repository"),
+    };
     if report.is_good() {
         text = format!(
             "{count} damaged {} taken away",
