@@ -158,7 +158,7 @@ mod tests {
             "build",
             &[
                 READ,
-                "format output compress block-size size free inodes bytes-per-inode journal label verity drop-xattrs sparse disk align one-image artifacts dry-run no-fsync json",
+                "format output compress block-size size free inodes bytes-per-inode journal label verity drop-xattrs sparse disk align one-image profile artifacts dry-run no-fsync json",
             ],
         ),
         (
@@ -170,7 +170,7 @@ mod tests {
         ("inspect", &[FIND, "referrers json"]),
         ("ls", &[READ, "long all recursive directory depth json"]),
         ("cat", &[READ]),
-        ("verify", &[READ, "json"]),
+        ("verify", &[READ, "sealed seals json"]),
         ("mount", &[READ, "rw suid dev verity drop-xattrs"]),
         ("umount", &[]),
         (
@@ -191,7 +191,7 @@ mod tests {
             "push",
             &[
                 READ,
-                "as only erofs-zstd erofs-spec compress verity drop-xattrs all-platforms transfers chunk dry-run no-fsync json",
+                "as only algorithm erofs-zstd erofs-spec compress verity drop-xattrs all-platforms transfers chunk dry-run no-fsync json",
             ],
         ),
         (
@@ -221,7 +221,10 @@ mod tests {
         ),
         (
             "composefs id",
-            &["from-dump file algorithm format-version max-version"],
+            &[
+                READ,
+                "from-dump file algorithm profile format-version max-version",
+            ],
         ),
         ("composefs dump", &[]),
         ("composefs ls", &["objects missing json"]),
@@ -310,6 +313,7 @@ mod tests {
                         | "place"
                         | "places"
                         | "missing"
+                        | "seals"
                 ) && !matches!(&*name, "pull image" | "tag image" | "rm image");
                 assert_eq!(offers, is_path, "{name}");
             }

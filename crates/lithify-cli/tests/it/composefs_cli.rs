@@ -541,7 +541,7 @@ fn damage_is_found_taken_away_and_said_to_whom_it_belongs() {
     composefs(&["fsck", "--metadata-only", repo]);
     let (code, said) = fails(&["fsck", repo]);
     assert_eq!(code, 3);
-    assert!(said.contains("1 thing is not as they should be"), "{said}");
+    assert!(said.contains("1 thing is not as it should be"), "{said}");
     assert!(said.contains("import once more: app:1, tree"), "{said}");
     let out = lithify_output(["composefs", "fsck", "--json", repo]);
     assert_eq!(out.status.code(), Some(3));

@@ -166,17 +166,26 @@ fn links_are_made_after_what_they_lead_to_is_on_the_disk() {
     let mut unsynced = HashMap::<String, BTreeSet<String>>::new();
     let mut unwritten = BTreeSet::new();
     let (mut entries, mut references, mut whole) = (0, 0, 0);
+    // Calls that those of other threads divided, by thread.
+    let mut begun = HashMap::<&str, &str>::new();
     for line in log.lines() {
-        let Some((_, call)) = line.split_once(' ') else {
+        let Some((thread, call)) = line.split_once(' ') else {
             continue;
         };
         let call = call.trim_start();
-        // Calls that other threads' calls divided: of these there is one.
-        let is_resumed = call.starts_with("<... syncfs resumed>");
-        if call.contains("= -1") || call.contains("unfinished") {
+        if let Some((beginning, _)) = call.split_once(" <unfinished ...>") {
+            begun.insert(thread, beginning);
             continue;
         }
-        if is_resumed || call.starts_with("syncfs(") {
+        let call = match call.split_once(" resumed>") {
+            Some((_, end)) => format!("{}{end}", begun.remove(thread).unwrap_or_default()),
+            None => call.to_owned(),
+        };
+        let call = call.as_str();
+        if call.contains("= -1") {
+            continue;
+        }
+        if call.starts_with("syncfs(") {
             unsynced.clear();
             unwritten.clear();
             whole += 1;
