@@ -197,25 +197,12 @@ fn copy_file(
     offset: u64,
     target: &mut Checked<&mut File>,
 ) -> Result<(), RawError> {
-    use rustix::fs::SeekFrom;
-    use rustix::io::Errno;
-
     let mut done = 0;
     while done < part.size {
-        // The next stretch of data: holes of the source are not looked at. (Nothing here depends on a file's position.)
-        let start = match rustix::fs::seek(source, SeekFrom::Data(done)) {
-            Ok(start) => start,
-            // No more data.
-            Err(Errno::NXIO) => break,
-            // No holes known here: all of it is data.
-            Err(_) => done,
-        };
-        let end = rustix::fs::seek(source, SeekFrom::Hole(start)).unwrap_or(part.size);
-        if end <= start {
-            break;
-        }
-        copy_range(part, source, start..end.min(part.size), offset, target)?;
-        done = end;
+        // Holes of the source are not looked at. (Nothing here depends on a file's position.)
+        let data = lithify_storage::next_data(source, done, part.size);
+        done = data.end;
+        copy_range(part, source, data, offset, target)?;
     }
     Ok(())
 }

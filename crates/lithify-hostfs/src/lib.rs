@@ -55,6 +55,7 @@ pub use materialise::{
 };
 pub use scan::{
     Change, CopyError, Fingerprint, ScanError, ScanOptions, Scanner, Summary, WhiteoutNames,
+    segments,
 };
 pub use sidecar::{RecordedSummary, SIDECAR_SUFFIX, SidecarError, SidecarFault, check_sidecar};
 pub use upper::{OverlayAttributes, UpperError, UpperOptions, UpperScanner, UpperSummary};

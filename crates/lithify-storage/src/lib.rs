@@ -20,6 +20,8 @@ mod cached; // reads kept for a while
 mod checked; // as long as the work goes on
 #[cfg(unix)]
 mod cursor; // positions of one's own
+#[cfg(unix)]
+mod holes; // stretches of data
 mod locked; // open files with a lock
 mod shifted; // storage in another storage
 #[cfg(unix)]
@@ -29,6 +31,8 @@ pub use beneath::{Beneath, BeneathError, Listed, open_regular, read_regular};
 pub use cached::Cached;
 #[cfg(unix)]
 pub use cursor::FileCursor;
+#[cfg(unix)]
+pub use holes::next_data;
 pub use locked::Locked;
 pub use shifted::Shifted;
 

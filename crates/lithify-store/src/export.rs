@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use lithify_cancel::CancelToken;
-use rustix::fs::{AtFlags, CWD, SeekFrom, linkat, seek};
+use lithify_storage::next_data;
+use rustix::fs::{AtFlags, CWD, linkat};
 use rustix::io::Errno;
 
 use crate::error::{Context as _, Error};
@@ -239,28 +240,15 @@ fn copy(
         target.set_len(length)?;
         let mut at = 0;
         while at < length {
-            let (start, end) = next_data(source, at, length)?;
-            let end = end.min(start.saturating_add(COPY_STEP));
+            let data = next_data(source, at, length);
+            let end = data.end.min(data.start.saturating_add(COPY_STEP));
             cancel.check()?;
-            copy_range(source, &target, start, end)?;
+            copy_range(source, &target, data.start, end)?;
             at = end;
         }
         Ok(())
     })();
     output.finish(&target, copied)
-}
-
-/// The next stretch of data at or after `at`; an empty one at the end.
-fn next_data(file: &File, at: u64, length: u64) -> io::Result<(u64, u64)> {
-    let start = match seek(file, SeekFrom::Data(at)) {
-        Ok(start) => start,
-        Err(Errno::NXIO) => return Ok((length, length)),
-        // A filesystem that knows no holes.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, length)),
-        Err(e) => return Err(e.into()),
-    };
-    let end = seek(file, SeekFrom::Hole(start))?;
-    Ok((start.min(length), end.min(length)))
 }
 
 fn copy_range(source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {

@@ -72,45 +72,14 @@ impl Change {
     /// # Errors
     /// [`PathError`] for a path that layers cannot have.
     pub fn entry(&self, old: &Tree, new: &Tree) -> Result<Entry, PathError> {
-        let path = |tree: &Tree, node| TreePath::clean(&tree.path(node));
-        Ok(match *self {
-            Self::Removed(node) => Entry {
-                path: path(old, node)?,
+        match *self {
+            Self::Removed(node) => Ok(Entry {
+                path: TreePath::clean(&old.path(node))?,
                 metadata: Metadata::default(),
                 kind: EntryKind::Whiteout,
-            },
-            Self::Present { node, first } => {
-                let inode = new.node_inode(node);
-                let kind = match (first, inode.kind) {
-                    (Some(first), _) => EntryKind::HardLink {
-                        target: path(new, first)?,
-                    },
-                    (None, InodeKind::File { size, .. }) => EntryKind::File {
-                        size,
-                        segments: None,
-                    },
-                    (None, InodeKind::Directory) => EntryKind::Directory,
-                    (None, InodeKind::Symlink { target }) => EntryKind::Symlink {
-                        target: target.to_vec(),
-                    },
-                    (None, InodeKind::CharDevice(device)) => EntryKind::CharDevice(device),
-                    (None, InodeKind::BlockDevice(device)) => EntryKind::BlockDevice(device),
-                    (None, InodeKind::Fifo) => EntryKind::Fifo,
-                    (None, InodeKind::Socket) => EntryKind::Socket,
-                };
-                Entry {
-                    path: path(new, node)?,
-                    metadata: Metadata {
-                        mode: inode.mode,
-                        uid: inode.uid,
-                        gid: inode.gid,
-                        mtime: inode.mtime,
-                        xattrs: new.xattrs(inode.xattrs).clone(),
-                    },
-                    kind,
-                }
-            }
-        })
+            }),
+            Self::Present { node, first } => new.entry(node, first),
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use crate::inode::Record;
 use crate::path::components;
 use crate::xattr_table::XattrTable;
-use crate::{Inode, InodeId, InodeKind, Timestamp, TreePath, XattrSetId, Xattrs};
+use crate::{
+    Entry, EntryKind, Inode, InodeId, InodeKind, Metadata, PathError, Timestamp, TreePath,
+    XattrSetId, Xattrs,
+};
 
 /// Index of a name (a directory entry, or the root) in its [`Tree`]; the root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +101,50 @@ impl Tree {
     #[must_use]
     pub fn node_inode(&self, node: NodeId) -> Inode<'_> {
         self.inode(self.inode_id(node))
+    }
+
+    /// Returns the metadata of the inode a name points to.
+    #[must_use]
+    pub fn metadata(&self, node: NodeId) -> Metadata {
+        let inode = self.node_inode(node);
+        Metadata {
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            mtime: inode.mtime,
+            xattrs: self.xattrs(inode.xattrs).clone(),
+        }
+    }
+
+    /// Returns a name as the entry of a layer: a hard link to the first name of the same inode, if that is another one. Where
+    /// the holes of a file are, it does not know.
+    ///
+    /// # Errors
+    /// [`PathError`] for a path that layers cannot have.
+    pub fn entry(&self, node: NodeId, first: Option<NodeId>) -> Result<Entry, PathError> {
+        let path = |node| TreePath::clean(&self.path(node));
+        let kind = match (first, self.node_inode(node).kind) {
+            (Some(first), _) => EntryKind::HardLink {
+                target: path(first)?,
+            },
+            (None, InodeKind::File { size, .. }) => EntryKind::File {
+                size,
+                segments: None,
+            },
+            (None, InodeKind::Directory) => EntryKind::Directory,
+            (None, InodeKind::Symlink { target }) => EntryKind::Symlink {
+                target: target.to_vec(),
+            },
+            (None, InodeKind::CharDevice(device)) => EntryKind::CharDevice(device),
+            (None, InodeKind::BlockDevice(device)) => EntryKind::BlockDevice(device),
+            (None, InodeKind::Fifo) => EntryKind::Fifo,
+            (None, InodeKind::Socket) => EntryKind::Socket,
+        };
+        Ok(Entry {
+            path: path(node)?,
+            metadata: self.metadata(node),
+            kind,
+        })
     }
 
     /// Returns the inode of a dense index.

@@ -157,7 +157,7 @@ fn read_entry<R: ReadAt>(
 ) -> Result<ImageEntry, ReadError> {
     let mut entry = ImageEntry {
         first: None,
-        mode: inode.mode() | type_bits(inode.file_type()),
+        mode: inode.mode() | inode.file_type().type_bits(),
         size: inode.size(),
         nlink: inode.nlink(),
         uid: inode.uid(),
@@ -196,7 +196,7 @@ fn read_entry<R: ReadAt>(
             };
             let is_whiteout = inode.size() == 0 && remove_marks(&mut entry.xattrs, b"whiteout");
             if is_whiteout {
-                entry.mode = inode.mode() | type_bits(FileType::CharDevice);
+                entry.mode = inode.mode() | FileType::CharDevice.type_bits();
             }
         }
         FileType::Symlink => entry.target = Some(image.read_link(inode)?),
@@ -214,19 +214,6 @@ fn read_entry<R: ReadAt>(
         !name.starts_with(overlay::PREFIX)
     });
     Ok(entry)
-}
-
-/// Returns the type bits of a mode.
-const fn type_bits(file_type: FileType) -> u16 {
-    match file_type {
-        FileType::File => 0o100_000,
-        FileType::Directory => 0o040_000,
-        FileType::CharDevice => 0o020_000,
-        FileType::BlockDevice => 0o060_000,
-        FileType::Fifo => 0o010_000,
-        FileType::Socket => 0o140_000,
-        FileType::Symlink => 0o120_000,
-    }
 }
 
 /// Removes a mark that is in both namespaces of overlayfs. Returns whether it was.

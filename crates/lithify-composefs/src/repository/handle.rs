@@ -311,7 +311,9 @@ impl Repository {
         FileOptions::new(self.metadata.algorithm)
     }
 
-    pub(super) fn cancel(&self) -> &CancelToken {
+    /// Returns the token that stops work in the repository.
+    #[must_use]
+    pub fn cancel(&self) -> &CancelToken {
         &self.options.cancel
     }
 

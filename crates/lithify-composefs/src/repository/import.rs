@@ -5,9 +5,12 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 
+use lithify_storage::next_data;
 use lithify_storage::temporary::NewFile;
-use rustix::fs::{SeekFrom, fstat, ioctl_ficlone, seek};
+use rustix::fs::{fstat, ioctl_ficlone};
 use rustix::io::Errno;
+
+use lithify_verity::file::FileDigest;
 
 use super::error::ObjectError;
 use super::handle::Repository;
@@ -55,11 +58,22 @@ impl Repository {
         // The clone is read, not the file: that may change.
         let size = new.file().metadata()?.len();
         let id = self.digest_of(new.file())?;
+        let outcome = self.keep_clone(new, id, size)?;
+        Ok(Some(Stored { id, size, outcome }))
+    }
+
+    /// Gives a clone, whose bytes were read, the name of its digest.
+    pub(super) fn keep_clone(
+        &self,
+        new: NewFile,
+        id: FileDigest,
+        size: u64,
+    ) -> Result<Outcome, ObjectError> {
         let outcome = self.keep_object(new, id, size)?;
         if outcome != Outcome::Existing {
             self.counters.share(size);
         }
-        Ok(Some(Stored { id, size, outcome }))
+        Ok(outcome)
     }
 
     /// Clones a file; `None` where that cannot be.
@@ -86,11 +100,11 @@ impl Repository {
         let mut buffer = vec![0; BUFFER];
         while writer.size() < size {
             let at = writer.size();
-            let (start, end) = next_data(file, at, size)?;
-            writer.hole(start - at)?;
-            let mut at = start;
-            while at < end {
-                let most = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
+            let data = next_data(file, at, size);
+            writer.hole(data.start - at)?;
+            let mut at = data.start;
+            while at < data.end {
+                let most = usize::try_from(data.end - at).unwrap_or(BUFFER).min(BUFFER);
                 match file.read_at(&mut buffer[..most], at) {
                     Ok(0) => {
                         return Err(ObjectError::Changed {
@@ -109,24 +123,4 @@ impl Repository {
         }
         writer.finish()
     }
-}
-
-/// Returns where the next data of a file of that size is; all of the rest, where the filesystem
-/// does not know.
-pub(super) fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
-    let start = match seek(file, SeekFrom::Data(at)) {
-        Ok(start) => start.clamp(at, size),
-        Err(Errno::NXIO) => return Ok((size, size)),
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, size)),
-        Err(e) => return Err(e.into()),
-    };
-    let end = match start < size {
-        true => seek(file, SeekFrom::Hole(start))?.min(size),
-        false => size,
-    };
-    // A file that changes meanwhile may answer anything.
-    Ok(match end > start || start == size {
-        true => (start, end),
-        false => (at, size),
-    })
 }

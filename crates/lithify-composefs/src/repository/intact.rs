@@ -3,14 +3,15 @@
 //! An object is written once, before the link to it is made. One that was written to since then has a later time than the
 //! link. Only such objects are read; damage below the filesystem is what a [check](Repository::fsck) finds.
 
-use rustix::fs::{AtFlags, FileType, Stat, statat};
+use rustix::fs::{AtFlags, Stat, statat};
 use rustix::io::Errno;
 
 use lithify_verity::file::FileDigest;
 
 use super::error::{EntryError, ObjectError};
 use super::handle::Repository;
-use super::names::{Category, of_object};
+use super::names::Category;
+use super::objects::is_file;
 
 /// A time of the filesystem: seconds and nanoseconds.
 type Time = (i64, i64);
@@ -84,18 +85,9 @@ impl Repository {
     }
 
     fn is_object_intact(&self, id: &FileDigest, published: Time) -> Result<bool, ObjectError> {
-        let (number, name) = of_object(id);
-        let Some(directory) = self.objects.existing(self.root(), number)? else {
+        let Some(found) = self.object_stat(id)?.filter(is_file) else {
             return Ok(false);
         };
-        let found = match statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(false),
-            Err(e) => return Err(std::io::Error::from(e).into()),
-        };
-        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return Ok(false);
-        }
         if self.is_secure() || time(&found) <= published {
             return Ok(true);
         }

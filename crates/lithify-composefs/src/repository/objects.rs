@@ -3,29 +3,23 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lithify_storage::Beneath;
 use lithify_verity::file::{FileDigest, FileHasher, kernel};
-use rustix::fs::{AtFlags, FileType, Mode, mkdirat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, mkdirat, statat};
 use rustix::io::Errno;
 
 use crate::splitstream::Objects;
 
 use super::error::ObjectError;
 use super::handle::Repository;
-use super::import::next_data;
 use super::names::{OBJECTS, of_directory, of_object, parse_object};
 
 /// Number of directories of objects.
 pub(super) const DIRECTORIES: usize = 256;
 /// Permissions of directories inside a repository.
 pub(super) const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
-/// Bytes read at once.
-const BUFFER: usize = 256 << 10;
-/// Bytes of a block as files are measured in.
-const BLOCK: u64 = 512;
 
 /// An object that was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,17 +124,13 @@ impl Repository {
     /// [`ObjectError`].
     pub fn object_size(&self, id: &FileDigest) -> Result<Option<u64>, ObjectError> {
         if id.algorithm() == self.algorithm() {
-            let (number, name) = of_object(id);
-            let Some(directory) = self.objects.existing(self.root(), number)? else {
-                return Ok(None);
-            };
-            match statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile => {
+            match self.object_stat(id) {
+                Ok(Some(found)) if is_file(&found) => {
                     return Ok(u64::try_from(found.st_size).ok());
                 }
-                Err(Errno::NOENT) => return Ok(None),
+                Ok(None) => return Ok(None),
                 // Opening it says what is wrong.
-                Ok(_) | Err(_) => {}
+                Ok(Some(_)) | Err(_) => {}
             }
         }
         match self.object_file(id) {
@@ -247,6 +237,19 @@ impl Repository {
         Ok(())
     }
 
+    /// Returns what the directory of objects says of the name of one; `None` if there is none.
+    pub(super) fn object_stat(&self, id: &FileDigest) -> Result<Option<Stat>, ObjectError> {
+        let (number, name) = of_object(id);
+        let Some(directory) = self.objects.existing(self.root(), number)? else {
+            return Ok(None);
+        };
+        match statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(io::Error::from(e).into()),
+        }
+    }
+
     /// Opens the file of an object, whatever is in it.
     pub(super) fn object_file(&self, id: &FileDigest) -> Result<File, ObjectError> {
         if id.algorithm() != self.algorithm() {
@@ -266,37 +269,17 @@ impl Repository {
 
     /// Computes the digest of a file by reading it, but for its holes.
     pub(super) fn digest_of(&self, file: &File) -> Result<FileDigest, ObjectError> {
-        let mut hasher = FileHasher::new(&self.file_options())?;
-        let found = file.metadata()?;
-        let size = found.len();
-        // Most objects are short; memory that is not needed costs more than they do.
-        let length = usize::try_from(size).unwrap_or(BUFFER);
-        let mut buffer = vec![0; length.saturating_add(1).min(BUFFER)];
-        // Few kilobytes of an image say a file of a terabyte.
-        let has_holes = found.blocks() < size / BLOCK;
-        let mut data_end = 0;
-        loop {
-            self.cancel().check()?;
-            let at = hasher.size();
-            if has_holes && at == data_end && at < size {
-                let (start, end) = next_data(file, at, size)?;
-                hasher.zeros(start - at);
-                data_end = end;
-                continue;
-            }
-            let most = match has_holes && at < size {
-                true => usize::try_from(data_end - at).unwrap_or(BUFFER),
-                false => BUFFER,
-            };
-            let most = most.min(buffer.len());
-            match file.read_at(&mut buffer[..most], at) {
-                Ok(0) => return Ok(hasher.finish()),
-                Ok(read) => hasher.update(&buffer[..read]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
+        let hasher = FileHasher::new(&self.file_options())?;
+        hasher.digest_of(file, self.cancel()).map_err(|e| {
+            let stopped = self.cancel().check().map_err(ObjectError::from);
+            stopped.err().unwrap_or_else(|| e.into())
+        })
     }
+}
+
+/// Tells regular files.
+pub(super) fn is_file(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
 }
 
 fn same(expected: &FileDigest, found: &FileDigest) -> Result<(), ObjectError> {

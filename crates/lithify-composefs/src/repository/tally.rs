@@ -46,9 +46,7 @@ impl Counters {
             bytes.fetch_add(size, Ordering::Relaxed);
         }
     }
-}
 
-impl Counters {
     pub(super) fn share(&self, size: u64) {
         self.shared_bytes.fetch_add(size, Ordering::Relaxed);
     }

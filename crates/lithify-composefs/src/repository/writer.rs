@@ -270,9 +270,7 @@ impl ObjectWriter<'_> {
             return self.write(&zeros[..usize::try_from(length).unwrap_or(0)]);
         }
         self.repository.cancel().check()?;
-        if !matches!(self.content, Content::Clone(_)) {
-            self.file()?;
-        }
+        self.file()?;
         self.hasher.zeros(length);
         Ok(())
     }
@@ -294,11 +292,7 @@ impl ObjectWriter<'_> {
                         found,
                     });
                 }
-                let outcome = repository.keep_object(new, id, size)?;
-                if outcome != Outcome::Existing {
-                    repository.counters.share(size);
-                }
-                outcome
+                repository.keep_clone(new, id, size)?
             }
             Content::File(new) => {
                 // A hole at the end is not written.

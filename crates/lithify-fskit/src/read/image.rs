@@ -40,6 +40,20 @@ impl FileType {
         })
     }
 
+    /// Returns the type bits that name it in a mode.
+    #[must_use]
+    pub const fn type_bits(self) -> u16 {
+        match self {
+            Self::Fifo => 0o010_000,
+            Self::CharDevice => 0o020_000,
+            Self::Directory => 0o040_000,
+            Self::BlockDevice => 0o060_000,
+            Self::File => 0o100_000,
+            Self::Symlink => 0o120_000,
+            Self::Socket => 0o140_000,
+        }
+    }
+
     /// Returns the name people have for it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -8,7 +8,7 @@ mod fingerprint;
 mod links;
 mod listing;
 mod options;
-pub(crate) mod segments;
+pub(crate) mod segments; // data of sparse files
 mod stamp;
 mod xattrs;
 
@@ -30,6 +30,7 @@ use crate::dirs::{DirStack, FileId, PopError};
 use crate::sidecar::{RecordedSummary, RestoreError, Restored, Sidecar};
 use crate::sys::{self, Handle};
 
+pub use self::segments::segments;
 pub use error::{Change, CopyError, ScanError};
 pub use fingerprint::Fingerprint;
 use links::Links;

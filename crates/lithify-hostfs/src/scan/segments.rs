@@ -1,18 +1,21 @@
-//! Where the data of a sparse file lies.
+//! Stretches of data in sparse files.
 
 use std::io;
 
 use lithify_cancel::CancelToken;
+use lithify_storage::next_data;
 use lithify_tree::DataSegment;
 use rustix::fd::BorrowedFd;
-use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
 
 /// Segments told apart in one file; everything behind the last counts as data.
 const SEGMENTS_MAX: usize = 1 << 20;
 
-/// The data of a file of `size` bytes as its filesystem reports it; `None` when there are no holes.
-pub(crate) fn segments(
+/// Returns the data of a file of `size` bytes as its filesystem reports it; `None` when there are no holes. At most 2²⁰
+/// segments are told apart.
+///
+/// # Errors
+/// [`lithify_cancel::Cancelled`], in an [`io::Error`].
+pub fn segments(
     file: BorrowedFd<'_>,
     size: u64,
     cancel: &CancelToken,
@@ -21,31 +24,18 @@ pub(crate) fn segments(
     let mut at = 0;
     while at < size {
         cancel.check()?;
-        let start = match seek(file, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            // No data from here on.
-            Err(Errno::NXIO) => break,
-            // A filesystem that does not know.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        if start >= size {
+        let mut data = next_data(file, at, size);
+        if data.is_empty() {
             break;
         }
-        let full = found.len() + 1 == SEGMENTS_MAX;
-        let end = if full {
-            size
-        } else {
-            seek(file, SeekFrom::Hole(start))?.min(size)
-        };
-        if end <= start {
-            break;
+        if found.len() + 1 == SEGMENTS_MAX {
+            data.end = size;
         }
+        at = data.end;
         found.push(DataSegment {
-            offset: start,
-            length: end - start,
+            offset: data.start,
+            length: data.end - data.start,
         });
-        at = end;
     }
     let whole = matches!(found[..], [only] if only.offset == 0 && only.length == size);
     Ok((!whole).then_some(found))

@@ -43,6 +43,8 @@ mod hasher;
 #[allow(unsafe_code, reason = "ioctl")]
 pub mod kernel;
 mod options;
+#[cfg(unix)]
+mod read;
 
 pub use digest::{DigestError, FileDigest};
 pub use hasher::FileHasher;

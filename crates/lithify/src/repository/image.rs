@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use lithify_composefs::dumpfile;
@@ -18,9 +18,6 @@ use crate::Error;
 use crate::error::{ComposefsError, OutputError};
 use crate::session::Session;
 
-/// Bytes read at once.
-const BUFFER: usize = 256 << 10;
-
 /// A composefs image: EROFS of metadata whose files are objects.
 #[derive(Debug)]
 pub struct ComposefsImage {
@@ -31,7 +28,7 @@ pub struct ComposefsImage {
 }
 
 /// Splits `[composefs:]REPO[:NAME|@DIGEST]`.
-pub(super) fn parse_place(text: &OsStr) -> Result<(PathBuf, Option<Selector>), Error> {
+pub(crate) fn parse_place(text: &OsStr) -> Result<(PathBuf, Option<Selector>), Error> {
     const PREFIX: &str = "composefs:";
     let bytes = text.as_encoded_bytes();
     let mut whole = text.to_owned();
@@ -169,19 +166,8 @@ pub(super) fn hash(
     algorithm: FileAlgorithm,
     session: &Session,
 ) -> io::Result<FileDigest> {
-    let options = FileOptions::new(algorithm);
-    let mut hasher = FileHasher::new(&options).map_err(io::Error::other)?;
-    let mut reader = lithify_storage::FileCursor::new(std::sync::Arc::new(file.try_clone()?), 0);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        session.cancel.check().map_err(io::Error::other)?;
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
+    let hasher = FileHasher::new(&FileOptions::new(algorithm)).map_err(io::Error::other)?;
+    hasher.digest_of(file, &session.cancel)
 }
 
 /// Returns those of some paths under which there is no file in a repository, or in a directory of objects.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,10 +11,8 @@ use std::sync::Arc;
 use lithify_cancel::CancelToken;
 use lithify_composefs::repository::{ObjectError, Repository};
 use lithify_composefs::{Content, Filesystem, Source, image};
-use lithify_tree::{DataSegment, Entry, EntryKind, InodeId, InodeKind, Metadata, NodeId, TreePath};
+use lithify_tree::{InodeId, InodeKind, NodeId};
 use lithify_verity::file::{FileDigest, FileHasher, FileOptions};
-use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
 
 use crate::Error;
 use crate::error::ComposefsError;
@@ -58,18 +57,6 @@ impl TreeInRepository {
         }
     }
 
-    fn metadata(&self, node: NodeId) -> Metadata {
-        let tree = self.filesystem.tree();
-        let inode = tree.node_inode(node);
-        Metadata {
-            mode: inode.mode,
-            uid: inode.uid,
-            gid: inode.gid,
-            mtime: inode.mtime,
-            xattrs: tree.xattrs(inode.xattrs).clone(),
-        }
-    }
-
     /// Opens an object of so many bytes.
     fn object(&self, id: FileDigest, size: u64) -> Result<OpenedFile<'_>, Error> {
         let failed = |e: ObjectError| Error::in_repository(self.repository.path(), e);
@@ -86,8 +73,12 @@ impl TreeInRepository {
             }
             .into());
         }
-        let segments = segments(&file, size).map_err(|e| failed(e.into()))?;
-        let data_end = segments.last().map_or(0, |s| s.offset + s.length);
+        let segments = lithify_hostfs::segments(file.as_fd(), size, self.repository.cancel());
+        let segments = segments.map_err(|e| failed(e.into()))?;
+        let data_end = match &segments {
+            Some(segments) => segments.last().map_or(0, |s| s.offset + s.length),
+            None => size,
+        };
         let mut reader = ObjectReader {
             file,
             id,
@@ -101,7 +92,7 @@ impl TreeInRepository {
         }
         Ok(OpenedFile {
             size,
-            segments: Some(segments),
+            segments,
             reader: Box::new(reader),
         })
     }
@@ -127,36 +118,15 @@ impl TreeImage for TreeInRepository {
 
     fn give_entries(&self, each: &mut EachPlaced<'_>) -> Result<(), Error> {
         let tree = self.filesystem.tree();
-        let mut first: HashMap<InodeId, TreePath> = HashMap::new();
+        let mut firsts: HashMap<InodeId, NodeId> = HashMap::new();
         for node in tree.walk() {
-            let path = TreePath::clean(&tree.path(node)).map_err(Error::tar_path)?;
             let id = tree.inode_id(node);
             let inode = tree.inode(id);
-            let kind = match (inode.kind, first.get(&id)) {
-                (_, Some(target)) => EntryKind::HardLink {
-                    target: target.clone(),
-                },
-                (InodeKind::File { size, .. }, None) => EntryKind::File {
-                    size,
-                    segments: None,
-                },
-                (InodeKind::Symlink { target }, None) => EntryKind::Symlink {
-                    target: target.to_vec(),
-                },
-                (InodeKind::CharDevice(device), None) => EntryKind::CharDevice(device),
-                (InodeKind::BlockDevice(device), None) => EntryKind::BlockDevice(device),
-                (InodeKind::Fifo, None) => EntryKind::Fifo,
-                (InodeKind::Socket, None) => EntryKind::Socket,
-                _ => EntryKind::Directory,
-            };
-            if inode.nlink > 1 && !matches!(inode.kind, InodeKind::Directory) {
-                first.entry(id).or_insert_with(|| path.clone());
+            let first = firsts.get(&id).copied();
+            if inode.nlink > 1 && !inode.kind.is_directory() {
+                firsts.entry(id).or_insert(node);
             }
-            let entry = Entry {
-                path,
-                metadata: self.metadata(node),
-                kind,
-            };
+            let entry = tree.entry(node, first).map_err(Error::tar_path)?;
             each(entry, id.index() as u64)?;
         }
         Ok(())
@@ -191,35 +161,6 @@ impl SparseRead for Cursor<Vec<u8>> {
         self.set_position(self.position().saturating_add(bytes));
         Ok(())
     }
-}
-
-/// The stretches of data in a file.
-fn segments(file: &File, size: u64) -> io::Result<Vec<DataSegment>> {
-    let mut segments = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let start = match seek(file, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break,
-            // The filesystem does not know.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
-            Err(e) => return Err(e.into()),
-        };
-        let end = match seek(file, SeekFrom::Hole(start)) {
-            Ok(end) => end.min(size),
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => size,
-            Err(e) => return Err(e.into()),
-        };
-        if start < at || end <= start {
-            return Err(io::Error::other("the file changes"));
-        }
-        segments.push(DataSegment {
-            offset: start,
-            length: end - start,
-        });
-        at = end;
-    }
-    Ok(segments)
 }
 
 /// An object that is read: at the end of its data it is compared with its name.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use lithify_tree::{
-    Entry, EntryKind, Escaped, InodeKind, LayerEntries, Merge, Metadata, NodeId, Tree, TreePath,
+    Entry, EntryKind, Escaped, LayerEntries, Merge, Metadata, NodeId, Tree, TreePath,
 };
 
 use crate::Error;
@@ -25,7 +25,7 @@ pub enum ComposefsProfile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no profile of composefs images: expected faithful or cfsctl", Escaped(.found))]
 pub struct UnknownProfile {
-    /// What was given.
+    /// The word that was given.
     pub found: String,
 }
 
@@ -96,9 +96,7 @@ fn changes(tree: &Tree, name: &str) -> Result<LayerEntries, Error> {
         })
     };
     let directory = |name: &[u8]| match tree.child(NodeId::ROOT, name) {
-        Some(node) if matches!(tree.node_inode(node).kind, InodeKind::Directory { .. }) => {
-            Some(Ok(metadata(tree, node)))
-        }
+        Some(node) if tree.node_inode(node).kind.is_directory() => Some(Ok(tree.metadata(node))),
         Some(_) => Some(Err(())),
         None => None,
     };
@@ -129,15 +127,4 @@ fn changes(tree: &Tree, name: &str) -> Result<LayerEntries, Error> {
     }
     push(b"/", usr, EntryKind::Directory)?;
     Ok(layer)
-}
-
-fn metadata(tree: &Tree, node: NodeId) -> Metadata {
-    let inode = tree.node_inode(node);
-    Metadata {
-        mode: inode.mode,
-        uid: inode.uid,
-        gid: inode.gid,
-        mtime: inode.mtime,
-        xattrs: tree.xattrs(inode.xattrs).clone(),
-    }
 }
