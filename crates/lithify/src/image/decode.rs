@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lithify_cancel::BudgetExceeded;
 use lithify_hostfs::{RecordedSummary, ScanOptions, Scanner, WhiteoutNames};
-use lithify_layer::{BlobError, CopyError, LayerReader, Options, Threading};
+use lithify_layer::{BlobError, CopyError, LayerReader, Options};
 use lithify_tree::{
     ContentId, ContentSink, EntryKind, Escaped, LayerEntries, Merge, MergeError, Tree, TreePath,
 };
@@ -404,17 +404,9 @@ pub(crate) fn open(
         }
         LayerInput::Blob(inner, expected, names) => {
             let blob = counting(inner);
-            let threading = if session.threads().get() > 1 {
-                Threading::Pipelined
-            } else {
-                Threading::Inline
-            };
             let decode = Options {
-                limits: session.limits.layer,
-                threading,
-                cancel: session.cancel.clone(),
                 names,
-                tar_budget: budgets.tar_bytes.clone(),
+                ..session.layer_options(budgets)
             };
             let reader = LayerReader::new(Box::new(blob), expected, decode).map_err(|source| {
                 Error::from(LayerError::Layer {

@@ -1,16 +1,16 @@
 //! `-f composefs`: an image in a composefs repository, and a composefs image of its filesystem.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lithify_composefs::repository::{CreateOptions, Publication, Repository, Tally};
 use lithify_digest::{Algorithm, Digest};
-use lithify_layer::{Decoded, Options, Threading};
+use lithify_layer::{Decoded, Options};
 use lithify_oci::LayerKind;
+use lithify_oci::image::LayerDescriptor;
 use lithify_oci::manifest::{Descriptor, ImageManifest, media_type};
-use lithify_oci::source::{Selector, Source};
+use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
 
 use super::options::{BuildOptions, Output};
@@ -20,8 +20,8 @@ use crate::image::{Counting, Image, LayerInput, LayerSummary, Origin, decode, la
 use crate::make::format::Format;
 use crate::name::shown_path;
 use crate::repository::{
-    self, Composed, ComposefsProfile, Documents, ObjectSink, StoredLayer, compose, compose_tree,
-    find_image, find_layer, has_layer, store_layer,
+    self, Composed, ComposefsProfile, Documents, Named, ObjectSink, StoredLayer, compose,
+    compose_tree, find_image, find_layer, has_layer, parse_place, store_layer,
 };
 use crate::session::Session;
 use crate::session::budgets::Budgets;
@@ -55,31 +55,17 @@ pub(super) fn build(
 }
 
 /// Returns the repository that an output's name says, and the name of the image in it.
-pub(super) fn place(output: &Path) -> Result<(std::path::PathBuf, Option<String>), Error> {
-    let mut text = OsString::from("composefs:");
-    let has_transport = output
-        .as_os_str()
-        .as_encoded_bytes()
-        .starts_with(b"composefs:");
-    match has_transport {
-        true => text = output.as_os_str().to_owned(),
-        false => text.push(output),
-    }
+pub(super) fn place(output: &Path) -> Result<(PathBuf, Option<String>), Error> {
     let refused = || {
         Error::from(BuildError::RepositoryName {
             output: shown_path(output),
         })
     };
-    match Source::parse(&text)? {
+    match parse_place(output.as_os_str())? {
         // A colon with a name behind it and no repository before it.
-        Source::Composefs { path, .. } if path.as_os_str().as_encoded_bytes().starts_with(b":") => {
-            Err(refused())
-        }
-        Source::Composefs { path, selector } => match selector {
-            None => Ok((path, None)),
-            Some(Selector::Name(name)) => Ok((path, Some(name))),
-            Some(_) => Err(refused()),
-        },
+        (path, _) if path.as_os_str().as_encoded_bytes().starts_with(b":") => Err(refused()),
+        (path, None) => Ok((path, None)),
+        (path, Some(Selector::Name(name))) => Ok((path, Some(name))),
         _ => Err(refused()),
     }
 }
@@ -96,8 +82,7 @@ pub(super) fn there(image: &Image, output: &Path, session: &Session) -> Result<V
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(none()),
         Err(e) => return Err(e),
     };
-    let found =
-        |layer: &lithify_oci::image::LayerDescriptor| has_layer(&repository, &layer.diff_id);
+    let found = |layer: &LayerDescriptor| has_layer(&repository, &layer.diff_id);
     oci.layers().iter().map(found).collect()
 }
 
@@ -106,11 +91,11 @@ fn tars_of(image: &Image) -> Option<&lithify_oci::Image> {
     let Origin::Oci(oci) = image.origin() else {
         return None;
     };
-    let is_tar = |layer: &lithify_oci::image::LayerDescriptor| layer.kind == LayerKind::Tar;
+    let is_tar = |layer: &LayerDescriptor| layer.kind == LayerKind::Tar;
     oci.layers().iter().all(is_tar).then_some(&**oci)
 }
 
-/// What was made.
+/// The images that were made.
 struct Made {
     id: FileDigest,
     /// `None` if all of it was there.
@@ -174,7 +159,7 @@ fn of_tars(
     {
         session.progress.event(Event::Started { layers: 0 });
         if let Some(name) = &to.name {
-            repository::tag(repository, digest, name)?;
+            repository::tag(repository, &Named::Oci(*digest), name)?;
         }
         return Ok(Made {
             id: found.id,
@@ -300,14 +285,8 @@ fn layer(
         .into());
     };
     let options = Options {
-        limits: session.limits.layer,
-        threading: match session.threads().get() {
-            1 => Threading::Inline,
-            _ => Threading::Pipelined,
-        },
-        cancel: session.cancel.clone(),
         names,
-        tar_budget: budgets.tar_bytes.clone(),
+        ..session.layer_options(budgets)
     };
     let failed = |source| layer_error(image, index, source);
     let blob = Counting::new(blob, index, session);

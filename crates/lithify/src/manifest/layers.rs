@@ -198,11 +198,8 @@ fn compress(
         compression: None,
     };
     let options = Options {
-        limits: session.limits.layer,
         threading: Threading::Inline,
-        cancel: session.cancel.clone(),
-        tar_budget: budgets.tar_bytes.clone(),
-        ..Options::default()
+        ..session.layer_options(budgets)
     };
     let mut reader = LayerReader::new(Box::new(tee), expected, options).map_err(failed)?;
     while let Some(entry) = reader.next_entry().map_err(failed)? {

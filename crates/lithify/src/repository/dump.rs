@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use lithify_composefs::Filesystem;
+use lithify_cancel::CancelToken;
 use lithify_composefs::dumpfile::{self, DumpError};
 use lithify_composefs::image::{Image, ImageError, ImageOptions, Version};
+use lithify_composefs::{Filesystem, Source};
 use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
 
 use crate::Error;
@@ -100,11 +101,10 @@ impl ComposefsDump {
         options: &ComposefsImageOptions,
         session: &Session,
     ) -> Result<ComposefsImageReport, Error> {
-        self.write_to(out, options, session)
-            .map_err(|error| match error {
-                ImageError::Write(source) => OutputError::Sink(source).into(),
-                error => self.failed(error),
-            })
+        write_image(&self.filesystem, options, out, &session.cancel).map_err(|error| match error {
+            ImageError::Write(source) => OutputError::Sink(source).into(),
+            error => self.failed(error),
+        })
     }
 
     /// Writes the image of the tree to a file, which is there when it is whole, in place of one that was there.
@@ -119,7 +119,7 @@ impl ComposefsDump {
     ) -> Result<ComposefsImageReport, Error> {
         let pending = PendingFile::create(path, options.durable)?;
         let mut out = pending.file().as_ref();
-        let report = self.write_to(&mut out, options, session);
+        let report = write_image(&self.filesystem, options, &mut out, &session.cancel);
         let report = report.map_err(|error| match error {
             ImageError::Write(source) => {
                 Error::output(crate::error::Operation::Write, path, source)
@@ -130,34 +130,40 @@ impl ComposefsDump {
         Ok(report)
     }
 
-    fn write_to(
-        &self,
-        out: &mut dyn Write,
-        options: &ComposefsImageOptions,
-        session: &Session,
-    ) -> Result<ComposefsImageReport, ImageError> {
-        let image_options = ImageOptions {
-            version: options.version,
-            with_whiteouts: options.max_version,
-        };
-        let image = Image::new(&self.filesystem, &image_options, &session.cancel)?;
-        let hasher = FileHasher::new(&FileOptions::new(options.algorithm));
-        let hasher = hasher.map_err(|e| ImageError::Write(io::Error::other(e)))?;
-        Ok(ComposefsImageReport {
-            id: image.write(out, hasher, &session.cancel)?,
-            size: image.size(),
-            version: image.version(),
-        })
-    }
-
     fn failed(&self, source: ImageError) -> Error {
-        match source {
-            ImageError::Cancelled(_) => Error::cancelled(),
-            source => ComposefsError::Tree {
-                name: crate::name::shown(self.path.as_os_str()),
-                source: Box::new(source),
-            }
-            .into(),
+        not_made(&crate::name::shown(self.path.as_os_str()), source)
+    }
+}
+
+/// Writes the image of a tree.
+pub(super) fn write_image(
+    source: &impl Source,
+    options: &ComposefsImageOptions,
+    out: &mut dyn Write,
+    cancel: &CancelToken,
+) -> Result<ComposefsImageReport, ImageError> {
+    let image_options = ImageOptions {
+        version: options.version,
+        with_whiteouts: options.max_version,
+    };
+    let image = Image::new(source, &image_options, cancel)?;
+    let hasher = FileHasher::new(&FileOptions::new(options.algorithm));
+    let hasher = hasher.map_err(|e| ImageError::Write(io::Error::other(e)))?;
+    Ok(ComposefsImageReport {
+        id: image.write(out, hasher, cancel)?,
+        size: image.size(),
+        version: image.version(),
+    })
+}
+
+/// Returns the error for a tree of that name of which no image was made.
+pub(super) fn not_made(name: &str, source: ImageError) -> Error {
+    match source {
+        ImageError::Cancelled(_) => Error::cancelled(),
+        source => ComposefsError::Tree {
+            name: name.to_owned(),
+            source: Box::new(source),
         }
+        .into(),
     }
 }

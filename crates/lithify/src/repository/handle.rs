@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use lithify_composefs::repository::{
     Category, CreateOptions, Depth, FsckOptions, FsckReport, GcOptions, GcReport, Needs,
-    OpenOptions, Publication, Repository,
+    OpenOptions, Repository,
 };
 use lithify_composefs::{Images, oci};
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
 
 use super::image::parse_place;
+use super::import;
 use super::named::Named;
 use super::names::{self, ComposefsKind, Name};
 use super::open::open;
@@ -189,16 +190,8 @@ impl ComposefsRepository {
     /// # Errors
     /// [`ComposefsError::Repository`].
     pub fn tag(&self, image: &Selector, name: &str) -> Result<(), Error> {
-        let mut publication = Publication::new();
-        match Named::find(&self.inner, Some(image), &image.to_string())? {
-            Named::Oci(digest) => {
-                let reference = oci::tag_reference(name).map_err(|e| self.failed(e))?;
-                publication.stream_reference(reference, oci::manifest_stream(&digest))
-            }
-            Named::Tree(id) => publication.image_reference(name, &id),
-        }
-        .map_err(|e| self.failed(e))?;
-        self.inner.publish(&publication).map_err(|e| self.failed(e))
+        let found = Named::find(&self.inner, Some(image), &image.to_string())?;
+        import::tag(&self.inner, &found, name)
     }
 
     /// Checks everything, with as many threads as the session has.

@@ -13,6 +13,7 @@ pub(crate) mod verify; // checks of images
 
 pub use dump::{ComposefsDump, ComposefsImageOptions, ComposefsImageReport};
 pub use handle::{ComposefsCheck, ComposefsName, ComposefsRepository};
+pub(crate) use image::parse_place;
 pub use image::{ComposefsImage, missing_objects};
 pub(crate) use import::{
     Composed, Documents, HashedImage, LayerStream, ObjectSink, StoredLayer, compose, compose_tree,

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use lithify_composefs::oci;
-use lithify_composefs::repository::{Category, ErofsFormat, Reference, Repository};
+use lithify_composefs::repository::{Category, ErofsFormat, Repository};
 use lithify_digest::Digest;
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
 
 use super::import::ComposefsProfile;
+use super::names::{self, ComposefsKind, Name};
 use super::open::open;
 use crate::Error;
 use crate::error::{ComposefsError, OpenError, RepositoryFault};
@@ -99,20 +100,16 @@ impl Named {
         }
     }
 
-    /// Returns everything that has a name, sorted: images of the OCI first.
+    /// Returns all images that have a name, sorted by that: images of the OCI, which have tags, first.
     pub(crate) fn all(repository: &Repository) -> Result<Vec<(String, Self)>, Error> {
-        let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
-        let tags = oci::tags(repository).map_err(|e| failed(e.into()))?;
-        let trees = repository.references(Category::Images, None);
-        let trees = trees.map_err(|e| failed(e.into()))?;
-        let tree = |reference: Reference| {
-            let id = FileDigest::from_hex(repository.algorithm(), &reference.entry).ok()?;
-            Some((reference.name, Self::Tree(id)))
+        let mut names = names::all(repository)?;
+        names.sort_by(|a, b| (a.kind.rank(), &a.name).cmp(&(b.kind.rank(), &b.name)));
+        let named = |name: Name| match name.kind {
+            ComposefsKind::Oci(digest) => name.is_tag.then_some((name.name, Self::Oci(digest))),
+            ComposefsKind::Tree(id) => Some((name.name, Self::Tree(id))),
+            ComposefsKind::Stream(_) => None,
         };
-        let tags = tags
-            .into_iter()
-            .map(|tag| (tag.name, Self::Oci(tag.digest)));
-        Ok(tags.chain(trees.into_iter().filter_map(tree)).collect())
+        Ok(names.into_iter().filter_map(named).collect())
     }
 }
 

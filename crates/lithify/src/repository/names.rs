@@ -35,6 +35,8 @@ impl ComposefsKind {
 pub(super) struct Name {
     pub(super) kind: ComposefsKind,
     pub(super) name: String,
+    /// Set if it is the tag of an image of the OCI.
+    pub(super) is_tag: bool,
     pub(super) category: Category,
     /// The entry of that category it leads to.
     pub(super) entry: String,
@@ -55,6 +57,7 @@ pub(super) fn all(repository: &Repository) -> Result<Vec<Name>, Error> {
                 _ => None,
             };
             names.push(Name {
+                is_tag: tag.is_some(),
                 name: tag.unwrap_or_else(|| reference.name.clone()),
                 reference: reference.name,
                 entry: reference.entry,

@@ -17,7 +17,7 @@ use crate::session::Session;
 /// Some objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectCount {
-    /// How many.
+    /// Their number.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,

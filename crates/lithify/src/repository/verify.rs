@@ -247,7 +247,7 @@ fn digest(content: &Content<'_>) -> Option<FileDigest> {
     }
 }
 
-/// What was found of each object: its bytes, or its fault.
+/// The finding about each object: its bytes, or its fault.
 type Checked = HashMap<FileDigest, Result<u64, Arc<FileFault>>>;
 
 /// Reads objects, on as many threads as the session has.

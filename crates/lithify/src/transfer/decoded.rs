@@ -1,32 +1,80 @@
-//! A layer's blob of a transfer, decompressed.
+//! Layers of a transfer, decompressed.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use lithify_layer::{BlobError, Decoded, Expected, Options};
+use lithify_digest::Digest;
+use lithify_layer::{BlobError, Decoded, Expected};
+use lithify_oci::manifest::{Descriptor, LayerMediaType};
 
 use super::blob::BlobSource;
 use crate::Error;
+use crate::error::LayerError;
+use crate::session::Session;
+use crate::session::budgets::Budgets;
 
 /// Bytes read at a time, and how many such pieces wait.
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
 
-/// Does the work on what a blob holds, decompressed and verified.
-pub(crate) fn decode_blob<T>(
-    content: &dyn BlobSource,
-    expected: Expected,
-    options: Options,
-    work: impl FnOnce(Result<Decoded, BlobError>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut source = content.open(0)?;
-    let (pieces, received) = sync_channel(PIECES);
-    // The decoder's threads cannot borrow the source; this one can.
-    thread::scope(|scope| {
-        scope.spawn(move || feed(&mut *source, &pieces));
-        work(Decoded::new(Pieces::new(received), expected, options))
-    })
+/// A layer of a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerBlob<'a> {
+    /// Its place in the image.
+    pub(crate) index: usize,
+    pub(crate) blob: &'a Descriptor,
+    /// The digest of the tar, where it is known.
+    pub(crate) diff_id: Option<Digest>,
+}
+
+impl LayerBlob<'_> {
+    /// Does the work on what the blob holds, decompressed and verified.
+    pub(crate) fn decode<T>(
+        &self,
+        content: &dyn BlobSource,
+        session: &Session,
+        budgets: &Budgets,
+        work: impl FnOnce(Result<Decoded, BlobError>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let compression = match LayerMediaType::of(&self.blob.media_type) {
+            LayerMediaType::Tar { compression, .. } => crate::image::compression(compression),
+            _ => None,
+        };
+        let expected = Expected {
+            digest: Some(self.blob.digest),
+            size: Some(self.blob.size),
+            diff_id: self.diff_id,
+            compression,
+        };
+        let options = session.layer_options(budgets);
+        let mut source = content.open(0)?;
+        let (pieces, received) = sync_channel(PIECES);
+        // The decoder's threads cannot borrow the source; this one can.
+        thread::scope(|scope| {
+            scope.spawn(move || feed(&mut *source, &pieces));
+            work(Decoded::new(Pieces::new(received), expected, options))
+        })
+    }
+
+    /// Returns what an error of the layer is for whoever asked for the transfer.
+    pub(crate) fn failed(&self, error: lithify_layer::Error, session: &Session) -> Error {
+        let name = self.blob.digest.to_string();
+        match error {
+            lithify_layer::Error::Blob(BlobError::Budget(source)) => {
+                crate::image::budget_error(self.index, &name, None, source)
+            }
+            lithify_layer::Error::Blob(BlobError::Read(e)) => {
+                session.reason(Error::of_reader(&self.blob.digest, e))
+            }
+            lithify_layer::Error::Blob(BlobError::Cancelled) => Error::cancelled(),
+            source => Error::from(LayerError::Layer {
+                index: self.index,
+                name,
+                source: Box::new(source),
+            }),
+        }
+    }
 }
 
 /// Reads a source to its end, or until nobody wants more of it.
@@ -49,7 +97,7 @@ fn feed(source: &mut (dyn Read + Send), pieces: &SyncSender<io::Result<Vec<u8>>>
     }
 }
 
-/// What another thread reads.
+/// The reader of pieces that another thread read.
 struct Pieces {
     received: Receiver<io::Result<Vec<u8>>>,
     piece: io::Cursor<Vec<u8>>,

@@ -14,7 +14,7 @@ mod survey; // a plan as a report
 
 pub(crate) use blob::{BlobSource, Nature, Placed};
 pub(crate) use config::read_config;
-pub(crate) use decoded::decode_blob;
+pub(crate) use decoded::LayerBlob;
 pub(crate) use destination::{Destination, Look, Sort, Target};
 pub(crate) use plan::{FileBlob, Plan, PlannedBlob, SignatureTag, is_left_to_its_vendor};
 pub(crate) use run::{Transferred, run};

@@ -103,6 +103,27 @@ impl Plan {
         Ok(Some(builder.finish()))
     }
 
+    /// Returns the manifest of a plan that is of one image and nothing else, with its bytes; else the reason why it is not. For
+    /// places that have room for no more.
+    pub(crate) fn only_manifest(
+        &self,
+    ) -> Result<(&Descriptor, &[u8], Box<ImageManifest>), &'static str> {
+        let parse = |(document, bytes): &(Descriptor, Vec<u8>)| {
+            Document::parse(bytes, Some(&document.media_type))
+        };
+        let [document] = &*self.documents else {
+            let is_index = |document| matches!(parse(document), Ok(Document::Index(_)));
+            return Err(match self.documents.iter().any(is_index) {
+                true => "it is for several platforms, or none",
+                false => "what refers to it would be lost: leave --referrers away",
+            });
+        };
+        match parse(document) {
+            Ok(Document::Manifest(manifest)) => Ok((&document.0, &document.1, manifest)),
+            _ => Err("it has no manifest of an image"),
+        }
+    }
+
     /// All that a manifest or index refers to; with `referrers`, what refers to any of it too.
     pub(crate) fn of_all(
         name: &str,

@@ -6,25 +6,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lithify_composefs::oci;
 use lithify_composefs::repository::Repository;
 use lithify_digest::Digest;
-use lithify_layer::{Expected, Options, Threading};
-use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
+use lithify_oci::manifest::{Descriptor, ImageManifest, LayerMediaType};
 use lithify_verity::file::FileDigest;
 
 use crate::Error;
-use crate::error::{ComposefsError, LayerError, TransferError};
+use crate::error::{ComposefsError, TransferError};
 use crate::repository::{
-    ComposefsProfile, Documents, LayerStream, compose, find_image, find_layer, publish,
+    ComposefsProfile, Documents, LayerStream, Named, compose, find_image, find_layer, publish,
     store_layer, tag,
 };
 use crate::session::Session;
 use crate::session::budgets::Budgets;
-use crate::transfer::{BlobSource, Destination, Placed, Plan, decode_blob, read_config};
+use crate::transfer::{BlobSource, Destination, LayerBlob, Placed, Plan, read_config};
 
 /// A repository that gets an image.
 #[derive(Debug)]
 pub(super) struct RepositoryDestination {
     repository: Repository,
-    /// What the user calls it.
+    /// The name that the user gave it.
     name: String,
     tag: Option<String>,
     session: Session,
@@ -111,46 +110,13 @@ impl RepositoryDestination {
             );
             return Ok(());
         }
-        let compression = match LayerMediaType::of(&blob.media_type) {
-            LayerMediaType::Tar { compression, .. } => crate::image::compression(compression),
-            _ => None,
-        };
-        let expected = Expected {
-            digest: Some(blob.digest),
-            size: Some(blob.size),
+        let layer = LayerBlob {
+            index,
+            blob,
             diff_id: Some(name),
-            compression,
         };
-        let options = Options {
-            limits: self.session.limits.layer,
-            threading: match self.session.threads().get() {
-                1 => Threading::Inline,
-                _ => Threading::Pipelined,
-            },
-            cancel: self.session.cancel.clone(),
-            tar_budget: self.budgets.tar_bytes.clone(),
-            ..Options::default()
-        };
-        let layer_failed = |source| {
-            Error::from(LayerError::Layer {
-                index,
-                name: blob.digest.to_string(),
-                source: Box::new(source),
-            })
-        };
-        let failed = |source| match source {
-            lithify_layer::Error::Blob(lithify_layer::BlobError::Budget(source)) => {
-                crate::image::budget_error(index, &blob.digest.to_string(), None, source)
-            }
-            lithify_layer::Error::Blob(lithify_layer::BlobError::Read(e)) => {
-                match self.session.cancel.is_cancelled() {
-                    true => Error::cancelled(),
-                    false => Error::of_reader(&blob.digest, e),
-                }
-            }
-            source => layer_failed(source),
-        };
-        let stored = decode_blob(content, expected, options, |decoded| {
+        let failed = |source| layer.failed(source, &self.session);
+        let stored = layer.decode(content, &self.session, &self.budgets, |decoded| {
             let mut decoded = decoded.map_err(|e| failed(e.into()))?;
             store_layer(&self.repository, &mut decoded, &self.session, failed)
         })?;
@@ -169,27 +135,11 @@ impl RepositoryDestination {
 
 impl Destination for RepositoryDestination {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        let (root, bytes) = match &*plan.documents {
-            [document] if plan.artifact_of.is_none() => document,
-            _ if plan.artifact_of.is_some() => {
-                return Err(self.refused("a repository keeps images, and nothing beside them"));
-            }
-            documents => {
-                let is_index = |(document, bytes): &(Descriptor, Vec<u8>)| {
-                    let parsed = Document::parse(bytes, Some(&document.media_type));
-                    matches!(parsed, Ok(Document::Index(_)))
-                };
-                let reason = match documents.iter().any(is_index) {
-                    true => "it is for several platforms, or none",
-                    false => "what refers to it would be lost: leave --referrers away",
-                };
-                return Err(self.refused(reason));
-            }
-        };
-        let parsed = Document::parse(bytes, Some(&root.media_type));
-        let Ok(Document::Manifest(manifest)) = parsed else {
-            return Err(self.refused("it has no manifest of an image"));
-        };
+        if plan.artifact_of.is_some() {
+            return Err(self.refused("a repository keeps images, and nothing beside them"));
+        }
+        let only = plan.only_manifest();
+        let (root, bytes, manifest) = only.map_err(|reason| self.refused(reason))?;
         let config = plan
             .blobs
             .iter()
@@ -201,14 +151,12 @@ impl Destination for RepositoryDestination {
             &self.name,
             &self.session,
         )?;
-        let is_image = manifest.parse_config(&config).is_ok();
-        let layers: Vec<Digest> = match is_image {
-            true => {
-                let parsed = ImageConfig::parse(&config);
-                let parsed = parsed.map_err(|_| self.refused("its configuration is none"))?;
-                parsed.diff_ids
-            }
-            false => manifest.layers.iter().map(|layer| layer.digest).collect(),
+        // One that is none of an image is that of an artifact.
+        let parsed = manifest.parse_config(&config).ok();
+        let is_image = parsed.is_some();
+        let layers = match parsed {
+            Some(parsed) => parsed.diff_ids,
+            None => manifest.layers.iter().map(|layer| layer.digest).collect(),
         };
         if layers.len() != manifest.layers.len() {
             return Err(self.refused("its configuration is of another number of layers"));
@@ -257,7 +205,7 @@ impl Destination for RepositoryDestination {
         self.image = Some(Arriving {
             digest: root.digest,
             manifest: *manifest,
-            manifest_bytes: bytes.clone(),
+            manifest_bytes: bytes.to_vec(),
             config,
             layers,
             is_image,
@@ -306,7 +254,7 @@ impl Destination for RepositoryDestination {
         let image = self.image()?;
         if image.is_there {
             return match &self.tag {
-                Some(name) => tag(&self.repository, &root.digest, name),
+                Some(name) => tag(&self.repository, &Named::Oci(root.digest), name),
                 None => Ok(()),
             };
         }

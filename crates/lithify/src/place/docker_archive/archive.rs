@@ -9,21 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lithify_cancel::Checked;
 use lithify_digest::{Algorithm, Digest, Mismatch, digest_of};
-use lithify_layer::{
-    BlobError, Compression, DecodedSummary, Expected, ForeignFormat, Options, Threading,
-};
+use lithify_layer::{BlobError, DecodedSummary, ForeignFormat};
 use lithify_oci::blob::BlobName;
-use lithify_oci::manifest::{Descriptor, Document, ImageConfig, ImageManifest, LayerMediaType};
+use lithify_oci::manifest::{Descriptor, ImageConfig, ImageManifest, LayerMediaType};
 use serde::Serialize;
 
 use crate::place::member::{BLOCK, END, block_header, header, padded};
 use lithify_storage::FileCursor;
 
 use crate::Error;
-use crate::error::{LayerError, OpenError, Operation, TransferError};
+use crate::error::{OpenError, Operation, TransferError};
 use crate::session::Session;
 use crate::session::budgets::Budgets;
-use crate::transfer::{BlobSource, Placed, Plan, decode_blob, read_config};
+use crate::transfer::{BlobSource, LayerBlob, Placed, Plan, read_config};
 
 /// Why an archive cannot hold them.
 const EROFS: &str = "its layers are EROFS images, and it takes tars only: copy the image they were made of, \
@@ -104,21 +102,8 @@ impl DockerArchive {
 
     /// Learns what the image consists of, and refuses what no such archive can hold.
     pub(in crate::place) fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        let [(root, bytes)] = &*plan.documents else {
-            let is_index = |(document, bytes): &(Descriptor, Vec<u8>)| {
-                let parsed = Document::parse(bytes, Some(&document.media_type));
-                matches!(parsed, Ok(Document::Index(_)))
-            };
-            let reason = match plan.documents.iter().any(is_index) {
-                true => "it is for several platforms, or none",
-                false => "what refers to it would be lost: leave --referrers away",
-            };
-            return Err(self.refused(reason));
-        };
-        let parsed = Document::parse(bytes, Some(&root.media_type));
-        let Ok(Document::Manifest(manifest)) = parsed else {
-            return Err(self.refused("it has no manifest of an image"));
-        };
+        let only = plan.only_manifest();
+        let (_, _, manifest) = only.map_err(|reason| self.refused(reason))?;
         for layer in &manifest.layers {
             match LayerMediaType::of(&layer.media_type) {
                 LayerMediaType::Tar { foreign: false, .. } => {}
@@ -197,8 +182,14 @@ impl DockerArchive {
                 }
                 algorithm => self.digest_of(&member, algorithm)?,
             };
-            Mismatch::of_digests(expected, &found)
-                .map_err(|mismatch| layer_error(index, layer, BlobError::DiffId(mismatch)))?;
+            let blob = LayerBlob {
+                index,
+                blob: layer,
+                diff_id: Some(*expected),
+            };
+            Mismatch::of_digests(expected, &found).map_err(|mismatch| {
+                blob.failed(BlobError::DiffId(mismatch).into(), &self.session)
+            })?;
             layers.push(format!("{}.tar", member.sha256.hex()));
         }
         let entry = Entry {
@@ -254,13 +245,6 @@ impl DockerArchive {
         Ok(())
     }
 
-    fn unreadable(&self, blob: &Descriptor, error: io::Error) -> Error {
-        match self.session.cancel.is_cancelled() {
-            true => Error::cancelled(),
-            false => Error::of_reader(&blob.digest, error),
-        }
-    }
-
     /// Appends a layer's tar, unless it is there.
     fn put_layer(
         &self,
@@ -313,35 +297,18 @@ impl DockerArchive {
         content: &dyn BlobSource,
         at: u64,
     ) -> Result<DecodedSummary, Error> {
-        let compression = match LayerMediaType::of(&blob.media_type) {
-            LayerMediaType::Tar { compression, .. } => crate::image::compression(compression),
-            _ => None::<Compression>,
-        };
-        let expected = Expected {
-            digest: Some(blob.digest),
-            size: Some(blob.size),
+        let layer = LayerBlob {
+            index,
+            blob,
             diff_id: None,
-            compression,
-        };
-        let options = Options {
-            limits: self.session.limits.layer,
-            threading: match self.session.jobs.is_some_and(|jobs| jobs.get() == 1) {
-                true => Threading::Inline,
-                false => Threading::Pipelined,
-            },
-            cancel: self.session.cancel.clone(),
-            tar_budget: self.budgets.tar_bytes.clone(),
-            ..Options::default()
         };
         let failed = |error| match error {
-            BlobError::Cancelled => Error::cancelled(),
-            BlobError::Read(e) => self.unreadable(blob, e),
             BlobError::Foreign {
                 format: ForeignFormat::Erofs,
             } => self.refused(EROFS),
-            error => layer_error(index, blob, error),
+            error => layer.failed(error.into(), &self.session),
         };
-        decode_blob(content, expected, options, |decoded| {
+        layer.decode(content, &self.session, &self.budgets, |decoded| {
             let mut decoded = decoded.map_err(failed)?;
             let mut end = at;
             while let Some(bytes) = decoded.next().map_err(failed)? {
@@ -350,22 +317,5 @@ impl DockerArchive {
             }
             decoded.summary().ok_or(Error::cancelled())
         })
-    }
-}
-
-fn layer_error(index: usize, layer: &Descriptor, error: BlobError) -> Error {
-    let name = layer.digest.to_string();
-    match error {
-        BlobError::Budget(source) => Error::from(LayerError::Budget {
-            index,
-            name,
-            path: None,
-            source,
-        }),
-        error => Error::from(LayerError::Layer {
-            index,
-            name,
-            source: Box::new(error.into()),
-        }),
     }
 }

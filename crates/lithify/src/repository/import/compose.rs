@@ -1,24 +1,23 @@
 //! Images of filesystems, in a repository.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 
-use lithify_composefs::image::{Image, ImageError, ImageOptions, Version};
+use lithify_composefs::image::Version;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{ErofsFormat, ObjectError, Repository};
 use lithify_composefs::splitstream::ContentType;
-use lithify_composefs::{Contents, Filesystem, Source};
+use lithify_composefs::{Contents, Filesystem, Source as _};
 use lithify_digest::Digest;
 use lithify_tree::{InodeKind, LayerEntries, Merge};
-use lithify_verity::file::{FileAlgorithm, FileDigest};
+use lithify_verity::file::FileDigest;
 
 use super::entries::{Found, LayerName, read_entries};
 use super::profile::{self, ComposefsProfile};
-use super::sink::hasher;
 use crate::Error;
 use crate::Event;
 use crate::error::ComposefsError;
 use crate::image::{Dropped, budget_error, unmerged};
+use crate::repository::dump::{ComposefsImageOptions, not_made, write_image};
 use crate::session::Session;
 use crate::session::budgets::Budgets;
 
@@ -29,7 +28,7 @@ pub(crate) struct LayerStream {
     pub(crate) diff_id: Digest,
     /// The object that its stream is.
     pub(crate) id: FileDigest,
-    /// Whether it was there before.
+    /// Set if it was there before.
     pub(crate) is_found: bool,
 }
 
@@ -48,11 +47,11 @@ pub(crate) struct Composed {
     pub(crate) inodes: u64,
     /// Bytes of all regular files, each inode once.
     pub(crate) data_bytes: u64,
-    /// What was found out about each layer.
+    /// The findings about each layer.
     pub(crate) layers: Vec<ReadLayer>,
 }
 
-/// What reading a layer found out.
+/// The findings of reading a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadLayer {
     pub(crate) entries: u64,
@@ -152,8 +151,7 @@ fn store(
 ) -> Result<Composed, Error> {
     let mut images = BTreeMap::new();
     let mut first = None;
-    let formats: Vec<_> = repository.metadata().formats().collect();
-    for format in formats.iter().copied() {
+    for format in repository.metadata().formats() {
         let version = match format {
             ErofsFormat::V0 => Version::V0,
             ErofsFormat::V1 => Version::V1,
@@ -200,35 +198,14 @@ fn write(
     session: &Session,
 ) -> Result<(FileDigest, u64), Error> {
     let failed = |e: ObjectError| Error::in_repository(repository.path(), e);
-    let options = ImageOptions {
+    let options = ComposefsImageOptions {
         version,
-        ..ImageOptions::default()
+        algorithm: repository.algorithm(),
+        ..ComposefsImageOptions::default()
     };
     let mut object = repository.write_object().map_err(failed)?;
-    let algorithm = repository.algorithm();
-    write_image(name, filesystem, &options, algorithm, &mut object, session)?;
+    let written = write_image(filesystem, &options, &mut object, &session.cancel);
+    written.map_err(|e| not_made(name, e))?;
     let stored = object.finish().map_err(failed)?;
     Ok((stored.id, stored.size))
-}
-
-/// Writes the image of a filesystem; returns its id, its size and its version.
-pub(super) fn write_image(
-    name: &str,
-    filesystem: &impl Source,
-    options: &ImageOptions,
-    algorithm: FileAlgorithm,
-    out: &mut dyn Write,
-    session: &Session,
-) -> Result<(FileDigest, u64, Version), Error> {
-    let refused = |source: ImageError| match source {
-        ImageError::Cancelled(_) => Error::cancelled(),
-        source => ComposefsError::Tree {
-            name: name.to_owned(),
-            source: Box::new(source),
-        }
-        .into(),
-    };
-    let image = Image::new(filesystem, options, &session.cancel).map_err(refused)?;
-    let id = image.write(out, hasher(algorithm)?, &session.cancel);
-    Ok((id.map_err(refused)?, image.size(), image.version()))
 }

@@ -2,17 +2,15 @@
 
 use std::io::{self, Write};
 
-use lithify_composefs::image::ImageOptions;
 use lithify_composefs::{Content, Contents, Source};
 use lithify_tree::{ContentId, Tree};
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 
-use super::compose::write_image;
 use super::profile::{self, ComposefsProfile};
 use super::sink::{ObjectSink, hasher};
 use crate::Error;
 use crate::image::{Image, LayerSummary, decode, reading};
-use crate::repository::dump::{ComposefsImageOptions, ComposefsImageReport};
+use crate::repository::dump::{ComposefsImageOptions, ComposefsImageReport, not_made, write_image};
 use crate::session::Session;
 use crate::session::budgets::Budgets;
 
@@ -22,7 +20,7 @@ pub(crate) struct HashedImage {
     name: String,
     tree: Tree,
     contents: Vec<(FileAlgorithm, Contents)>,
-    /// What was found out about each layer.
+    /// The findings about each layer.
     pub(crate) layers: Vec<LayerSummary>,
 }
 
@@ -78,13 +76,8 @@ impl HashedImage {
             tree: &self.tree,
             contents: found.map_or(&none, |(_, contents)| contents),
         };
-        let with = ImageOptions {
-            version: options.version,
-            with_whiteouts: options.max_version,
-        };
-        let (id, size, version) =
-            write_image(&self.name, &source, &with, options.algorithm, out, session)?;
-        Ok(ComposefsImageReport { id, size, version })
+        let written = write_image(&source, options, out, &session.cancel);
+        written.map_err(|e| not_made(&self.name, e))
     }
 }
 

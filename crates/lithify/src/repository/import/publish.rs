@@ -10,6 +10,7 @@ use lithify_verity::file::FileDigest;
 use super::compose::Composed;
 use super::profile::ComposefsProfile;
 use crate::error::RepositoryFault;
+use crate::repository::named::Named;
 use crate::{Error, ErrorKind};
 
 /// The documents of an image.
@@ -51,12 +52,17 @@ pub(crate) fn publish(
     published.map_err(|e| failed(e.into()))
 }
 
-/// Tags an image that is in the repository.
-pub(crate) fn tag(repository: &Repository, digest: &Digest, tag: &str) -> Result<(), Error> {
+/// Gives an image that is in the repository one more name, in place of another one that has it.
+pub(crate) fn tag(repository: &Repository, image: &Named, name: &str) -> Result<(), Error> {
     let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
     let mut publication = Publication::new();
-    let reference = oci::tag_reference(tag).map_err(|e| failed(e.into()))?;
-    let noted = publication.stream_reference(reference, oci::manifest_stream(digest));
+    let noted = match image {
+        Named::Oci(digest) => {
+            let reference = oci::tag_reference(name).map_err(|e| failed(e.into()))?;
+            publication.stream_reference(reference, oci::manifest_stream(digest))
+        }
+        Named::Tree(id) => publication.image_reference(name, id),
+    };
     noted.map_err(|e| failed(e.into()))?;
     let published = repository.publish(&publication);
     published.map_err(|e| failed(e.into()))
@@ -68,7 +74,7 @@ pub(crate) struct FoundImage {
     pub(crate) image: oci::Image,
     /// The id of the composefs image that was made of it.
     pub(crate) id: FileDigest,
-    /// Whether its layers were compared with their diff_ids before they were published. Others than lithify, who do not say by which
+    /// Set if its layers were compared with their diff_ids before they were published. Others than lithify, who do not say by which
     /// rules they made an image, may have compared nothing.
     pub(crate) is_compared: bool,
 }
