@@ -276,6 +276,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let result = token.detached("test", None, move || {
             stop.cancel();
+            // Until the other end is dropped.
             held.recv().ok();
         });
         assert_eq!(result.unwrap(), Err(Stopped::Cancelled));

@@ -68,7 +68,7 @@ impl Changes {
         ]
     }
 
-    /// Whether the path has characters overlayfs or older kernels give a meaning.
+    /// Tells whether the path has characters to which overlayfs or older kernels give a meaning.
     pub(crate) fn is_odd(&self) -> bool {
         let bytes = self.path.as_os_str().as_bytes();
         bytes.iter().any(|b| matches!(b, b',' | b':' | b'\\'))
@@ -114,7 +114,7 @@ impl Changes {
     }
 }
 
-/// How a directory is given whose path has characters with a meaning.
+/// The way in which a directory is given whose path has characters with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spelling {
     /// By its path, as overlayfs unescapes it.
@@ -183,7 +183,7 @@ fn mark(path: &Path) {
     rustix::fs::setxattr(path, CHANGES, CHANGES_VALUE, XattrFlags::empty()).ok();
 }
 
-/// Whether a directory has the mark, or is the upper directory in one that does.
+/// Tells whether a directory has the mark, or is the upper directory in one that does.
 pub(crate) fn keeps_changes(directory: &Path) -> bool {
     let Ok(directory) = directory.canonicalize() else {
         return false;

@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// Where nothing but the changes is to blame, that is what is said.
+    /// Errors blame the changes where nothing else is at fault.
     #[test]
     fn what_is_wrong_with_the_changes_is_no_fault_of_the_kernel() {
         let work = tempfile::tempdir().unwrap();

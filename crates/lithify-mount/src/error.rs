@@ -20,7 +20,7 @@ pub enum MountError {
     Image {
         /// The image; `-` when it was given as an open file.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// The image is something else.
@@ -69,7 +69,7 @@ pub enum MountError {
     Objects {
         /// The name of the image.
         name: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// The kernel has no EROFS.
@@ -112,7 +112,7 @@ pub enum MountError {
     /// The root directory of an overlay cannot be made to look like the image's.
     #[error("cannot set the metadata of an overlay's root directory")]
     Root {
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// No mount namespace of our own to put an overlay together in.
@@ -120,7 +120,7 @@ pub enum MountError {
     Namespace {
         /// What was tried.
         operation: &'static str,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// The kernel has no overlayfs.
@@ -135,7 +135,7 @@ pub enum MountError {
         what: String,
         /// What the filesystem said, when it said something.
         reason: Option<String>,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// The mount point cannot be used.
@@ -143,7 +143,7 @@ pub enum MountError {
     Target {
         /// The mount point.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// A loop device cannot be set up, which this kernel needs for the image.
@@ -151,7 +151,7 @@ pub enum MountError {
     LoopDevice {
         /// What was tried.
         operation: &'static str,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// The directory for changes cannot be used.
@@ -161,7 +161,7 @@ pub enum MountError {
         operation: &'static str,
         /// On what.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// Two overlays over one directory of changes would damage it.
@@ -200,7 +200,7 @@ pub enum MountError {
     Unmount {
         /// The mount point.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// `/proc` cannot be read, which says what is mounted.
@@ -208,7 +208,7 @@ pub enum MountError {
     Table {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// Not on this system.

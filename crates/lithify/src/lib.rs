@@ -150,7 +150,7 @@ pub use error::{
     ArtifactError, BuildError, Cause, CommitError, ComposefsError, DamagedFile, DamagedFiles,
     DescriptionProblem, Error, ErrorKind, FileFault, LayerError, Names, NativeLayerError, Nested,
     OpenError, Operation, OutputError, PublishError, ReplaceError, RepositoryFault, SealCheck,
-    SealError, SealReport, SealState, TransferError,
+    SealError, SealReport, SealState, TransferError, report,
 };
 pub use fs::{
     Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifiedComposefs,

@@ -1,4 +1,4 @@
-//! What is compared: images in composefs repositories.
+//! Comparisons: images in composefs repositories.
 
 use lithify_testkit::require;
 
@@ -120,7 +120,7 @@ impl Programs {
 /// The way a repository without fs-verity begins.
 const INIT: &str = "CFSCTL --repo out init --insecure --algorithm fsverity-sha256-12";
 
-/// What cfsctl does, where it is built.
+/// Returns the case of cfsctl, where it is built.
 fn cfsctl(script: &str) -> Option<Case> {
     let program = require::cfsctl()?;
     Some(case("cfsctl", script.replace("CFSCTL", &quote(&program))))

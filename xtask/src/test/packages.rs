@@ -95,7 +95,7 @@ pub(super) fn install(can_install: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `cfsctl` is linked with, beside a compiler.
+/// The packages that `cfsctl` is built with, beside a compiler.
 const FOR_CFSCTL: [&str; 4] = ["pkg-config", "libssl-dev", "zlib1g-dev", "liblzma-dev"];
 
 /// Installs what `cfsctl` is built with.

@@ -29,7 +29,7 @@ pub(crate) struct BuildArgs {
     /// else erofs
     #[arg(short, long, value_parser = FormatParser)]
     pub(crate) format: Option<lithify::Format>,
-    /// Where to put it; for tar and cpio, - is standard output; for composefs, REPO:NAME
+    /// The artifact to make; for tar and cpio, - is standard output; for composefs, REPO:NAME
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// How file data is compressed: none, lz4, zstd, gzip, xz, with a level as in zstd:19; gzip and xz not in EROFS. A cpio is

@@ -191,7 +191,7 @@ pub(crate) struct ComposefsInitArgs {
     /// The version of the format of its images
     #[arg(long, value_name = "N", default_value = "1", value_parser = format())]
     pub(crate) format_version: ErofsFormat,
-    /// Whether objects are under fs-verity: require (or no repository is created), auto (if the filesystem can) or off
+    /// Put objects under fs-verity: require (or no repository is created), auto (if the filesystem can) or off
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = verity())]
     pub(crate) verity: VerityMode,
 }

@@ -20,7 +20,7 @@ pub(crate) enum DiskCommand {
 lithify disk create data.ext4 --size 10G --label data
 lithify disk create data.vmdk --size 10G --disk vmdk"))]
 pub(crate) struct CreateArgs {
-    /// Where to put it; nothing may be there
+    /// The disk to make; nothing may be there
     #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
     /// Size of the filesystem, such as 10G; what is empty takes no space

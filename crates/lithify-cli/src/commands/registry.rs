@@ -167,6 +167,7 @@ fn ask_password() -> Result<Secret, Failure> {
     let password = password_from_terminal();
     set(&before)?;
     crate::signals::restore_terminal(None);
+    // The end of the line that was not shown: nobody listening is no reason to fail.
     writeln!(std::io::stderr()).ok();
     password
 }

@@ -18,7 +18,7 @@ const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
 /// For the guest: a directory of a filesystem that has fs-verity.
 const DIRECTORY: &str = "LITHIFY_TEST_VERITY";
 
-/// What the guest does. `say` writes a line for each answer of a mount.
+/// The script of the guest. `say` writes a line for each answer of a mount.
 const SCRIPT: &str = r#"
 mkdir /disk && mount /dev/vda /disk || exit 1
 DIRECTORY=/disk /disk/it ARGUMENTS || exit 1

@@ -431,8 +431,8 @@ fn a_repository_on_tmpfs_and_below_a_long_path_is_mounted() {
     place.tmp = temp_dir();
 }
 
-/// What was built of layers is mounted by its tag, its manifest and its id, as the image that has its data is; what was
-/// changed becomes a layer.
+/// An image built of layers is mounted by its tag, its manifest and its id, as the image that has its data is; changes to it
+/// become a layer.
 #[test]
 fn an_image_of_containers_is_mounted_as_its_flat_image_is() {
     if !can_mount() {

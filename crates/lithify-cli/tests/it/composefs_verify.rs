@@ -150,7 +150,7 @@ fn an_image_that_is_another_one_is_damage() {
     assert!(error.contains(&place.id.hex()), "{error}");
 }
 
-/// What no digest says, or what says something else than its object, cannot be right.
+/// Files without a digest, or with another one than their object's, cannot be right.
 #[test]
 fn files_that_an_image_says_no_object_of_are_damage() {
     let place = Place::new(FileAlgorithm::Sha256);

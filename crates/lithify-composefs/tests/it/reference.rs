@@ -86,7 +86,7 @@ fn dumps_are_those_of_composefs_info_and_make_the_same_images() {
     );
 }
 
-/// Who writes dumpfiles by hand says one link of a file with three names. The lines are those of `composefs-info dump`.
+/// Dumpfiles written by hand may give one link to a file with three names. The lines are those of `composefs-info dump`.
 #[test]
 fn files_of_several_names_are_known_whatever_number_of_links_they_say() {
     let dump = "/ 4096 40755 2 0 0 0 0.0 - - -\n/a 3 100644 1 0 0 0 0.0 - abc -\n/b 3 @100644 1 0 0 0 0.0 /a abc -\n\

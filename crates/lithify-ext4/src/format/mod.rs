@@ -56,7 +56,7 @@ pub(crate) fn put32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Whether a group has a copy of the superblock: the first two, and those whose number is a power of 3, 5 or 7.
+/// Tells whether a group has a copy of the superblock: the first two, and those whose number is a power of 3, 5 or 7.
 pub(crate) const fn has_superblock(group: u32) -> bool {
     const fn is_power(mut number: u32, of: u32) -> bool {
         while number > 1 && number.is_multiple_of(of) {

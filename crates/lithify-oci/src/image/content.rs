@@ -21,14 +21,14 @@ pub trait Content: Send + Sync + fmt::Debug {
     /// Opens a manifest or index; `None` if it is not there.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     fn open_manifest(&self, digest: &Digest) -> Result<Option<Blob>, blob::Error>;
 
     /// Whether a manifest or index is there. Where asking costs as much as reading, it may be taken for granted:
     /// reading it tells.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     fn has_manifest(&self, digest: &Digest) -> Result<bool, blob::Error> {
         Ok(self.open_manifest(digest)?.is_some())
     }
@@ -36,14 +36,14 @@ pub trait Content: Send + Sync + fmt::Debug {
     /// Opens a config or layer of `size` bytes, as far as that is known; `None` if it is not there.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     fn open_blob(&self, digest: &Digest, size: Option<u64>) -> Result<Option<Blob>, blob::Error>;
 
     /// Opens a layer of `size` bytes for reads by position, without reading it; `None` if it is not there or can only be
     /// read from start to end.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     fn open_blob_at(
         &self,
         digest: &Digest,
@@ -346,13 +346,13 @@ pub trait LayerStore: Send + Sync + fmt::Debug {
     /// Opens layer `index`; `None` if its blob is not there.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     fn open_layer(&self, index: usize) -> Result<Option<Blob>, blob::Error>;
 
     /// Opens layer `index` for reads by position; `None` where that cannot be.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     fn open_layer_at(&self, index: usize) -> Result<Option<RandomAccess>, blob::Error> {
         Ok(self
             .open_layer(index)?

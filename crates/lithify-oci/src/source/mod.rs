@@ -54,28 +54,28 @@ pub enum Source {
     Oci {
         /// The directory.
         path: PathBuf,
-        /// Which of its images; needed when there are several.
+        /// The image that is meant; needed when there are several.
         selector: Option<Selector>,
     },
     /// `oci-archive:`: a tar of an OCI image layout.
     OciArchive {
         /// The file.
         path: PathBuf,
-        /// Which of its images; needed when there are several.
+        /// The image that is meant; needed when there are several.
         selector: Option<Selector>,
     },
     /// `docker-archive:`: a file as `docker save` writes it.
     DockerArchive {
         /// The file.
         path: PathBuf,
-        /// Which of its images; needed when there are several.
+        /// The image that is meant; needed when there are several.
         selector: Option<Selector>,
     },
     /// `composefs:`: a composefs repository directory.
     Composefs {
         /// The directory.
         path: PathBuf,
-        /// Which of its images; needed when there are several.
+        /// The image that is meant; needed when there are several.
         selector: Option<Selector>,
     },
     /// `docker-daemon:`: an image of the local Docker daemon.

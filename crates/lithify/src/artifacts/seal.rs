@@ -8,7 +8,7 @@ pub(crate) const SEAL: &str = "application/vnd.composefs.metadata.v1";
 /// A composefs image, as blob. It is no [`EROFS_DRAFT`](lithify_oci::manifest::media_type::EROFS_DRAFT): without objects, its
 /// files have no data.
 pub(crate) const COMPOSEFS_IMAGE: &str = "application/vnd.lithify.composefs.image.v1";
-/// How keys of annotations about composefs begin.
+/// The beginning of the keys of annotations about composefs.
 pub(crate) const KEYS: &str = "composefs.";
 
 /// A file whose digest an annotation says.

@@ -1,4 +1,4 @@
-//! What can be wrong with a composefs repository, or an image for one.
+//! Faults of composefs repositories, and of images for them.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use lithify_verity::file::{FileDigest, FileOptionsError};
 use super::damaged_files::DamagedFiles;
 use super::{Cause, Error, ErrorKind};
 
-/// What can be wrong with a composefs repository, or an image for one.
+/// A fault of a composefs repository, or of an image for one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComposefsError {
@@ -193,7 +193,7 @@ pub enum ComposefsError {
     Profile {
         /// The image.
         name: String,
-        /// What it has not, or has.
+        /// The thing it lacks, or has.
         reason: &'static str,
     },
     /// A repository whose images are of a format that is not written.
@@ -212,7 +212,7 @@ pub enum ComposefsError {
     Hasher(#[from] FileOptionsError),
 }
 
-/// What can be wrong in a repository.
+/// A fault in a repository.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepositoryFault {
@@ -358,7 +358,7 @@ fn of_entry(error: &EntryError) -> ErrorKind {
 }
 
 impl Error {
-    /// Whether no composefs image was made of an image of the OCI.
+    /// Tells whether the error is that no composefs image was made of an image of the OCI.
     pub(crate) fn is_not_made(&self) -> bool {
         matches!(
             self.cause(),
@@ -366,7 +366,7 @@ impl Error {
         )
     }
 
-    /// Whether the rules of a profile allow no image.
+    /// Tells whether the error is that the rules of a profile allow no image.
     pub(crate) fn is_of_profile(&self) -> bool {
         matches!(
             self.cause(),

@@ -178,18 +178,7 @@ impl Error {
     /// Returns the message with those of its causes: what the command prints.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut message = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            // Some say their cause themselves.
-            let text = error.to_string();
-            if !message.ends_with(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            cause = error.source();
-        }
-        message
+        report(self)
     }
 
     /// Whether bytes were not what a digest, size, checksum or format promised: the command's exit code 3.
@@ -392,6 +381,23 @@ impl Error {
             Err(source) => TransferError::BlobRead { digest, source }.into(),
         }
     }
+}
+
+/// Returns an error's message with those of its causes.
+#[must_use]
+pub fn report(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some say their cause themselves.
+        let text = error.to_string();
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message
 }
 
 /// Whether an error is a registry's, on the way through a reader.

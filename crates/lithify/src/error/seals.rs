@@ -1,4 +1,4 @@
-//! What was found of the composefs digests that were published with an image.
+//! Findings about the composefs digests that were published with an image.
 
 use std::fmt;
 
@@ -23,14 +23,14 @@ pub struct SealCheck {
     pub expected: String,
     /// The digest that was computed.
     pub found: Option<String>,
-    /// What was found.
+    /// The finding.
     pub state: SealState,
-    /// Why it was not checked.
+    /// The reason why it was not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
 }
 
-/// What was found of a digest.
+/// The finding about a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -62,7 +62,7 @@ impl SealReport {
     }
 }
 
-/// Why an image is not what its composefs digests say, or cannot be compared with them.
+/// The reason why an image is not what its composefs digests say, or cannot be compared with them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -83,7 +83,7 @@ pub enum SealError {
     None {
         /// The image.
         name: String,
-        /// How the annotations begin.
+        /// The beginning of the annotations' keys.
         prefix: &'static str,
         /// The reasons why it is not known of everything what refers to the image.
         unlisted: Vec<String>,
@@ -123,7 +123,7 @@ pub enum SealError {
     TooMany {
         /// The image.
         name: String,
-        /// What there are too many of.
+        /// The things of which there are too many.
         what: &'static str,
         /// The limit.
         limit: usize,
@@ -145,7 +145,7 @@ pub enum SealError {
     NotCanonical {
         /// The image.
         name: String,
-        /// What it has not, or has.
+        /// The thing it lacks, or has.
         reason: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! What is mounted, and its end.
+//! Mounts listed, and ended.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use lithify_mount::Mounted;
 
 use crate::Error;
 
-/// What lithify has mounted, in the order of mounting.
+/// Lists the mounts of lithify, in the order of mounting.
 ///
 /// # Errors
 /// [`MountError::Mount`](crate::MountError::Mount).

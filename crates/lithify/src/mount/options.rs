@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::verity::FileVerity;
 
-/// How something is mounted.
+/// The way in which something is mounted.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct MountOptions {

@@ -96,8 +96,10 @@ pub(super) fn gc(args: &ComposefsGcArgs, quiet: bool) -> Result<(), Failure> {
         "{verb} {}, {}, {} and {} that {} to nothing; {} kept",
         human::counted(report.objects, "object"),
         human::bytes(report.bytes),
-        human::counted(report.entries.len() as u64, "stream or image")
-            .replace("stream or images", "streams and images"),
+        match report.entries.len() {
+            1 => "1 stream or image".to_owned(),
+            count => format!("{count} streams and images"),
+        },
         human::counted(report.references.len() as u64, "name"),
         match report.references.len() {
             1 => "leads",
@@ -144,7 +146,7 @@ pub(super) fn fsck(args: &ComposefsFsckArgs, quiet: bool) -> Result<(), Failure>
         false => {
             let mut out = crate::terminal::stdout();
             for finding in &report.findings {
-                let (at, fault) = (Printable(&finding.at), fault(finding));
+                let (at, fault) = (Printable(&finding.at), lithify::report(&finding.fault));
                 write!(out, "{at}: {fault}")?;
                 if let [first, more @ ..] = finding.needed_by.as_slice() {
                     write!(out, "; needed by {}", Printable(first))?;
@@ -177,22 +179,10 @@ pub(super) fn fsck(args: &ComposefsFsckArgs, quiet: bool) -> Result<(), Failure>
     }
 }
 
-/// A fault in words, with its causes.
-fn fault(finding: &Finding) -> String {
-    let mut text = finding.fault.to_string();
-    let mut cause = std::error::Error::source(&finding.fault);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 fn finding(finding: &Finding) -> Value {
     json!({
         "at": finding.at,
-        "fault": fault(finding),
+        "fault": lithify::report(&finding.fault),
         "object": finding.id().map(|id| id.hex()),
         "needed_by": finding.needed_by,
         "repaired": finding.is_repaired,

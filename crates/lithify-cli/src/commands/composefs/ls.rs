@@ -66,7 +66,7 @@ fn is_repository(name: &OsStr) -> bool {
     }
 }
 
-/// What a thing with a name is called: its kind, and by which of its own names it is known.
+/// Returns the word for the kind of a named thing, and which of its own names it is known by.
 pub(super) fn kind(kind: &ComposefsKind) -> (&'static str, String) {
     match kind {
         ComposefsKind::Oci(digest) => ("oci", digest.to_string()),
