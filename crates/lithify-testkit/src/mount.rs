@@ -1,6 +1,7 @@
 //! Mounts that end with the test.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
@@ -10,7 +11,7 @@ use rustix::mount::{
 };
 use tempfile::TempDir;
 
-use crate::run;
+use crate::{require, run};
 
 /// A mounted file system. Dropping it unmounts it and removes the mount point.
 #[derive(Debug)]
@@ -66,6 +67,23 @@ impl Mount {
             Ok(mount) => mount,
             Err(report) => panic!("{report}"),
         }
+    }
+
+    /// Makes a filesystem whose files can share blocks (XFS) in a file in `directory`, and mounts it; `None`, which is reported
+    /// as skipped, where that cannot be.
+    ///
+    /// # Panics
+    /// When it cannot be made or mounted all the same.
+    #[must_use]
+    pub fn reflinking(directory: &Path) -> Option<Self> {
+        if !(require::root() && require::tool("mkfs.xfs") && require::kernel_filesystem("xfs")) {
+            return None;
+        }
+        let disk = directory.join("disk.xfs");
+        let made = File::create(&disk).and_then(|file| file.set_len(400 << 20));
+        made.expect("a file for the filesystem");
+        run::ok(run::command("mkfs.xfs").arg("-q").arg(&disk));
+        Some(Self::writable("xfs", &disk))
     }
 
     /// As [`Mount::image`], for images the kernel may refuse.

@@ -13,10 +13,13 @@ mod commit;
 mod commit_places;
 mod common;
 mod completions;
-mod composefs_build;
+mod composefs_build; // images into repositories
+mod composefs_care; // repositories looked after
 mod composefs_cli; // `lithify composefs`
+mod composefs_damage; // what is wrong gets no name
 mod composefs_guest; // repositories under fs-verity, mounted
 mod composefs_mount; // images of repositories, mounted
+mod composefs_profile; // rules of images
 mod composefs_verify; // images of repositories, checked
 mod contract;
 mod cpio; // archives for kernels
@@ -56,7 +59,8 @@ mod registry_crash;
 mod registry_faults;
 mod registry_sign_in;
 mod reproducible;
-mod sealing; // digests of composefs beside images
+mod sealing; // digests of composefs beside images, published
+mod seals; // the same, checked
 mod shown;
 mod store;
 mod store_crash;

@@ -10,11 +10,8 @@ use std::time::Duration;
 use lithify_composefs::oci::{promised_digest, tags, untag};
 use lithify_composefs::repository::{Depth, FsckOptions, GcOptions, OpenOptions};
 use lithify_testkit::{program, require, run, temp_dir};
-use lithify_verity::file::FileAlgorithm;
 
-use crate::common::{Lists, Piece, Random, bytes, open_with, write_image};
-
-const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
+use crate::common::{ALGORITHM, Lists, Piece, Random, bytes, open_with, write_image};
 
 /// Kills, unless `LITHIFY_TEST_KILLS` says another number.
 const KILLS: usize = 200;

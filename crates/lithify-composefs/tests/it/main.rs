@@ -8,6 +8,8 @@
 #[cfg(target_os = "linux")]
 mod cfsctl;
 #[cfg(target_os = "linux")]
+mod checks;
+#[cfg(target_os = "linux")]
 mod collect;
 mod common;
 mod damage;
@@ -16,6 +18,8 @@ mod killed;
 #[cfg(target_os = "linux")]
 mod layers;
 mod limits;
+#[cfg(target_os = "linux")]
+mod names;
 #[cfg(target_os = "linux")]
 mod objects;
 #[cfg(target_os = "linux")]

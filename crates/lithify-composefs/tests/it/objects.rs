@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 
 use lithify_cancel::CancelToken;
 use lithify_composefs::repository::{ObjectError, OpenOptions, Outcome, Repository};
-use lithify_testkit::{Mount, require, run, temp_dir};
+use lithify_testkit::{Mount, temp_dir};
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 
-use crate::common::{bytes, digest_of, open_with, repository};
-
-const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
+use crate::common::{ALGORITHM, bytes, digest_of, open_with, repository};
 
 fn path_of(repository: &Path, id: &FileDigest) -> PathBuf {
     let hex = id.hex();
@@ -278,15 +276,10 @@ fn objects_of_another_algorithm_are_refused() {
 /// Where the filesystem can, an object has its blocks together with the file it was made of.
 #[test]
 fn imported_files_are_clones_where_that_can_be() {
-    if !require::root() || !require::tool("mkfs.xfs") || !require::kernel_filesystem("xfs") {
-        return;
-    }
     let tmp = temp_dir();
-    let disk = tmp.path().join("disk");
-    let file = fs::File::create(&disk).unwrap();
-    file.set_len(400 << 20).unwrap();
-    run::ok(run::command("mkfs.xfs").arg("-q").arg(&disk));
-    let mounted = Mount::writable("xfs", &disk);
+    let Some(mounted) = Mount::reflinking(tmp.path()) else {
+        return;
+    };
     let repository = repository(&mounted.path().join("repository"), ALGORITHM);
     for (length, outcome) in [
         (5, Outcome::New),

@@ -9,14 +9,12 @@ use lithify_composefs::repository::{
     OpenOptions, Outcome, Repository, VerityMode,
 };
 use lithify_testkit::{program, require, run, temp_dir, vm};
-use lithify_verity::file::{FileAlgorithm, FileDigest, kernel};
+use lithify_verity::file::{FileDigest, kernel};
 
-use crate::common::{Lists, Piece, bytes, digest_of, write_image};
+use crate::common::{ALGORITHM, Lists, Piece, bytes, digest_of, write_image};
 
 /// For the guest: a directory of a filesystem that has fs-verity.
 const DIRECTORY: &str = "LITHIFY_TEST_VERITY";
-
-const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
 
 #[test]
 fn objects_are_under_fs_verity() {

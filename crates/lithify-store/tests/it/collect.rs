@@ -14,7 +14,7 @@ use lithify_store::{
     Entry, EntryId, Error, ExportOptions, Exported, Facts, FsckOptions, GcOptions, GcReport,
     ImageRecord, Kept, OpenOptions, Store, Target,
 };
-use lithify_testkit::{Mount, require, run, temp_dir};
+use lithify_testkit::{Mount, require, temp_dir};
 
 /// A process that was just forked holds every lease of its parent until it starts its program: tests that start one take
 /// turns with those that look at leases.
@@ -392,20 +392,10 @@ fn outputs_on_other_filesystems_are_copies_with_holes() {
 #[test]
 fn outputs_are_clones_where_that_can_be() {
     let _alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
-    if !require::root() || !require::tool("mkfs.xfs") || !require::kernel_filesystem("xfs") {
-        return;
-    }
     let tmp = temp_dir();
-    let disk = tmp.path().join("disk");
-    fs::File::create(&disk).unwrap().set_len(320 << 20).unwrap();
-    run::ok(run::command("mkfs.xfs").arg("-q").arg(&disk));
-    let mount = Mount::with(
-        ["-t", "xfs", "-o", "loop"]
-            .map(AsRef::as_ref)
-            .into_iter()
-            .chain([disk.as_os_str()]),
-    )
-    .unwrap();
+    let Some(mount) = Mount::reflinking(tmp.path()) else {
+        return;
+    };
     let store = open(&mount.path().join("store"));
     let (entry, _) = build(&store, 1, 300_000);
     let output = mount.path().join("out");

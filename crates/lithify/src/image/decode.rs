@@ -406,7 +406,7 @@ pub(crate) fn open(
             let blob = counting(inner);
             let decode = Options {
                 names,
-                ..session.layer_options(budgets)
+                ..budgets.layer_options(session)
             };
             let reader = LayerReader::new(Box::new(blob), expected, decode).map_err(|source| {
                 Error::from(LayerError::Layer {

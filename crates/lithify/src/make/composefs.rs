@@ -159,7 +159,7 @@ fn of_tars(
     {
         session.progress.event(Event::Started { layers: 0 });
         if let Some(name) = &to.name {
-            repository::tag(repository, &Named::Oci(*digest), name)?;
+            Named::Oci(*digest).tag(repository, name)?;
         }
         return Ok(Made {
             id: found.id,
@@ -286,7 +286,7 @@ fn layer(
     };
     let options = Options {
         names,
-        ..session.layer_options(budgets)
+        ..budgets.layer_options(session)
     };
     let failed = |source| layer_error(image, index, source);
     let blob = Counting::new(blob, index, session);

@@ -199,7 +199,7 @@ fn compress(
     };
     let options = Options {
         threading: Threading::Inline,
-        ..session.layer_options(budgets)
+        ..budgets.layer_options(session)
     };
     let mut reader = LayerReader::new(Box::new(tee), expected, options).map_err(failed)?;
     while let Some(entry) = reader.next_entry().map_err(failed)? {

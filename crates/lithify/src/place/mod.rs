@@ -5,6 +5,7 @@
 mod composefs; // `composefs:`
 #[cfg(feature = "daemon")]
 mod daemon; // `docker-daemon:`
+mod decoded; // layers on their way to a place, decompressed
 mod docker_archive; // `docker-archive:`
 mod layout; // `oci:`
 mod member; // tar headers of what is in archives

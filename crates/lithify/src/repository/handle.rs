@@ -13,7 +13,6 @@ use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
 
 use super::image::parse_place;
-use super::import;
 use super::named::Named;
 use super::names::{self, ComposefsKind, Name};
 use super::open::open;
@@ -191,7 +190,7 @@ impl ComposefsRepository {
     /// [`ComposefsError::Repository`].
     pub fn tag(&self, image: &Selector, name: &str) -> Result<(), Error> {
         let found = Named::find(&self.inner, Some(image), &image.to_string())?;
-        import::tag(&self.inner, &found, name)
+        found.tag(&self.inner, name)
     }
 
     /// Checks everything, with as many threads as the session has.

@@ -17,7 +17,7 @@ pub(crate) use image::parse_place;
 pub use image::{ComposefsImage, missing_objects};
 pub(crate) use import::{
     Composed, Documents, HashedImage, LayerStream, ObjectSink, StoredLayer, compose, compose_tree,
-    digest_of_bytes, find_image, find_layer, has_layer, publish, store_layer, tag,
+    digest_of_bytes, find_image, find_layer, has_layer, publish, store_layer,
 };
 pub use import::{ComposefsProfile, UnknownProfile, composefs_id};
 pub(crate) use named::{Named, canonical_image};

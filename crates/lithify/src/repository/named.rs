@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lithify_composefs::oci;
-use lithify_composefs::repository::{Category, ErofsFormat, Repository};
+use lithify_composefs::repository::{Category, ErofsFormat, Publication, Repository};
 use lithify_digest::Digest;
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
@@ -98,6 +98,22 @@ impl Named {
             }
             .into()),
         }
+    }
+
+    /// Gives the image one more name, in place of another one that has it.
+    pub(crate) fn tag(&self, repository: &Repository, name: &str) -> Result<(), Error> {
+        let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+        let mut publication = Publication::new();
+        let noted = match self {
+            Self::Oci(digest) => {
+                let reference = oci::tag_reference(name).map_err(|e| failed(e.into()))?;
+                publication.stream_reference(reference, oci::manifest_stream(digest))
+            }
+            Self::Tree(id) => publication.image_reference(name, id),
+        };
+        noted.map_err(|e| failed(e.into()))?;
+        let published = repository.publish(&publication);
+        published.map_err(|e| failed(e.into()))
     }
 
     /// Returns all images that have a name, sorted by that: images of the OCI, which have tags, first.

@@ -1,6 +1,7 @@
 //! What all layers of an image may ask for together.
 
 use lithify_cancel::{Budget, BudgetExceeded};
+use lithify_layer::{Options, Threading};
 use lithify_tree::{DataSegment, Entry, EntryBudgets, EntryKind, LayerEntries};
 
 use crate::Session;
@@ -57,6 +58,20 @@ impl Budgets {
         Self {
             data_is_output: true,
             ..Self::new(session)
+        }
+    }
+
+    /// Returns the way in which a layer is decoded that shares these.
+    pub(crate) fn layer_options(&self, session: &Session) -> Options {
+        Options {
+            limits: session.limits.layer,
+            threading: match session.threads().get() {
+                1 => Threading::Inline,
+                _ => Threading::Pipelined,
+            },
+            cancel: session.cancel.clone(),
+            tar_budget: self.tar_bytes.clone(),
+            ..Options::default()
         }
     }
 

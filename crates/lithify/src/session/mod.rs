@@ -12,12 +12,10 @@ pub(crate) mod store_choice; // which store
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lithify_layer::Threading;
 use lithify_oci::{LayerKind, Platform};
 #[cfg(feature = "daemon")]
 use lithify_registry::daemon::DaemonOptions;
 
-use self::budgets::Budgets;
 use crate::{CancelToken, Error};
 
 pub use limits::{ImageLimits, Limits, UnknownLimit};
@@ -90,20 +88,6 @@ impl Session {
         Self {
             dry_run: true,
             ..self.clone()
-        }
-    }
-
-    /// Returns the way in which a layer is decoded.
-    pub(crate) fn layer_options(&self, budgets: &Budgets) -> lithify_layer::Options {
-        lithify_layer::Options {
-            limits: self.limits.layer,
-            threading: match self.threads().get() {
-                1 => Threading::Inline,
-                _ => Threading::Pipelined,
-            },
-            cancel: self.cancel.clone(),
-            tar_budget: budgets.tar_bytes.clone(),
-            ..lithify_layer::Options::default()
         }
     }
 

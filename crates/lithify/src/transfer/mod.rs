@@ -4,7 +4,6 @@
 
 mod blob; // blobs that are read
 mod config; // configurations on their way
-mod decoded; // layers on their way, decompressed
 mod destination; // places that take an image
 mod plan; // the parts of an image
 pub(crate) mod referrers; // manifests that refer to an image
@@ -14,7 +13,6 @@ mod survey; // a plan as a report
 
 pub(crate) use blob::{BlobSource, Nature, Placed};
 pub(crate) use config::read_config;
-pub(crate) use decoded::LayerBlob;
 pub(crate) use destination::{Destination, Look, Sort, Target};
 pub(crate) use plan::{FileBlob, Plan, PlannedBlob, SignatureTag, is_left_to_its_vendor};
 pub(crate) use run::{Transferred, run};

@@ -3,17 +3,41 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lithify::CancelToken;
-use lithify::composefs::image::{Image, ImageOptions};
 use lithify::composefs::oci::{LayerWriter, NewImage, image_name, store_image};
 use lithify::composefs::repository::{ErofsFormat, Publication, Repository};
-use lithify::composefs::{FileAlgorithm, FileDigest, dumpfile};
-use lithify_testkit::digest;
+use lithify::composefs::{FileAlgorithm, FileDigest};
+use lithify_testkit::{digest, run};
 use lithify_verity::file::{FileHasher, FileOptions};
+use serde_json::Value;
+
+use super::repositories::{store_dump, store_image_of};
+use super::{lithify, lithify_output, stderr};
 
 /// Creates a repository of plain files, or opens it.
 pub(crate) fn repository(path: &Path) -> Repository {
     super::repositories::repository(path, FileAlgorithm::Sha256)
+}
+
+/// Runs `lithify composefs`; returns what it printed.
+pub(crate) fn composefs(args: &[&str]) -> String {
+    run::text(lithify().arg("composefs").args(args))
+}
+
+/// As [`composefs`], of JSON.
+pub(crate) fn json_of(args: &[&str]) -> Value {
+    let out = composefs(&[args, &["--json"]].concat());
+    serde_json::from_str(&out).unwrap()
+}
+
+/// Runs a command that fails; returns its exit code and what it said.
+pub(crate) fn fails(args: &[&str]) -> (i32, String) {
+    let out = lithify_output([&["composefs"], args].concat());
+    (out.status.code().unwrap(), stderr(&out))
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 /// A file of a tree: its name and its content.
@@ -43,19 +67,6 @@ pub(crate) fn dump(files: &[File<'_>]) -> String {
     text
 }
 
-/// Stores the image of a tree, without a name; returns its id and its bytes.
-pub(crate) fn store_tree(repository: &Repository, dump: &str) -> (FileDigest, u64) {
-    let cancel = CancelToken::new();
-    let filesystem = dumpfile::read(dump.as_bytes(), &cancel).unwrap();
-    let image = Image::new(&filesystem, &ImageOptions::default(), &cancel).unwrap();
-    let mut bytes = Vec::new();
-    let hasher = FileHasher::new(&FileOptions::new(repository.algorithm())).unwrap();
-    let id = image.write(&mut bytes, hasher, &cancel).unwrap();
-    let stored = repository.store_object(&bytes).unwrap();
-    assert_eq!(stored.id, id);
-    (id, stored.size)
-}
-
 /// Stores a tree with its files under a name; returns the id and the bytes of its image.
 pub(crate) fn add_tree(
     repository: &Repository,
@@ -65,12 +76,8 @@ pub(crate) fn add_tree(
     for (_, content) in files.iter().filter(|(_, content)| content.len() > 64) {
         repository.store_object(content).unwrap();
     }
-    let (id, size) = store_tree(repository, &dump(files));
-    let mut publication = Publication::new();
-    publication.image(id);
-    publication.image_reference(name, &id).unwrap();
-    repository.publish(&publication).unwrap();
-    (id, size)
+    let id = store_dump(repository, &dump(files), name);
+    (id, repository.object_size(&id).unwrap().unwrap())
 }
 
 /// Stores an image of the OCI of one layer, and an image made of it, under a tag; returns the digest of its manifest. The layer is no
@@ -97,7 +104,7 @@ pub(crate) fn add_oci(repository: &Repository, tag: &str, files: &[File<'_>]) ->
         config.len(),
         digest(diff_id.as_bytes()),
     );
-    let (id, _) = store_tree(repository, &dump(files));
+    let id = store_image_of(repository, &dump(files));
     let stored = store_image(
         repository,
         &NewImage {

@@ -5,8 +5,10 @@ pub(crate) mod composefs; // composefs repositories whose bytes are known
 pub(crate) mod documents; // layouts that say things oddly
 pub(crate) mod layered; // layered builds, mounted
 pub(crate) mod native; // images of EROFS layers
+pub(crate) mod places; // composefs repositories that are built into
 pub(crate) mod registries; // registries and who meets them
 pub(crate) mod repositories; // composefs repositories
+pub(crate) mod sealed; // layouts with digests of composefs
 pub(crate) mod signals; // commands that are interrupted
 pub(crate) mod stores; // stores and what is built with them
 

@@ -41,6 +41,16 @@ pub(crate) fn store_tree(repository: &Repository, tree: &Path, name: &str) -> Fi
 
 /// Stores what a dumpfile says as an image with a name; returns the image's id.
 pub(crate) fn store_dump(repository: &Repository, text: &str, name: &str) -> FileDigest {
+    let id = store_image_of(repository, text);
+    let mut publication = Publication::new();
+    publication.image(id);
+    publication.image_reference(name, &id).expect("a name");
+    repository.publish(&publication).expect("published");
+    id
+}
+
+/// Stores what a dumpfile says as an image, without a name; returns its id.
+pub(crate) fn store_image_of(repository: &Repository, text: &str) -> FileDigest {
     let cancel = CancelToken::new();
     let filesystem = dumpfile::read(text.as_bytes(), &cancel).expect("a dumpfile");
     let image = Image::new(&filesystem, &ImageOptions::default(), &cancel).expect("an image");
@@ -49,10 +59,6 @@ pub(crate) fn store_dump(repository: &Repository, text: &str, name: &str) -> Fil
     let id = image.write(&mut bytes, hasher, &cancel).expect("an image");
     let stored = repository.store_object(&bytes).expect("an object");
     assert_eq!(stored.id, id);
-    let mut publication = Publication::new();
-    publication.image(id);
-    publication.image_reference(name, &id).expect("a name");
-    repository.publish(&publication).expect("published");
     id
 }
 

@@ -1,15 +1,17 @@
 //! What several modules need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lithify_composefs::oci::{LayerWriter, NewImage, StoredImage, image_name, store_image};
+use lithify_composefs::oci::{
+    LayerWriter, NewImage, StoredImage, image_name, promised_digest, store_image,
+};
 use lithify_composefs::repository::{
-    CreateOptions, ErofsFormat, ImageObjects, Metadata, OpenOptions, Publication, Repository,
-    VerityMode,
+    CreateOptions, Depth, ErofsFormat, FsckOptions, GcOptions, GcReport, ImageObjects, Metadata,
+    OpenOptions, Publication, Repository, VerityMode,
 };
 use lithify_digest::{Algorithm, Digest};
 use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
@@ -190,4 +192,49 @@ pub(crate) fn write_image(
     stored.tag(&mut publication, tag).unwrap();
     repository.publish(&publication).unwrap();
     stored
+}
+
+pub(crate) const ALGORITHM: FileAlgorithm = FileAlgorithm::Sha256;
+
+/// A layer of two files, one of which every other layer has too.
+pub(crate) fn layer(seed: u64) -> Vec<Piece> {
+    vec![
+        Piece::Raw(bytes(seed, 512)),
+        Piece::File(bytes(seed, 1000)),
+        Piece::Raw(bytes(seed, 24)),
+        Piece::File(bytes(seed % 2, 3000)),
+    ]
+}
+
+/// Names of all objects of a repository.
+pub(crate) fn objects(path: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let Ok(directories) = fs::read_dir(path.join("objects")) else {
+        return found;
+    };
+    for directory in directories {
+        let directory = directory.unwrap();
+        for file in fs::read_dir(directory.path()).unwrap() {
+            let names = [directory.file_name(), file.unwrap().file_name()];
+            found.insert(names.map(|n| n.into_string().unwrap()).concat());
+        }
+    }
+    found
+}
+
+pub(crate) fn gc(repository: &mut Repository) -> GcReport {
+    repository.gc(&Lists, &GcOptions::default()).unwrap()
+}
+
+pub(crate) fn path_of(root: &Path, id: &FileDigest) -> PathBuf {
+    let hex = id.hex();
+    root.join("objects").join(&hex[..2]).join(&hex[2..])
+}
+
+pub(crate) fn checks(depth: Depth) -> FsckOptions {
+    FsckOptions {
+        depth,
+        threads: Some(3),
+        promised: Some(promised_digest),
+    }
 }

@@ -11,13 +11,14 @@ use lithify_verity::file::FileDigest;
 
 use crate::Error;
 use crate::error::{ComposefsError, TransferError};
+use crate::place::decoded::TransferredLayer;
 use crate::repository::{
     ComposefsProfile, Documents, LayerStream, Named, compose, find_image, find_layer, publish,
-    store_layer, tag,
+    store_layer,
 };
 use crate::session::Session;
 use crate::session::budgets::Budgets;
-use crate::transfer::{BlobSource, Destination, LayerBlob, Placed, Plan, read_config};
+use crate::transfer::{BlobSource, Destination, Placed, Plan, read_config};
 
 /// A repository that gets an image.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl RepositoryDestination {
             );
             return Ok(());
         }
-        let layer = LayerBlob {
+        let layer = TransferredLayer {
             index,
             blob,
             diff_id: Some(name),
@@ -254,7 +255,7 @@ impl Destination for RepositoryDestination {
         let image = self.image()?;
         if image.is_there {
             return match &self.tag {
-                Some(name) => tag(&self.repository, &Named::Oci(root.digest), name),
+                Some(name) => Named::Oci(root.digest).tag(&self.repository, name),
                 None => Ok(()),
             };
         }

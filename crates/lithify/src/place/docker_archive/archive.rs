@@ -19,9 +19,10 @@ use lithify_storage::FileCursor;
 
 use crate::Error;
 use crate::error::{OpenError, Operation, TransferError};
+use crate::place::decoded::TransferredLayer;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
-use crate::transfer::{BlobSource, LayerBlob, Placed, Plan, read_config};
+use crate::transfer::{BlobSource, Placed, Plan, read_config};
 
 /// Why an archive cannot hold them.
 const EROFS: &str = "its layers are EROFS images, and it takes tars only: copy the image they were made of, \
@@ -182,7 +183,7 @@ impl DockerArchive {
                 }
                 algorithm => self.digest_of(&member, algorithm)?,
             };
-            let blob = LayerBlob {
+            let blob = TransferredLayer {
                 index,
                 blob: layer,
                 diff_id: Some(*expected),
@@ -297,7 +298,7 @@ impl DockerArchive {
         content: &dyn BlobSource,
         at: u64,
     ) -> Result<DecodedSummary, Error> {
-        let layer = LayerBlob {
+        let layer = TransferredLayer {
             index,
             blob,
             diff_id: None,

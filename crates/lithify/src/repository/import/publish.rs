@@ -10,7 +10,6 @@ use lithify_verity::file::FileDigest;
 use super::compose::Composed;
 use super::profile::ComposefsProfile;
 use crate::error::RepositoryFault;
-use crate::repository::named::Named;
 use crate::{Error, ErrorKind};
 
 /// The documents of an image.
@@ -48,22 +47,6 @@ pub(crate) fn publish(
         let tagged = stored.tag(&mut publication, tag);
         tagged.map_err(|e| failed(e.into()))?;
     }
-    let published = repository.publish(&publication);
-    published.map_err(|e| failed(e.into()))
-}
-
-/// Gives an image that is in the repository one more name, in place of another one that has it.
-pub(crate) fn tag(repository: &Repository, image: &Named, name: &str) -> Result<(), Error> {
-    let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
-    let mut publication = Publication::new();
-    let noted = match image {
-        Named::Oci(digest) => {
-            let reference = oci::tag_reference(name).map_err(|e| failed(e.into()))?;
-            publication.stream_reference(reference, oci::manifest_stream(digest))
-        }
-        Named::Tree(id) => publication.image_reference(name, id),
-    };
-    noted.map_err(|e| failed(e.into()))?;
     let published = repository.publish(&publication);
     published.map_err(|e| failed(e.into()))
 }

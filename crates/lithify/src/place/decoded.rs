@@ -8,11 +8,11 @@ use lithify_digest::Digest;
 use lithify_layer::{BlobError, Decoded, Expected};
 use lithify_oci::manifest::{Descriptor, LayerMediaType};
 
-use super::blob::BlobSource;
 use crate::Error;
 use crate::error::LayerError;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
+use crate::transfer::BlobSource;
 
 /// Bytes read at a time, and how many such pieces wait.
 const PIECE: usize = 256 << 10;
@@ -20,7 +20,7 @@ const PIECES: usize = 4;
 
 /// A layer of a transfer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerBlob<'a> {
+pub(crate) struct TransferredLayer<'a> {
     /// Its place in the image.
     pub(crate) index: usize,
     pub(crate) blob: &'a Descriptor,
@@ -28,7 +28,7 @@ pub(crate) struct LayerBlob<'a> {
     pub(crate) diff_id: Option<Digest>,
 }
 
-impl LayerBlob<'_> {
+impl TransferredLayer<'_> {
     /// Does the work on what the blob holds, decompressed and verified.
     pub(crate) fn decode<T>(
         &self,
@@ -47,7 +47,7 @@ impl LayerBlob<'_> {
             diff_id: self.diff_id,
             compression,
         };
-        let options = session.layer_options(budgets);
+        let options = budgets.layer_options(session);
         let mut source = content.open(0)?;
         let (pieces, received) = sync_channel(PIECES);
         // The decoder's threads cannot borrow the source; this one can.
