@@ -3,6 +3,8 @@
 //! An object is written once, before the link to it is made. One that was written to since then has a later time than the
 //! link. Only such objects are read; damage below the filesystem is what a [check](Repository::fsck) finds.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rustix::fs::{AtFlags, Stat, statat};
 use rustix::io::Errno;
 
@@ -12,9 +14,16 @@ use super::error::{EntryError, ObjectError};
 use super::handle::Repository;
 use super::names::Category;
 use super::objects::is_file;
+use super::threads;
 
 /// A time of the filesystem: seconds and nanoseconds.
 type Time = (i64, i64);
+
+/// Objects whose names are held at a time.
+const AT_A_TIME: usize = 1 << 16;
+
+/// Objects of which looking at a share takes longer than starting a thread for it.
+const WORTH_A_THREAD: usize = 2048;
 
 impl Repository {
     /// Tells whether a stream or an image is there with everything its stream consists of: nothing is missing, and what
@@ -52,21 +61,54 @@ impl Repository {
         if category == Category::Images {
             return Ok(true);
         }
+        let mut next = 0;
         let mut stream = match self.open_stream_object(&id, at) {
             Err(EntryError::Stream { .. }) => return Ok(false),
             opened => opened?,
         };
-        for index in 0..stream.object_count() {
-            self.cancel().check()?;
-            // One that cannot be read is none that was published.
-            let Ok(object) = stream.object(index) else {
-                return Ok(false);
-            };
-            if !is_intact(&object)? {
+        loop {
+            let mut objects = Vec::new();
+            while next < stream.object_count() && objects.len() < AT_A_TIME {
+                // One that cannot be read is none that was published.
+                let Ok(object) = stream.object(next) else {
+                    return Ok(false);
+                };
+                objects.push(object);
+                next += 1;
+            }
+            if objects.is_empty() {
+                return Ok(true);
+            }
+            if !self.are_intact(&objects, published).map_err(failed)? {
                 return Ok(false);
             }
         }
-        Ok(true)
+    }
+
+    /// Looks at objects, by several threads if they are many.
+    fn are_intact(&self, objects: &[FileDigest], published: Time) -> Result<bool, ObjectError> {
+        let threads = match objects.len() < WORTH_A_THREAD {
+            true => 1,
+            false => threads::available(),
+        };
+        let shares: Vec<_> = objects
+            .chunks(objects.len().div_ceil(threads).max(1))
+            .collect();
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<bool, ObjectError> {
+            while let Some(share) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
+                for object in *share {
+                    self.cancel().check()?;
+                    if !self.is_object_intact(object, published)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        };
+        let found: Result<Vec<bool>, _> =
+            threads::together(shares.len(), work).into_iter().collect();
+        Ok(found?.into_iter().all(|intact| intact))
     }
 
     /// Returns the time at which a link was made.

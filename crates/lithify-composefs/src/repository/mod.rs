@@ -47,6 +47,7 @@ mod reach;
 mod streams;
 mod sync;
 mod tally;
+mod threads; // work on several threads
 mod writer;
 
 pub use entries::{Entry, Reference};

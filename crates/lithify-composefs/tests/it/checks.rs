@@ -10,7 +10,8 @@ use lithify_testkit::temp_dir;
 use lithify_verity::file::FileDigest;
 
 use crate::common::{
-    ALGORITHM, Lists, bytes, checks, layer, objects, path_of, repository, write_image, write_layer,
+    ALGORITHM, Lists, Piece, bytes, checks, layer, objects, path_of, repository, write_image,
+    write_layer,
 };
 
 /// A defect of `cfsctl` 0.9.4: a corrupted object stays in use after the image is pulled again.
@@ -206,4 +207,28 @@ fn an_import_beside_a_check_is_no_damage() {
         panic!("{report:?}")
     };
     assert!(matches!(finding.fault, Fault::Dangling { .. }));
+}
+
+/// So many that several threads look at them.
+#[test]
+fn one_damaged_object_of_thousands_is_noticed() {
+    let tmp = temp_dir();
+    let repository = repository(tmp.path(), ALGORITHM);
+    let files = (0..5000_u64).map(|n| n.to_le_bytes().repeat(10));
+    let layer: Vec<Piece> = files.map(Piece::File).collect();
+    let stored = write_image(&repository, &[layer], "a");
+    let image = Image::open(&repository, &stored.digest).unwrap();
+    assert!(image.is_intact(&repository).unwrap());
+    let all: Vec<String> = objects(tmp.path()).into_iter().collect();
+    assert!(all.len() > 5000);
+    for hex in [&all[0], &all[2000], &all[4000], &all[all.len() - 1]] {
+        let path = path_of(tmp.path(), &FileDigest::from_hex(ALGORITHM, hex).unwrap());
+        let content = fs::read(&path).unwrap();
+        fs::write(&path, "damage").unwrap();
+        assert!(!image.is_intact(&repository).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!image.is_intact(&repository).unwrap());
+        fs::write(&path, content).unwrap();
+        assert!(image.is_intact(&repository).unwrap());
+    }
 }

@@ -1,9 +1,7 @@
 //! Reading all objects, on several threads.
 
 use std::fs::File;
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use lithify_verity::file::{FileDigest, kernel};
 
@@ -12,6 +10,7 @@ use super::super::error::{EntryError, ObjectError};
 use super::super::handle::Repository;
 use super::super::names::{OBJECTS, of_directory};
 use super::super::objects::DIRECTORIES;
+use super::super::threads;
 use super::report::{Fault, Finding, FsckReport};
 use super::{Depth, FsckOptions};
 
@@ -31,10 +30,8 @@ impl Repository {
         options: &FsckOptions,
         report: &mut FsckReport,
     ) -> Result<Vec<(FileDigest, Fault)>, EntryError> {
-        let threads = options
-            .threads
-            .or_else(|| thread::available_parallelism().ok().map(NonZero::get));
-        let threads = threads.unwrap_or(1).clamp(1, DIRECTORIES);
+        let threads = options.threads.unwrap_or_else(threads::available);
+        let threads = threads.clamp(1, DIRECTORIES);
         let next = AtomicUsize::new(0);
         let work = || -> Result<Found, ObjectError> {
             let mut found = Found::default();
@@ -46,20 +43,7 @@ impl Repository {
                 self.check_directory(number, options.depth, &mut found)?;
             }
         };
-        let all = thread::scope(|scope| -> Result<Vec<Found>, ObjectError> {
-            // Where the system gives fewer threads, this one does their work.
-            let others: Vec<_> = (1..threads)
-                .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
-                .collect();
-            let mut all = vec![work()];
-            for other in others {
-                match other.join() {
-                    Ok(found) => all.push(found),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            all.into_iter().collect()
-        });
+        let all: Result<Vec<Found>, _> = threads::together(threads, work).into_iter().collect();
         let all = all.map_err(|source| EntryError::Object {
             at: OBJECTS.to_owned(),
             source,
