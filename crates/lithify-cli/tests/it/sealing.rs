@@ -264,3 +264,104 @@ fn artifacts_of_a_registry_are_found_and_copied() {
     let said = json_of(&store, &["verify", "--seals", &name, &plain]);
     assert_eq!(said["sealed"]["checks"].as_array().unwrap().len(), 8);
 }
+
+/// The digest a tag leads to in a registry.
+fn tagged(store: &Path, name: &str) -> String {
+    let said = json_of(store, &["inspect", name]);
+    said["manifest_digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_tag_of_a_registry_leads_to_the_image_that_was_published_for() {
+    let tmp = temp_dir();
+    let store = tmp.path().join("store");
+    let place = Sealed::new(tmp.path(), &sample());
+    let registry = Faulty::start();
+    let name = |tag: &str| format!("docker://{}/team/app:{tag}", registry.address());
+    // Nothing has the tag.
+    for (form, tag) in [("composefs", "sealed"), ("erofs-image", "erofs")] {
+        json_of(&store, &["push", "--as", form, &place.name(), &name(tag)]);
+        assert_eq!(tagged(&store, &name(tag)), place.image());
+        let out = tmp.path().join(tag);
+        json_of(
+            &store,
+            &["copy", &name(tag), &format!("oci:{}:x", out.display())],
+        );
+    }
+    json_of(&store, &["verify", "--sealed", &name("sealed")]);
+    // Another image has it: as after a copy.
+    let other = layer([TarEntry::directory("usr"), TarEntry::file("usr/o", "o")]);
+    let other = Sealed::new(&tmp.path().join("other"), &Layout::new().gzip_layer(&other));
+    json_of(&store, &["push", &other.name(), &name("taken")]);
+    json_of(
+        &store,
+        &["push", "--as", "composefs", &place.name(), &name("taken")],
+    );
+    assert_eq!(tagged(&store, &name("taken")), place.image());
+    // An index with the image has it: the others in it stay.
+    json_of(
+        &store,
+        &["push", "--as", "erofs", &place.name(), &name("index")],
+    );
+    let index = json_of(
+        &store,
+        &["push", "--as", "erofs", &place.name(), &name("index")],
+    );
+    json_of(
+        &store,
+        &["push", "--as", "composefs", &place.name(), &name("index")],
+    );
+    let there = tmp.path().join("all");
+    let all = format!("oci:{}:x", there.display());
+    let copied = json_of(&store, &["copy", "--all-platforms", &name("index"), &all]);
+    assert_eq!(copied["digest"], index["digest"]);
+}
+
+#[test]
+fn an_image_whose_blobs_are_not_kept_is_published_for_only_where_it_is() {
+    let tmp = temp_dir();
+    let store = tmp.path().join("store");
+    let tar = layer([
+        TarEntry::directory("usr"),
+        TarEntry::file("usr/z", data(9000)),
+    ]);
+    let place = Sealed::new(tmp.path(), &Layout::new().gzip_layer(&tar));
+    let repository = format!("composefs:{}:app", tmp.path().join("repository").display());
+    run::ok(lithify().args(["-q", "copy", &place.name(), &repository]));
+    let registry = Faulty::start();
+    let name = |tag: &str| format!("docker://{}/team/app:{tag}", registry.address());
+    let layout = format!("oci:{}:v1", tmp.path().join("new").display());
+    for form in ["composefs", "erofs-image", "erofs"] {
+        for to in [&name("v1"), &layout] {
+            for dry in [&[][..], &["--dry-run"]] {
+                let mut command = lithify_at(&store);
+                command
+                    .args(["-q", "push", "--as", form, &repository, to])
+                    .args(dry);
+                let (code, error) = fails(&mut command);
+                assert_eq!(code, 1, "{error}");
+                assert!(error.contains(&place.image()), "{error}");
+                assert!(error.contains("copy the image there first"), "{error}");
+            }
+        }
+    }
+    let sent = registry.requests();
+    assert!(
+        sent.iter().all(|r| r.method != "PUT" && r.method != "POST"),
+        "nothing was sent"
+    );
+    // The image is there, under another tag.
+    json_of(&store, &["push", &place.name(), &name("other")]);
+    let pushed = json_of(
+        &store,
+        &["push", "--as", "composefs", &repository, &name("v1")],
+    );
+    assert_eq!(pushed["digest"], place.image());
+    assert_eq!(tagged(&store, &name("v1")), place.image());
+    let said = json_of(&store, &["verify", "--sealed", &name("v1")]);
+    assert_eq!(
+        said["sealed"]["checks"].as_array().unwrap().len(),
+        4,
+        "{said:#}"
+    );
+}

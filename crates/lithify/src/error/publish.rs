@@ -1,5 +1,6 @@
 //! Why an image cannot be published as a filesystem.
 
+use lithify_digest::Digest;
 use lithify_tree::Printable;
 
 use super::ErrorKind;
@@ -25,6 +26,16 @@ pub enum PublishError {
         /// Why not.
         reason: &'static str,
     },
+    /// The destination lacks an image whose blobs are not kept as they were.
+    #[error(
+        "the destination has no manifest {manifest}, which what is published refers to, and `{}` keeps its layers decompressed, so that they cannot be put there with it: copy the image there first, from where it came from", Printable(.name)
+    )]
+    NotThere {
+        /// The image's name.
+        name: String,
+        /// The digest of its manifest.
+        manifest: Box<Digest>,
+    },
     /// The lowest layer removes something, which the draft format forbids.
     #[error(
         "the lowest layer ({name}) removes `/{path}`, which the draft format does not allow: publish it as containerd has it"
@@ -42,7 +53,7 @@ impl PublishError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoImages => ErrorKind::NotFound,
+            Self::NoImages | Self::NotThere { .. } => ErrorKind::NotFound,
             Self::PublishDestination { .. } => ErrorKind::Usage,
             Self::PublishSource { .. } | Self::PublishWhiteouts { .. } => ErrorKind::Unsupported,
         }

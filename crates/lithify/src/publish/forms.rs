@@ -3,7 +3,7 @@
 use lithify_oci::manifest::{Descriptor, ImageManifest, Index, media_type};
 use lithify_oci::platform::EROFS_FEATURE;
 
-use super::publisher::{Publisher, described, is_published_too, one, source};
+use super::publisher::{Publisher, check_there, described, is_published_too, one, source};
 use super::{artifact, config, layers};
 use crate::artifacts::{self, VERITY};
 use crate::error::{OutputError, PublishError};
@@ -65,6 +65,9 @@ impl Publisher<'_> {
     }
 
     /// Adds an image as it is. `None` if it has no manifest: one of `docker save`.
+    ///
+    /// Of an image whose blobs are not here any more, such as one in a composefs repository that keeps layers
+    /// decompressed, only the manifest can be put; so the destination must have the rest already.
     fn original(&mut self, image: &Image) -> Result<Option<Descriptor>, Error> {
         let oci = source(image)?;
         let (Some(raw), Some(digest), Some(media_type)) =
@@ -77,11 +80,16 @@ impl Publisher<'_> {
             Error::opening(image.name(), lithify_oci::Error::Manifest { name, source })
         })?;
         // Their vendor's layers stay with him, as in a copy.
-        if let Some(own) = Plan::of_image(image.name(), oci, false, self.nature, self.session)? {
-            self.plan.absorb(own);
-        }
+        let own = Plan::of_image(image.name(), oci, false, self.nature, self.session)?;
         let mut descriptor = Descriptor::new(media_type, *digest, raw.len() as u64);
         descriptor.platform = Some(oci.platform().clone());
+        match own {
+            Some(own) => self.plan.absorb(own),
+            None => {
+                check_there(image, &descriptor, self.look)?;
+                self.plan.add_document(descriptor.clone(), raw.to_vec());
+            }
+        }
         self.report.manifests.push(described(
             "tar",
             &descriptor,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::options::{PublishOptions, PublishReport, PublishedLayer, PublishedManifest};
 use crate::error::{OutputError, PublishError};
-use crate::transfer::{Nature, Plan};
+use crate::transfer::{Look, Nature, Plan, Sort};
 use crate::{Error, Image, Session};
 
 /// The plan as it grows, and what all steps of publishing need.
@@ -18,6 +18,8 @@ pub(super) struct Publisher<'a> {
     pub(super) report: PublishReport,
     /// That of the destination.
     pub(super) nature: Nature,
+    /// Answers what the destination has.
+    pub(super) look: &'a Look,
     pub(super) beside: PathBuf,
     pub(super) options: &'a PublishOptions,
     pub(super) session: &'a Session,
@@ -34,6 +36,18 @@ impl Publisher<'_> {
         let descriptor = described_bytes(media_type, &bytes);
         self.plan.add_document(descriptor.clone(), bytes);
         Ok(descriptor)
+    }
+}
+
+/// Checks that a destination has the manifest of an image whose blobs cannot be put there: what refers to it would
+/// otherwise refer to nothing.
+pub(super) fn check_there(image: &Image, manifest: &Descriptor, look: &Look) -> Result<(), Error> {
+    match look(Sort::Document, manifest)? {
+        true => Ok(()),
+        false => Err(Error::from(PublishError::NotThere {
+            name: image.name().to_owned(),
+            manifest: Box::new(manifest.digest),
+        })),
     }
 }
 

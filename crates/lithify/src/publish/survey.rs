@@ -7,7 +7,7 @@ use lithify_oci::manifest::Descriptor;
 use super::composefs::distinct;
 use super::options::PublishForm;
 use super::options::PublishOptions;
-use super::publisher::{is_published_too, one, source};
+use super::publisher::{check_there, is_published_too, one, source};
 use super::spec::ErofsSpec;
 use crate::BuildOptions;
 use crate::Error;
@@ -48,11 +48,20 @@ pub(super) fn plan(
     let mut originals = Plan::default();
     for image in images {
         let oci = source(image)?;
-        if !options.only
-            && (!is_of_layers || is_published_too(oci))
-            && let Some(plan) = Plan::of_image(image.name(), oci, false, nature, session)?
-        {
-            originals.absorb(plan);
+        if options.only || is_of_layers && !is_published_too(oci) {
+            continue;
+        }
+        match Plan::of_image(image.name(), oci, false, nature, session)? {
+            Some(plan) => originals.absorb(plan),
+            None => {
+                if let (Some(raw), Some(digest), Some(media_type)) =
+                    (oci.raw_manifest(), oci.manifest_digest(), oci.media_type())
+                {
+                    let manifest = Descriptor::new(media_type, *digest, raw.len() as u64);
+                    check_there(image, &manifest, look)?;
+                    originals.add_document(manifest, raw.to_vec());
+                }
+            }
         }
     }
     let mut report = survey(&originals, name, destination, look)?;

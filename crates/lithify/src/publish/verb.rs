@@ -13,7 +13,7 @@ use crate::fs::Kind;
 use crate::image::reading;
 use crate::name::shown;
 use crate::place::{self, Writing};
-use crate::transfer::{Nature, Plan, PlanReport, Target, run};
+use crate::transfer::{Look, Nature, Plan, PlanReport, Target, run};
 use crate::{Error, Image, Session};
 
 /// Publishes an image, opened once for each platform it is wanted for. `destination` is `oci:DIR` or `oci:DIR:TAG`.
@@ -85,8 +85,9 @@ fn publish_to(
     let nature = target.nature();
     // What is made on the way goes where it can be written to: into a layout's own directory.
     let beside = target.scratch();
+    let look = look(images, &*target)?;
     let destination = target.open()?;
-    let (plan, mut report) = plan(images, nature, beside, options, session)?;
+    let (plan, mut report) = plan(images, nature, &look, beside, options, session)?;
     let places = images.iter().map(Image::source).chain([&to]);
     let workers = place::at_a_time(options.transfers, places, nature, session)?;
     if let Some(root) = plan.root() {
@@ -96,10 +97,23 @@ fn publish_to(
     Ok(report)
 }
 
+/// Returns what answers whether the destination has a manifest. It is asked only for images whose blobs are not here.
+fn look(images: &[Image], target: &dyn Target) -> Result<Look, Error> {
+    let lacks_blobs = |image: &Image| {
+        let oci = image.oci();
+        oci.is_some_and(|oci| oci.content().is_none() && oci.raw_manifest().is_some())
+    };
+    match images.iter().any(lacks_blobs) {
+        true => target.look(),
+        false => Ok(Box::new(|_, _| Ok(false))),
+    }
+}
+
 /// Makes everything that is to be published. Scratch files go beside `beside`.
 fn plan(
     images: &[Image],
     nature: Nature,
+    look: &Look,
     beside: PathBuf,
     options: &PublishOptions,
     session: &Session,
@@ -108,6 +122,7 @@ fn plan(
         plan: Plan::default(),
         report: PublishReport::default(),
         nature,
+        look,
         beside,
         options,
         session,

@@ -80,8 +80,8 @@ pub(crate) trait Destination: Send + Sync + fmt::Debug {
     /// Makes the image visible: `root` is its manifest or index, already put.
     fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error>;
 
-    /// Ends the putting of an artifact that refers to `subject`, which was put too. Where artifacts are found by what they
-    /// refer to, nothing gets a name.
+    /// Ends the putting of an artifact that refers to `subject`, which was put too and gets the name. Where artifacts are
+    /// found by what they refer to, a name that leads to an index with the subject keeps leading there.
     fn finish_artifact(self: Box<Self>, subject: &Descriptor) -> Result<(), Error> {
         self.finish(subject)
     }
