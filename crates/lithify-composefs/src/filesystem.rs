@@ -25,6 +25,12 @@ pub struct Filesystem {
 }
 
 impl Filesystem {
+    /// Returns the tree alone.
+    #[must_use]
+    pub fn into_tree(self) -> Tree {
+        self.tree
+    }
+
     /// Joins a tree and the contents its files name.
     #[must_use]
     pub fn new(tree: Tree, contents: Contents) -> Self {

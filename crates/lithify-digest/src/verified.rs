@@ -125,6 +125,12 @@ impl<R: Read> VerifiedReader<R> {
         }
     }
 
+    /// Returns the reader whose bytes are compared.
+    #[must_use]
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
     /// Returns whether the end was reached and all bytes before it were right.
     #[must_use]
     pub fn is_verified(&self) -> bool {

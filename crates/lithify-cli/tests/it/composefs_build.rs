@@ -207,7 +207,7 @@ fn names_stay_in_the_repository() {
     let missing = lithify_output(["-q", "ls", &place.source("missing")]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(
-        stderr(&missing).contains("no image `missing`"),
+        stderr(&missing).contains("no name `missing`: there is `example.org/a/b:1`, `said`"),
         "{}",
         stderr(&missing)
     );

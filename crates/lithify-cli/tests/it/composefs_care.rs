@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use crate::common::artifacts::fails as fails_as;
 use crate::common::composefs::{
     add_oci, add_tree, composefs, damage, fails, json_of, repository, text,
 };
-use crate::common::{lithify_output, stderr};
+use crate::common::{layer, lithify, lithify_output, stderr};
 use lithify::composefs::repository::Publication;
-use lithify_testkit::{require, run, temp_dir};
+use lithify_testkit::{Layout, TarEntry, require, run, temp_dir};
 use serde_json::{Value, json};
 
 #[test]
@@ -37,20 +38,27 @@ fn names_are_listed_given_and_removed_and_what_they_kept_is_collected() {
         .to_owned();
     let tree = json!({
         "name": "trees/base", "kind": "tree", "target": id.hex(), "images": {}, "layers": null,
-        "bytes": size + 200, "problem": null,
+        "bytes": size + 200, "damaged": false, "problem": null,
     });
     assert_eq!(listed[1], tree);
     let words = composefs(&["ls", repo]);
     assert!(
         words.contains(&format!(
-            "docker.io/library/app:1  oci  {manifest}  1 layer  "
+            "docker.io/library/app:1  oci   {manifest}  1 layer  "
         )),
         "{words}"
     );
     assert!(
-        words.contains(&format!("trees/base  tree  {}  ", id.hex())),
+        words.contains(&format!("trees/base               tree  {}  ", id.hex())),
         "{words}"
     );
+    // In columns.
+    let ends = |unit: &str| {
+        let lines = words.lines();
+        let ends = lines.map(|line| line.find(unit).unwrap());
+        ends.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(ends(" kB").len(), 1, "{words}");
 
     // An image is read by its tag, its digest, its id and a name.
     for (name, id) in [
@@ -105,7 +113,7 @@ fn names_are_listed_given_and_removed_and_what_they_kept_is_collected() {
     let (code, said) = fails(&["rm", &place("base")]);
     assert_eq!(code, 1);
     assert!(
-        said.contains("has no name `base`: `lithify composefs ls` lists its names"),
+        said.contains("has no name `base`: nothing in it has a name"),
         "{said}"
     );
 
@@ -446,4 +454,264 @@ fn repositories_of_cfsctl_are_looked_after_and_it_finds_nothing_wrong() {
     assert!(cfsctl(&["gc", "--dry-run"]).contains("Objects: 0 removed"));
     composefs(&["tag", &format!("{repo}:two"), "three"]);
     assert!(cfsctl(&["images"]).contains("three"));
+}
+
+#[test]
+fn a_name_is_of_one_image_whatever_kind_it_has() {
+    let tmp = temp_dir();
+    let path = tmp.path().join("repo");
+    let repo = text(&path);
+    let layout = tmp.path().join("layout");
+    let layer = layer([
+        TarEntry::directory("usr"),
+        TarEntry::file("usr/f", [7; 100]),
+    ]);
+    Layout::new().gzip_layer(&layer).tag("app").write(&layout);
+    let container = format!("oci:{}:app", text(&layout));
+    let tree = tmp.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("t"), [8; 100]).unwrap();
+    let tree = format!("rootfs:{}", text(&tree));
+    let place = format!("composefs:{repo}:app");
+    let kinds = || {
+        let listed = json_of(&["ls", repo]);
+        let listed = listed.as_array().unwrap().iter();
+        let named = listed.filter(|name| name["name"] == "app");
+        let kinds = named.map(|name| name["kind"].as_str().unwrap().to_owned());
+        kinds.collect::<Vec<_>>()
+    };
+    let id = || composefs(&["id", &place]);
+    let build = |source: &str| {
+        run::ok(lithify().args(["-q", "build", source, "-f", "composefs", "-o", &place]));
+    };
+    build(&container);
+    let of_container = id();
+    for _ in 0..2 {
+        build(&tree);
+        assert_eq!(kinds(), ["tree"]);
+        assert_ne!(id(), of_container);
+        // The second time it is there already, and only gets its name.
+        build(&container);
+        assert_eq!(kinds(), ["oci"]);
+        assert_eq!(id(), of_container);
+    }
+    composefs(&["tag", &place, "container"]);
+    build(&tree);
+    composefs(&["tag", &place, "tree"]);
+    composefs(&["tag", &format!("{repo}:container"), "app"]);
+    assert_eq!(kinds(), ["oci"]);
+    composefs(&["tag", &format!("{repo}:tree"), "app"]);
+    assert_eq!(kinds(), ["tree"]);
+    run::ok(lithify().args(["-q", "copy", &container, &place]));
+    assert_eq!(kinds(), ["oci"]);
+    // A directory of names is none.
+    composefs(&["tag", &format!("{repo}:tree"), "dir/app"]);
+    composefs(&["tag", &place, "dir"]);
+    assert_eq!(
+        composefs(&["id", &format!("composefs:{repo}:dir")]),
+        of_container
+    );
+    composefs(&["rm", &format!("{repo}:dir"), &format!("{repo}:dir/app")]);
+}
+
+#[test]
+fn what_is_a_place_is_no_new_name() {
+    let tmp = temp_dir();
+    let path = tmp.path().join("srv/images");
+    fs::create_dir(tmp.path().join("srv")).unwrap();
+    add_oci(&repository(&path), "app", &[("a", &[1; 100])]);
+    let absolute = format!("{}:v7", text(&path));
+    for (new, rest) in [
+        ("srv/images:v7", "v7"),
+        ("./srv/../srv/images:a:1", "a:1"),
+        ("composefs:srv/images:v7", "v7"),
+        ("composefs:other", "other"),
+        (&absolute, "v7"),
+    ] {
+        let mut command = lithify();
+        command
+            .current_dir(tmp.path())
+            .args(["composefs", "tag", "srv/images:app", new]);
+        let (code, error) = fails_as(&mut command);
+        assert_eq!(code, 2, "{error}");
+        assert!(
+            error.contains(&format!("give the name alone, `{rest}`")),
+            "{error}"
+        );
+        let output = format!("composefs:srv/images:{new}");
+        let mut command = lithify();
+        command.current_dir(tmp.path());
+        command.args([
+            "-q",
+            "build",
+            "rootfs:srv",
+            "-f",
+            "composefs",
+            "-o",
+            &output,
+        ]);
+        assert_eq!(fails_as(&mut command).0, 2);
+        let mut command = lithify();
+        command.current_dir(tmp.path());
+        command.args(["-q", "copy", "rootfs:srv", &output]);
+        assert_eq!(fails_as(&mut command).0, 2);
+    }
+    let repo = text(&path);
+    assert_eq!(json_of(&["ls", repo]).as_array().unwrap().len(), 1);
+    for new in ["localhost:5000/app:1", "a:b:c", "../../x", "a b", "-x"] {
+        // Names that others gave are read and removed, whatever is in them.
+        match new.starts_with(|c: char| c.is_ascii_alphanumeric()) && !new.contains(' ') {
+            true => drop(composefs(&["tag", &format!("{repo}:app"), new])),
+            false => {
+                let (code, error) = fails(&["tag", &format!("{repo}:app"), "--", new]);
+                assert_eq!(code, 2, "{error}");
+                assert!(error.contains("is no name for an image"), "{error}");
+                add_oci(&repository(&path), new, &[("a", &[1; 100])]);
+            }
+        }
+        let place = format!("composefs:{repo}:{new}");
+        composefs(&["id", &place]);
+        composefs(&["rm", &place]);
+    }
+}
+
+#[test]
+fn names_are_removed_together_or_not_at_all() {
+    let tmp = temp_dir();
+    let path = tmp.path().join("repo");
+    let repo = text(&path);
+    add_oci(&repository(&path), "a", &[("a", &[1; 100])]);
+    let (a, missing) = (format!("{repo}:a"), format!("{repo}:nope"));
+    for args in [[&a, &missing], [&missing, &a]] {
+        let (code, error) = fails(&["rm", args[0], args[1]]);
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains("no name `nope`: there is `a`"), "{error}");
+        assert_eq!(json_of(&["ls", repo]).as_array().unwrap().len(), 1);
+    }
+    assert_eq!(composefs(&["rm", &a, &a]).lines().count(), 1);
+    let (_, error) = fails(&["rm", &a]);
+    assert!(error.contains("nothing in it has a name"), "{error}");
+    // Of many names the first are said.
+    let opened = repository(&path);
+    for number in 10..31 {
+        add_oci(&opened, &format!("n{number}"), &[("a", &[1; 100])]);
+    }
+    for args in [["rm", &missing], ["id", &format!("composefs:{missing}")]] {
+        let (code, error) = fails(&args);
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains("there is `n10`, `n11`, "), "{error}");
+        assert!(
+            error.contains("`n19` and 11 more (`lithify composefs ls`"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn places_that_are_no_repositories_say_what_to_do() {
+    let tmp = temp_dir();
+    let missing = tmp.path().join("missing");
+    for args in [
+        &["ls", &format!("composefs:{}", text(&missing))][..],
+        &["gc", text(&missing)],
+        &["rm", &format!("{}:a", text(&missing))],
+    ] {
+        let (code, error) = fails(args);
+        assert_eq!(code, 1, "{error}");
+        assert!(
+            error.contains("no composefs repository is there: "),
+            "{error}"
+        );
+        assert!(
+            error.contains("`lithify composefs init` creates one"),
+            "{error}"
+        );
+    }
+    let below = missing.join("below");
+    for args in [
+        &["composefs", "init", text(&below)][..],
+        &[
+            "build",
+            "rootfs:/etc/skel",
+            "-f",
+            "composefs",
+            "-o",
+            &format!("{}:a", text(&below)),
+        ],
+    ] {
+        let (code, error) = fails_as(lithify().args(args));
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains("no directory to create it in"), "{error}");
+    }
+}
+
+#[test]
+fn an_image_that_lost_a_part_is_listed_as_damaged() {
+    let tmp = temp_dir();
+    let path = tmp.path().join("repo");
+    let repo = text(&path);
+    let layout = tmp.path().join("layout");
+    let layer = layer([
+        TarEntry::directory("usr"),
+        TarEntry::file("usr/f", [7; 9000]),
+    ]);
+    Layout::new().gzip_layer(&layer).tag("app").write(&layout);
+    let source = format!("oci:{}:app", text(&layout));
+    let place = format!("composefs:{repo}:app");
+    let build =
+        || run::ok(lithify().args(["-q", "build", &source, "-f", "composefs", "-o", &place]));
+    let listed = || {
+        let all = json_of(&["ls", repo]);
+        (all[0]["damaged"] == true, all[0]["problem"].clone())
+    };
+    build();
+    assert_eq!(listed(), (false, Value::Null));
+    let objects = composefs(&["ls", "--objects", &place]);
+    let object = objects.trim_end().replace('/', "");
+    damage(&path, &object);
+    assert_eq!(fails(&["fsck", "--repair", repo]).0, 3);
+    let (is_damaged, problem) = listed();
+    assert!(
+        is_damaged && problem.as_str().unwrap().contains("import it once more"),
+        "{problem}"
+    );
+    let out = lithify_output(["composefs", "ls", repo]);
+    assert!(String::from_utf8_lossy(&out.stdout).ends_with("  damaged\n"));
+    assert!(stderr(&out).contains("import it once more"));
+    let target = tmp.path().join("target");
+    fs::create_dir(&target).unwrap();
+    for args in [
+        &["mount", &place, text(&target)][..],
+        &["verify", &place],
+        &["cat", &place, "/usr/f"],
+        &["composefs", "id", &place],
+    ] {
+        let (code, error) = fails_as(lithify().arg("-q").args(args));
+        assert_eq!(code, 3, "{args:?}: {error}");
+        assert!(
+            error.contains("import the image that it is part of once more"),
+            "{error}"
+        );
+    }
+    build();
+    assert_eq!(listed(), (false, Value::Null));
+    // The stream of the manifest.
+    let stream = fs::read_dir(path.join("streams"))
+        .unwrap()
+        .find_map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            name.starts_with("oci-manifest-").then(|| entry.path())
+        });
+    let stream = fs::canonicalize(stream.unwrap()).unwrap();
+    let bytes = fs::read(&stream).unwrap();
+    fs::write(&stream, vec![0; bytes.len()]).unwrap();
+    let (is_damaged, problem) = listed();
+    assert!(is_damaged && problem.is_string());
+    let out = lithify_output(["composefs", "ls", repo]);
+    let line = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        line.starts_with("app  oci  sha256:") && line.ends_with("  damaged\n"),
+        "{line}"
+    );
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use lithify::composefs::oci;
 use lithify::composefs::repository::{Category, ErofsFormat, Publication, Repository};
-use lithify_testkit::{Compression, Layout, TarEntry, digest, run};
+use lithify_testkit::{Compression, Layout, TarEntry, digest, run, temp_dir};
 use lithify_verity::file::{FileAlgorithm, FileDigest};
 use serde_json::Value;
 
 use crate::common::places::{Place, layers};
-use crate::common::repositories;
+use crate::common::repositories::{self, object_of};
 use crate::common::{image, layer, lithify, lithify_output, stderr};
 
 #[test]
@@ -275,5 +275,115 @@ fn what_no_image_can_hold_is_refused_by_name() {
         assert!(message.contains(words), "{words}: {message}");
         assert!(!place.at("repository/images").exists(), "{words}");
         assert!(!place.at("repository/streams").exists(), "{words}");
+    }
+}
+
+/// A file of a tree, or of an image of containers, whose object is of another size than the other ones.
+fn with_a_large_file(dir: &Path) -> [String; 2] {
+    let tree = dir.join("tree");
+    fs::create_dir_all(tree.join("usr")).unwrap();
+    fs::write(tree.join("usr/big"), vec![5; 70_001]).unwrap();
+    fs::write(tree.join("usr/other"), vec![6; 300]).unwrap();
+    let layout = dir.join("source");
+    let layer = layer([
+        TarEntry::directory("usr"),
+        TarEntry::file("usr/big", vec![5; 70_001]),
+        TarEntry::file("usr/other", vec![6; 300]),
+    ]);
+    Layout::new().gzip_layer(&layer).tag("app").write(&layout);
+    [
+        format!("rootfs:{}", tree.display()),
+        format!("oci:{}:app", layout.display()),
+    ]
+}
+
+#[test]
+fn whatever_reads_a_damaged_object_names_it_and_says_what_to_do() {
+    let tmp = temp_dir();
+    let repository = tmp.path().join("repository");
+    for source in with_a_large_file(tmp.path()) {
+        let place = format!("composefs:{}:app", repository.display());
+        let build =
+            || run::ok(lithify().args(["-q", "build", &source, "-f", "composefs", "-o", &place]));
+        build();
+        let object = object_of(&repository, FileAlgorithm::Sha256, &[5; 70_001]);
+        let bytes = fs::read(&object).unwrap();
+        let name = object
+            .parent()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+            + object.file_name().unwrap().to_str().unwrap();
+        let out = tmp.path().join("out");
+        let copy = format!("oci:{}:x", out.display());
+        for fault in ["damaged", "short", "missing"] {
+            match fault {
+                "damaged" => fs::write(&object, [&bytes[..70_000], b"x"].concat()).unwrap(),
+                "short" => fs::write(&object, &bytes[..5000]).unwrap(),
+                _ => fs::remove_file(&object).unwrap(),
+            }
+            for args in [
+                &["cat", &place, "/usr/big"][..],
+                &["copy", &place, &copy],
+                &["build", &place, "-f", "tar", "-o", "-"],
+                &["verify", &place],
+            ] {
+                let output = lithify_output([&["-q"], args].concat());
+                let said = stderr(&output);
+                assert_eq!(output.status.code(), Some(3), "{fault} {args:?}: {said}");
+                assert_eq!(said.matches(&name).count(), 1, "{fault} {args:?}: {said}");
+                assert!(said.contains("once more"), "{fault} {args:?}: {said}");
+            }
+            build();
+            assert_eq!(fs::read(&object).unwrap(), bytes, "{fault}");
+            run::ok(lithify().args(["-q", "cat", &place, "/usr/big"]));
+        }
+    }
+}
+
+#[test]
+fn data_that_an_image_by_itself_does_not_have_is_not_read_as_zeros() {
+    let tmp = temp_dir();
+    let repository = tmp.path().join("repository");
+    let [source, _] = with_a_large_file(tmp.path());
+    fs::write(tmp.path().join("tree/usr/short"), "short").unwrap();
+    fs::write(tmp.path().join("tree/usr/empty"), "").unwrap();
+    let place = format!("composefs:{}:app", repository.display());
+    run::ok(lithify().args(["-q", "build", &source, "-f", "composefs", "-o", &place]));
+    let listed = run::text(lithify().args(["ls", &place]));
+    for version in ["0", "1"] {
+        let image = tmp.path().join("x.cfs");
+        let image = image.to_str().unwrap();
+        let dump = tmp.path().join("x.dump");
+        fs::write(
+            &dump,
+            run::ok(lithify().args(["composefs", "dump", &place])),
+        )
+        .unwrap();
+        let create = ["composefs", "create", "--format-version", version];
+        run::ok(lithify().args(create).arg(&dump).arg(image));
+        // Without the entries by which overlayfs finds objects.
+        assert_eq!(run::text(lithify().args(["ls", image])), listed);
+        assert_eq!(
+            run::text(lithify().args(["cat", image, "/usr/short"])),
+            "short"
+        );
+        assert_eq!(run::text(lithify().args(["cat", image, "/usr/empty"])), "");
+        let target = tmp.path().join("target");
+        fs::create_dir_all(&target).unwrap();
+        for args in [
+            &["cat", image, "/usr/big"][..],
+            &["mount", image, target.to_str().unwrap()],
+        ] {
+            let output = lithify_output(args.iter().copied());
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+            assert!(output.stdout.is_empty(), "{args:?}");
+            assert!(said.contains("as composefs:REPO:NAME"), "{args:?}: {said}");
+        }
+        run::ok(lithify().args(["-q", "verify", image]));
     }
 }

@@ -39,6 +39,15 @@ fn place() -> tempfile::TempDir {
     std::fs::create_dir_all(tmp.path().join("root/etc")).unwrap();
     std::fs::write(tmp.path().join("notes"), "no image\n").unwrap();
     let source = format!("oci:{}:latest", tmp.path().join("image").display());
+    std::fs::create_dir(tmp.path().join("srv")).unwrap();
+    let repository = format!("{}:app", tmp.path().join("srv/images").display());
+    run::ok(lithify().args(["-q", "build", &source, "-f", "composefs", "-o", &repository]));
+    // One in which nothing was stored yet.
+    run::ok(
+        lithify()
+            .args(["-q", "composefs", "init"])
+            .arg(tmp.path().join("empty")),
+    );
     build(&source, "erofs", &tmp.path().join("flat.erofs"));
     build(&source, "squashfs", &tmp.path().join("flat.sqfs"));
     build(&source, "erofs-layers", &tmp.path().join("layers"));
@@ -46,10 +55,13 @@ fn place() -> tempfile::TempDir {
 }
 
 /// What is written where an image is meant, and the words that help.
-const PATHS: [(&str, &str); 14] = [
+const PATHS: [(&str, &str); 17] = [
     ("image", "write oci:image"),
     ("image:latest", "write oci:image:latest"),
     ("./image", "write oci:./image"),
+    ("srv/images", "write composefs:srv/images"),
+    ("srv/images:app", "write composefs:srv/images:app"),
+    ("empty:app", "write composefs:empty:app"),
     ("oci.tar", "write oci-archive:oci.tar"),
     ("saved.tar", "write docker-archive:saved.tar"),
     ("root.tar", "write tar:root.tar"),
@@ -95,7 +107,9 @@ fn a_path_where_a_name_stands_is_told_by_every_command() {
         );
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "commit -o {path}: {said}");
-        let proposed = said.contains("is a path") && said.contains("as a destination write oci");
+        let proposed = said.contains("is a path")
+            && (said.contains("as a destination write oci")
+                || said.contains("as a destination write composefs:"));
         assert!(proposed, "{path}: {said}");
         let output = at(tmp.path(), &["rm", path]);
         // There is no store: what is a path is told where there is one.
@@ -152,6 +166,7 @@ fn a_path_as_a_destination_is_told_what_can_be_written() {
     for (path, words) in [
         ("image", "write oci:image"),
         ("root", "write oci:root"),
+        ("srv/images:new", "write composefs:srv/images:new"),
         ("layers", "write oci:layers"),
         ("../missing", "write oci:../missing"),
         (

@@ -9,7 +9,9 @@ use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
 use lithify_verity::file::FileDigest;
 
 use crate::INLINE_MAX;
-use crate::repository::{EntryError, ObjectWriter, Repository, Stored, StreamObject};
+use crate::repository::{
+    Category, EntryError, ObjectError, ObjectWriter, Repository, Stored, StreamObject,
+};
 use crate::splitstream::{Check, ContentType, Objects, Rebuilt, StreamError};
 
 use super::error::LayerError;
@@ -249,6 +251,8 @@ pub fn store_blob_layer(
 /// The tar of a layer, or the blob that a layer is. It ends only if it is what its name says.
 pub struct LayerReader<R: Objects> {
     whole: VerifiedReader<Rebuilt<File, R>>,
+    /// The name of the stream.
+    name: String,
     size: u64,
     content_type: ContentType,
 }
@@ -276,9 +280,57 @@ impl<R: Objects> LayerReader<R> {
     }
 }
 
-impl<R: Objects> Read for LayerReader<R> {
+fn is_of_object(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|error| error.is::<ObjectError>())
+}
+
+impl<R: Objects + Borrow<Repository>> LayerReader<R> {
+    /// Returns the error for a layer that is not what its name says: the first object that is not what its own name says, if
+    /// there is one, since that is what can be replaced.
+    ///
+    /// Objects are looked at once more for that. As long as nothing is wrong, comparing the whole is enough.
+    fn explained(&self, error: io::Error) -> io::Error {
+        let is_wrong = Mismatch::in_error(&error).is_some()
+            || matches!(
+                StreamError::in_error(&error),
+                Some(StreamError::Size { .. })
+            );
+        if is_wrong {
+            return match self.damaged() {
+                Some(object) => io::Error::new(io::ErrorKind::InvalidData, object),
+                None => error,
+            };
+        }
+        match error.downcast::<StreamError>() {
+            // The repository names the object itself.
+            Ok(StreamError::OpenObject { source, .. }) if is_of_object(&source) => source,
+            Ok(error) => error.into(),
+            Err(error) => error,
+        }
+    }
+
+    fn damaged(&self) -> Option<ObjectError> {
+        let repository = self.whole.get_ref().objects().borrow();
+        let own = repository.entry(Category::Streams, &self.name).ok()?;
+        let checked = own.map(|id| repository.check_object(&id));
+        if let Some(Err(damaged)) = checked {
+            return Some(damaged);
+        }
+        let stream = repository.open_stream(&self.name, self.content_type);
+        let mut stream = stream.ok()?;
+        (0..stream.object_count()).find_map(|index| {
+            let id = stream.object(index).ok()?;
+            repository.check_object(&id).err()
+        })
+    }
+}
+
+impl<R: Objects + Borrow<Repository>> Read for LayerReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.whole.read(buffer)
+        let read = self.whole.read(buffer);
+        read.map_err(|error| self.explained(error))
     }
 }
 
@@ -305,6 +357,7 @@ pub fn open_layer<R: Objects + Borrow<Repository>>(
     let whole = Rebuilt::new(stream, repository, Check::Nothing);
     Ok(LayerReader {
         whole: VerifiedReader::new(whole, Verifier::new(*digest, size)),
+        name,
         size,
         content_type,
     })

@@ -67,6 +67,24 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// Nothing at the path.
+    #[error(
+        "no composefs repository is there: `{}` does not exist; `lithify composefs init` creates one",
+        Escaped::path(.path)
+    )]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A repository to be created in a directory that does not exist.
+    #[error(
+        "the composefs repository `{}` cannot be created: there is no directory to create it in; create that first",
+        Escaped::path(.path)
+    )]
+    NoParent {
+        /// The path.
+        path: PathBuf,
+    },
     /// A repository from before there was `meta.json`.
     #[error(
         "`{}` has objects but no `meta.json`, as composefs repositories had before composefs-rs 0.7: `cfsctl init` brings it up to date",

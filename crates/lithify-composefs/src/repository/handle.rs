@@ -127,7 +127,12 @@ impl Repository {
     /// [`OpenError`].
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let root = Beneath::open(path).map_err(|e| io_error(path, e))?;
+        let root = Beneath::open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => OpenError::Missing {
+                path: path.to_path_buf(),
+            },
+            _ => io_error(path, e),
+        })?;
         Self::open_in(root, options)
     }
 
@@ -144,6 +149,10 @@ impl Repository {
         let path = path.as_ref();
         let made = DirBuilder::new().mode(DIRECTORY_MODE).create(path);
         let is_made = match made {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let path = path.to_path_buf();
+                return Err(OpenError::NoParent { path });
+            }
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(io_error(path, e)),
             made => made.is_ok(),
         };

@@ -86,6 +86,11 @@ impl<R: ReadAt, O: Objects> Rebuilt<R, O> {
         }
     }
 
+    /// Returns what opens the objects.
+    pub fn objects(&self) -> &O {
+        &self.objects
+    }
+
     fn step(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         loop {
             match &mut self.at {

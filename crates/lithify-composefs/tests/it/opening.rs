@@ -71,8 +71,11 @@ fn directories_that_are_no_repositories_are_told_apart() {
     assert!(matches!(created, Err(OpenError::Old { .. })));
     assert!(matches!(
         open(&path.join("missing")),
-        Err(OpenError::Io { .. })
+        Err(OpenError::Missing { .. })
     ));
+    let below = path.join("missing").join("below");
+    let created = Repository::create(&below, &CreateOptions::default(), &OpenOptions::new());
+    assert!(matches!(created, Err(OpenError::NoParent { .. })));
     fs::write(path.join("meta.json"), "{}").unwrap();
     let broken = open(path);
     assert!(matches!(

@@ -7,7 +7,7 @@
 //!
 //! A path is never taken for a name, so that no registry is asked for what lies here: text without a transport that exists
 //! as a path, begins with `.`, `/` or `~`, ends with `/` or like the name of a file (`x.tar`, `x.erofs` …), or is
-//! `DIR:TAG` where `DIR` is an image layout or archive, is refused with the transport to write. `docker://REF` and `store:REF` are names
+//! `DIR:TAG` where `DIR` is an image layout, an archive or a composefs repository, is refused with the transport to write. `docker://REF` and `store:REF` are names
 //! whatever exists.
 //!
 //! # Where the path ends
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_digest::Digest;
 
-pub use parse::ParseError;
+pub use parse::{ParseError, is_ref_name};
 pub use path_kind::PathKind;
 pub use transports::{Destinations, TRANSPORTS, Transport};
 

@@ -162,19 +162,19 @@ impl Source {
             return Ok(Self::Ext4(path("ext4", rest)?));
         }
         if let Some(rest) = strip_prefix(text, "oci:") {
-            let (path, selector) = path_and_selector("oci", &rest, exists)?;
+            let (path, selector) = path_and_selector("oci", &rest, exists, is_ref_name)?;
             return Ok(Self::Oci { path, selector });
         }
         if let Some(rest) = strip_prefix(text, "oci-archive:") {
-            let (path, selector) = path_and_selector("oci-archive", &rest, exists)?;
+            let (path, selector) = path_and_selector("oci-archive", &rest, exists, is_ref_name)?;
             return Ok(Self::OciArchive { path, selector });
         }
         if let Some(rest) = strip_prefix(text, "docker-archive:") {
-            let (path, selector) = path_and_selector("docker-archive", &rest, exists)?;
+            let (path, selector) = path_and_selector("docker-archive", &rest, exists, is_ref_name)?;
             return Ok(Self::DockerArchive { path, selector });
         }
         if let Some(rest) = strip_prefix(text, "composefs:") {
-            let (path, selector) = path_and_selector("composefs", &rest, exists)?;
+            let (path, selector) = path_and_selector("composefs", &rest, exists, is_any_name)?;
             return Ok(Self::Composefs { path, selector });
         }
         let is_path = |kind| ParseError::Path {
@@ -250,6 +250,7 @@ fn path_and_selector(
     transport: &'static str,
     rest: &OsStr,
     exists: &dyn Fn(&Path) -> bool,
+    is_name: fn(&str) -> bool,
 ) -> Result<(PathBuf, Option<Selector>), ParseError> {
     if rest.is_empty() {
         return Err(ParseError::NoPath { transport });
@@ -275,12 +276,16 @@ fn path_and_selector(
     let Some((path, selector)) = chosen else {
         return Ok((rest.into(), None));
     };
-    let selector = parse_selector(&selector, rest)?;
+    let selector = parse_selector(&selector, rest, is_name)?;
     Ok((path.into(), Some(selector)))
 }
 
 /// `text` starts with the `:` or `@` that ended the path.
-fn parse_selector(text: &str, whole: &OsStr) -> Result<Selector, ParseError> {
+fn parse_selector(
+    text: &str,
+    whole: &OsStr,
+    is_name: fn(&str) -> bool,
+) -> Result<Selector, ParseError> {
     let name = match text.strip_prefix(':') {
         Some("") => {
             return Err(ParseError::NoTag {
@@ -297,7 +302,7 @@ fn parse_selector(text: &str, whole: &OsStr) -> Result<Selector, ParseError> {
         {
             return Ok(Selector::Index(index));
         }
-        if !before.is_empty() && !is_ref_name(before) {
+        if !before.is_empty() && !is_name(before) {
             return Err(ParseError::Selector {
                 found: text.to_owned(),
             });
@@ -305,13 +310,11 @@ fn parse_selector(text: &str, whole: &OsStr) -> Result<Selector, ParseError> {
         return match after.parse() {
             Ok(digest) => Ok(Selector::Digest(digest)),
             // image-spec allows `@` within a ref.name, so without a colon this is still a name.
-            Err(_) if !after.contains(':') && is_ref_name(name) => {
-                Ok(Selector::Name(name.to_owned()))
-            }
+            Err(_) if !after.contains(':') && is_name(name) => Ok(Selector::Name(name.to_owned())),
             Err(source) => Err(ParseError::Digest { source }),
         };
     }
-    if is_ref_name(name) {
+    if is_name(name) {
         Ok(Selector::Name(name.to_owned()))
     } else {
         Err(ParseError::Selector {
@@ -320,9 +323,14 @@ fn parse_selector(text: &str, whole: &OsStr) -> Result<Selector, ParseError> {
     }
 }
 
-/// What `org.opencontainers.image.ref.name` may hold: alphanumeric runs joined by `-._:@/+`
+/// Names in a repository of composefs are those that others gave, which may hold anything; the repository says which there are.
+fn is_any_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME
+}
+
+/// Tells whether a text is a name as places of several images have them: what `org.opencontainers.image.ref.name` may hold: alphanumeric runs joined by `-._:@/+`
 /// (image-spec, `annotations.md`); underscores and repeated separators occur in tags.
-fn is_ref_name(name: &str) -> bool {
+pub fn is_ref_name(name: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     name.len() <= MAX_NAME
         && name

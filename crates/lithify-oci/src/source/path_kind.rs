@@ -73,6 +73,8 @@ pub enum PathKind {
     Compressed,
     /// The directory of a layered build, with its `image.json`.
     Layers,
+    /// A composefs repository.
+    Composefs,
     /// Any other directory.
     Directory,
     /// An EROFS image.
@@ -107,6 +109,7 @@ impl PathKind {
                 Ok(_) => Self::Layout,
                 Err(e) if !is_missing(&e) => Self::Unreadable(e.kind()),
                 Err(_) if path.join("image.json").symlink_metadata().is_ok() => Self::Layers,
+                Err(_) if is_composefs(path) => Self::Composefs,
                 Err(_) => Self::Directory,
             };
         }
@@ -137,7 +140,10 @@ impl PathKind {
 
     /// Whether it holds images, one or more, each with a name.
     fn holds_images(self) -> bool {
-        matches!(self, Self::Layout | Self::OciArchive | Self::DockerArchive)
+        matches!(
+            self,
+            Self::Layout | Self::OciArchive | Self::DockerArchive | Self::Composefs
+        )
     }
 
     /// Whether `ls`, `verify` and `mount` take it as it is.
@@ -206,6 +212,19 @@ fn archive(path: &Path, head: &[u8], len: u64) -> PathKind {
         Err(_) if lithify_tar::has_magic(head) => PathKind::Tar,
         Err(_) => PathKind::Other,
     }
+}
+
+/// Whether a directory is a composefs repository: it has its metadata, and objects unless nothing was stored yet.
+fn is_composefs(path: &Path) -> bool {
+    let metadata = path.join("meta.json");
+    let says_so = || {
+        let mut head = Vec::new();
+        let regular = metadata.metadata().is_ok_and(|m| m.is_file());
+        let read = regular.then(|| File::open(&metadata).ok()).flatten();
+        let read = read.and_then(|file| file.take(4096).read_to_end(&mut head).ok());
+        read.is_some() && head.windows(9).any(|part| part == b"fsverity-")
+    };
+    metadata.symlink_metadata().is_ok() && (path.join("objects").is_dir() || says_so())
 }
 
 /// Whether a text without a transport can only be meant as a path: it begins like one, ends like the name of a file, also
@@ -308,7 +327,9 @@ impl<'a> Advice<'a> {
             self.kind,
             PathKind::Layout | PathKind::Directory | PathKind::Layers
         );
-        if is_directory || self.kind == PathKind::Missing && !self.ends_like_file() {
+        if self.kind == PathKind::Composefs {
+            format!("as a destination write composefs:{text}")
+        } else if is_directory || self.kind == PathKind::Missing && !self.ends_like_file() {
             format!("as a destination write oci:{text}")
         } else {
             format!("as a destination write oci-archive:{text} or docker-archive:{text}")
@@ -354,6 +375,7 @@ impl fmt::Display for Advice<'_> {
                 ),
             },
             PathKind::Unreadable(why) => return write!(f, "it cannot be read ({why})"),
+            PathKind::Composefs => write!(f, "a composefs repository, write composefs:{text}"),
             PathKind::Layout => write!(f, "an OCI image layout, write oci:{text}"),
             PathKind::OciArchive => write!(f, "an OCI archive, write oci-archive:{text}"),
             PathKind::DockerArchive => {

@@ -1,13 +1,14 @@
 //! Faults of composefs repositories, and of images for them.
 
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use lithify_composefs::dumpfile::DumpError;
 use lithify_composefs::image;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError, OpenError};
 use lithify_composefs::splitstream::StreamError;
-use lithify_digest::Digest;
+use lithify_digest::{Digest, Mismatch};
 use lithify_tree::{Escaped, LayerFull};
 use lithify_verity::file::{FileDigest, FileOptionsError};
 
@@ -109,15 +110,40 @@ pub enum ComposefsError {
     },
     /// A name that cannot be removed, or has no entry.
     #[error(
-        "the composefs repository `{}` has no name `{}`: `lithify composefs ls` lists its names",
+        "the composefs repository `{}` has no name `{}`: {}",
         Escaped::path(.path),
-        Escaped(.name)
+        Escaped(.name),
+        ThereAre(.names)
     )]
     NoName {
         /// The repository.
         path: PathBuf,
         /// The name asked for.
         name: String,
+        /// The names there are.
+        names: Vec<String>,
+    },
+    /// An image of a repository where a file is expected.
+    #[error("`{0}` is a name in a composefs repository: write `composefs:{0}`", Escaped(.name))]
+    Transport {
+        /// The name given.
+        name: String,
+    },
+    /// An image of which not everything is there any more.
+    #[error("{missing} of the objects, layers and images that `{}` needs are not there: import it once more", Escaped(.name))]
+    Incomplete {
+        /// The name of the image.
+        name: String,
+        /// The number of things that are not there.
+        missing: u64,
+    },
+    /// A part of an image that is not there any more.
+    #[error("`{}` is not in the composefs repository `{}` any more: import the image that it is part of once more", Escaped(.at), Escaped::path(.path))]
+    Gone {
+        /// The repository.
+        path: PathBuf,
+        /// The stream or image.
+        at: String,
     },
     /// A name that leads to something that is not there.
     #[error(
@@ -139,6 +165,22 @@ pub enum ComposefsError {
         /// The fault.
         expected: &'static str,
     },
+    /// A name that nothing gets.
+    #[error(
+        "`{}` is no name for an image: expected letters, digits and any of `-._:@/+[]`, with a letter or a digit first", Escaped(.name)
+    )]
+    NewName {
+        /// The name given.
+        name: String,
+    },
+    /// A place where a new name is expected.
+    #[error("`{}` is a place, not a new name: give the name alone, `{}`", Escaped(.name), Escaped(.new))]
+    NameIsPlace {
+        /// The name given.
+        name: String,
+        /// The name in it.
+        new: String,
+    },
     /// The stream of a layer that cannot be read.
     #[error("layer {name} in the repository: import the image once more")]
     Layer {
@@ -159,7 +201,7 @@ pub enum ComposefsError {
         id: Box<FileDigest>,
     },
     /// An object that is longer or shorter than the file it is in an image.
-    #[error("composefs repository `{}`: the object {id} has {found} bytes, its file {expected}", Escaped::path(.path))]
+    #[error("composefs repository `{}`: the object {id} has {found} bytes, its file {expected}: import what it is part of once more", Escaped::path(.path))]
     ObjectSize {
         /// The repository.
         path: PathBuf,
@@ -169,6 +211,26 @@ pub enum ComposefsError {
         expected: u64,
         /// Bytes of the object.
         found: u64,
+    },
+    /// An image by itself, of which the files are wanted.
+    #[error(
+        "`{0}` is the metadata of a composefs image: its files are in the repository that it is of; mount it from there, as composefs:REPO:NAME (NAME may be what `lithify composefs id {0}` prints)",
+        Escaped::path(.path)
+    )]
+    MetadataAlone {
+        /// The image.
+        path: PathBuf,
+    },
+    /// A file of an image by itself, whose data is elsewhere.
+    #[error(
+        "the data of `/{file}` is not in `{0}`, which is the metadata of a composefs image, but in the repository that it is of: read it from there, as composefs:REPO:NAME (NAME may be what `lithify composefs id {0}` prints)",
+        Escaped::path(.path)
+    )]
+    DataElsewhere {
+        /// The image.
+        path: PathBuf,
+        /// The file, escaped.
+        file: String,
     },
     /// An image with a file that is no object.
     #[error("`{}` has a file that is no object of its repository: its data cannot be read", Escaped::path(.path))]
@@ -212,6 +274,31 @@ pub enum ComposefsError {
     Hasher(#[from] FileOptionsError),
 }
 
+/// Most names that a message lists.
+const NAMES_MAX: usize = 10;
+
+/// The names there are, in words; of many the first.
+struct ThereAre<'a>(&'a [String]);
+
+impl fmt::Display for ThereAre<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, others @ ..] = self.0 else {
+            return f.write_str("nothing in it has a name");
+        };
+        write!(f, "there is `{}`", Escaped(first))?;
+        for name in others.iter().take(NAMES_MAX - 1) {
+            write!(f, ", `{}`", Escaped(name))?;
+        }
+        match self.0.len().saturating_sub(NAMES_MAX) {
+            0 => Ok(()),
+            more => write!(
+                f,
+                " and {more} more (`lithify composefs ls` lists all names)"
+            ),
+        }
+    }
+}
+
 /// A fault in a repository.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -242,7 +329,9 @@ impl ComposefsError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Open(e) => match e {
-                OpenError::NotARepository { .. } => ErrorKind::NotFound,
+                OpenError::NotARepository { .. }
+                | OpenError::Missing { .. }
+                | OpenError::NoParent { .. } => ErrorKind::NotFound,
                 OpenError::Old { .. } | OpenError::Verity { .. } => ErrorKind::Unsupported,
                 OpenError::NotEmpty { .. } => ErrorKind::Exists,
                 OpenError::Other { .. } => ErrorKind::Usage,
@@ -258,10 +347,17 @@ impl ComposefsError {
             Self::NoImage { .. } | Self::NotMade { .. } | Self::NoName { .. } => {
                 ErrorKind::NotFound
             }
-            Self::Several { .. } | Self::Directory { .. } | Self::Place { .. } => ErrorKind::Usage,
-            Self::Dangling { .. } | Self::Files(_) | Self::OtherImage { .. } => {
-                ErrorKind::Verification
-            }
+            Self::Several { .. }
+            | Self::Directory { .. }
+            | Self::Place { .. }
+            | Self::Transport { .. }
+            | Self::NewName { .. }
+            | Self::NameIsPlace { .. } => ErrorKind::Usage,
+            Self::Incomplete { .. }
+            | Self::Gone { .. }
+            | Self::Dangling { .. }
+            | Self::Files(_)
+            | Self::OtherImage { .. } => ErrorKind::Verification,
             Self::Repository { source, .. } => source.kind(),
             Self::Tree { source, .. } => match &**source {
                 image::ImageError::Cancelled(_) => ErrorKind::Cancelled,
@@ -288,6 +384,8 @@ impl ComposefsError {
             Self::Misplaced { .. } | Self::ObjectSize { .. } => ErrorKind::Verification,
             Self::NotATar { .. }
             | Self::NoObject { .. }
+            | Self::MetadataAlone { .. }
+            | Self::DataElsewhere { .. }
             | Self::Profile { .. }
             | Self::Format { .. }
             | Self::Hasher(_) => ErrorKind::Unsupported,
@@ -326,6 +424,23 @@ impl RepositoryFault {
             },
         }
     }
+}
+
+/// Returns the kind of what a reader of bytes that are compared reported through an error of the system.
+pub(super) fn kind_in(error: &io::Error) -> Option<ErrorKind> {
+    if Mismatch::in_error(error).is_some() {
+        return Some(ErrorKind::Verification);
+    }
+    let inner = error.get_ref()?;
+    if let Some(error) = inner.downcast_ref::<ObjectError>() {
+        return Some(of_object(error));
+    }
+    Some(match inner.downcast_ref::<StreamError>()? {
+        StreamError::Io(source) | StreamError::OpenObject { source, .. } => {
+            ErrorKind::of_io(source)
+        }
+        _ => ErrorKind::Verification,
+    })
 }
 
 fn of_object(error: &ObjectError) -> ErrorKind {

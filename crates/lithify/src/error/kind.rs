@@ -29,6 +29,9 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Returns the kind of what the system said.
     pub(super) fn of_io(error: &io::Error) -> Self {
+        if let Some(kind) = super::composefs::kind_in(error) {
+            return kind;
+        }
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::AlreadyExists => Self::Exists,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use lithify_composefs::repository::{CreateOptions, Publication, Repository, Tally};
+use lithify_composefs::repository::{Category, CreateOptions, Publication, Repository, Tally};
 use lithify_digest::{Algorithm, Digest};
 use lithify_layer::{Decoded, Options};
 use lithify_oci::LayerKind;
@@ -42,6 +42,9 @@ pub(super) fn build(
 ) -> Built {
     let path = output_path(output, Format::Composefs)?;
     let (path, name) = place(path)?;
+    if let Some(name) = &name {
+        repository::check_new_name(&path, name)?;
+    }
     let create = CreateOptions::default();
     let to = Destination {
         repository: repository::create(&path, &create, options.durable, session)?,
@@ -343,6 +346,9 @@ fn of_tree(
     }
     let published = repository.publish(&publication);
     published.map_err(|e| failed(e.into()))?;
+    if let Some(name) = &to.name {
+        repository::take_away(repository, Category::Images, name)?;
+    }
     Ok(Made {
         id: composed.id,
         composed: Some(composed),

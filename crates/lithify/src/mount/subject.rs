@@ -94,6 +94,7 @@ impl Subject {
         let mount = options.of_kernel();
         match self {
             Self::File(file) => {
+                file.check_data()?;
                 if mount.writable.is_some() {
                     refuse_marks(&file.image.until(&session.cancel)?)?;
                 }

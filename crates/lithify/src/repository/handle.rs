@@ -1,12 +1,12 @@
 //! Looking after a repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use lithify_composefs::repository::{
-    Category, CreateOptions, Depth, FsckOptions, FsckReport, GcOptions, GcReport, Needs,
-    OpenOptions, Repository,
+    Category, CreateOptions, Depth, EntryError, FsckOptions, FsckReport, GcOptions, GcReport,
+    Needs, OpenOptions, Repository,
 };
 use lithify_composefs::{Images, oci};
 use lithify_oci::source::Selector;
@@ -144,17 +144,52 @@ impl ComposefsRepository {
         found: &Name,
         needs: &mut Needs<'_>,
     ) -> Result<(), Error> {
+        let mut missing = 0;
         if let ComposefsKind::Oci(digest) = &found.kind {
             let opened = oci::Image::open(&self.inner, digest).map_err(|e| self.failed(e))?;
+            missing += self.unnamed(&opened)?;
             name.layers = Some(opened.layers.len());
             name.images = opened.images;
         }
         add(&self.inner, needs, found)?;
         for (id, _) in needs.objects() {
-            let size = self.inner.object_size(id).map_err(|e| self.failed(e))?;
-            name.bytes += size.unwrap_or(0);
+            match self.inner.object_size(id).map_err(|e| self.failed(e))? {
+                Some(size) => name.bytes += size,
+                None => missing += 1,
+            }
         }
-        Ok(())
+        match missing {
+            0 => Ok(()),
+            _ => Err(ComposefsError::Incomplete {
+                name: found.name.clone(),
+                missing,
+            }
+            .into()),
+        }
+    }
+
+    /// Counts the layers of an image, and the images made of it, that have no name: a repair takes away the names of what is
+    /// not whole, and they are needed to read and to mount the image.
+    fn unnamed(&self, image: &oci::Image) -> Result<u64, Error> {
+        let layers = image.layers.iter().map(|layer| &layer.digest);
+        let layers: BTreeSet<String> = layers.map(oci::layer_stream).collect();
+        let images: BTreeSet<String> = image.images.values().map(|id| id.hex()).collect();
+        let layers = layers.into_iter().map(|name| (Category::Streams, name));
+        let images = images.into_iter().map(|name| (Category::Images, name));
+        let mut missing = 0;
+        for (category, name) in layers.chain(images) {
+            let there = self.inner.entry(category, &name);
+            missing += u64::from(there.map_err(|e| self.failed(e))?.is_none());
+        }
+        Ok(missing)
+    }
+
+    /// Checks that there is a name which [`remove`](Self::remove) would take away.
+    ///
+    /// # Errors
+    /// [`ComposefsError::NoName`] if there is none.
+    pub fn check_removable(&self, name: &Selector) -> Result<(), Error> {
+        self.reference_of(name).map(drop)
     }
 
     /// Removes a name. What only it kept goes with the next collection.
@@ -162,26 +197,38 @@ impl ComposefsRepository {
     /// # Errors
     /// [`ComposefsError::NoName`] if there is none.
     pub fn remove(&self, name: &Selector) -> Result<(), Error> {
-        let missing = |name: String| ComposefsError::NoName {
-            path: self.inner.path().to_path_buf(),
-            name,
-        };
-        let name = match name {
-            Selector::Name(name) => name,
-            other => return Err(missing(other.to_string()).into()),
-        };
-        match oci::untag(&self.inner, name) {
-            Ok(()) => return Ok(()),
-            Err(oci::ImageError::NoTag { .. }) => {}
-            Err(e) => return Err(self.failed(e)),
+        let (category, reference) = self.reference_of(name)?;
+        match self.inner.remove_reference(category, &reference) {
+            Ok(true) => Ok(()),
+            // Somebody else was faster.
+            Ok(false) => Err(self.no_name(name)),
+            Err(e) => Err(self.failed(e)),
         }
-        for category in [Category::Images, Category::Streams] {
-            let removed = self.inner.remove_reference(category, name);
-            if removed.map_err(|e| self.failed(e))? {
-                return Ok(());
+    }
+
+    /// Finds the reference that a name is: a tag, the name of an image of a file tree, or that of a stream.
+    fn reference_of(&self, name: &Selector) -> Result<(Category, String), Error> {
+        let Selector::Name(wanted) = name else {
+            return Err(self.no_name(name));
+        };
+        let plain = [Category::Images, Category::Streams].map(|c| (c, wanted.clone()));
+        let tag = oci::tag_reference(wanted).map(|tag| (Category::Streams, tag));
+        for (category, reference) in tag.into_iter().chain(plain) {
+            match self.inner.reference(category, &reference) {
+                Ok(None) | Err(EntryError::Name(_) | EntryError::NotALink { .. }) => {}
+                Ok(Some(_)) => return Ok((category, reference)),
+                Err(e) => return Err(self.failed(e)),
             }
         }
-        Err(missing(name.clone()).into())
+        Err(self.no_name(name))
+    }
+
+    fn no_name(&self, name: &Selector) -> Error {
+        let name = match name {
+            Selector::Name(name) => name.clone(),
+            other => other.to_string(),
+        };
+        names::missing(&self.inner, &name)
     }
 
     /// Gives an image one more name, in place of another one that has it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lithify_composefs::dumpfile;
 use lithify_composefs::image::{self, ReadError};
-use lithify_oci::source::{Selector, Source};
+use lithify_oci::source::{ParseError, PathKind, Selector, Source};
 use lithify_storage::{Beneath, open_regular};
 use lithify_verity::file::{FileAlgorithm, FileDigest, FileHasher, FileOptions};
 
@@ -43,6 +43,17 @@ pub(crate) fn parse_place(text: &OsStr) -> Result<(PathBuf, Option<Selector>), E
     }
 }
 
+/// Tells whether a text without a transport is that of an image of a repository.
+fn is_in_repository(name: &OsStr) -> bool {
+    matches!(
+        Source::parse(name),
+        Err(ParseError::Path {
+            kind: PathKind::Composefs,
+            ..
+        })
+    )
+}
+
 impl ComposefsImage {
     /// Opens an image: `composefs:REPO[:NAME|@DIGEST]`, or the path of a file. Of a file only the header is looked at; the bytes of
     /// a repository's are those of its id.
@@ -53,6 +64,10 @@ impl ComposefsImage {
         let name = name.as_ref();
         match name.as_encoded_bytes().starts_with(b"composefs:") {
             true => Self::open_in_repository(name, session),
+            false if is_in_repository(name) => Err(ComposefsError::Transport {
+                name: crate::name::shown(name),
+            }
+            .into()),
             false => {
                 let image = Self::open_any(Path::new(name))?;
                 let header = image::read_header(&image.file);

@@ -22,6 +22,7 @@ pub(crate) use import::{
 pub use import::{ComposefsProfile, UnknownProfile, composefs_id};
 pub(crate) use named::{Named, canonical_image};
 pub use names::ComposefsKind;
+pub(crate) use names::{check_new as check_new_name, take_away};
 pub(crate) use open::{create, open};
 pub(crate) use tree::TreeInRepository;
 pub use usage::{ComposefsImageUsage, ComposefsUsage, FileCount, ObjectCount};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lithify_composefs::oci;
-use lithify_composefs::repository::{Category, ErofsFormat, Publication, Repository};
+use lithify_composefs::repository::{Category, EntryError, ErofsFormat, Publication, Repository};
 use lithify_digest::Digest;
 use lithify_oci::source::Selector;
 use lithify_verity::file::FileDigest;
@@ -34,7 +34,10 @@ impl Named {
     ) -> Result<Self, Error> {
         let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
         match selector {
-            Some(Selector::Name(wanted)) => Self::of_name(repository, wanted).map_err(failed),
+            Some(Selector::Name(wanted)) => {
+                let found = Self::of_name(repository, wanted).map_err(failed)?;
+                found.ok_or_else(|| names::missing(repository, wanted))
+            }
             Some(Selector::Digest(digest)) => Ok(Self::Oci(*digest)),
             None => Self::only(repository),
             Some(_) => Err(OpenError::UnsupportedSource {
@@ -48,6 +51,20 @@ impl Named {
     /// Returns the id of the image that can be mounted: of an image of the OCI the one that was made of it, in the
     /// repository's format if there are several.
     pub(crate) fn image(&self, repository: &Repository) -> Result<FileDigest, Error> {
+        let id = self.made(repository)?;
+        let there = repository.entry(Category::Images, &id.hex());
+        match there.map_err(|e| Error::in_repository(repository.path(), e))? {
+            Some(_) => Ok(id),
+            // A repair took it away.
+            None => Err(ComposefsError::Gone {
+                path: repository.path().to_path_buf(),
+                at: format!("images/{}", id.hex()),
+            }
+            .into()),
+        }
+    }
+
+    fn made(&self, repository: &Repository) -> Result<FileDigest, Error> {
         let manifest = match self {
             Self::Tree(id) => return Ok(*id),
             Self::Oci(manifest) => manifest,
@@ -64,23 +81,28 @@ impl Named {
         })
     }
 
-    fn of_name(repository: &Repository, wanted: &str) -> Result<Self, RepositoryFault> {
-        let missing = match oci::resolve_tag(repository, wanted) {
-            Ok(digest) => return Ok(Self::Oci(digest)),
-            Err(missing @ oci::ImageError::NoTag { .. }) => missing,
+    fn of_name(repository: &Repository, wanted: &str) -> Result<Option<Self>, RepositoryFault> {
+        match oci::resolve_tag(repository, wanted) {
+            Ok(digest) => return Ok(Some(Self::Oci(digest))),
+            Err(oci::ImageError::NoTag { .. } | oci::ImageError::Name(_)) => {}
             Err(error) => return Err(error.into()),
-        };
-        if let Some(id) = repository.reference(Category::Images, wanted)?
-            && let Ok(id) = FileDigest::from_hex(repository.algorithm(), &id)
-        {
-            return Ok(Self::Tree(id));
+        }
+        match repository.reference(Category::Images, wanted) {
+            Ok(Some(id)) => {
+                if let Ok(id) = FileDigest::from_hex(repository.algorithm(), &id) {
+                    return Ok(Some(Self::Tree(id)));
+                }
+            }
+            // A tag may have a name that no image of a file tree has, or that is a directory of such names.
+            Ok(None) | Err(EntryError::Name(_) | EntryError::NotALink { .. }) => {}
+            Err(e) => return Err(e.into()),
         }
         if let Ok(id) = FileDigest::from_hex(repository.algorithm(), wanted)
             && repository.entry(Category::Images, wanted)? == Some(id)
         {
-            return Ok(Self::Tree(id));
+            return Ok(Some(Self::Tree(id)));
         }
-        Err(missing.into())
+        Ok(None)
     }
 
     /// Returns the only image in the repository that has a name.
@@ -103,7 +125,12 @@ impl Named {
     /// Gives the image one more name, in place of another one that has it.
     pub(crate) fn tag(&self, repository: &Repository, name: &str) -> Result<(), Error> {
         let failed = |fault: RepositoryFault| Error::in_repository(repository.path(), fault);
+        names::check_new(repository.path(), name)?;
         let mut publication = Publication::new();
+        let category = match self {
+            Self::Oci(_) => Category::Streams,
+            Self::Tree(_) => Category::Images,
+        };
         let noted = match self {
             Self::Oci(digest) => {
                 let reference = oci::tag_reference(name).map_err(|e| failed(e.into()))?;
@@ -113,7 +140,8 @@ impl Named {
         };
         noted.map_err(|e| failed(e.into()))?;
         let published = repository.publish(&publication);
-        published.map_err(|e| failed(e.into()))
+        published.map_err(|e| failed(e.into()))?;
+        names::take_away(repository, category, name)
     }
 
     /// Returns all images that have a name, sorted by that: images of the OCI, which have tags, first.

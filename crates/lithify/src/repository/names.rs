@@ -1,11 +1,64 @@
 //! All names in a repository, and what each leads to.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use lithify_composefs::oci;
-use lithify_composefs::repository::{Category, Repository};
+use lithify_composefs::repository::{Category, EntryError, Repository};
 use lithify_digest::Digest;
+use lithify_oci::source::is_ref_name;
 use lithify_verity::file::FileDigest;
 
 use crate::Error;
+use crate::error::ComposefsError;
+
+/// Checks a name that something is to get. Others may have given names that no place of images has otherwise; here none
+/// is made. One that is a place, as other commands take it, is a slip: it would become a name with the repository's path in it.
+pub(crate) fn check_new(repository: &Path, name: &str) -> Result<(), Error> {
+    const TRANSPORT: &str = "composefs:";
+    let rest = name.strip_prefix(TRANSPORT).unwrap_or(name);
+    let ends = rest.match_indices(':').map(|(at, _)| at);
+    let mut places = ends.map(|at| (&rest[..at], &rest[at + 1..]));
+    let own = places.find(|(path, _)| is_same(Path::new(path), repository));
+    let new = match own {
+        Some((_, new)) => new,
+        None if rest.len() < name.len() => rest,
+        None if is_ref_name(name) => return Ok(()),
+        None => {
+            let name = name.to_owned();
+            return Err(ComposefsError::NewName { name }.into());
+        }
+    };
+    Err(ComposefsError::NameIsPlace {
+        name: name.to_owned(),
+        new: new.to_owned(),
+    }
+    .into())
+}
+
+/// Tells whether a path leads to a directory that is there.
+fn is_same(path: &Path, directory: &Path) -> bool {
+    match (path.metadata(), directory.metadata()) {
+        (Ok(a), Ok(b)) => a.is_dir() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => path == directory,
+    }
+}
+
+/// Takes a name away from what has it in the other category: the new owner has it in `kept` already, so that the name leads
+/// to one of both at any time. What is no name there, such as a directory of others, stays.
+pub(crate) fn take_away(repository: &Repository, kept: Category, name: &str) -> Result<(), Error> {
+    let (category, reference) = match kept {
+        Category::Streams => (Category::Images, Ok(name.to_owned())),
+        Category::Images => (Category::Streams, oci::tag_reference(name)),
+    };
+    let Ok(reference) = reference else {
+        return Ok(());
+    };
+    match repository.remove_reference(category, &reference) {
+        Ok(_) | Err(EntryError::Name(_) | EntryError::NotALink { .. }) => Ok(()),
+        Err(e) => Err(Error::in_repository(repository.path(), e)),
+    }
+}
 
 /// The thing that a name in a repository leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +121,19 @@ pub(super) fn all(repository: &Repository) -> Result<Vec<Name>, Error> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Returns the error for a name that nothing has.
+pub(super) fn missing(repository: &Repository, name: &str) -> Error {
+    // A name that cannot be listed is no reason for another error.
+    let mut names = all(repository).unwrap_or_default();
+    names.sort_by(|a, b| (a.kind.rank(), &a.name).cmp(&(b.kind.rank(), &b.name)));
+    ComposefsError::NoName {
+        path: repository.path().to_path_buf(),
+        name: name.to_owned(),
+        names: names.into_iter().map(|name| name.name).collect(),
+    }
+    .into()
 }
 
 fn kind_of(repository: &Repository, category: Category, entry: &str) -> ComposefsKind {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lithify_composefs::repository::{CreateOptions, OpenOptions, Repository};
+use lithify_composefs::repository::{CreateOptions, OpenError, OpenOptions, Repository};
 
 use crate::Error;
 use crate::error::ComposefsError;
@@ -23,12 +23,7 @@ pub(crate) fn create(
 ) -> Result<Repository, Error> {
     let use_options = OpenOptions::new().cancel(&session.cancel).sync(durable);
     let opened = match Repository::open(path, &use_options) {
-        Err(lithify_composefs::repository::OpenError::NotARepository { .. }) => {
-            Repository::create(path, options, &use_options)
-        }
-        Err(lithify_composefs::repository::OpenError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
+        Err(OpenError::NotARepository { .. } | OpenError::Missing { .. }) => {
             Repository::create(path, options, &use_options)
         }
         opened => opened,

@@ -7,16 +7,18 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use lithify_cancel::Checked;
+use lithify_composefs::{Content, Filesystem, Source as _};
 use lithify_storage::FileCursor;
 use lithify_tree::{ContentId, ContentSink, DataSegment, Escaped, InodeKind, LayerEntries, Merge};
 
+use super::file::ImageFile;
 use super::find::find_file;
 use super::lazy::Stack;
 use super::subject::Subject;
 use crate::Error;
 use crate::Event;
 use crate::Image;
-use crate::error::{OpenError, OutputError};
+use crate::error::{ComposefsError, OpenError, OutputError};
 use crate::image::Discard;
 use crate::image::Twins;
 use crate::image::merge_error;
@@ -57,6 +59,10 @@ impl Subject {
                 None => cat_decoded(image, path, out, session),
             },
             Self::File(file) => {
+                if let Some(filesystem) = file.composefs(&session.cancel)? {
+                    let mut data = inline(file, &filesystem, path)?;
+                    return copy(&mut data, out, session, Error::scratch);
+                }
                 let image = file.image.until(&session.cancel)?;
                 let tree = image.tree()?;
                 let (node, _) = find_file(&tree, path)?;
@@ -75,6 +81,27 @@ impl Subject {
                 spooled.write_to(out, session)
             }
         }
+    }
+}
+
+/// Returns the data of a file of a composefs image by itself: only what is short is in there.
+fn inline(
+    file: &ImageFile,
+    filesystem: &Filesystem,
+    path: &[u8],
+) -> Result<io::Cursor<Vec<u8>>, Error> {
+    let tree = filesystem.tree();
+    let (node, content) = find_file(tree, path)?;
+    let is_empty = matches!(tree.node_inode(node).kind, InodeKind::File { size: 0, .. });
+    match content.map(|content| filesystem.content(content)) {
+        None => Ok(io::Cursor::default()),
+        Some(_) if is_empty => Ok(io::Cursor::default()),
+        Some(Content::Inline(bytes)) => Ok(io::Cursor::new(bytes.into_owned())),
+        Some(_) => Err(ComposefsError::DataElsewhere {
+            path: file.path().to_path_buf(),
+            file: Escaped(&tree.path(node)).to_string(),
+        }
+        .into()),
     }
 }
 

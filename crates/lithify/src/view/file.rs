@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lithify_composefs::Filesystem;
+use lithify_composefs::image::read_header;
 use lithify_oci::source::PathKind;
 use lithify_storage::read_regular;
 use lithify_tree::Escaped;
@@ -10,7 +12,7 @@ use crate::Artifact;
 use crate::CancelToken;
 use crate::Description;
 use crate::Error;
-use crate::error::ArtifactError;
+use crate::error::{ArtifactError, ComposefsError};
 use crate::fs::Kind;
 use crate::fs::disk;
 use crate::fs::disk::Place;
@@ -31,6 +33,8 @@ pub struct ImageFile {
     /// `erofs`, `squashfs` or `ext4` for an image, `vmdk` or `gpt` for a disk.
     format: &'static str,
     size: u64,
+    /// Set if it is the metadata of a composefs image: the data of most files is elsewhere.
+    is_composefs: bool,
 }
 
 impl ImageFile {
@@ -54,8 +58,10 @@ impl ImageFile {
                 places: disk.places,
                 format,
                 size,
+                is_composefs: false,
             });
         }
+        let is_composefs = read_header(&file).is_ok();
         let image = FsImage::open_any(path, file, cancel)?;
         let format = image.kind.name();
         Ok(Self {
@@ -63,7 +69,34 @@ impl ImageFile {
             places: Vec::new(),
             format,
             size,
+            is_composefs,
         })
+    }
+
+    /// Returns the filesystem that it is the metadata of, if it is a composefs image: without the entries by which overlayfs
+    /// finds objects, and with what is known of the data.
+    pub(super) fn composefs(&self, cancel: &CancelToken) -> Result<Option<Filesystem>, Error> {
+        if !self.is_composefs {
+            return Ok(None);
+        }
+        let path = self.path();
+        let read = lithify_composefs::image::read(open_artifact(path)?, cancel);
+        let read = read.map_err(|source| ComposefsError::Image {
+            path: path.to_path_buf(),
+            source: Box::new(source),
+        });
+        Ok(Some(read?))
+    }
+
+    /// Checks that all files are in it.
+    pub(crate) fn check_data(&self) -> Result<(), Error> {
+        match self.is_composefs {
+            false => Ok(()),
+            true => Err(ComposefsError::MetadataAlone {
+                path: self.path().to_path_buf(),
+            }
+            .into()),
+        }
     }
 
     /// What its superblock says.
@@ -100,8 +133,9 @@ impl ImageFile {
     ///
     /// # Errors
     /// [`ArtifactError::NotInImage`](crate::ArtifactError::NotInImage); [`ArtifactError::ReadImage`](crate::ArtifactError::ReadImage)
-    /// for damage and for what is no regular file.
+    /// for damage and for what is no regular file; [`ComposefsError::MetadataAlone`] for a composefs image.
     pub fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        self.check_data()?;
         self.image.read(path)?.ok_or_else(|| {
             Error::from(ArtifactError::NotInImage {
                 path: Escaped(path).to_string(),

@@ -99,7 +99,10 @@ impl Subject {
                 let (tree, layers) = decoded.merge(image, session)?;
                 Ok(Listing::of_layers(tree, &layers))
             }
-            Self::File(file) => file.image.until(&session.cancel)?.tree().map(Listing::new),
+            Self::File(file) => match file.composefs(&session.cancel)? {
+                Some(filesystem) => Ok(Listing::new(filesystem.into_tree())),
+                None => file.image.until(&session.cancel)?.tree().map(Listing::new),
+            },
             Self::Layers(layers) => layers.tree(session).map(Listing::new),
         }
     }

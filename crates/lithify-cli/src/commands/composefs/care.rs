@@ -48,8 +48,17 @@ pub(super) fn tag(args: &ComposefsTagArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn rm(args: &ComposefsRmArgs, quiet: bool) -> Result<(), Failure> {
-    for place in &args.places {
+    // Nothing is removed if any of them is wrong. One that is given twice is one.
+    let mut found = Vec::new();
+    for (index, place) in args.places.iter().enumerate() {
+        if args.places[..index].contains(place) {
+            continue;
+        }
         let (repository, name) = ComposefsRepository::open_with_name(place, &session(None))?;
+        repository.check_removable(&name)?;
+        found.push((place, repository, name));
+    }
+    for (place, repository, name) in found {
         repository.remove(&name)?;
         if !quiet {
             writeln!(crate::terminal::stdout(), "removed {}", shown(place))?;

@@ -16,6 +16,9 @@ use crate::args::ComposefsLsArgs;
 use crate::failure::Failure;
 use crate::human;
 
+/// Columns of the list of names that are as wide as their widest text.
+const COLUMNS: usize = 5;
+
 pub(super) fn run(args: &ComposefsLsArgs) -> Result<(), Failure> {
     let session = session(None);
     if let [only] = args.images.as_slice()
@@ -91,27 +94,44 @@ fn names(all: &[ComposefsName], is_json: bool) -> Result<(), Failure> {
                     "images": images,
                     "layers": name.layers,
                     "bytes": name.bytes,
+                    "damaged": name.problem.is_some(),
                     "problem": name.problem.as_ref().map(lithify::Error::report),
                 })
             })
             .collect();
         return print_json(&list);
     }
-    let mut out = crate::terminal::stdout();
-    for name in all {
+    let rows = all.iter().map(|name| {
         let (kind, what) = kind(&name.kind);
-        let mut line = format!("{}  {kind}  {}", Printable(&name.name), Printable(&what));
-        if let Some(layers) = name.layers {
-            line.push_str("  ");
-            line.push_str(&human::counted(layers as u64, "layer"));
+        let layers = name.layers.map(|n| human::counted(n as u64, "layer"));
+        [
+            Printable(&name.name).to_string(),
+            kind.to_owned(),
+            Printable(&what).to_string(),
+            layers.unwrap_or_default(),
+            human::bytes(name.bytes),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    let widths: Vec<usize> = (0..COLUMNS)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max())
+        .map(Option::unwrap_or_default)
+        .collect();
+    let mut out = crate::terminal::stdout();
+    for (name, row) in all.iter().zip(&rows) {
+        let mut line = String::new();
+        for (text, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{text:width$}  "));
         }
-        line.push_str(&format!("  {}", human::bytes(name.bytes)));
         // The same image may have been made in several ways.
         let ids: BTreeSet<_> = name.images.values().collect();
         for id in ids {
-            line.push_str(&format!("  {}", id.hex()));
+            line.push_str(&format!("{}  ", id.hex()));
         }
-        writeln!(out, "{line}")?;
+        if name.problem.is_some() {
+            line.push_str("damaged");
+        }
+        writeln!(out, "{}", line.trim_end())?;
         if let Some(problem) = &name.problem {
             let (name, problem) = (Printable(&name.name), problem.report());
             crate::terminal::say(&format!("{name}: {problem}"));

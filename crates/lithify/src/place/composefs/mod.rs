@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lithify_composefs::oci;
-use lithify_composefs::repository::Repository;
+use lithify_composefs::repository::{EntryError, Repository};
 use lithify_oci::manifest::{Descriptor, ImageManifest, media_type};
 use lithify_oci::source::Source;
 use lithify_oci::{Located, Unpacked};
@@ -116,7 +116,14 @@ fn unpacked(
     let mut sizes = Vec::with_capacity(image.layers.len());
     for (index, layer) in image.layers.iter().enumerate() {
         let opened = oci::open_layer(&*repository, &layer.digest);
-        let opened = opened.map_err(|e| Error::in_repository(&path, e))?;
+        let opened = opened.map_err(|e| match e {
+            EntryError::Missing { at } => ComposefsError::Gone {
+                path: path.clone(),
+                at,
+            }
+            .into(),
+            e => Error::in_repository(&path, e),
+        })?;
         if !opened.is_tar() {
             return Err(ComposefsError::NotATar {
                 index,

@@ -10,7 +10,7 @@ use lithify_oci::source::Source;
 
 use super::destination::RepositoryDestination;
 use crate::place::room::{Writing, tag_of};
-use crate::repository::{Named, create, open};
+use crate::repository::{Named, check_new_name, create, open};
 use crate::session::Session;
 use crate::transfer::{Destination, Look, Nature, Target};
 use crate::{Error, ErrorKind};
@@ -31,9 +31,13 @@ pub(super) fn of(
     writing: &Writing,
     session: &Session,
 ) -> Result<Box<dyn Target>, Error> {
+    let tag = tag_of(name, source)?;
+    if let Some(tag) = &tag {
+        check_new_name(path, tag)?;
+    }
     Ok(Box::new(RepositoryTarget {
         path: path.to_path_buf(),
-        tag: tag_of(name, source)?,
+        tag,
         name: name.to_owned(),
         durable: writing.durable,
         session: session.clone(),

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use lithify_composefs::oci::{self, NewImage};
-use lithify_composefs::repository::{ErofsFormat, Publication, Repository};
+use lithify_composefs::repository::{Category, ErofsFormat, Publication, Repository};
 use lithify_digest::Digest;
 use lithify_verity::file::FileDigest;
 
 use super::compose::Composed;
 use super::profile::ComposefsProfile;
 use crate::error::RepositoryFault;
+use crate::repository::names;
 use crate::{Error, ErrorKind};
 
 /// The documents of an image.
@@ -48,7 +49,11 @@ pub(crate) fn publish(
         tagged.map_err(|e| failed(e.into()))?;
     }
     let published = repository.publish(&publication);
-    published.map_err(|e| failed(e.into()))
+    published.map_err(|e| failed(e.into()))?;
+    match tag {
+        Some(tag) => names::take_away(repository, Category::Streams, tag),
+        None => Ok(()),
+    }
 }
 
 /// An image of the OCI that is there whole.
