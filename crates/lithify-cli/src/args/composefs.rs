@@ -140,6 +140,9 @@ pub(crate) struct ComposefsIdArgs {
         value_parser = word::<lithify::ComposefsProfile>(&["faithful", "cfsctl"])
     )]
     pub(crate) profile: Option<lithify::ComposefsProfile>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]

@@ -159,8 +159,11 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
             }
             if let Some(id) = &artifact.image_id {
                 say(&format!("  image {id}"));
-                if artifact.name.is_none() {
-                    say("  it has no name, so nothing keeps it: `composefs gc` collects it");
+                match &artifact.name {
+                    Some(name) => say(&format!("  name {name}")),
+                    None => {
+                        say("  it has no name, so nothing keeps it: `composefs gc` collects it");
+                    }
                 }
                 let count = |name: &str| artifact.statistics.get(name).copied().unwrap_or(0);
                 say(&format!(

@@ -106,21 +106,17 @@ pub(crate) fn run(args: PushArgs, quiet: bool) -> Result<(), Failure> {
     if args.json {
         return print_json(&report);
     }
+    let mut out = crate::terminal::stdout();
     if !quiet {
-        let mut out = crate::terminal::stdout();
         for manifest in &report.manifests {
             let size = human::bytes(manifest.layers.iter().map(|l| l.size).sum());
-            let count = manifest.layers.len();
+            let layers = human::counted(manifest.layers.len() as u64, "layer");
             let digest = &manifest.digest;
             let (form, platform) = (Printable(&manifest.form), Printable(&manifest.platform));
-            writeln!(
-                out,
-                "{digest}: {form} for {platform}, {count} layers, {size}"
-            )?;
+            writeln!(out, "{digest}: {form} for {platform}, {layers}, {size}")?;
         }
-        writeln!(out, "{}", report.digest)?;
     }
-    Ok(())
+    Ok(writeln!(out, "{}", report.digest)?)
 }
 
 /// Opens the image for the platforms that were asked for.

@@ -31,6 +31,7 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
         && let Cause::Composefs(ComposefsError::Files(files)) = error.cause()
     {
         list_damaged(files, args.json)?;
+        return Err(Failure::Damaged(damage(files)));
     }
     if let Err(Failure::Library(error)) = &verified
         && let Cause::Seal(SealError::Different { report, .. }) = error.cause()
@@ -60,10 +61,10 @@ pub(crate) fn run(args: VerifyArgs, quiet: bool) -> Result<(), Failure> {
             };
             writeln!(
                 crate::terminal::stdout(),
-                "  composefs image {} of format {}, {} objects{objects}",
+                "  composefs image {} of format {}, {}{objects}",
                 composefs.id,
                 composefs.format,
-                composefs.objects
+                human::counted(composefs.objects, "object")
             )?;
         }
         if let Some(sealed) = &report.sealed {
@@ -95,6 +96,18 @@ fn list_seals(sealed: &SealReport) -> Result<(), Failure> {
         writeln!(out, "  {place}: {annotation} {expected}: {found}")?;
     }
     Ok(())
+}
+
+/// Says how many files are damaged; which, was printed.
+fn damage(damaged: &DamagedFiles) -> String {
+    let count = damaged.files.len() as u64 + damaged.more;
+    format!(
+        "{} of the composefs image {} in `{}` {} damaged: import the image once more",
+        human::files(count),
+        damaged.id,
+        shown(damaged.repository.as_os_str()),
+        if count == 1 { "is" } else { "are" },
+    )
 }
 
 /// Prints the files of a composefs image that are damaged, one a line, with the object each should be.

@@ -238,12 +238,25 @@ pub enum ObjectError {
     /// The work was stopped.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// The system said so.
-    #[error("an object cannot be stored or read")]
+    /// The system said so when an object was to be written.
+    #[error("an object cannot be stored")]
+    Store(#[source] io::Error),
+    /// The system said so when an object was to be read, or the file that it is made of.
+    #[error("an object cannot be read")]
     Io(#[from] io::Error),
     /// Something else has the place of an object.
-    #[error("an object cannot be stored or read")]
+    #[error("something else is in the place of an object")]
     Beneath(#[source] BeneathError),
+}
+
+impl ObjectError {
+    /// Returns the error of work that writes: what the system said is about that.
+    pub(super) fn of_writing(self) -> Self {
+        match self {
+            Self::Io(e) => Self::Store(e),
+            error => error,
+        }
+    }
 }
 
 impl From<BeneathError> for ObjectError {
@@ -405,7 +418,9 @@ pub enum GcError {
         name: String,
     },
     /// Others use the repository.
-    #[error("the repository is in use by another process: wait until it has ended")]
+    #[error(
+        "the repository is in use by another process: wait until it has ended, or let `--wait` do so"
+    )]
     InUse,
     /// The work was stopped.
     #[error(transparent)]

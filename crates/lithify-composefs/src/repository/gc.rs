@@ -44,6 +44,9 @@ pub struct GcReport {
     pub temporary: u64,
     /// Files among the objects that are none, and stay.
     pub others: Vec<String>,
+    /// Set if others had the repository open while it was looked at: what they are writing has no name yet, and is counted
+    /// as if nobody needed it. Only of one that removes nothing.
+    pub is_in_use: bool,
 }
 
 impl From<Unlocked> for GcError {
@@ -86,7 +89,13 @@ impl Repository {
         options: &GcOptions,
     ) -> Result<GcReport, GcError> {
         if options.is_dry_run {
-            return self.collect(images, options);
+            let is_in_use = match self.exclusively(false, |_| Ok(())) {
+                Err(GcError::InUse) => true,
+                free => free.map(|()| false)?,
+            };
+            let mut report = self.collect(images, options)?;
+            report.is_in_use = is_in_use;
+            return Ok(report);
         }
         self.check_writable()?;
         self.exclusively(options.is_waiting, |repository| {

@@ -119,7 +119,7 @@ impl Repository {
             *self.unsynced.objects() = Objects::Many;
         }
         drop(working);
-        done
+        done.map_err(ObjectError::of_writing)
     }
 
     fn sync_each(&self, ids: &BTreeSet<FileDigest>) -> Result<(), ObjectError> {

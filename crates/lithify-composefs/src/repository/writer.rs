@@ -87,8 +87,9 @@ impl Repository {
 
     /// Starts the file of an object that is too long for memory.
     pub(super) fn new_object_file(&self) -> Result<NewFile, ObjectError> {
-        let directory = self.objects.top(self.root())?;
-        Ok(NewFile::create(directory.handle())?)
+        let directory = self.objects.top(self.root());
+        let directory = directory.map_err(ObjectError::of_writing)?;
+        NewFile::create(directory.handle()).map_err(ObjectError::Store)
     }
 
     /// Gives a file, of which all bytes are written, the name of its digest; compares with what has
@@ -101,7 +102,10 @@ impl Repository {
     ) -> Result<Outcome, ObjectError> {
         match self.compare(&id, size, None)? {
             Existing::Good => Ok(self.noted(id, size, Outcome::Existing)),
-            existing => self.name_object(new, id, size, existing),
+            existing => {
+                let named = self.name_object(new, id, size, existing);
+                named.map_err(ObjectError::of_writing)
+            }
         }
     }
 
@@ -234,7 +238,7 @@ impl ObjectWriter<'_> {
                 memory.extend_from_slice(data);
             }
             Content::Clone(_) => {}
-            _ => write_at(self.file()?, data, at)?,
+            _ => write_at(self.file()?, data, at).map_err(ObjectError::Store)?,
         }
         Ok(())
     }
@@ -280,6 +284,10 @@ impl ObjectWriter<'_> {
     /// # Errors
     /// [`ObjectError`].
     pub fn finish(self) -> Result<Stored, ObjectError> {
+        self.end().map_err(ObjectError::of_writing)
+    }
+
+    fn end(self) -> Result<Stored, ObjectError> {
         let size = self.hasher.size();
         let id = self.hasher.finish();
         let repository = self.repository;
@@ -317,7 +325,7 @@ impl ObjectWriter<'_> {
     fn file(&mut self) -> Result<&File, ObjectError> {
         if let Content::Memory(memory) = &mut self.content {
             let new = self.repository.new_object_file()?;
-            write_at(new.file(), memory, 0)?;
+            write_at(new.file(), memory, 0).map_err(ObjectError::Store)?;
             self.content = Content::File(new);
         }
         match &self.content {

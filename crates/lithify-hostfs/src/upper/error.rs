@@ -55,7 +55,7 @@ pub enum UpperError {
         path: TreePath,
     },
     /// A directory that was renamed; its content is in lower layers.
-    #[error("the directory `{path}` was renamed from `{}`, which a layer cannot say: give the mounted overlay, or mount it with redirect_dir=off", Escaped(.from))]
+    #[error("the directory `{path}` was renamed from `{}`, which a layer cannot say: give the mounted overlay (`--view DIR`), or mount it with redirect_dir=off", Escaped(.from))]
     Redirect {
         /// The directory.
         path: TreePath,
@@ -64,7 +64,7 @@ pub enum UpperError {
     },
     /// A file of which only the metadata was changed; its data is in lower layers.
     #[error(
-        "the file `{path}` has its data in a lower layer: give the mounted overlay, or mount it with metacopy=off"
+        "the file `{path}` has its data in a lower layer: give the mounted overlay (`--view DIR`), or mount it with metacopy=off"
     )]
     Metacopy {
         /// The file.

@@ -326,9 +326,10 @@ fn renamed_directories_are_read_from_the_overlay() {
     }
     let mut overlay = Overlay::new(",redirect_dir=on,metacopy=off");
     overlay.run(RENAMES);
-    let Err(UpperError::Redirect { path, from }) =
-        commit(&overlay.upper(), UpperOptions::default())
-    else {
+    let refused = commit(&overlay.upper(), UpperOptions::default());
+    let said = refused.as_ref().unwrap_err().to_string();
+    assert!(said.contains("(`--view DIR`)"), "{said}");
+    let Err(UpperError::Redirect { path, from }) = refused else {
         panic!("a renamed directory is no layer");
     };
     assert_eq!(path.as_bytes(), b"elsewhere");

@@ -51,9 +51,10 @@ pub(super) fn build(
         name,
     };
     let made = match tars_of(image) {
-        Some(oci) => of_tars(image, oci, &to, options.profile, session)?,
-        None => of_tree(image, &to, options.profile, session)?,
+        Some(oci) => of_tars(image, oci, &to, options.profile, session),
+        None => of_tree(image, &to, options.profile, session),
     };
+    let made = made.inspect_err(|_| repository::note_left(&to.repository))?;
     Ok(made.result(&path, &to, options.profile))
 }
 
@@ -157,6 +158,12 @@ fn of_tars(
     session: &Session,
 ) -> Result<Made, Error> {
     let repository = &to.repository;
+    repository::note_profile(
+        repository,
+        to.name.as_deref(),
+        oci.manifest_digest(),
+        profile,
+    );
     if let Some(digest) = oci.manifest_digest()
         && let Some(found) = find_image(repository, digest, Some(profile))?
     {

@@ -17,12 +17,12 @@ pub(crate) use image::parse_place;
 pub use image::{ComposefsImage, missing_objects};
 pub(crate) use import::{
     Composed, Documents, HashedImage, LayerStream, ObjectSink, StoredLayer, compose, compose_tree,
-    digest_of_bytes, find_image, find_layer, has_layer, publish, store_layer,
+    digest_of_bytes, find_image, find_layer, has_layer, note_profile, publish, store_layer,
 };
 pub use import::{ComposefsProfile, UnknownProfile, composefs_id};
 pub(crate) use named::{Named, canonical_image};
 pub use names::ComposefsKind;
 pub(crate) use names::{check_new as check_new_name, take_away};
-pub(crate) use open::{create, open};
+pub(crate) use open::{create, note_left, open};
 pub(crate) use tree::TreeInRepository;
 pub use usage::{ComposefsImageUsage, ComposefsUsage, FileCount, ObjectCount};

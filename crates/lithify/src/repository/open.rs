@@ -4,6 +4,8 @@ use std::path::Path;
 
 use lithify_composefs::repository::{CreateOptions, OpenError, OpenOptions, Repository};
 
+use lithify_tree::Escaped;
+
 use crate::Error;
 use crate::error::ComposefsError;
 use crate::session::Session;
@@ -29,4 +31,24 @@ pub(crate) fn create(
         opened => opened,
     };
     Ok(opened.map_err(ComposefsError::from)?)
+}
+
+/// Says what work that failed or was stopped leaves in a repository: objects without a name.
+pub(crate) fn note_left(repository: &Repository) {
+    let tally = repository.tally();
+    if tally.new > 0 {
+        let path = Escaped::path(repository.path());
+        log::warn!(
+            "`{path}` keeps what was written and has no name yet ({}, {} bytes): the next import uses it, `lithify composefs gc {path}` removes it",
+            objects(tally.new),
+            tally.new_bytes
+        );
+    }
+}
+
+fn objects(count: u64) -> String {
+    match count {
+        1 => "1 object".to_owned(),
+        _ => format!("{count} objects"),
+    }
 }

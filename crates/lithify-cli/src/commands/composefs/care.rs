@@ -88,6 +88,7 @@ pub(super) fn gc(args: &ComposefsGcArgs, quiet: bool) -> Result<(), Failure> {
             "references": report.references,
             "temporary": report.temporary,
             "others": report.others,
+            "in_use": report.is_in_use,
         });
         insert_path(&mut all, "repository", Some(repository.repository().path()));
         return print_json(&all);
@@ -116,6 +117,12 @@ pub(super) fn gc(args: &ComposefsGcArgs, quiet: bool) -> Result<(), Failure> {
         },
         human::counted(report.kept, "object"),
     )?;
+    if report.is_in_use {
+        writeln!(
+            out,
+            "the repository is in use: what others are writing is counted, and would not be removed"
+        )?;
+    }
     for other in &report.others {
         writeln!(out, "{}: not an object, left as it is", Printable(other))?;
     }

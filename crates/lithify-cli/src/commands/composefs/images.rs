@@ -9,7 +9,9 @@ use lithify::{
     ComposefsDump, ComposefsImage, ComposefsImageOptions, ComposefsRepository, Image, Source,
 };
 
-use super::super::{decoding_session, with_progress};
+use serde_json::json;
+
+use super::super::{decoding_session, insert_path, print_json, with_progress};
 use super::session;
 use crate::args::{ComposefsCreateArgs, ComposefsDumpArgs, ComposefsIdArgs, FormatArgs};
 use crate::failure::Failure;
@@ -59,7 +61,8 @@ pub(super) fn create(args: &ComposefsCreateArgs) -> Result<(), Failure> {
 
 pub(super) fn id(args: &ComposefsIdArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
-    let mut out = io::stdout().lock();
+    // Nothing is printed if any of them is wrong.
+    let mut ids = Vec::new();
     for name in &args.images {
         let algorithm = |known: Option<FileAlgorithm>| {
             args.algorithm.or(known).unwrap_or(FileAlgorithm::Sha256)
@@ -92,6 +95,19 @@ pub(super) fn id(args: &ComposefsIdArgs, quiet: bool) -> Result<(), Failure> {
             };
             image.id(algorithm(image.algorithm()), &session)?
         };
+        ids.push((name, id));
+    }
+    if args.json {
+        let ids = ids.into_iter().map(|(name, id)| {
+            let algorithm = id.algorithm().to_string();
+            let mut one = json!({ "id": id.hex(), "algorithm": algorithm });
+            insert_path(&mut one, "image", Some(Path::new(name)));
+            one
+        });
+        return print_json(&ids.collect::<Vec<_>>());
+    }
+    let mut out = io::stdout().lock();
+    for (_, id) in ids {
         writeln!(out, "{}", id.hex())?;
     }
     Ok(out.flush()?)
@@ -101,8 +117,8 @@ pub(super) fn dump(args: &ComposefsDumpArgs) -> Result<(), Failure> {
     let session = session(None);
     // It is text of ASCII alone.
     let mut out = BufWriter::new(io::stdout().lock());
-    for name in &args.images {
-        ComposefsImage::open(name, &session)?.dump(&mut out, &session)?;
+    for image in super::ls::open_all(&args.images, &session)? {
+        image.dump(&mut out, &session)?;
     }
     Ok(out.flush()?)
 }

@@ -1,12 +1,12 @@
 //! `lithify composefs ls`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use lithify::{
-    ComposefsImage, ComposefsKind, ComposefsName, ComposefsRepository, Printable, Source,
+    ComposefsImage, ComposefsKind, ComposefsName, ComposefsRepository, Printable, Session, Source,
 };
 use serde_json::{Value, json};
 
@@ -38,17 +38,18 @@ pub(super) fn run(args: &ComposefsLsArgs) -> Result<(), Failure> {
             "--json is for a repository; `lithify composefs dump` says all of an image".into(),
         ));
     }
+    let images = open_all(&args.images, &session)?;
     if !args.objects && args.missing.is_none() {
         // It is text of ASCII alone.
         let mut out = BufWriter::new(io::stdout().lock());
-        for name in &args.images {
-            ComposefsImage::open(name, &session)?.list(&mut out, &session)?;
+        for image in &images {
+            image.list(&mut out, &session)?;
         }
         return Ok(out.flush()?);
     }
     let mut paths = BTreeSet::new();
-    for name in &args.images {
-        ComposefsImage::open(name, &session)?.objects(&mut paths, &session)?;
+    for image in &images {
+        image.objects(&mut paths, &session)?;
     }
     if let Some(directory) = &args.missing {
         paths = lithify::missing_objects(directory, paths, &session)?;
@@ -59,6 +60,23 @@ pub(super) fn run(args: &ComposefsLsArgs) -> Result<(), Failure> {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
+}
+
+/// Opens all images before anything is printed of the first one.
+pub(super) fn open_all(
+    names: &[OsString],
+    session: &Session,
+) -> Result<Vec<ComposefsImage>, Failure> {
+    let opened = names.iter().map(|name| {
+        if !Source::has_transport(name) && Path::new(name).is_dir() {
+            return Err(Failure::Usage(format!(
+                "`{}` is a directory, no image: one of a repository is composefs:REPO:NAME",
+                shown(name)
+            )));
+        }
+        Ok(ComposefsImage::open(name, session)?)
+    });
+    opened.collect()
 }
 
 /// Tells a repository from an image: by its transport without a name, or since it is a directory.

@@ -13,8 +13,8 @@ use crate::Error;
 use crate::error::{ComposefsError, TransferError};
 use crate::place::decoded::TransferredLayer;
 use crate::repository::{
-    ComposefsProfile, Documents, LayerStream, Named, compose, find_image, find_layer, publish,
-    store_layer,
+    ComposefsProfile, Documents, LayerStream, Named, compose, find_image, find_layer, note_left,
+    note_profile, publish, store_layer,
 };
 use crate::session::Session;
 use crate::session::budgets::Budgets;
@@ -30,6 +30,15 @@ pub(super) struct RepositoryDestination {
     session: Session,
     budgets: Budgets,
     image: Option<Arriving>,
+    is_finished: bool,
+}
+
+impl Drop for RepositoryDestination {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            note_left(&self.repository);
+        }
+    }
 }
 
 /// The image that arrives.
@@ -67,6 +76,7 @@ impl RepositoryDestination {
             tag,
             session,
             image: None,
+            is_finished: false,
         }
     }
 
@@ -251,7 +261,15 @@ impl Destination for RepositoryDestination {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
+    fn finish(mut self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
+        let finished = self.publish(root);
+        self.is_finished = finished.is_ok();
+        finished
+    }
+}
+
+impl RepositoryDestination {
+    fn publish(&self, root: &Descriptor) -> Result<(), Error> {
         let image = self.image()?;
         if image.is_there {
             return match &self.tag {
@@ -267,6 +285,12 @@ impl Destination for RepositoryDestination {
                 let layers = layers.map(|l| streams.get(l).copied().ok_or_else(missing));
                 let layers: Vec<_> = layers.collect::<Result<_, _>>()?;
                 let profile = ComposefsProfile::Faithful;
+                note_profile(
+                    &self.repository,
+                    self.tag.as_deref(),
+                    Some(&root.digest),
+                    profile,
+                );
                 let repository = &self.repository;
                 let composed = compose(
                     repository,

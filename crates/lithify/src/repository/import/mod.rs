@@ -18,5 +18,5 @@ pub use hashed::composefs_id;
 pub(crate) use hashed::{HashedImage, digest_of_bytes};
 pub(crate) use layer::{StoredLayer, find_layer, has_layer, store_layer};
 pub use profile::{ComposefsProfile, UnknownProfile};
-pub(crate) use publish::{Documents, find_image, publish};
+pub(crate) use publish::{Documents, find_image, note_profile, publish};
 pub(crate) use sink::ObjectSink;

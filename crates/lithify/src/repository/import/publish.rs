@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lithify_composefs::oci::{self, NewImage};
 use lithify_composefs::repository::{Category, ErofsFormat, Publication, Repository};
 use lithify_digest::Digest;
+use lithify_tree::Escaped;
 use lithify_verity::file::FileDigest;
 
 use super::compose::Composed;
@@ -54,6 +55,43 @@ pub(crate) fn publish(
         Some(tag) => names::take_away(repository, Category::Streams, tag),
         None => Ok(()),
     }
+}
+
+/// Says that an image gets a composefs image by other rules than the one that has its name now, or that it has itself.
+pub(crate) fn note_profile(
+    repository: &Repository,
+    name: Option<&str>,
+    digest: Option<&Digest>,
+    profile: ComposefsProfile,
+) {
+    let tagged = name.and_then(|name| oci::resolve_tag(repository, name).ok());
+    let mut images = tagged.iter().chain(digest);
+    let found = images.find_map(|digest| profile_of(repository, digest));
+    if let Some(found) = found.filter(|found| *found != profile) {
+        let path = Escaped::path(repository.path());
+        let name = name.map(|name| format!(":{}", Escaped(name)));
+        log::warn!(
+            "the composefs image of `{path}{name}` was made by the profile {found}, and is replaced by one by the profile {wanted}: `build --profile {found}` keeps to the other",
+            name = name.unwrap_or_default(),
+            found = found.name(),
+            wanted = profile.name(),
+        );
+    }
+}
+
+/// Returns the profile by which the composefs image of an image of the OCI was made.
+fn profile_of(repository: &Repository, digest: &Digest) -> Option<ComposefsProfile> {
+    let image = oci::Image::open(repository, digest).ok()?;
+    let mut formats = repository.metadata().formats();
+    let format = formats.find(|format| *format != ErofsFormat::V2)?;
+    let made = image.image(format)?;
+    let is_by = |profile: &ComposefsProfile| {
+        let name = oci::profile_name(format, profile.name());
+        image.images.get(&name) == Some(&made)
+    };
+    // `cfsctl` itself does not say.
+    let said = ComposefsProfile::ALL.into_iter().find(is_by);
+    Some(said.unwrap_or(ComposefsProfile::Cfsctl))
 }
 
 /// An image of the OCI that is there whole.
