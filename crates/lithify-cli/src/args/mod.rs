@@ -223,7 +223,7 @@ mod tests {
             "composefs id",
             &[
                 READ,
-                "from-dump file algorithm profile format-version max-version",
+                "from-dump file algorithm profile format-version max-version json",
             ],
         ),
         ("composefs dump", &[]),

@@ -613,6 +613,7 @@ fn places_that_are_no_repositories_say_what_to_do() {
     let missing = tmp.path().join("missing");
     for args in [
         &["ls", &format!("composefs:{}", text(&missing))][..],
+        &["ls", text(&missing)],
         &["gc", text(&missing)],
         &["rm", &format!("{}:a", text(&missing))],
     ] {

@@ -167,7 +167,7 @@ fn all_images_are_looked_at_before_anything_is_printed() {
     let bare = format!("{}:app", text(&path));
     for verb in ["ls", "dump", "id"] {
         for (wrong, words) in [
-            ("/nothing/there", "/nothing/there"),
+            ("/nothing/there.cfs", "/nothing/there.cfs"),
             (&*bare, &*format!("write `{place}`")),
         ] {
             let output = lithify_output(["composefs", verb, &place, wrong]);

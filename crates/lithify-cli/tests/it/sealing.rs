@@ -315,6 +315,12 @@ fn the_tag_of_a_registry_leads_to_the_image_that_was_published_for() {
     let all = format!("oci:{}:x", there.display());
     let copied = json_of(&store, &["copy", "--all-platforms", &name("index"), &all]);
     assert_eq!(copied["digest"], index["digest"]);
+    // In a layout too.
+    json_of(&store, &["push", "--as", "composefs", &all, &all]);
+    let again = format!("oci:{}:x", tmp.path().join("again").display());
+    let copied = json_of(&store, &["copy", "--all-platforms", &all, &again]);
+    assert_eq!(copied["digest"], index["digest"]);
+    json_of(&store, &["verify", "--sealed", &all]);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Faults of composefs repositories, and of images for them.
 
+use std::fmt;
 use std::path::PathBuf;
-use std::{fmt, io};
 
 use lithify_composefs::dumpfile::DumpError;
 use lithify_composefs::image;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{EntryError, GcError, NameError, ObjectError, OpenError};
 use lithify_composefs::splitstream::StreamError;
-use lithify_digest::{Digest, Mismatch};
+use lithify_digest::Digest;
 use lithify_tree::{Escaped, LayerFull};
 use lithify_verity::file::{FileDigest, FileOptionsError};
 
@@ -397,11 +397,11 @@ impl ComposefsError {
 impl RepositoryFault {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Object(e) => of_object(e),
+            Self::Object(e) => ErrorKind::of_object(e),
             Self::Entry(e) => of_entry(e),
             Self::Name(_) => ErrorKind::Usage,
             Self::Layer(e) => match e {
-                oci::LayerError::Object(e) => of_object(e),
+                oci::LayerError::Object(e) => ErrorKind::of_object(e),
                 oci::LayerError::Entry(e) => of_entry(e),
                 oci::LayerError::Io(e) => ErrorKind::of_io(e),
                 _ => ErrorKind::Verification,
@@ -409,7 +409,7 @@ impl RepositoryFault {
             Self::Document(e) => match e {
                 oci::ImageError::NoTag { .. } => ErrorKind::NotFound,
                 oci::ImageError::Name(_) => ErrorKind::Usage,
-                oci::ImageError::Object(e) => of_object(e),
+                oci::ImageError::Object(e) => ErrorKind::of_object(e),
                 oci::ImageError::Entry(e) => of_entry(e),
                 _ => ErrorKind::Verification,
             },
@@ -426,46 +426,13 @@ impl RepositoryFault {
     }
 }
 
-/// Returns the kind of what a reader of bytes that are compared reported through an error of the system.
-pub(super) fn kind_in(error: &io::Error) -> Option<ErrorKind> {
-    if Mismatch::in_error(error).is_some() {
-        return Some(ErrorKind::Verification);
-    }
-    let inner = error.get_ref()?;
-    if let Some(error) = inner.downcast_ref::<ObjectError>() {
-        return Some(of_object(error));
-    }
-    Some(match inner.downcast_ref::<StreamError>()? {
-        StreamError::Io(source) | StreamError::OpenObject { source, .. } => {
-            ErrorKind::of_io(source)
-        }
-        _ => ErrorKind::Verification,
-    })
-}
-
-fn of_object(error: &ObjectError) -> ErrorKind {
-    match error {
-        ObjectError::Missing { .. }
-        | ObjectError::Damaged { .. }
-        | ObjectError::NotUnderVerity { .. }
-        | ObjectError::TooLong { .. }
-        | ObjectError::Directory { .. }
-        | ObjectError::Beneath(_) => ErrorKind::Verification,
-        ObjectError::ReadOnly(_) | ObjectError::Algorithm { .. } | ObjectError::Verity(_) => {
-            ErrorKind::Unsupported
-        }
-        ObjectError::Cancelled(_) => ErrorKind::Cancelled,
-        error => ErrorKind::of_causes(error, ErrorKind::Io),
-    }
-}
-
 fn of_entry(error: &EntryError) -> ErrorKind {
     match error {
         EntryError::Missing { .. } => ErrorKind::NotFound,
         EntryError::ReadOnly(_) => ErrorKind::Unsupported,
         EntryError::Name(_) => ErrorKind::Usage,
         EntryError::Taken { .. } => ErrorKind::Exists,
-        EntryError::Object { source, .. } => of_object(source),
+        EntryError::Object { source, .. } => ErrorKind::of_object(source),
         EntryError::Cancelled(_) => ErrorKind::Cancelled,
         EntryError::Io { source, .. } => ErrorKind::of_io(source),
         _ => ErrorKind::Verification,

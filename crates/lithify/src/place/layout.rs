@@ -12,6 +12,7 @@ use lithify_oci::{Content, Limits, Located};
 
 use super::room::Place;
 use super::room::Writing;
+use super::room::leads_to;
 use super::room::located_archive_or_layout;
 use super::room::opened_archive_or_layout;
 use super::room::tag_of;
@@ -115,6 +116,35 @@ impl LayoutDestination {
     }
 }
 
+impl LayoutDestination {
+    fn into_writer(self) -> Writer {
+        let writer = self.writer.into_inner();
+        writer.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether a tag leads to a manifest already, directly or through an index.
+    fn leads_to(&self, tag: &str, wanted: &Descriptor) -> Result<bool, Error> {
+        let name = shown_path(&self.path);
+        let opening = |e: lithify_oci::blob::Error| Error::opening(name.clone(), e);
+        let layout = Directory::open(&self.path).map_err(|e| Error::opening(name.clone(), e))?;
+        let Some(there) = layout.tagged(tag).map_err(opening)? else {
+            return Ok(false);
+        };
+        let located = Located::new(Arc::new(layout), there.clone(), Vec::new());
+        let read = |entry: &Descriptor| {
+            let found = located.read_manifest(entry, &self.limits);
+            found.map_err(opening)
+        };
+        match read(&there)? {
+            Some(bytes) => {
+                let depth = self.limits.index_depth;
+                leads_to((&there, &bytes), &wanted.digest, depth, &read)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
 fn failed(error: lithify_oci::layout::Error) -> Error {
     Error::from(CommitError::Layout(Box::new(error)))
 }
@@ -172,15 +202,23 @@ impl Destination for LayoutDestination {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
-        let mut writer = self
-            .writer
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut entry = root.clone();
-        if let Some(tag) = self.tag {
-            entry.annotations.insert(REF_NAME.to_owned(), tag);
+    fn finish_artifact(self: Box<Self>, subject: &Descriptor) -> Result<(), Error> {
+        let is_there = match &self.tag {
+            Some(tag) => self.leads_to(tag, subject)?,
+            None => false,
+        };
+        match is_there {
+            true => self.into_writer().finish().map_err(failed),
+            false => self.finish(subject),
         }
+    }
+
+    fn finish(self: Box<Self>, root: &Descriptor) -> Result<(), Error> {
+        let mut entry = root.clone();
+        if let Some(tag) = &self.tag {
+            entry.annotations.insert(REF_NAME.to_owned(), tag.clone());
+        }
+        let mut writer = self.into_writer();
         writer.add(entry);
         writer.finish().map_err(failed)
     }

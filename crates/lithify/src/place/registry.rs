@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
 use lithify_digest::{Digest, Mismatch, VerifiedReader, Verifier};
-use lithify_oci::manifest::{Descriptor, Document, media_type};
+use lithify_oci::manifest::Descriptor;
 use lithify_oci::reference::DEFAULT_TAG;
 use lithify_oci::source::Source;
 use lithify_oci::{Limits, Located, Reference};
@@ -13,6 +13,7 @@ use lithify_registry::{Content, ManifestName, PushOptions, Repository};
 
 use super::room::Place;
 use super::room::Writing;
+use super::room::leads_to;
 use crate::Error;
 use crate::image::Origin;
 use crate::session::Session;
@@ -141,36 +142,6 @@ impl RegistryDestination {
     }
 }
 
-impl RegistryDestination {
-    /// Tells whether a name leads to a manifest, directly or through indexes.
-    fn leads_to(&self, name: &ManifestName, wanted: &Digest, depth: usize) -> Result<bool, Error> {
-        let limit = self.limits.manifest_bytes;
-        let Some(found) = self.repository.own_manifest(name, limit)? else {
-            return Ok(false);
-        };
-        if found.descriptor.digest == *wanted {
-            return Ok(true);
-        }
-        let parsed = Document::parse(&found.bytes, Some(&found.descriptor.media_type));
-        let Ok(Document::Index(index)) = parsed else {
-            return Ok(false);
-        };
-        if index.manifests.iter().any(|entry| entry.digest == *wanted) {
-            return Ok(true);
-        }
-        let is_index = |entry: &&Descriptor| {
-            [media_type::OCI_INDEX, media_type::DOCKER_LIST].contains(&&*entry.media_type)
-        };
-        for entry in index.manifests.iter().filter(is_index) {
-            let name = ManifestName::Digest(entry.digest);
-            if depth < self.limits.index_depth && self.leads_to(&name, wanted, depth + 1)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-}
-
 impl Destination for RegistryDestination {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
         super::room::check_digest(&self.reference, plan)?;
@@ -270,11 +241,23 @@ impl Destination for RegistryDestination {
         if self.reference.digest().is_some() {
             return Ok(());
         }
+        let limit = self.limits.manifest_bytes;
+        let read = |name| self.repository.own_manifest(&name, limit);
         let tag = self.reference.tag().unwrap_or(DEFAULT_TAG).to_owned();
-        match self.leads_to(&ManifestName::Tag(tag), &subject.digest, 0)? {
-            true => Ok(()),
-            false => self.finish(subject),
+        if let Some(there) = read(ManifestName::Tag(tag))?
+            && leads_to(
+                (&there.descriptor, &there.bytes),
+                &subject.digest,
+                self.limits.index_depth,
+                &|entry| {
+                    let found = read(ManifestName::Digest(entry.digest))?;
+                    Ok(found.map(|found| found.bytes))
+                },
+            )?
+        {
+            return Ok(());
         }
+        self.finish(subject)
     }
 }
 

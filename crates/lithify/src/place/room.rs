@@ -1,5 +1,8 @@
 //! The reading and the writing side every place has, and what several have in common.
 
+use lithify_digest::Digest;
+use lithify_oci::manifest::media_type::{DOCKER_LIST, OCI_INDEX};
+use lithify_oci::manifest::{Descriptor, Document};
 use lithify_oci::source::{Selector, Source};
 use lithify_oci::{Located, Reference};
 
@@ -104,4 +107,35 @@ pub(super) fn refused(name: &str) -> Error {
     Error::from(TransferError::TransferDestination {
         name: name.to_owned(),
     })
+}
+
+/// Tells whether a manifest or index, by its descriptor and bytes, is another one, or an index that leads to it through at
+/// most so many others.
+pub(super) fn leads_to(
+    (document, bytes): (&Descriptor, &[u8]),
+    wanted: &Digest,
+    depth: usize,
+    read: &dyn Fn(&Descriptor) -> Result<Option<Vec<u8>>, Error>,
+) -> Result<bool, Error> {
+    if document.digest == *wanted {
+        return Ok(true);
+    }
+    let parsed = Document::parse(bytes, Some(&document.media_type));
+    let Ok(Document::Index(index)) = parsed else {
+        return Ok(false);
+    };
+    if index.manifests.iter().any(|entry| entry.digest == *wanted) {
+        return Ok(true);
+    }
+    let is_index =
+        |entry: &Descriptor| [OCI_INDEX, DOCKER_LIST].contains(&entry.media_type.as_str());
+    for entry in index.manifests.iter().filter(|entry| is_index(entry)) {
+        if depth > 0
+            && let Some(bytes) = read(entry)?
+            && leads_to((entry, &bytes), wanted, depth - 1, read)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -79,11 +79,14 @@ pub(super) fn open_all(
     opened.collect()
 }
 
-/// Tells a repository from an image: by its transport without a name, or since it is a directory.
+/// Tells a repository from an image: by its transport without a name, or since it is a directory. What is not there was
+/// meant as a repository if it is not called like a file.
 fn is_repository(name: &OsStr) -> bool {
+    let path = Path::new(name);
     match Source::parse(name) {
         Ok(Source::Composefs { selector, .. }) => selector.is_none(),
-        _ => Path::new(name).is_dir(),
+        _ if path.exists() => path.is_dir(),
+        _ => path.extension().is_none() && !name.as_encoded_bytes().contains(&b':'),
     }
 }
 
