@@ -320,6 +320,8 @@ fn whatever_reads_a_damaged_object_names_it_and_says_what_to_do() {
         let out = tmp.path().join("out");
         let copy = format!("oci:{}:x", out.display());
         for fault in ["damaged", "short", "missing"] {
+            // What is written in the moment in which it was published has no later time.
+            std::thread::sleep(std::time::Duration::from_millis(50));
             match fault {
                 "damaged" => fs::write(&object, [&bytes[..70_000], b"x"].concat()).unwrap(),
                 "short" => fs::write(&object, &bytes[..5000]).unwrap(),
@@ -348,7 +350,7 @@ fn whatever_reads_a_damaged_object_names_it_and_says_what_to_do() {
                 assert!(said.contains("once more"), "{fault} {args:?}: {said}");
             }
             build();
-            assert_eq!(fs::read(&object).unwrap(), bytes, "{fault}");
+            assert!(fs::read(&object).unwrap() == bytes, "{fault}");
             run::ok(lithify().args(["-q", "cat", &place, "/usr/big"]));
         }
     }
