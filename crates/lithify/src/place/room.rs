@@ -115,7 +115,7 @@ pub(super) fn leads_to(
     (document, bytes): (&Descriptor, &[u8]),
     wanted: &Digest,
     depth: usize,
-    read: &dyn Fn(&Descriptor) -> Result<Option<Vec<u8>>, Error>,
+    read: &impl Fn(&Descriptor) -> Result<Option<Vec<u8>>, Error>,
 ) -> Result<bool, Error> {
     if document.digest == *wanted {
         return Ok(true);
