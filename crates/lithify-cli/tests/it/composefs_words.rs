@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use lithify_testkit::{Compression, Layout, TarEntry, run, temp_dir};
 use rustix::fs::{FlockOperation, flock};
@@ -49,12 +52,16 @@ fn who_waits_for_a_repository_is_told_for_what_once() {
             .stderr(Stdio::piped())
             .stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = said.next().unwrap().unwrap();
+        let (sender, said) = mpsc::channel();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let reader = thread::spawn(move || lines.for_each(|line| sender.send(line).unwrap()));
+        // Whoever says nothing waits for ever.
+        let line = said.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
         assert!(line.contains(words) && line.contains(repo), "{line}");
         drop(directory);
         assert!(child.wait().unwrap().success());
-        assert_eq!(said.count(), 0);
+        reader.join().unwrap();
+        assert_eq!(said.iter().count(), 0);
     }
     // Whoever does not wait is told how to.
     let opened = repository(&path);
