@@ -1,7 +1,7 @@
 //! A cheap look at what was published.
 //!
 //! An object is written once, before the link to it is made. One that was written to since then has a later time than the
-//! link. Only such objects are read; damage below the filesystem is what a [check](Repository::fsck) finds.
+//! link. Only such objects, and those of the clock's same tick, are read; damage below the filesystem is what a [check](Repository::fsck) finds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -130,7 +130,7 @@ impl Repository {
         let Some(found) = self.object_stat(id)?.filter(is_file) else {
             return Ok(false);
         };
-        if self.is_secure() || time(&found) <= published {
+        if self.is_secure() || time(&found) < published {
             return Ok(true);
         }
         match self.check_object(id) {
