@@ -111,6 +111,7 @@ mod number; // octal, base-256, decimal
 mod parser; // blocks to members
 mod pax; // extended headers
 mod sparse; // maps of sparse files
+mod split; // data of members, and everything else
 mod typeflag; // kinds of headers
 mod write; // entries to tar
 mod xattr; // extended attributes in PAX records
@@ -121,5 +122,6 @@ pub use header::{BLOCK, Block, END_MARK, has_magic, is_zero, looks_like_header, 
 pub use limits::{Bound, Limit, LimitExceeded, Limits};
 pub use member::Member;
 pub use parser::{Demand, Event, Parser};
+pub use split::{Part, Splitter};
 pub use typeflag::MemberKind;
 pub use write::{Holes, TarWriter, WriteError, file_header};

@@ -1,7 +1,7 @@
 //! Telling the files of a tar apart, as it passes.
 
 use lithify_digest::Digest;
-use lithify_tar::{Detail, Event, Limits, Parser, TarError};
+use lithify_tar::{Limits, Part, Splitter, TarError};
 
 use crate::repository::{Repository, Stored};
 
@@ -13,10 +13,8 @@ use super::layer::LayerWriter;
 /// Data of sparse files is kept as it is in the tar.
 #[derive(Debug)]
 pub struct LayerSplitter<'a> {
-    parser: Parser,
+    tar: Splitter,
     writer: LayerWriter<'a>,
-    /// Inside the data of a member, which is a file's.
-    is_file: bool,
 }
 
 impl<'a> LayerSplitter<'a> {
@@ -42,16 +40,15 @@ impl<'a> LayerSplitter<'a> {
 
     fn of(writer: LayerWriter<'a>, limits: Limits) -> Self {
         Self {
-            parser: Parser::new(limits, Detail::Everything),
+            tar: Splitter::new(limits),
             writer,
-            is_file: false,
         }
     }
 
     /// Returns the number of members so far.
     #[must_use]
     pub fn members(&self) -> u64 {
-        self.parser.entries()
+        self.tar.members()
     }
 
     /// Adds the tar's next bytes.
@@ -59,36 +56,20 @@ impl<'a> LayerSplitter<'a> {
     /// # Errors
     /// [`LayerError`]; the splitter is of no use after it.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
-        while !bytes.is_empty() {
-            if self.is_file {
-                let left = usize::try_from(self.parser.data_left()).unwrap_or(usize::MAX);
-                let (data, rest) = bytes.split_at(left.min(bytes.len()));
-                self.writer.data(data)?;
-                self.parser.take_data(data.len() as u64);
-                bytes = rest;
-                if self.parser.data_left() > 0 {
-                    return Ok(());
+        while let Some(part) = self.tar.next(&mut bytes).map_err(tar)? {
+            match part {
+                Part::Raw(bytes) => self.writer.raw(bytes)?,
+                Part::Member => {
+                    self.writer.boundary()?;
+                    match self.tar.data_left() {
+                        0 => {}
+                        size => self.writer.start_file(size)?,
+                    }
                 }
-                self.writer.end_file()?;
-                self.is_file = false;
-                continue;
-            }
-            let before = bytes;
-            let event = self.parser.next(&mut bytes).map_err(tar)?;
-            let used = &before[..before.len() - bytes.len()];
-            if event == Event::End && used.is_empty() {
+                Part::Data(bytes) => self.writer.data(bytes)?,
+                Part::DataEnd => drop(self.writer.end_file()?),
                 // What follows the end is padding of whoever wrote it.
-                self.writer.boundary()?;
-                return self.writer.raw(bytes);
-            }
-            self.writer.raw(used)?;
-            if event == Event::Member {
-                self.writer.boundary()?;
-                let size = self.parser.data_left();
-                if size > 0 {
-                    self.writer.start_file(size)?;
-                    self.is_file = true;
-                }
+                Part::End => self.writer.boundary()?,
             }
         }
         Ok(())
@@ -98,8 +79,8 @@ impl<'a> LayerSplitter<'a> {
     ///
     /// # Errors
     /// [`LayerError`], also for a tar that is cut.
-    pub fn finish(mut self) -> Result<Stored, LayerError> {
-        self.parser.finish().map_err(tar)?;
+    pub fn finish(self) -> Result<Stored, LayerError> {
+        self.tar.finish().map_err(tar)?;
         self.writer.finish()
     }
 }
