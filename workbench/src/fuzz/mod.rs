@@ -15,7 +15,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 19] = [
+const TARGETS: [&str; 20] = [
     "inflate",
     "decoder",
     "tar",
@@ -35,6 +35,7 @@ const TARGETS: [&str; 19] = [
     "composefs_meta",
     "dumpfile",
     "splitstream",
+    "tar_diff",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     if args.full {
         // Without it the tests that want it skip.
         steps.step("cfsctl", || build_cfsctl(can_install));
+        steps.step("oci-delta", build_oci_delta);
     }
     let mut outcome = Outcome::default();
     steps.step("tests", || listing::collect(&mut test(), &mut outcome));
@@ -123,6 +124,17 @@ fn build_cfsctl(can_install: bool) -> Result<(), Error> {
         packages::install_for_cfsctl()?;
     }
     let mut install = sh::cargo(["install", "composefs-ctl", "--version", "0.9.4", "--locked"]);
+    install.arg("--root").arg(&root);
+    sh::run(install.arg("--target-dir").arg(root.join("build")))
+}
+
+/// The other program that applies deltas, from its library. It needs packages that `cfsctl` needs too. It is built once.
+fn build_oci_delta() -> Result<(), Error> {
+    let root = sh::target().join("referees/oci-delta");
+    if root.join("bin/oci-delta-referee").is_file() {
+        return Ok(());
+    }
+    let mut install = sh::cargo(["install", "--locked", "--path", "referees/oci-delta"]);
     install.arg("--root").arg(&root);
     sh::run(install.arg("--target-dir").arg(root.join("build")))
 }

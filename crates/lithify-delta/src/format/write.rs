@@ -1,0 +1,106 @@
+//! The file.
+
+use std::io::Write;
+
+use zstd::stream::write::Encoder as Frame;
+use zstd::zstd_safe::CParameter;
+
+use super::encode::Ops;
+use super::error::WriteError;
+use super::{Version, WINDOW_LOG_MAX};
+
+/// The way operations are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Ten times as fast as the others.
+    Fast,
+    /// Small, and not slow.
+    #[default]
+    Default,
+    /// As small as zstd makes it in less than 512 MiB.
+    Best,
+}
+
+impl Compression {
+    /// Returns zstd's level, and what of it is other than the level says.
+    ///
+    /// Operations are mostly long runs of zeros between a few other bytes. There a shorter search of a thorough parser is worth more
+    /// than a long one of a simple parser; and matches of three bytes count.
+    fn parameters(self) -> (i32, &'static [CParameter]) {
+        use CParameter::{ChainLog, HashLog, MinMatch, SearchLog, TargetLength, WindowLog};
+        match self {
+            Self::Fast => (3, &[WindowLog(23)]),
+            Self::Default => (
+                16,
+                &[
+                    WindowLog(WINDOW_LOG_MAX),
+                    HashLog(22),
+                    ChainLog(22),
+                    SearchLog(3),
+                    MinMatch(3),
+                    TargetLength(64),
+                ],
+            ),
+            Self::Best => (
+                19,
+                &[
+                    WindowLog(WINDOW_LOG_MAX),
+                    HashLog(24),
+                    ChainLog(24),
+                    SearchLog(7),
+                    MinMatch(3),
+                    TargetLength(999),
+                ],
+            ),
+        }
+    }
+}
+
+/// Writes a delta of version 1 to its operations.
+pub struct DeltaWriter<W: Write> {
+    frame: Frame<'static, W>,
+}
+
+impl<W: Write> std::fmt::Debug for DeltaWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeltaWriter")
+    }
+}
+
+impl<W: Write> DeltaWriter<W> {
+    /// Begins a delta.
+    ///
+    /// # Errors
+    /// [`WriteError::Write`].
+    pub fn new(mut out: W, compression: Compression) -> Result<Self, WriteError> {
+        out.write_all(Version::V1.magic())
+            .map_err(WriteError::Write)?;
+        let begin = || {
+            let (level, parameters) = compression.parameters();
+            let mut frame = Frame::new(out, level)?;
+            for parameter in parameters {
+                frame.set_parameter(*parameter)?;
+            }
+            frame.include_checksum(true)?;
+            Ok(frame)
+        };
+        let frame = begin().map_err(WriteError::Write)?;
+        Ok(Self { frame })
+    }
+
+    /// Adds operations.
+    ///
+    /// # Errors
+    /// [`WriteError::Write`].
+    pub fn ops(&mut self, ops: &Ops) -> Result<(), WriteError> {
+        self.frame.write_all(&ops.0).map_err(WriteError::Write)
+    }
+
+    /// Ends the delta; returns the output.
+    ///
+    /// # Errors
+    /// [`WriteError::Write`].
+    pub fn finish(self) -> Result<W, WriteError> {
+        self.frame.finish().map_err(WriteError::Write)
+    }
+}
