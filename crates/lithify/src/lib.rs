@@ -118,6 +118,7 @@
 mod artifacts; // filesystems beside images: what they are called
 mod commit; // changes into layers
 mod copy; // images from one place to another
+mod delta; // new images as what is different from old ones
 mod description; // `--json`
 mod error; // what can go wrong
 mod fs; // filesystems in image files
@@ -140,6 +141,9 @@ mod view; // images and artifacts as they are
 
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use copy::{CopyOptions, CopyReport, copy, plan_copy};
+pub use delta::{
+    TarDeltaOptions, TarDeltaReport, TarPatchReport, apply_tar_delta, create_tar_delta,
+};
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,
     PlatformDescription, RecordedDescription, ReferrerDescription, Referrers, Stack, Verity,
@@ -148,9 +152,9 @@ pub use description::{
 pub use error::MountError;
 pub use error::{
     ArtifactError, BuildError, Cause, CommitError, ComposefsError, DamagedFile, DamagedFiles,
-    DescriptionProblem, Error, ErrorKind, FileFault, LayerError, Names, NativeLayerError, Nested,
-    OpenError, Operation, OutputError, PublishError, ReplaceError, RepositoryFault, SealCheck,
-    SealError, SealReport, SealState, TransferError, report,
+    DeltaError, DescriptionProblem, Error, ErrorKind, FileFault, LayerError, Names,
+    NativeLayerError, Nested, OpenError, Operation, OutputError, PublishError, ReplaceError,
+    RepositoryFault, SealCheck, SealError, SealReport, SealState, TransferError, report,
 };
 pub use fs::{
     Compression, CompressionAlgorithm, Journal, UnknownCompression, VerifiedComposefs,
@@ -161,6 +165,8 @@ pub use json::{write_json, write_json_pretty};
 pub use lithify_cancel::{CancelToken, OutputPipe};
 /// composefs repositories and images, for programs that look after them.
 pub use lithify_composefs as composefs;
+pub use lithify_delta::diff::Effort;
+pub use lithify_digest::Digest;
 pub use lithify_oci::LayerKind;
 pub use lithify_oci::Platform;
 pub use lithify_oci::source::{Source, TRANSPORTS, Transport};

@@ -3,6 +3,7 @@
 mod build; // images into artifacts
 mod commit; // changes into layers
 mod composefs; // composefs images and repositories
+mod delta;
 mod disk; // disks of virtual machines
 mod help; // texts
 mod mount; // mounts
@@ -27,6 +28,7 @@ pub(crate) use composefs::{
     ComposefsGcArgs, ComposefsIdArgs, ComposefsInitArgs, ComposefsLsArgs, ComposefsRmArgs,
     ComposefsTagArgs, FormatArgs,
 };
+pub(crate) use delta::{DeltaCommand, DeltaTarApplyArgs, DeltaTarCommand, DeltaTarCreateArgs};
 pub(crate) use disk::{CreateArgs, DiskCommand};
 pub(crate) use help::{other_composefs_verb, other_verb};
 pub(crate) use mount::{MountArgs, UmountArgs};
@@ -116,6 +118,9 @@ pub(crate) enum Command {
     /// Make, read and look after composefs images and repositories
     #[command(subcommand)]
     Composefs(ComposefsCommand),
+    /// Make and apply deltas: what is different between an old image and a new one
+    #[command(subcommand)]
+    Delta(DeltaCommand),
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -153,7 +158,7 @@ mod tests {
     const REMOTE: &str = "authfile creds insecure registries retries";
 
     /// What each command makes use of, and takes therefore; an option that a command does not need is not in its list.
-    const OPTIONS: [(&str, &[&str]); 33] = [
+    const OPTIONS: [(&str, &[&str]); 35] = [
         (
             "build",
             &[
@@ -237,6 +242,11 @@ mod tests {
             &["metadata-only contents repair wait jobs json"],
         ),
         ("composefs df", &["json"]),
+        (
+            "delta tar create",
+            &[READ, "output level memory no-fsync json"],
+        ),
+        ("delta tar apply", &[READ, "base output diff-id json"]),
         ("completions", &[]),
         ("man", &["output"]),
     ];

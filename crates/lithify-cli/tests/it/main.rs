@@ -26,6 +26,7 @@ mod contract;
 mod cpio; // archives for kernels
 mod daemon;
 mod debian;
+mod delta_tar;
 mod dir_roundtrip;
 mod directories;
 mod drop_xattrs;

@@ -8,6 +8,7 @@ mod client; // errors of the client of registries among others
 mod commit; // changes as layers
 mod composefs; // repositories
 mod damaged_files; // files of composefs images
+mod delta; // deltas
 mod description; // descriptions of layered builds
 mod kind; // what can be done about it
 mod layer; // reading and applying layers
@@ -37,6 +38,7 @@ pub use build::BuildError;
 pub use commit::CommitError;
 pub use composefs::{ComposefsError, RepositoryFault};
 pub use damaged_files::{DamagedFile, DamagedFiles, FileFault};
+pub use delta::DeltaError;
 pub use description::DescriptionProblem;
 pub use kind::ErrorKind;
 pub use layer::LayerError;
@@ -97,6 +99,9 @@ pub enum Cause {
     /// A composefs repository cannot be used, or an image not made for one.
     #[error(transparent)]
     Composefs(#[from] ComposefsError),
+    /// A delta cannot be created or applied.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// An image is not what its composefs digests say, or cannot be compared with them.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -148,6 +153,7 @@ impl Error {
             Cause::Publish(e) => e.kind(),
             Cause::Commit(e) => e.kind(),
             Cause::Composefs(e) => e.kind(),
+            Cause::Delta(e) => e.kind(),
             Cause::Seal(e) => e.kind(),
             #[cfg(feature = "mount")]
             Cause::Mount(e) => e.kind(),
@@ -439,6 +445,7 @@ from! {
     PublishError => Cause::Publish,
     CommitError => Cause::Commit,
     ComposefsError => Cause::Composefs,
+    DeltaError => Cause::Delta,
     SealError => Cause::Seal,
     lithify_oci::source::ParseError => OpenError::Name,
     lithify_hostfs::ScanError => LayerError::Scan,

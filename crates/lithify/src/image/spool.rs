@@ -137,6 +137,37 @@ impl Spooled {
         &self.contents[id.0 as usize]
     }
 
+    /// Fills a buffer from a content, at an offset in bytes of the file; holes are zeros.
+    pub(crate) fn read_exact_at(
+        &self,
+        content: &Content,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        let Some(segments) = &content.segments else {
+            let end = offset.checked_add(buffer.len() as u64);
+            if end.is_none_or(|end| end > content.length) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            return self.file.read_exact_at(buffer, content.offset + offset);
+        };
+        buffer.fill(0);
+        let end = offset + buffer.len() as u64;
+        let mut stored = content.offset;
+        for segment in segments {
+            let from = segment.offset.max(offset);
+            let to = (segment.offset + segment.length).min(end);
+            if from < to {
+                // Both are places in the buffer.
+                let part = (from - offset) as usize..(to - offset) as usize;
+                let at = stored + (from - segment.offset);
+                self.file.read_exact_at(&mut buffer[part], at)?;
+            }
+            stored += segment.length;
+        }
+        Ok(())
+    }
+
     /// Reads the data of a content.
     pub(crate) fn reader(&self, content: &Content) -> impl io::Read + use<'_> {
         Reader {

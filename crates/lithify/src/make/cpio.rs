@@ -5,11 +5,12 @@ use std::io::Write;
 use lithify_cpio::{CpioWriter, Name, Report, WriteError};
 use lithify_tree::InodeKind;
 
-use super::stream::{Appended, Archive, Destination, Member, Merged, emit};
+use super::stream::{Appended, Archive, Destination, Member, emit};
 use crate::Error;
 use crate::Image;
 use crate::error::BuildError;
 use crate::fs::drop_xattrs;
+use crate::image::Merged;
 use crate::image::add_dropped;
 use crate::make::format::Format;
 use crate::make::options::BuildOptions;

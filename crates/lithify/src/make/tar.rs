@@ -6,10 +6,11 @@ use lithify_cancel::Checked;
 use lithify_tar::{Holes, TarWriter, WriteError};
 use lithify_tree::{Entry, EntryKind, InodeKind, Metadata};
 
-use super::stream::{Appended, Archive, Destination, Member, Merged, emit};
+use super::stream::{Appended, Archive, Destination, Member, emit};
 use crate::Error;
 use crate::Image;
 use crate::error::TransferError;
+use crate::image::Merged;
 use crate::image::add_dropped;
 use crate::make::format::Format;
 use crate::make::options::BuildOptions;

@@ -2,9 +2,9 @@
 
 use lithify_tree::{DataSegment, Inode, InodeKind, NodeId, TreePath, Xattrs};
 
-use super::merged::Merged;
 use crate::Error;
 use crate::error::BuildError;
+use crate::image::Merged;
 use crate::output::retry::read_some;
 use crate::session::Session;
 

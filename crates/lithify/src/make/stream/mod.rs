@@ -2,8 +2,6 @@
 
 mod destination; // a file, or standard output
 mod emit; // names and data in order
-mod merged; // the filesystem, and its data
 
 pub(super) use destination::Destination;
 pub(super) use emit::{Appended, Archive, Member, emit};
-pub(super) use merged::Merged;

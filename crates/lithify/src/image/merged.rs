@@ -4,32 +4,27 @@ use std::path::Path;
 
 use lithify_tree::Tree;
 
+use super::decode::decode;
+use super::opened::Image;
+use super::spool::{Spool, Spooled};
+use super::summary::LayerSummary;
 use crate::Error;
 use crate::Event;
-use crate::Image;
-use crate::image::LayerSummary;
-use crate::image::Spool;
-use crate::image::Spooled;
-use crate::image::decode;
 use crate::output::scratch_file;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
 
 /// An image's merged filesystem, with its data in a scratch file.
-pub(in crate::make) struct Merged {
-    pub(in crate::make) tree: Tree,
-    pub(in crate::make) summaries: Vec<LayerSummary>,
-    pub(super) spooled: Spooled,
-    pub(super) budgets: Budgets,
+pub(crate) struct Merged {
+    pub(crate) tree: Tree,
+    pub(crate) summaries: Vec<LayerSummary>,
+    pub(crate) spooled: Spooled,
+    pub(crate) budgets: Budgets,
 }
 
 impl Merged {
     /// Reads an image. The scratch file is beside `path`.
-    pub(in crate::make) fn of(
-        image: &Image,
-        path: Option<&Path>,
-        session: &Session,
-    ) -> Result<Self, Error> {
+    pub(crate) fn of(image: &Image, path: Option<&Path>, session: &Session) -> Result<Self, Error> {
         let scratched = |e| match path {
             Some(path) => Error::scratch_beside(path)(e),
             None => Error::scratch(e),
