@@ -1,7 +1,7 @@
 //! Deltas of container image layers.
 //!
 //! A delta of a layer is a *tar-diff*: a list of operations that make the layer's tar out of files the reader has, which are
-//! those of an older image. [`format`] is the file format, [`apply`] makes tars of deltas, [`create`] makes deltas of tars,
+//! those of an older image. [`format`](mod@format) is the file format, [`apply`] makes tars of deltas, [`create`] makes deltas of tars,
 //! and [`diff`] finds what two files have in common. `docs/formats/tar-diff.md` of the repository has the format, byte by byte.
 //!
 //! ```
