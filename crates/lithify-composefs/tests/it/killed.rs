@@ -24,7 +24,10 @@ const TOGETHER: usize = 2;
 /// is to end by itself.
 pub(crate) const DIRECTORY: &str = "LITHIFY_TEST_COMPOSEFS";
 pub(crate) const SEED: &str = "LITHIFY_TEST_COMPOSEFS_SEED";
-const IMAGES: &str = "LITHIFY_TEST_COMPOSEFS_IMAGES";
+pub(crate) const IMAGES: &str = "LITHIFY_TEST_COMPOSEFS_IMAGES";
+
+/// The name of a publisher's first image, which no publisher removes.
+pub(crate) const KEPT: &str = "kept";
 
 fn layer(random: &mut Random) -> Vec<Piece> {
     let mut pieces = Vec::new();
@@ -48,14 +51,18 @@ fn publisher() {
     let mut random = Random(number(SEED).unwrap());
     let images = number(IMAGES);
     let mut repository = open_with(&directory, ALGORITHM, &OpenOptions::new());
-    for _ in 0..images.unwrap_or(u64::MAX) {
+    for image in 0..images.unwrap_or(u64::MAX) {
         let layers: Vec<_> = (0..1 + random.below(3))
             .map(|_| layer(&mut random))
             .collect();
-        write_image(&repository, &layers, &format!("tag/{}", random.below(5)));
+        let tag = match image {
+            0 => KEPT.to_owned(),
+            _ => format!("tag/{}", random.below(5)),
+        };
+        write_image(&repository, &layers, &tag);
         if images.is_none() && random.below(3) == 0 {
             for tag in tags(&repository).unwrap() {
-                if random.below(2) == 0 {
+                if tag.name != KEPT && random.below(2) == 0 {
                     // Another process may have been faster.
                     drop(untag(&repository, &tag.name));
                 }
