@@ -136,11 +136,11 @@ impl Splitter {
         self.parser.entries()
     }
 
-    /// Ends the tar.
+    /// Ends the tar; nothing is to be taken from it after that.
     ///
     /// # Errors
     /// [`TarError`] if it is cut.
-    pub fn finish(mut self) -> Result<(), TarError> {
+    pub fn finish(&mut self) -> Result<(), TarError> {
         self.parser.finish()
     }
 }

@@ -43,6 +43,7 @@ mod escape; // showing odd bytes
 mod image; // small OCI layouts
 mod mount; // mounts with a guard
 pub mod program;
+mod random; // numbers that look random
 pub mod registry;
 pub mod require;
 pub mod run;
@@ -55,6 +56,7 @@ pub use cpio::Cpio;
 pub use escape::escape;
 pub use image::{Blob, Compression, Layout, deflate, digest, gzip};
 pub use mount::Mount;
+pub use random::Random;
 pub use snapshot::{Kind, Node, Snapshot};
 pub use tar::{Tar, TarEntry};
 

@@ -142,7 +142,8 @@ mod view; // images and artifacts as they are
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use copy::{CopyOptions, CopyReport, copy, plan_copy};
 pub use delta::{
-    TarDeltaOptions, TarDeltaReport, TarPatchReport, apply_tar_delta, create_tar_delta,
+    TarDeltaOptions, TarDeltaReport, TarPatchOptions, TarPatchReport, apply_tar_delta,
+    create_tar_delta,
 };
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,

@@ -24,15 +24,15 @@ pub(crate) enum DeltaTarCommand {
     Apply(DeltaTarApplyArgs),
 }
 
-/// How hard it is tried to make a delta small.
+/// The effort to make a delta small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeltaLevel {
-    /// In seconds
+    /// Quickly
     Fast,
-    /// In less time than a build takes
+    /// Smaller, in a few times as long
     #[default]
     Default,
-    /// As small as can be
+    /// As small as can be, however long it takes
     Best,
 }
 
@@ -60,10 +60,10 @@ pub(crate) struct DeltaTarCreateArgs {
     /// The delta
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// How hard it is tried to make it small
+    /// The effort to make it small
     #[arg(long, value_enum, default_value_t)]
     pub(crate) level: DeltaLevel,
-    /// Memory for files that are compared, at most; takes K, M and G
+    /// Memory for comparing and compressing, at most; takes K, M and G
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, value_hint = ValueHint::Other)]
     pub(crate) memory: u64,
     /// Do not wait until the delta is on the disk
@@ -90,9 +90,12 @@ pub(crate) struct DeltaTarApplyArgs {
     /// The layer's tar
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// What the digest of the tar has to be; else nothing is written
+    /// The digest that the tar has to have; else nothing is written
     #[arg(long, value_name = "DIGEST", value_hint = ValueHint::Other)]
     pub(crate) diff_id: Option<lithify::Digest>,
+    /// Do not wait until the tar is on the disk
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -246,7 +246,10 @@ mod tests {
             "delta tar create",
             &[READ, "output level memory no-fsync json"],
         ),
-        ("delta tar apply", &[READ, "base output diff-id json"]),
+        (
+            "delta tar apply",
+            &[READ, "base output diff-id no-fsync json"],
+        ),
         ("completions", &[]),
         ("man", &["output"]),
     ];

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lithify::TarDeltaOptions;
+use lithify::{TarDeltaOptions, TarPatchOptions};
 
 use super::{decoding_session, print_json, with_progress};
 use crate::args::{DeltaCommand, DeltaTarApplyArgs, DeltaTarCommand, DeltaTarCreateArgs};
@@ -56,14 +56,11 @@ fn create(args: &DeltaTarCreateArgs, quiet: bool) -> Result<(), Failure> {
 
 fn apply(args: &DeltaTarApplyArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
+    let mut options = TarPatchOptions::default();
+    options.diff_id = args.diff_id;
+    options.durable = !args.no_fsync;
     let report = with_progress(&renderer, || {
-        lithify::apply_tar_delta(
-            &args.delta,
-            &args.base,
-            &args.output,
-            args.diff_id,
-            &session,
-        )
+        lithify::apply_tar_delta(&args.delta, &args.base, &args.output, &options, &session)
     })?;
     if args.json {
         return print_json(&report);

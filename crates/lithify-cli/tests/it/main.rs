@@ -19,9 +19,10 @@ mod composefs_cli; // `lithify composefs`
 mod composefs_damage; // what is wrong gets no name
 mod composefs_guest; // repositories under fs-verity, mounted
 mod composefs_mount; // images of repositories, mounted
+mod composefs_names; // names in repositories
 mod composefs_profile; // rules of images
-mod composefs_verify;
-mod composefs_words; // images of repositories, checked
+mod composefs_verify; // images of repositories, checked
+mod composefs_words; // messages about repositories
 mod contract;
 mod cpio; // archives for kernels
 mod daemon;

@@ -79,7 +79,7 @@ impl<'a> LayerSplitter<'a> {
     ///
     /// # Errors
     /// [`LayerError`], also for a tar that is cut.
-    pub fn finish(self) -> Result<Stored, LayerError> {
+    pub fn finish(mut self) -> Result<Stored, LayerError> {
         self.tar.finish().map_err(tar)?;
         self.writer.finish()
     }

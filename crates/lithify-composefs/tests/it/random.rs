@@ -3,37 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// A pseudorandom number generator (xorshift64*), the same everywhere.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 16) % end
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize].clone()
-    }
-
-    fn bytes(&mut self, length: u64) -> Vec<u8> {
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
-}
+pub(crate) use lithify_testkit::Random;
 
 type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -108,7 +78,7 @@ impl Maker {
             };
             let longest = r.below(600);
             let length = r.pick(&[0, 1, 4, 20, 100, longest]);
-            set.insert(name, r.bytes(length));
+            set.insert(name, r.bytes(length as usize));
         }
         self.sets.push(set.clone());
         set
@@ -121,7 +91,7 @@ impl Maker {
             1 => (0..1 + r.below(3)).map(|_| r.pick(b"!+-.ab")).collect(),
             2 => {
                 let length = r.pick(&[255, 200, 3]);
-                let bytes = r.bytes(length);
+                let bytes = r.bytes(length as usize);
                 bytes
                     .into_iter()
                     .map(|b| if matches!(b, 0 | b'/') { b'x' } else { b })
@@ -174,7 +144,7 @@ impl Maker {
             12..15 => {
                 node.mode |= 0o100_000;
                 node.size = r.pick(&[1, 5, 64, 65, 100, 2048, 2049, 4096, 4097, 5000]);
-                node.content = Some(r.bytes(node.size));
+                node.content = Some(r.bytes(node.size as usize));
             }
             _ => {
                 node.mode |= 0o100_000;

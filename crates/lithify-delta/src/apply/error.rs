@@ -1,4 +1,4 @@
-//! Why a delta cannot be applied.
+//! Reasons why a delta cannot be applied.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use lithify_tree::TreePath;
 
 use crate::format::FormatError;
 
-/// Why a delta cannot be applied.
+/// The reason why a delta cannot be applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatchError {
@@ -27,7 +27,7 @@ pub enum PatchError {
         op: u64,
         /// The file.
         path: TreePath,
-        /// What is wrong with it.
+        /// The fault.
         source: SourceError,
     },
     /// Bytes behind the end of a file.
@@ -39,7 +39,7 @@ pub enum PatchError {
         op: u64,
         /// The file.
         path: TreePath,
-        /// Where it is read, in bytes.
+        /// The position of the read, in bytes.
         position: u64,
         /// Bytes to read.
         length: u64,
@@ -65,7 +65,7 @@ pub enum PatchError {
         op: u64,
         /// The file that is the dictionary.
         path: TreePath,
-        /// What the decoder says.
+        /// The decoder's error.
         source: io::Error,
     },
     /// Stopped from outside.
@@ -76,7 +76,7 @@ pub enum PatchError {
     Failed,
 }
 
-/// Why a file of the old image cannot be read.
+/// The reason why a file of the old image cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {

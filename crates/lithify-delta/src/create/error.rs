@@ -1,4 +1,4 @@
-//! Why a delta cannot be created.
+//! Reasons why a delta cannot be created.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use lithify_tree::TreePath;
 
 use crate::format::WriteError;
 
-/// Why a delta cannot be created.
+/// The reason why a delta cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
@@ -17,21 +17,18 @@ pub enum CreateError {
     Old {
         /// The file.
         path: TreePath,
-        /// What its storage says.
+        /// The error of its storage.
         source: io::Error,
     },
-    /// The bytes of the new layer.
-    #[error("the new layer cannot be read")]
-    New(#[source] io::Error),
     /// The new layer's tar.
     #[error("the new layer is no tar that lithify reads")]
     Tar(#[source] Box<TarError>),
     /// The delta.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// No thread can be had.
-    #[error("no thread can be started")]
-    Thread(#[source] io::Error),
+    /// A thread that compares files panicked.
+    #[error("a thread that compares files ended before its work was done")]
+    ThreadLost,
     /// Stopped from outside.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),

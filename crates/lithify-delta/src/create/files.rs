@@ -1,4 +1,8 @@
-//! A file of the new layer, as operations.
+//! Pieces of the new layer, as operations.
+
+use lithify_cancel::CancelToken;
+use lithify_fskit::Task;
+use lithify_tree::TreePath;
 
 use super::base;
 use super::error::CreateError;
@@ -15,19 +19,15 @@ pub(super) struct Base {
     to: u64,
 }
 
-impl Base {
-    const fn len(&self) -> u64 {
-        self.to - self.from
-    }
-}
-
 /// Bytes of the new layer: headers, and a file behind them, or a part of one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Piece {
     /// What is before the file's data.
-    pub(super) raw: Vec<u8>,
-    pub(super) data: Vec<u8>,
-    pub(super) base: Option<Base>,
+    raw: Vec<u8>,
+    data: Vec<u8>,
+    base: Option<Base>,
+    /// Set if a file begins with it.
+    is_first: bool,
 }
 
 /// What a piece became.
@@ -35,6 +35,9 @@ pub(super) struct Piece {
 pub(super) struct Done {
     pub(super) ops: Ops,
     pub(super) kind: Kind,
+    pub(super) is_first: bool,
+    /// Bytes of the file's data.
+    pub(super) data_bytes: u64,
 }
 
 /// How much of a piece's file is in the old image.
@@ -49,34 +52,45 @@ pub(super) enum Kind {
 }
 
 impl Piece {
+    /// Returns a piece without a file.
+    pub(super) fn of_headers(raw: Vec<u8>) -> Self {
+        Self {
+            raw,
+            ..Self::default()
+        }
+    }
+
     /// Returns the piece of a whole file. Of old files no more than so many bytes are read.
     pub(super) fn of_file(
-        old: &OldImage<'_>,
+        old: &OldImage,
         raw: Vec<u8>,
-        path: &[u8],
+        path: &TreePath,
         data: Vec<u8>,
         print: &Print,
         largest: u64,
     ) -> Self {
         let same = old.with_content(print);
         // The one in the same place, else the first: so it does not depend on how the old image is stored.
-        let same = old
-            .at(path)
-            .filter(|at| same.contains(at))
-            .or(same.first().copied());
+        let there = old.at(path).filter(|at| same.contains(at));
+        let same = there.or(same.first().copied());
         let base = same.or_else(|| base::choose(old, path, print));
         let base = base.map(|file| Base {
             file,
             from: 0,
             // Of a larger one its front will do.
-            to: old.files[file].size.min(largest),
+            to: old.file(file).size.min(largest),
         });
-        Self { raw, data, base }
+        Self {
+            raw,
+            data,
+            base,
+            is_first: true,
+        }
     }
 
-    /// Returns a piece of a file that is too large to be known as a whole, with what the old file has around there.
+    /// Returns a piece of a file that is too large to be known as a whole, with what an old file has around there.
     pub(super) fn of_part(
-        old: &OldImage<'_>,
+        old: &OldImage,
         raw: Vec<u8>,
         data: Vec<u8>,
         at: u64,
@@ -85,73 +99,94 @@ impl Piece {
         let around = data.len() as u64 / 2;
         let base = file.and_then(|file| {
             let from = at.saturating_sub(around);
-            let to = (at + data.len() as u64 + around).min(old.files[file].size);
+            let to = (at + data.len() as u64 + around).min(old.file(file).size);
             (from < to).then_some(Base { file, from, to })
         });
-        Self { raw, data, base }
+        Self {
+            raw,
+            data,
+            base,
+            is_first: at == 0,
+        }
     }
 
-    /// Returns an estimate of the bytes of memory that [`Self::encode`] takes, with the piece itself.
-    pub(super) fn memory(&self, effort: Effort) -> u64 {
+    /// Returns an estimate of the bytes of memory that its operations take, with the piece itself.
+    pub(super) fn memory(&self, effort: Effort, index_memory: u64) -> u64 {
         let own = 2 * self.data.len() as u64 + self.raw.len() as u64;
-        let base = self.base.map_or(0, |base| {
-            let length = usize::try_from(base.len()).unwrap_or(usize::MAX);
-            base.len()
-                .saturating_add(effort.memory(length, self.data.len()))
+        let base = self.base.map_or(0, |Base { from, to, .. }| {
+            let (old, new) = (to - from, self.data.len() as u64);
+            old + effort.memory(old, new, index_memory)
         });
-        own.saturating_add(base)
+        own + base
+    }
+}
+
+/// The work of finding the operations that make a piece.
+#[derive(Clone, Debug)]
+pub(super) struct Compare {
+    pub(super) old: OldImage,
+    pub(super) effort: Effort,
+    /// Most bytes of memory for an index of an old file.
+    pub(super) index_memory: u64,
+    pub(super) cancel: CancelToken,
+}
+
+impl Task for Compare {
+    type State = ();
+    type Job = Piece;
+    type Done = Done;
+    type Error = CreateError;
+
+    fn start(&self) -> Result<(), CreateError> {
+        Ok(())
     }
 
-    /// Finds the operations that make the piece.
-    pub(super) fn encode(self, old: &OldImage<'_>, effort: Effort) -> Result<Done, CreateError> {
+    fn run(&self, (): &mut (), piece: Piece) -> Result<Done, CreateError> {
+        self.cancel.check()?;
         let mut ops = Encoder::new();
-        ops.data(&self.raw);
-        let mut kind = Kind::New;
-        // A file that is not longer than the operations that would name another one is best as it is.
-        let base = self.base.filter(|base| {
-            let path = old.files[base.file].path.as_bytes().len();
-            self.data.len() > path + 8
-        });
-        let Some(base) = base else {
-            ops.data(&self.data);
-            return Ok(Done {
-                ops: ops.finish(),
-                kind,
-            });
-        };
-        let before = old.part(base.file, base.from, base.to)?;
-        let found = if before == self.data {
-            kind = Kind::Same;
-            vec![Cover {
-                new: 0,
-                old: 0,
-                length: before.len(),
-            }]
-        } else {
-            covers(&before, &self.data, effort)
-        };
-        if !found.is_empty() {
-            ops.open(&old.files[base.file].path)?;
-            kind = if kind == Kind::Same {
-                kind
-            } else {
-                Kind::Changed
-            };
-        }
-        let mut at = 0;
-        for cover in found {
-            ops.data(&self.data[at..cover.new]);
-            ops.changed(
-                base.from + cover.old as u64,
-                &before[cover.old..cover.old_end()],
-                &self.data[cover.new..cover.new_end()],
-            );
-            at = cover.new_end();
-        }
-        ops.data(&self.data[at..]);
+        ops.data(&piece.raw);
+        let kind = self.encode(&piece, &mut ops)?;
         Ok(Done {
             ops: ops.finish(),
             kind,
+            is_first: piece.is_first,
+            data_bytes: piece.data.len() as u64,
         })
+    }
+}
+
+impl Compare {
+    fn encode(&self, piece: &Piece, ops: &mut Encoder) -> Result<Kind, CreateError> {
+        let new = &piece.data;
+        // A file that is not longer than the operations that would name another one is best as it is.
+        let named = |base: &Base| {
+            let path = &self.old.file(base.file).path;
+            new.len() > path.as_bytes().len() + 8
+        };
+        let Some(base) = piece.base.filter(named) else {
+            ops.data(new);
+            return Ok(Kind::New);
+        };
+        let old = self.old.part(base.file, base.from, base.to)?;
+        let (kind, found) = match old == *new {
+            true => (Kind::Same, vec![Cover::of_all(new.len())]),
+            false => match covers(&old, new, self.effort, self.index_memory) {
+                found if found.is_empty() => (Kind::New, found),
+                found => (Kind::Changed, found),
+            },
+        };
+        ops.open(&self.old.file(base.file).path)?;
+        let mut at = 0;
+        for cover in found {
+            ops.data(&new[at..cover.new]);
+            ops.changed(
+                base.from + cover.old as u64,
+                &old[cover.old..cover.old_end()],
+                &new[cover.new..cover.new_end()],
+            );
+            at = cover.new_end();
+        }
+        ops.data(&new[at..]);
+        Ok(kind)
     }
 }

@@ -1,29 +1,25 @@
 //! A tar, as it passes.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::collections::VecDeque;
+use std::io::Write;
 
-use lithify_tar::{MemberKind, Part, Splitter};
+use lithify_fskit::{Pool, PoolError};
+use lithify_tar::{MemberKind, Part, Splitter, TarError};
 use lithify_tree::TreePath;
 
 use super::base;
-use super::budget::{Memory, Taken};
 use super::error::CreateError;
-use super::files::{Done, Kind, Piece};
+use super::files::{Compare, Kind, Piece};
 use super::old::OldImage;
 use super::options::CreateOptions;
 use super::print::Printer;
 use crate::format::DeltaWriter;
 
-/// Bytes of the tar read at a time.
-const BUFFER: usize = 256 << 10;
-
 /// Bytes of headers that are one piece, at most: they may be anything, and any number.
 const RAW_MAX: usize = 4 << 20;
+
+/// Pieces in flight for each thread, at most: most are small.
+const PIECES: usize = 64;
 
 /// What went into a delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +34,7 @@ pub struct Report {
     pub changed: u64,
     /// Files that it has nothing of.
     pub new: u64,
-    /// Bytes of them, in that order.
+    /// Bytes of files whose content the old image has.
     pub same_bytes: u64,
     /// Bytes of files that the old image has something of.
     pub changed_bytes: u64,
@@ -46,313 +42,223 @@ pub struct Report {
     pub new_bytes: u64,
 }
 
-/// Creates the delta of a layer, from its tar.
+/// Writes the delta of a layer from the bytes of its tar, in pieces of any length.
 ///
-/// What is written is a delta of version 1 that all readers take. It has not been applied: whoever publishes it does that before.
-///
-/// # Errors
-/// [`CreateError`].
-pub fn create<W: Write + Send>(
-    tar: &mut dyn Read,
-    old: &OldImage<'_>,
-    out: W,
-    options: &CreateOptions,
-) -> Result<(W, Report), CreateError> {
-    let writer = DeltaWriter::new(out, options.compression())?;
-    let memory = Memory::new(options.memory);
-    let (jobs, waiting) = channel::<Job<'_>>();
-    let (done, finished) = channel();
-    let waiting = Mutex::new(waiting);
-    thread::scope(|scope| {
-        for _ in 0..options.threads.get() {
-            let (waiting, done) = (&waiting, done.clone());
-            let work = move || work(waiting, &done, old, options);
-            thread::Builder::new()
-                .spawn_scoped(scope, work)
-                .map_err(CreateError::Thread)?;
-        }
-        drop(done);
-        let collect = move || collect(&finished, writer);
-        let collector = thread::Builder::new().spawn_scoped(scope, collect);
-        let collector = collector.map_err(CreateError::Thread)?;
-        let sent = Feed {
-            old,
-            options,
-            memory: &memory,
-            jobs,
-            number: 0,
-            raw: Vec::new(),
-            tar_bytes: 0,
-        }
-        .run(tar);
-        let written = collector.join();
-        let written = written.unwrap_or_else(|panic| resume_unwind(panic));
-        let tar_bytes = sent?;
-        let (out, mut report) = written?;
-        report.tar_bytes = tar_bytes;
-        Ok((out, report))
-    })
-}
-
-/// A piece, its place among all, and the memory for it.
-struct Job<'a> {
-    number: u64,
-    piece: Piece,
-    memory: Taken<'a>,
-}
-
-/// What became of a job.
-struct Finished<'a> {
-    number: u64,
-    length: u64,
-    done: Result<Done, CreateError>,
-    memory: Taken<'a>,
-}
-
-/// Does jobs, until there are no more.
-fn work<'a>(
-    waiting: &Mutex<Receiver<Job<'a>>>,
-    done: &Sender<Finished<'a>>,
-    old: &OldImage<'_>,
-    options: &CreateOptions,
-) {
-    loop {
-        let job = waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
-        let Ok(job) = job else {
-            return;
-        };
-        let length = job.piece.data.len() as u64;
-        let piece = job.piece;
-        let encode = || match options.cancel.check() {
-            Ok(()) => piece.encode(old, options.effort),
-            Err(e) => Err(e.into()),
-        };
-        let (result, panic) = match catch_unwind(AssertUnwindSafe(encode)) {
-            Ok(result) => (result, None),
-            // The others are not to wait for this piece.
-            Err(panic) => {
-                let ended = io::Error::other("it panicked");
-                (Err(CreateError::Thread(ended)), Some(panic))
-            }
-        };
-        let result = Finished {
-            number: job.number,
-            length,
-            done: result,
-            memory: job.memory,
-        };
-        let is_over = done.send(result).is_err();
-        if let Some(panic) = panic {
-            resume_unwind(panic);
-        }
-        if is_over {
-            return;
-        }
-    }
-}
-
-/// Writes what jobs made, in their order.
-fn collect<W: Write>(
-    finished: &Receiver<Finished<'_>>,
-    mut writer: DeltaWriter<W>,
-) -> Result<(W, Report), CreateError> {
-    let mut report = Report::default();
-    let mut early = BTreeMap::new();
-    let mut next = 0;
-    let mut failed = None;
-    // To the end, also after an error: whoever waits for memory is to have it.
-    for result in finished {
-        early.insert(result.number, result);
-        while let Some(result) = early.remove(&next) {
-            next += 1;
-            let written = result.done.and_then(|done| {
-                report.op_bytes += done.ops.len() as u64;
-                if result.length > 0 {
-                    let (files, bytes) = match done.kind {
-                        Kind::Same => (&mut report.same, &mut report.same_bytes),
-                        Kind::Changed => (&mut report.changed, &mut report.changed_bytes),
-                        Kind::New => (&mut report.new, &mut report.new_bytes),
-                    };
-                    *files += 1;
-                    *bytes += result.length;
-                }
-                match failed {
-                    None => Ok(writer.ops(&done.ops)?),
-                    Some(_) => Ok(()),
-                }
-            });
-            drop(result.memory);
-            if let Err(e) = written {
-                failed.get_or_insert(e);
-            }
-        }
-    }
-    match failed {
-        Some(e) => Err(e),
-        None => Ok((writer.finish()?, report)),
-    }
-}
-
-/// Reads the tar, and makes jobs of it.
-struct Feed<'a, 'o> {
-    old: &'a OldImage<'o>,
-    options: &'a CreateOptions,
-    memory: &'a Memory,
-    jobs: Sender<Job<'a>>,
-    number: u64,
-    /// What is not sent yet.
+/// It is a delta of version 1 that all readers take. It has not been applied: whoever publishes it does that before.
+#[derive(Debug)]
+pub struct LayerDelta<W: Write> {
+    old: OldImage,
+    options: CreateOptions,
+    splitter: Splitter,
+    /// Bytes that are no file's and were not handed in yet.
     raw: Vec<u8>,
-    tar_bytes: u64,
+    open: Option<Open>,
+    pool: Pool<Compare>,
+    /// Memory of each piece in flight, and of all.
+    in_flight: VecDeque<u64>,
+    memory: u64,
+    writer: DeltaWriter<W>,
+    report: Report,
 }
 
 /// A file whose data is being read.
+#[derive(Debug)]
 struct Open {
-    path: Vec<u8>,
-    size: u64,
+    path: TreePath,
     data: Vec<u8>,
     printer: Printer,
-    /// Set if the file is sent in parts: which old file it is like, and how much was sent.
-    parts: Option<(Option<usize>, u64)>,
+    /// Set if the file is handed in in parts.
+    parts: Option<Parts>,
 }
 
-impl Feed<'_, '_> {
-    fn run(mut self, tar: &mut dyn Read) -> Result<u64, CreateError> {
-        let mut splitter = Splitter::new(self.options.limits);
-        let mut buffer = vec![0; BUFFER];
-        let mut open: Option<Open> = None;
-        loop {
-            self.options.cancel.check()?;
-            let read = match tar.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(CreateError::New(e)),
-            };
-            self.tar_bytes += read as u64;
-            let mut bytes = &buffer[..read];
-            while let Some(part) = splitter.next(&mut bytes).map_err(tar_error)? {
-                match part {
-                    Part::Raw(bytes) => self.raw(bytes),
-                    Part::Member => open = self.open(&mut splitter),
-                    Part::Data(bytes) => match &mut open {
-                        Some(open) => self.data(open, bytes),
-                        None => self.raw(bytes),
-                    },
-                    Part::DataEnd => {
-                        if let Some(open) = open.take() {
-                            self.close(open);
-                        }
-                    }
-                    Part::End => {}
-                }
-            }
-        }
-        splitter.finish().map_err(tar_error)?;
-        self.send_raw();
-        Ok(self.tar_bytes)
-    }
+/// A file that is larger than what is held at a time.
+#[derive(Debug)]
+struct Parts {
+    /// The old file that it may be like.
+    base: Option<usize>,
+    /// Bytes handed in.
+    sent: u64,
+}
 
-    /// Returns the size of the largest file that is read whole, in bytes.
-    const fn largest(&self) -> u64 {
-        self.options.memory / 4
-    }
-
-    /// Begins a member's data, if that may be in the old image.
-    fn open(&self, splitter: &mut Splitter) -> Option<Open> {
-        let size = splitter.data_left();
-        let member = splitter.member();
-        if member.kind != MemberKind::File || member.segments.is_some() || size == 0 {
-            return None;
-        }
-        let path = TreePath::clean(&member.path).ok()?;
-        let is_large = size > self.largest();
-        let parts = is_large.then(|| (base::by_name(self.old, path.as_bytes(), size), 0));
-        Some(Open {
-            path: path.as_bytes().to_vec(),
-            size,
-            // No more than this is believed before it is there.
-            data: Vec::with_capacity(usize::try_from(size).unwrap_or(BUFFER).min(1 << 20)),
-            printer: Printer::new(),
-            parts,
+impl<W: Write> LayerDelta<W> {
+    /// Begins a delta.
+    ///
+    /// # Errors
+    /// [`CreateError::Write`].
+    pub fn new(old: &OldImage, out: W, options: &CreateOptions) -> Result<Self, CreateError> {
+        let limit = |threads| PIECES * threads + 1;
+        let compare = Compare {
+            old: old.clone(),
+            effort: options.effort,
+            index_memory: options.index_memory(),
+            cancel: options.cancel.clone(),
+        };
+        Ok(Self {
+            old: old.clone(),
+            options: options.clone(),
+            splitter: Splitter::new(options.limits),
+            raw: Vec::new(),
+            open: None,
+            pool: Pool::new(compare, "lithify-delta", options.threads, limit),
+            in_flight: VecDeque::new(),
+            memory: 0,
+            writer: DeltaWriter::new(out, options.compression())?,
+            report: Report::default(),
         })
     }
 
-    /// Takes bytes that are no file's. Where pieces end does not depend on how the tar is read.
-    fn raw(&mut self, mut bytes: &[u8]) {
+    /// Adds the tar's next bytes. Where pieces end does not depend on how many come at a time.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing more is to be added after it.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), CreateError> {
+        self.options.cancel.check()?;
+        self.report.tar_bytes += bytes.len() as u64;
+        while let Some(part) = self.splitter.next(&mut bytes).map_err(tar_error)? {
+            match part {
+                Part::Raw(bytes) => self.raw(bytes)?,
+                Part::Member => self.open = self.open(),
+                Part::Data(bytes) => match self.open.take() {
+                    Some(open) => self.open = Some(self.data(open, bytes)?),
+                    None => self.raw(bytes)?,
+                },
+                Part::DataEnd => {
+                    if let Some(open) = self.open.take() {
+                        self.close(open)?;
+                    }
+                }
+                Part::End => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the delta; returns the output.
+    ///
+    /// # Errors
+    /// [`CreateError`], also for a tar that is cut.
+    pub fn finish(mut self) -> Result<(W, Report), CreateError> {
+        self.splitter.finish().map_err(tar_error)?;
+        self.send_raw()?;
+        while self.take(true)? {}
+        Ok((self.writer.finish()?, self.report))
+    }
+
+    /// Takes bytes that are no file's.
+    fn raw(&mut self, mut bytes: &[u8]) -> Result<(), CreateError> {
         while !bytes.is_empty() {
             let (taken, rest) = bytes.split_at(bytes.len().min(RAW_MAX - self.raw.len()));
             self.raw.extend_from_slice(taken);
             bytes = rest;
             if self.raw.len() == RAW_MAX {
-                self.send_raw();
+                self.send_raw()?;
             }
         }
+        Ok(())
     }
 
-    /// Takes data of a file. Where parts end does not depend on how the tar is read.
-    fn data(&mut self, open: &mut Open, mut bytes: &[u8]) {
-        let Some((file, sent)) = &mut open.parts else {
+    /// Begins a member's data, if that may be in the old image.
+    fn open(&mut self) -> Option<Open> {
+        let size = self.splitter.data_left();
+        let member = self.splitter.member();
+        if member.kind != MemberKind::File || member.segments.is_some() || size == 0 {
+            return None;
+        }
+        let path = TreePath::clean(&member.path).ok()?;
+        let is_large = size > self.options.largest_file();
+        let parts = is_large.then(|| Parts {
+            base: base::by_name(&self.old, &path, size),
+            sent: 0,
+        });
+        Some(Open {
+            path,
+            data: Vec::new(),
+            printer: Printer::new(),
+            parts,
+        })
+    }
+
+    /// Takes data of a file.
+    fn data(&mut self, mut open: Open, mut bytes: &[u8]) -> Result<Open, CreateError> {
+        let Some(parts) = &mut open.parts else {
             open.printer.update(bytes);
-            return open.data.extend_from_slice(bytes);
+            open.data.extend_from_slice(bytes);
+            return Ok(open);
         };
-        let part = usize::try_from(self.options.memory / 16)
-            .unwrap_or(usize::MAX)
-            .max(1);
+        let part = self.options.part_of_file();
         while !bytes.is_empty() {
             let (taken, rest) = bytes.split_at(bytes.len().min(part - open.data.len()));
             open.data.extend_from_slice(taken);
             bytes = rest;
             if open.data.len() == part {
                 let data = std::mem::take(&mut open.data);
-                let at = std::mem::replace(sent, *sent + data.len() as u64);
+                let at = parts.sent;
+                parts.sent += data.len() as u64;
                 let raw = std::mem::take(&mut self.raw);
-                self.send(Piece::of_part(self.old, raw, data, at, *file));
+                self.send(Piece::of_part(&self.old, raw, data, at, parts.base))?;
             }
         }
+        Ok(open)
     }
 
-    fn close(&mut self, open: Open) {
+    fn close(&mut self, open: Open) -> Result<(), CreateError> {
         let raw = std::mem::take(&mut self.raw);
-        let piece = match open.parts {
+        self.send(match open.parts {
             None => {
                 let print = open.printer.finish();
-                debug_assert_eq!(print.size, open.size);
-                Piece::of_file(self.old, raw, &open.path, open.data, &print, self.largest())
+                let largest = self.options.largest_file();
+                Piece::of_file(&self.old, raw, &open.path, open.data, &print, largest)
             }
-            Some((file, at)) => Piece::of_part(self.old, raw, open.data, at, file),
-        };
-        self.send(piece);
+            Some(Parts { base, sent }) => Piece::of_part(&self.old, raw, open.data, sent, base),
+        })
     }
 
-    fn send_raw(&mut self) {
-        let raw = std::mem::take(&mut self.raw);
-        if !raw.is_empty() {
-            self.send(Piece {
-                raw,
-                data: Vec::new(),
-                base: None,
-            });
+    fn send_raw(&mut self) -> Result<(), CreateError> {
+        match std::mem::take(&mut self.raw) {
+            raw if raw.is_empty() => Ok(()),
+            raw => self.send(Piece::of_headers(raw)),
         }
     }
 
-    fn send(&mut self, piece: Piece) {
-        let memory = self.memory.take(piece.memory(self.options.effort));
-        let job = Job {
-            number: self.number,
-            piece,
-            memory,
-        };
-        self.number += 1;
-        // Workers end only when this sender is gone.
-        if self.jobs.send(job).is_err() {
-            unreachable!("workers wait for jobs as long as there may be any");
+    /// Hands a piece in, once there is memory for it. One that takes more than there is is worked on alone.
+    fn send(&mut self, piece: Piece) -> Result<(), CreateError> {
+        let needed = piece.memory(self.options.effort, self.options.index_memory());
+        while self.pool.is_full()
+            || !self.in_flight.is_empty() && self.memory + needed > self.options.for_files()
+        {
+            self.take(true)?;
         }
+        self.memory += needed;
+        self.in_flight.push_back(needed);
+        self.pool.submit(piece);
+        while self.take(false)? {}
+        Ok(())
+    }
+
+    /// Writes what the oldest piece became; tells whether there was one that was done.
+    fn take(&mut self, wait: bool) -> Result<bool, CreateError> {
+        let taken = self.pool.take(wait).map_err(|e| match e {
+            PoolError::Task(e) => e,
+            PoolError::ThreadLost => CreateError::ThreadLost,
+        })?;
+        let Some(done) = taken else {
+            return Ok(false);
+        };
+        self.memory -= self.in_flight.pop_front().unwrap_or(0);
+        let report = &mut self.report;
+        report.op_bytes += done.ops.len() as u64;
+        let (files, bytes) = match done.kind {
+            Kind::Same => (&mut report.same, &mut report.same_bytes),
+            Kind::Changed => (&mut report.changed, &mut report.changed_bytes),
+            Kind::New => (&mut report.new, &mut report.new_bytes),
+        };
+        *files += u64::from(done.is_first);
+        *bytes += done.data_bytes;
+        self.writer.ops(&done.ops)?;
+        Ok(true)
     }
 }
 
-fn tar_error(error: lithify_tar::TarError) -> CreateError {
+fn tar_error(error: TarError) -> CreateError {
     CreateError::Tar(Box::new(error))
 }

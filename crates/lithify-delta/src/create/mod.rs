@@ -5,8 +5,7 @@
 //! different, and one compresses the operations, in the order of the tar. The delta is the same for any number of threads.
 
 mod base; // which old file a new one is like
-mod budget; // memory of what is worked on
-mod error; // why a delta cannot be created
+mod error; // reasons why a delta cannot be created
 mod files; // a file of the new layer, as operations
 mod layer; // a tar, as it passes
 mod names; // names without their versions
@@ -15,6 +14,6 @@ mod options; // effort, memory, threads
 mod print; // what a content is known by
 
 pub use error::CreateError;
-pub use layer::{Report, create};
+pub use layer::{LayerDelta, Report};
 pub use old::{OldFile, OldFiles, OldImage};
 pub use options::CreateOptions;

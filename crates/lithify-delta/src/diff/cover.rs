@@ -12,6 +12,15 @@ pub struct Cover {
 }
 
 impl Cover {
+    /// Returns the cover of two files of one length, of which one is the other.
+    pub(crate) const fn of_all(length: usize) -> Self {
+        Self {
+            new: 0,
+            old: 0,
+            length,
+        }
+    }
+
     /// Returns where it ends in the new file.
     #[must_use]
     pub const fn new_end(&self) -> usize {

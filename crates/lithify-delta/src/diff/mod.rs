@@ -21,7 +21,7 @@ use choose::Trial;
 use price::Literals;
 use seeds::Seeds;
 
-/// How hard covers are looked for.
+/// The effort with which covers are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
     /// One way, no trial.
@@ -67,30 +67,23 @@ impl Effort {
         }
     }
 
-    /// Most groups that are indexed.
-    const fn groups(self) -> usize {
-        match self {
-            Self::Fast => 4 << 20,
-            Self::Default => 16 << 20,
-            Self::Best => 64 << 20,
-        }
-    }
-
-    /// Returns the most bytes of memory that [`covers`] takes for files of these lengths, besides the files.
+    /// Returns an estimate of the bytes of memory that [`covers`] takes for files of these lengths, besides the files.
     #[must_use]
-    pub fn memory(self, old: usize, new: usize) -> u64 {
-        let index = Seeds::memory(old, self.groups(), self.places());
-        // Covers of all ways, of no more than so many bytes of the new file.
-        let covers = self.ways().len() * new / 16;
-        index + covers as u64 + (8 << 20)
+    pub fn memory(self, old: u64, new: u64, index_memory: u64) -> u64 {
+        let index = Seeds::memory(old, self.places(), index_memory);
+        // Covers of all ways, of no more than so many bytes of the new file; and what a trial compression takes.
+        let covers = self.ways().len() as u64 * new / 16;
+        index + covers + (8 << 20)
     }
 }
 
 /// Finds what a new file has of an old one. Both are shorter than 4 GiB. The covers are in the order of the new file, and none
-/// overlaps another there. The same files always have the same covers.
+/// overlaps another there. The same files, effort and memory always give the same covers.
+///
+/// The index of the old file takes at most so many bytes of memory; less than four for each byte of the file is found less in.
 #[must_use]
-pub fn covers(old: &[u8], new: &[u8], effort: Effort) -> Vec<Cover> {
-    let seeds = Seeds::of(old, effort.groups(), effort.places());
+pub fn covers(old: &[u8], new: &[u8], effort: Effort, index_memory: u64) -> Vec<Cover> {
+    let seeds = Seeds::of(old, effort.places(), index_memory);
     let literals = Literals::of(new, effort.ways());
     let find = |way: &Way| match way {
         Way::Literal => Vec::new(),

@@ -12,37 +12,36 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Seeds {
     table: Vec<u32>,
     places: usize,
-    /// Bits of a hash that are not used.
-    shift: u32,
 }
 
-/// Returns the distance between groups that are indexed, and the bits of the number of slots.
-fn geometry(old: usize, groups: usize) -> (usize, u32) {
-    let step = old.div_ceil(groups).max(1);
-    let slots = (old / step).max(256).next_power_of_two();
-    (step, slots.trailing_zeros())
+/// Returns the number of groups that are indexed of a file of that length, in so many bytes of memory.
+fn groups(old: u64, places: usize, memory: u64) -> u64 {
+    let most = memory / (places * size_of::<u32>()) as u64;
+    old.div_ceil(step(old, most)).max(1)
+}
+
+/// Returns the distance between groups that are indexed.
+fn step(old: u64, most: u64) -> u64 {
+    old.div_ceil(most.max(1)).max(1)
 }
 
 impl Seeds {
     /// Returns the memory that an index takes, in bytes.
-    pub(super) fn memory(old: usize, groups: usize, places: usize) -> u64 {
-        let (_, bits) = geometry(old, groups);
-        ((size_of::<u32>() * places) as u64) << bits
+    pub(super) fn memory(old: u64, places: usize, memory: u64) -> u64 {
+        groups(old, places, memory) * (places * size_of::<u32>()) as u64
     }
 
-    /// Indexes a file: at most so many groups of it, with so many places for each slot.
-    pub(super) fn of(old: &[u8], groups: usize, places: usize) -> Self {
-        let (step, bits) = geometry(old.len(), groups);
+    /// Indexes a file, with so many places for each slot, in at most so many bytes of memory: of a longer file not all groups.
+    pub(super) fn of(old: &[u8], places: usize, memory: u64) -> Self {
+        let groups = groups(old.len() as u64, places, memory);
+        // Both are at most the file's length.
+        let step = (old.len() as u64).div_ceil(groups).max(1) as usize;
         let mut seeds = Self {
-            table: vec![NONE; places << bits],
+            table: vec![NONE; places * groups as usize],
             places,
-            shift: u64::BITS - bits,
         };
-        for (group, place) in old
-            .windows(GROUP)
-            .step_by(step)
-            .zip((0_u32..NONE).step_by(step))
-        {
+        let places_of_groups = (0_u32..NONE).step_by(step);
+        for (group, place) in old.windows(GROUP).step_by(step).zip(places_of_groups) {
             let slot = seeds.slot(group);
             let slot = &mut seeds.table[slot..][..places];
             slot.copy_within(..places - 1, 1);
@@ -54,10 +53,10 @@ impl Seeds {
     fn slot(&self, group: &[u8]) -> usize {
         let mut word = [0; GROUP];
         word.copy_from_slice(&group[..GROUP]);
-        // Fibonacci hashing: 2⁶⁴ divided by the golden ratio.
-        let hash = u64::from_le_bytes(word).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
-        // Less than the number of slots.
-        hash as usize * self.places
+        // Fibonacci hashing: 2⁶⁴ divided by the golden ratio. The upper half of the product with the number of slots is one of them.
+        let hash = u64::from_le_bytes(word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let slots = (self.table.len() / self.places) as u128;
+        ((u128::from(hash) * slots) >> u64::BITS) as usize * self.places
     }
 
     /// Returns the places where a group, with which `bytes` begin, may be; the last one first.

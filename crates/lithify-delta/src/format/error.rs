@@ -1,11 +1,11 @@
-//! Why a delta cannot be read or written.
+//! Reasons why a delta cannot be read or written.
 
 use std::io;
 
 use lithify_escape::Escaped;
 use lithify_tree::PathError;
 
-/// Why a delta cannot be read.
+/// The reason why a delta cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
@@ -52,7 +52,7 @@ pub enum FormatError {
     Path {
         /// The operation's number, from 0.
         op: u64,
-        /// What is wrong with it.
+        /// The fault.
         source: PathError,
     },
     /// A frame that takes more memory than allowed.
@@ -68,7 +68,7 @@ pub enum FormatError {
     Read(#[source] io::Error),
 }
 
-/// Why a delta cannot be written.
+/// The reason why a delta cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -77,7 +77,7 @@ pub enum WriteError {
     Path {
         /// The path.
         path: Vec<u8>,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
     /// The output.

@@ -12,12 +12,12 @@ use super::{Version, WINDOW_LOG_MAX};
 /// The way operations are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// Ten times as fast as the others.
+    /// Quick.
     Fast,
     /// Small, and not slow.
     #[default]
     Default,
-    /// As small as zstd makes it in less than 512 MiB.
+    /// As small as zstd makes it.
     Best,
 }
 
@@ -52,6 +52,17 @@ impl Compression {
                     TargetLength(999),
                 ],
             ),
+        }
+    }
+}
+
+impl Compression {
+    /// Returns an estimate of the bytes of memory it takes: the window, and the tables of the search.
+    pub(crate) const fn memory(self) -> u64 {
+        match self {
+            Self::Fast => 16 << 20,
+            Self::Default => 176 << 20,
+            Self::Best => 288 << 20,
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Bounds of creation: what it holds, what it depends on, and how it ends.
 
 use std::io::{self, Read};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use lithify_delta::create::{CreateOptions, OldFiles, OldImage, create};
+use lithify_delta::create::{CreateError, CreateOptions, OldFiles, OldImage};
 use lithify_delta::diff::Effort;
 use lithify_testkit::{Tar, TarEntry};
 
 use crate::common::{path, read};
-use crate::create::{Old, options};
-use crate::random::Random;
+use crate::create::{Old, create, options};
+use crate::random::{Contents as _, Random};
 
 /// Gives a reader's bytes in pieces of at most so many.
 struct Slowly<'a>(&'a [u8], usize);
@@ -82,9 +82,9 @@ fn sparse_large(name: &str, data: &[u8]) -> TarEntry {
 }
 
 /// Remembers the most bytes that were read at once.
-struct Most<'a>(&'a Old, Mutex<usize>);
+struct Most(Old, Mutex<usize>);
 
-impl OldFiles for Most<'_> {
+impl OldFiles for Most {
     fn read(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut most = self.1.lock().unwrap();
         *most = buffer.len().max(*most);
@@ -102,17 +102,17 @@ fn old_files_that_take_more_memory_than_there_is_are_not_read_whole() {
         memory: 1 << 20,
         ..options(Effort::Fast, 1)
     };
-    let most = Most(&old, Mutex::new(0));
-    let image = OldImage::read(old.list(), &most, &options).unwrap();
+    let most = Arc::new(Most(old.clone(), Mutex::new(0)));
+    let image = OldImage::read(old.list(), Arc::clone(&most), &options).unwrap();
     create(&mut &*tar.finish(), &image, Vec::new(), &options).unwrap();
     let most = *most.1.lock().unwrap();
     assert!(most <= 1 << 20, "{most} bytes of an old file are held");
 }
 
 /// Old files whose storage panics once they were all read.
-struct Panics<'a>(&'a Old, Mutex<Vec<bool>>);
+struct Panics(Old, Mutex<Vec<bool>>);
 
-impl OldFiles for Panics<'_> {
+impl OldFiles for Panics {
     fn read(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let was_read = {
             let mut read = self.1.lock().unwrap();
@@ -138,14 +138,13 @@ fn a_panic_in_a_thread_does_not_leave_the_others_waiting() {
             memory: 64 << 10,
             ..options(Effort::Fast, 2)
         };
-        let panics = Panics(&old, Mutex::new(vec![false; old.0.len()]));
-        let image = OldImage::read(old.list(), &panics, &options).unwrap();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            create(&mut &*tar.finish(), &image, Vec::new(), &options).is_ok()
-        }));
-        done.send(result.is_err()).unwrap();
+        let panics = Panics(old.clone(), Mutex::new(vec![false; old.0.len()]));
+        let image = OldImage::read(old.list(), panics, &options).unwrap();
+        let result = create(&mut &*tar.finish(), &image, Vec::new(), &options);
+        done.send(result.map(drop)).unwrap();
     });
     // Much longer than it takes.
-    let panicked = finished.recv_timeout(std::time::Duration::from_secs(30));
-    assert!(panicked.expect("creation ends"), "the panic goes on");
+    let result = finished.recv_timeout(std::time::Duration::from_secs(30));
+    let result = result.expect("creation ends");
+    assert!(matches!(result, Err(CreateError::ThreadLost)), "{result:?}");
 }

@@ -10,6 +10,7 @@ mod common;
 mod create;
 mod format;
 mod hostile;
+mod hostile_sources;
 mod patch;
 mod random;
 mod referee;

@@ -1,38 +1,19 @@
-//! Numbers and contents that look random, the same everywhere.
+//! Contents that look random, the same everywhere.
 
-/// A pseudorandom number generator (xorshift64*).
-pub(crate) struct Random(u64);
+pub(crate) use lithify_testkit::Random;
 
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 16) % end
-    }
-
-    pub(crate) fn index(&mut self, end: usize) -> usize {
-        self.below(end as u64) as usize
-    }
-
-    pub(crate) fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
-
+/// Contents of files.
+pub(crate) trait Contents {
     /// Words of a small language: it compresses, and has matches everywhere.
-    pub(crate) fn text(&mut self, length: usize) -> Vec<u8> {
+    fn text(&mut self, length: usize) -> Vec<u8>;
+    /// What a file may have: text, tables of addresses, zeros, noise.
+    fn content(&mut self, length: usize) -> Vec<u8>;
+    /// A later version of a file.
+    fn edited(&mut self, old: &[u8]) -> Vec<u8>;
+}
+
+impl Contents for Random {
+    fn text(&mut self, length: usize) -> Vec<u8> {
         let mut text = Vec::with_capacity(length + 16);
         while text.len() < length {
             let word = self.below(300);
@@ -42,8 +23,7 @@ impl Random {
         text
     }
 
-    /// What a file may have: text, tables of addresses, zeros, noise.
-    pub(crate) fn content(&mut self, length: usize) -> Vec<u8> {
+    fn content(&mut self, length: usize) -> Vec<u8> {
         match self.below(5) {
             0 => self.bytes(length),
             1 => vec![self.below(2) as u8; length],
@@ -61,8 +41,7 @@ impl Random {
         }
     }
 
-    /// A later version of a file.
-    pub(crate) fn edited(&mut self, old: &[u8]) -> Vec<u8> {
+    fn edited(&mut self, old: &[u8]) -> Vec<u8> {
         let mut new = old.to_vec();
         for _ in 0..=self.below(6) {
             let at = self.index(new.len() + 1);

@@ -14,7 +14,7 @@ use crate::common::{
     skippable, with,
 };
 use crate::create::{Old, options, trees};
-use crate::random::Random;
+use crate::random::{Contents as _, Random};
 
 /// The program of `referees/oci-delta`, if it was built: it needs OpenSSL's headers. Its absence is said, but is a skip that
 /// counts only where all inputs are wanted.

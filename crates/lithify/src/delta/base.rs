@@ -30,14 +30,14 @@ impl Base {
             let opened = Beneath::open(&path).map_err(|e| Error::input(&path, e))?;
             return Ok(Self::Directory(opened));
         }
-        Ok(Self::Merged(Arc::new(merged(name, session)?)))
+        Ok(Self::Merged(merged(name, session)?))
     }
 }
 
 /// Reads an image, with its data in a scratch file.
-pub(super) fn merged(name: &OsStr, session: &Session) -> Result<Merged, Error> {
+pub(super) fn merged(name: &OsStr, session: &Session) -> Result<Arc<Merged>, Error> {
     let image = Image::open(name, session)?;
-    Merged::of(&image, None, session)
+    Ok(Arc::new(Merged::of(&image, None, session)?))
 }
 
 impl Sources for Base {
@@ -95,15 +95,15 @@ impl ReadAt for MergedFile {
 }
 
 /// The files of an old image, for who creates a delta.
-pub(super) struct Old<'a> {
-    merged: &'a Merged,
+pub(super) struct Old {
+    merged: Arc<Merged>,
     nodes: Vec<NodeId>,
 }
 
-impl<'a> Old<'a> {
+impl Old {
     /// Takes the files that whoever applies the delta may read: regular ones, without holes, which everybody may read. Of a file with
     /// several names it takes the first.
-    pub(super) fn of(merged: &'a Merged) -> Result<(Self, Vec<OldFile>), Error> {
+    pub(super) fn of(merged: &Arc<Merged>) -> Result<(Self, Vec<OldFile>), Error> {
         let tree = &merged.tree;
         let mut seen = vec![false; tree.inode_count()];
         let (mut nodes, mut files) = (Vec::new(), Vec::new());
@@ -128,6 +128,7 @@ impl<'a> Old<'a> {
             files.push(OldFile { path, size });
             nodes.push(node);
         }
+        let merged = Arc::clone(merged);
         Ok((Self { merged, nodes }, files))
     }
 }
@@ -135,7 +136,7 @@ impl<'a> Old<'a> {
 /// The bit of a mode that lets everybody read.
 const READ_BY_ALL: u16 = 0o004;
 
-impl OldFiles for Old<'_> {
+impl OldFiles for Old {
     fn read(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let InodeKind::File {
             content: Some(content),

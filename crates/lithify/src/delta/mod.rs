@@ -3,4 +3,7 @@
 mod base; // the old image, as files
 mod tar; // deltas of single layers
 
-pub use tar::{TarDeltaOptions, TarDeltaReport, TarPatchReport, apply_tar_delta, create_tar_delta};
+pub use tar::{
+    TarDeltaOptions, TarDeltaReport, TarPatchOptions, TarPatchReport, apply_tar_delta,
+    create_tar_delta,
+};

@@ -1,25 +1,28 @@
 //! Deltas of single layers.
 
 use std::ffi::OsStr;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::fs::{File, Metadata};
+use std::io::{BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::Interruptible;
 use lithify_delta::apply::{Patch, PatchOptions};
-use lithify_delta::create::{self, CreateOptions, OldImage};
+use lithify_delta::create::{CreateOptions, LayerDelta, OldImage, Report};
 use lithify_delta::diff::Effort;
 use lithify_digest::{Algorithm, Digest, Hasher, Mismatch};
-use lithify_layer::{Decoded, Expected};
+use lithify_layer::{BlobError, Decoded, Expected};
 use lithify_storage::FileCursor;
 use serde::Serialize;
 
 use super::base::{Base, Old, merged};
-use crate::Error;
-use crate::error::{DeltaError, Operation};
+use crate::error::{DeltaError, LayerError, Operation};
+use crate::image::Counting;
+use crate::name::shown;
 use crate::output::PendingFile;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
+use crate::{Error, Event};
 
 /// Bytes copied at a time.
 const BUFFER: usize = 256 << 10;
@@ -28,9 +31,9 @@ const BUFFER: usize = 256 << 10;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TarDeltaOptions {
-    /// How hard it is tried to make it small.
+    /// The effort to make it small.
     pub effort: Effort,
-    /// Most bytes of memory for files and what is known of them.
+    /// Most bytes of memory for comparing and compressing.
     pub memory: u64,
     /// Waits until the delta is on the disk.
     pub durable: bool,
@@ -42,6 +45,25 @@ impl Default for TarDeltaOptions {
         Self {
             effort: options.effort,
             memory: options.memory,
+            durable: true,
+        }
+    }
+}
+
+/// The way a delta is applied.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TarPatchOptions {
+    /// The digest that the tar has to have.
+    pub diff_id: Option<Digest>,
+    /// Waits until the tar is on the disk.
+    pub durable: bool,
+}
+
+impl Default for TarPatchOptions {
+    fn default() -> Self {
+        Self {
+            diff_id: None,
             durable: true,
         }
     }
@@ -59,7 +81,7 @@ pub struct TarDeltaReport {
     pub diff_id: String,
     /// Bytes of the tar.
     pub tar_bytes: u64,
-    /// Files whose content the old image has, and their bytes.
+    /// Files whose content the old image has.
     pub same: u64,
     /// Bytes of these.
     pub same_bytes: u64,
@@ -98,7 +120,7 @@ pub fn create_tar_delta(
     session: &Session,
 ) -> Result<TarDeltaReport, Error> {
     let work = || {
-        let merged = Arc::new(merged(old, session)?);
+        let merged = merged(old, session)?;
         let (contents, files) = Old::of(&merged)?;
         let create = CreateOptions {
             effort: options.effort,
@@ -107,30 +129,21 @@ pub fn create_tar_delta(
             limits: session.limits.layer.tar(),
             cancel: session.cancel.clone(),
         };
-        let not_created = |source| DeltaError::create(new, source);
-        let image = OldImage::read(files, &contents, &create).map_err(not_created)?;
-        let mut tar = Layer::open(new, session)?;
+        let failed = |source| DeltaError::create(new, output, source);
+        let image = OldImage::read(files, contents, &create).map_err(failed)?;
         let pending = PendingFile::create(output, options.durable)?;
         let file = Arc::clone(pending.file());
-        let written = |e| Error::output(Operation::Write, output, e);
-        let out = BufWriter::new(&*file);
-        let (out, report) = create::create(&mut tar, &image, out, &create).map_err(not_created)?;
-        out.into_inner().map_err(|e| written(e.into_error()))?;
-        let diff_id = tar.diff_id().ok_or_else(Error::cancelled)?;
-        let size = file.metadata().map_err(written)?.len();
-        let base = Base::Merged(Arc::clone(&merged));
-        let patched = patch(
-            FileCursor::new(&*file, 0),
-            output,
-            base,
-            &mut io::sink(),
-            session,
-        )?;
-        check(output, diff_id, patched.0)?;
+        let delta = LayerDelta::new(&image, &*file, &create).map_err(failed)?;
+        let (diff_id, report) = read_layer(new, delta, output, session)?;
+        let size = file.metadata();
+        let size = size.map_err(|e| Error::output(Operation::Write, output, e))?;
+        let written = FileCursor::new(&*file, 0);
+        let (made, _) = patch(written, output, Base::Merged(merged), session, |_| Ok(()))?;
+        check(output, diff_id, made)?;
         pending.commit(options.durable)?;
         Ok(TarDeltaReport {
             path: output.to_path_buf(),
-            size,
+            size: size.len(),
             diff_id: diff_id.to_string(),
             tar_bytes: report.tar_bytes,
             same: report.same,
@@ -144,6 +157,49 @@ pub fn create_tar_delta(
     work().map_err(|e: Error| session.reason(e))
 }
 
+/// Reads a layer into its delta; returns its diff_id.
+fn read_layer(
+    path: &Path,
+    mut delta: LayerDelta<&File>,
+    output: &Path,
+    session: &Session,
+) -> Result<(Digest, Report), Error> {
+    let name = shown(path.as_os_str());
+    let blob = Interruptible::open(path, &session.cancel);
+    let blob = blob.map_err(|e| Error::input(path, e))?;
+    // Only progress wants to know.
+    let blob_size = path.metadata().ok().filter(Metadata::is_file);
+    session.progress.event(Event::Layer {
+        index: 0,
+        name: &name,
+        blob_size: blob_size.map(|file| file.len()),
+    });
+    let failed = |e: BlobError| match e {
+        BlobError::Cancelled => Error::cancelled(),
+        e => LayerError::Layer {
+            index: 0,
+            name: name.clone(),
+            source: Box::new(e.into()),
+        }
+        .into(),
+    };
+    let options = Budgets::new(session).layer_options(session);
+    let blob = Counting::new(Box::new(blob), 0, session);
+    let mut decoded = Decoded::new(blob, Expected::nothing(), options).map_err(failed)?;
+    let not_created = |e| DeltaError::create(path, output, e);
+    while let Some(bytes) = decoded.next().map_err(failed)? {
+        delta.push(bytes).map_err(not_created)?;
+    }
+    let summary = decoded.summary().ok_or_else(Error::cancelled)?;
+    let (_, report) = delta.finish().map_err(not_created)?;
+    session.progress.event(Event::LayerDone {
+        index: 0,
+        tar_bytes: summary.size,
+        entries: report.same + report.changed + report.new,
+    });
+    Ok((summary.diff_id, report))
+}
+
 /// Makes a layer's tar of a delta and the old image, or some other file tree that has its files.
 ///
 /// With a diff_id, the tar gets its name only if that is its digest: a delta says nothing of what it should make.
@@ -154,20 +210,23 @@ pub fn apply_tar_delta(
     delta: &Path,
     base: &OsStr,
     output: &Path,
-    diff_id: Option<Digest>,
+    options: &TarPatchOptions,
     session: &Session,
 ) -> Result<TarPatchReport, Error> {
     let work = || {
         let input = Interruptible::open(delta, &session.cancel);
         let input = input.map_err(|e| Error::input(delta, e))?;
         let base = Base::open(base, session)?;
-        let pending = PendingFile::create(output, true)?;
+        let pending = PendingFile::create(output, options.durable)?;
         let file = Arc::clone(pending.file());
-        let (made, size) = patch(input, delta, base, &mut &*file, session)?;
-        if let Some(diff_id) = diff_id {
+        let (made, size) = patch(input, delta, base, session, |bytes| {
+            let written = (&*file).write_all(bytes);
+            written.map_err(|e| Error::output(Operation::Write, output, e))
+        })?;
+        if let Some(diff_id) = options.diff_id {
             check(delta, diff_id, made)?;
         }
-        pending.commit(true)?;
+        pending.commit(options.durable)?;
         Ok(TarPatchReport {
             diff_id: made.to_string(),
             size,
@@ -191,8 +250,8 @@ fn patch(
     delta: impl Read,
     path: &Path,
     base: Base,
-    out: &mut dyn Write,
     session: &Session,
+    mut write: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(Digest, u64), Error> {
     let options = PatchOptions {
         cancel: session.cancel.clone(),
@@ -210,53 +269,8 @@ fn patch(
             break;
         }
         hasher.update(&buffer[..read]);
-        out.write_all(&buffer[..read])
-            .map_err(|source| DeltaError::Output { source })?;
+        write(&buffer[..read])?;
         size += read as u64;
     }
     Ok((hasher.finish(), size))
-}
-
-/// A layer, decompressed as it is read.
-struct Layer {
-    decoded: Decoded,
-    /// What was decoded last, and how much of it was read.
-    chunk: Vec<u8>,
-    at: usize,
-}
-
-impl Layer {
-    fn open(path: &Path, session: &Session) -> Result<Self, Error> {
-        let blob = Interruptible::open(path, &session.cancel);
-        let blob = blob.map_err(|e| Error::input(path, e))?;
-        let options = Budgets::new(session).layer_options(session);
-        let decoded = Decoded::new(blob, Expected::nothing(), options);
-        let decoded = decoded.map_err(|e| Error::input(path, io::Error::other(e)))?;
-        Ok(Self {
-            decoded,
-            chunk: Vec::new(),
-            at: 0,
-        })
-    }
-
-    /// Returns the digest of the tar, once it was read to its end.
-    fn diff_id(&self) -> Option<Digest> {
-        self.decoded.summary().map(|summary| summary.diff_id)
-    }
-}
-
-impl Read for Layer {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.chunk.len() {
-            let Some(next) = self.decoded.next().map_err(io::Error::other)? else {
-                return Ok(0);
-            };
-            self.chunk.clear();
-            self.chunk.extend_from_slice(next);
-            self.at = 0;
-        }
-        let read = (&self.chunk[self.at..]).read(buffer)?;
-        self.at += read;
-        Ok(read)
-    }
 }

@@ -1,18 +1,16 @@
-//! Why a delta cannot be created or applied.
+//! Reasons why a delta cannot be created or applied.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use lithify_delta::apply::{PatchError, SourceError};
 use lithify_delta::create::CreateError;
-use lithify_delta::format::FormatError;
+use lithify_delta::format::{FormatError, WriteError};
 use lithify_digest::Mismatch;
-use lithify_layer::BlobError;
 use lithify_tree::Escaped;
 
-use super::{ErrorKind, LayerError};
+use super::{ErrorKind, Operation};
 
-/// Why a delta cannot be created or applied.
+/// The reason why a delta cannot be created or applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeltaError {
@@ -21,7 +19,7 @@ pub enum DeltaError {
     Create {
         /// The new layer.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         source: Box<CreateError>,
     },
     /// A delta cannot be applied.
@@ -29,48 +27,32 @@ pub enum DeltaError {
     Patch {
         /// The delta.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         source: Box<PatchError>,
     },
-    /// What a delta made is something else.
+    /// A delta that made something else.
     #[error("the delta `{}` made another tar than the one it is for: is the base the right one?", Escaped::path(.path))]
     Result {
         /// The delta.
         path: PathBuf,
-        /// What is different.
+        /// The difference.
         source: Mismatch,
-    },
-    /// The tar cannot be written.
-    #[error("the tar cannot be written")]
-    Output {
-        /// What the system says.
-        source: io::Error,
     },
 }
 
 impl DeltaError {
-    pub(crate) fn create(path: &Path, source: CreateError) -> crate::Error {
-        let source = match source {
-            CreateError::Cancelled(_) => return crate::Error::cancelled(),
-            CreateError::New(e) => match e.downcast::<BlobError>() {
-                Ok(BlobError::Cancelled) => return crate::Error::cancelled(),
-                Ok(blob) => {
-                    return LayerError::Layer {
-                        index: 0,
-                        name: path.display().to_string(),
-                        source: Box::new(blob.into()),
-                    }
-                    .into();
-                }
-                Err(e) => CreateError::New(e),
-            },
-            source => source,
-        };
-        Self::Create {
-            path: path.to_path_buf(),
-            source: Box::new(source),
+    pub(crate) fn create(path: &Path, output: &Path, source: CreateError) -> crate::Error {
+        match source {
+            CreateError::Cancelled(_) => crate::Error::cancelled(),
+            CreateError::Write(WriteError::Write(e)) => {
+                crate::Error::output(Operation::Write, output, e)
+            }
+            source => Self::Create {
+                path: path.to_path_buf(),
+                source: Box::new(source),
+            }
+            .into(),
         }
-        .into()
     }
 
     pub(crate) fn patch(path: &Path, source: PatchError) -> crate::Error {
@@ -102,7 +84,6 @@ impl DeltaError {
                 _ => ErrorKind::Verification,
             },
             Self::Result { .. } => ErrorKind::Verification,
-            Self::Output { source } => ErrorKind::of_io(source),
         }
     }
 }

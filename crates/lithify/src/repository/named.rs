@@ -146,8 +146,7 @@ impl Named {
 
     /// Returns all images that have a name, sorted by that: images of the OCI, which have tags, first.
     pub(crate) fn all(repository: &Repository) -> Result<Vec<(String, Self)>, Error> {
-        let mut names = names::all(repository)?;
-        names.sort_by(|a, b| (a.kind.rank(), &a.name).cmp(&(b.kind.rank(), &b.name)));
+        let names = names::all_by_name(repository)?;
         let named = |name: Name| match name.kind {
             ComposefsKind::Oci(digest) => name.is_tag.then_some((name.name, Self::Oci(digest))),
             ComposefsKind::Tree(id) => Some((name.name, Self::Tree(id))),

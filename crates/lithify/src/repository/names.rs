@@ -123,11 +123,17 @@ pub(super) fn all(repository: &Repository) -> Result<Vec<Name>, Error> {
     Ok(names)
 }
 
+/// Returns all names, sorted by what they are for and then by themselves: images of the OCI first.
+pub(super) fn all_by_name(repository: &Repository) -> Result<Vec<Name>, Error> {
+    let mut names = all(repository)?;
+    names.sort_by(|a, b| (a.kind.rank(), &a.name).cmp(&(b.kind.rank(), &b.name)));
+    Ok(names)
+}
+
 /// Returns the error for a name that nothing has.
 pub(super) fn missing(repository: &Repository, name: &str) -> Error {
     // A name that cannot be listed is no reason for another error.
-    let mut names = all(repository).unwrap_or_default();
-    names.sort_by(|a, b| (a.kind.rank(), &a.name).cmp(&(b.kind.rank(), &b.name)));
+    let names = all_by_name(repository).unwrap_or_default();
     ComposefsError::NoName {
         path: repository.path().to_path_buf(),
         name: name.to_owned(),
