@@ -27,6 +27,7 @@
 
 pub mod archive;
 pub mod blob;
+pub mod delta;
 pub mod error;
 pub mod image;
 pub mod layout;

@@ -15,7 +15,8 @@ use crate::name::shown;
 use crate::place::{self, Writing};
 use crate::session::Session;
 use crate::transfer::{
-    PartKind, PartState, Plan, PlanPart, PlanReport, TransferCounts, Transferred, run, survey,
+    Nature, PartKind, PartState, Plan, PlanPart, PlanReport, Target, TransferCounts, Transferred,
+    run, survey,
 };
 
 /// How an image is copied.
@@ -164,6 +165,25 @@ fn plan_made(image: &Image, source: &str, destination: &str) -> PlanReport {
     report
 }
 
+/// Copies an image that was opened, as [`copy`] does for the platform it was opened for. What is made while it is read, such as the
+/// target of a delta, is made on the way.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_image(
+    image: &Image,
+    destination: impl AsRef<OsStr>,
+    options: &CopyOptions,
+    session: &Session,
+) -> Result<CopyReport, Error> {
+    let copied = || {
+        let way = Way::to(destination.as_ref(), Some(image.source()), options, session)?;
+        let plan = |nature| manifest::plan(image, options.referrers, nature, session);
+        way.go(image.name(), image.source(), plan, options, session)
+    };
+    copied().map_err(|e: Error| session.reason(e))
+}
+
 fn copy_to(
     source: &OsStr,
     destination: &OsStr,
@@ -172,38 +192,77 @@ fn copy_to(
 ) -> Result<CopyReport, Error> {
     let parsed = Source::parse(source)?;
     // Who is to get it is known to be able to before anything is read.
-    let to = Source::parse_destination(destination)?;
-    let writing = options.writing(Some(parsed.clone()));
-    let target = place::target_of(&shown(destination), &to, &writing, session)?;
-    let nature = target.nature();
-    let opened = target.open()?;
+    let way = Way::to(destination, Some(&parsed), options, session)?;
     let name = &shown(source);
-    let plan = match options.all_platforms && !is_tree(&parsed) {
+    let plan = |nature| match options.all_platforms && !is_tree(&parsed) {
         true => {
             let located = place::of(name, &parsed)?.locate(name, session)?;
-            Plan::of_all(name, &located, options.referrers, nature, session)?
+            Plan::of_all(name, &located, options.referrers, nature, session)
         }
         false => {
             let image = Image::open_source(name, parsed.clone(), session)?;
-            manifest::plan(&image, options.referrers, nature, session)?
+            manifest::plan(&image, options.referrers, nature, session)
         }
     };
-    let referrers = plan.referrers();
-    let (digest, media_type) = match plan.root() {
-        Some(root) => (root.digest.to_string(), root.media_type.clone()),
-        None => return Err(TransferError::NoManifest.into()),
-    };
-    let workers = place::at_a_time(options.transfers, [&parsed, &to], nature, session)?;
-    let Transferred { counts, unlisted } = run(plan, opened, workers, session)?;
-    Ok(CopyReport {
-        source: name.clone(),
-        destination: shown(destination),
-        digest,
-        media_type,
-        referrers,
-        referrers_unlisted: unlisted,
-        blobs: counts,
-    })
+    way.go(name, &parsed, plan, options, session)
+}
+
+/// The way to a place that takes an image.
+struct Way {
+    name: String,
+    source: Source,
+    target: Box<dyn Target>,
+}
+
+impl Way {
+    /// Finds the place a name says.
+    fn to(
+        destination: &OsStr,
+        from: Option<&Source>,
+        options: &CopyOptions,
+        session: &Session,
+    ) -> Result<Self, Error> {
+        let source = Source::parse_destination(destination)?;
+        let name = shown(destination);
+        let writing = options.writing(from.cloned());
+        let target = place::target_of(&name, &source, &writing, session)?;
+        Ok(Self {
+            name,
+            source,
+            target,
+        })
+    }
+
+    /// Moves what is planned there.
+    fn go(
+        self,
+        name: &str,
+        from: &Source,
+        plan: impl FnOnce(Nature) -> Result<Plan, Error>,
+        options: &CopyOptions,
+        session: &Session,
+    ) -> Result<CopyReport, Error> {
+        let nature = self.target.nature();
+        let opened = self.target.open()?;
+        let plan = plan(nature)?;
+        let referrers = plan.referrers();
+        let (digest, media_type) = match plan.root() {
+            Some(root) => (root.digest.to_string(), root.media_type.clone()),
+            None => return Err(TransferError::NoManifest.into()),
+        };
+        let places = [from, &self.source];
+        let workers = place::at_a_time(options.transfers, places, nature, session)?;
+        let Transferred { counts, unlisted } = run(plan, opened, workers, session)?;
+        Ok(CopyReport {
+            source: name.to_owned(),
+            destination: self.name,
+            digest,
+            media_type,
+            referrers,
+            referrers_unlisted: unlisted,
+            blobs: counts,
+        })
+    }
 }
 
 /// Whether a source is a file tree, which is for no platform but that asked for.

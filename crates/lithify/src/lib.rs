@@ -140,10 +140,12 @@ mod transfer; // plans and their execution
 mod view; // images and artifacts as they are
 
 pub use commit::{CommitOptions, CommitReport, commit};
-pub use copy::{CopyOptions, CopyReport, copy, plan_copy};
+pub use copy::{CopyOptions, CopyReport, copy, copy_image, plan_copy};
 pub use delta::{
-    TarDeltaOptions, TarDeltaReport, TarPatchOptions, TarPatchReport, apply_tar_delta,
-    create_tar_delta,
+    DeltaDescription, DeltaLayerDescription, DeltaLayerOrigin, DeltaOptions, DeltaReport,
+    DeltaTarget, DeltaTargetReport, ImageDeltaReport, TarDeltaOptions, TarDeltaReport,
+    TarPatchOptions, TarPatchReport, apply_tar_delta, create_delta, create_tar_delta,
+    inspect_delta,
 };
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,

@@ -25,6 +25,27 @@ pub(crate) struct BuildArgs {
     /// The image
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) image: OsString,
+    #[command(flatten)]
+    pub(crate) make: MakeArgs,
+    /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
+    /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "ignore",
+        value_parser = word::<lithify::Artifacts>(&["ignore", "use", "require"])
+    )]
+    pub(crate) artifacts: lithify::Artifacts,
+    /// Only say what would be read, fetched and made, and what of it is there
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// What is made of an image, and how.
+#[derive(Debug, Args)]
+pub(crate) struct MakeArgs {
     /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.ext4, x.tar, x.cpio, and - a tar),
     /// else erofs
     #[arg(short, long, value_parser = FormatParser)]
@@ -78,24 +99,10 @@ pub(crate) struct BuildArgs {
         value_parser = word::<lithify::ComposefsProfile>(&["faithful", "cfsctl"])
     )]
     pub(crate) profile: lithify::ComposefsProfile,
-    /// Whether to take an erofs or squashfs image that was published beside the image (`push --as`) instead of making it:
-    /// ignore, use, require. Only the registry says that it is made of the image, so it is not taken unasked
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "ignore",
-        value_parser = word::<lithify::Artifacts>(&["ignore", "use", "require"])
-    )]
-    pub(crate) artifacts: lithify::Artifacts,
-    /// Only say what would be read, fetched and made, and what of it is there
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     /// Do not wait for the output to reach the disk: faster, but a power cut may lose it
     #[arg(long)]
     pub(crate) no_fsync: bool,
     /// Describe image and artifact as JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
 }

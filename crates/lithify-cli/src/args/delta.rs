@@ -5,12 +5,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use super::help::{image_help, with_examples};
-use super::read::ReadArgs;
+use super::build::MakeArgs;
+use super::help::{image_help, places_help, with_examples};
+use super::read::{ImageArgs, ReadArgs};
 use super::values::size;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeltaCommand {
+    /// Write what is different between an old image and a new one
+    Create(DeltaCreateArgs),
+    /// Make the new image of a delta and the old image, or something of the new image
+    Apply(DeltaApplyArgs),
+    /// Show what a delta holds, what it needs and what it saves
+    Inspect(DeltaInspectArgs),
     /// Deltas of single layers: tar-diff files
     #[command(subcommand)]
     Tar(DeltaTarCommand),
@@ -46,6 +53,86 @@ impl From<DeltaLevel> for lithify::Effort {
     }
 }
 
+/// The way a delta is created.
+#[derive(Debug, Args)]
+pub(crate) struct EffortArgs {
+    /// The effort to make it small
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) level: DeltaLevel,
+    /// Memory for comparing and compressing, at most; takes K, M and G
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, value_hint = ValueHint::Other)]
+    pub(crate) memory: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(&[&image_help(), &places_help()], "\
+lithify delta create oci:images/app:1 oci:images/app:2 -o oci-archive:app-1-2.delta
+lithify delta create docker://app:1 docker://app:2 -o docker://registry.example.com/app:2
+lithify delta create oci:app:1 oci:app:2 -o oci:app:2 --all-platforms --level best"))]
+pub(crate) struct DeltaCreateArgs {
+    /// The old image, which whoever applies the delta has
+    #[arg(id = "base", value_name = "OLD", value_hint = ValueHint::AnyPath)]
+    pub(crate) old: OsString,
+    /// The new image
+    #[arg(id = "source", value_name = "NEW", value_hint = ValueHint::AnyPath)]
+    pub(crate) new: OsString,
+    /// Where the delta goes: oci:DIR:TAG, oci-archive:FILE or docker://NAME:TAG. With the name of the new image it is found as what
+    /// refers to it, and gets no name of its own
+    #[arg(id = "destination", short = 'o', long = "output", value_name = "DEST", value_hint = ValueHint::AnyPath)]
+    pub(crate) destination: OsString,
+    /// A delta for every platform that both images are there for, and an index of them
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) all_platforms: bool,
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
+    /// Do not wait until the delta is on the disk
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(&[&image_help(), &places_help()], "\
+lithify delta apply oci-archive:app-1-2.delta -o oci:images/app:2
+lithify delta apply oci-archive:app-1-2.delta --base oci:images/app:1 --exact -o store:app:2
+lithify delta apply oci-archive:app-1-2.delta --base oci:images/app:1 -f erofs -o app.erofs"))]
+pub(crate) struct DeltaApplyArgs {
+    /// The delta
+    #[arg(id = "source", value_name = "DELTA", value_hint = ValueHint::AnyPath)]
+    pub(crate) delta: OsString,
+    /// The old image, or an artifact or file tree that has its files; default is the image in the store that the delta is for.
+    /// Layers that the new image shares with the old one are taken from it, and only an image has them
+    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
+    pub(crate) base: Option<OsString>,
+    /// Fail unless the new image comes out with the manifest it was published with, which signatures are of
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// What is made of the new image, if it is not put in a place (-o oci:DIR:TAG, docker://NAME:TAG, store:NAME …)
+    #[command(flatten)]
+    pub(crate) make: MakeArgs,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(&[], "\
+lithify delta inspect oci-archive:app-1-2.delta
+lithify delta inspect docker://registry.example.com/app:1-2 --json"))]
+pub(crate) struct DeltaInspectArgs {
+    /// The delta
+    #[arg(id = "source", value_name = "DELTA", value_hint = ValueHint::AnyPath)]
+    pub(crate) delta: OsString,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) find: ImageArgs,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(&[&image_help()], "\
 lithify delta tar create oci:images/app:1 layer.tar.gz -o layer.tardiff
@@ -60,12 +147,8 @@ pub(crate) struct DeltaTarCreateArgs {
     /// The delta
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// The effort to make it small
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) level: DeltaLevel,
-    /// Memory for comparing and compressing, at most; takes K, M and G
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, value_hint = ValueHint::Other)]
-    pub(crate) memory: u64,
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
     /// Do not wait until the delta is on the disk
     #[arg(long)]
     pub(crate) no_fsync: bool,

@@ -21,14 +21,17 @@ use clap::{Parser, Subcommand, ValueHint};
 
 use help::{COMMON_HELP, image_help};
 
-pub(crate) use build::BuildArgs;
+pub(crate) use build::{BuildArgs, MakeArgs};
 pub(crate) use commit::{CommitArgs, LayerCompression};
 pub(crate) use composefs::{
     ComposefsCommand, ComposefsCreateArgs, ComposefsDfArgs, ComposefsDumpArgs, ComposefsFsckArgs,
     ComposefsGcArgs, ComposefsIdArgs, ComposefsInitArgs, ComposefsLsArgs, ComposefsRmArgs,
     ComposefsTagArgs, FormatArgs,
 };
-pub(crate) use delta::{DeltaCommand, DeltaTarApplyArgs, DeltaTarCommand, DeltaTarCreateArgs};
+pub(crate) use delta::{
+    DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaInspectArgs, DeltaTarApplyArgs,
+    DeltaTarCommand, DeltaTarCreateArgs,
+};
 pub(crate) use disk::{CreateArgs, DiskCommand};
 pub(crate) use help::{other_composefs_verb, other_verb};
 pub(crate) use mount::{MountArgs, UmountArgs};
@@ -158,7 +161,7 @@ mod tests {
     const REMOTE: &str = "authfile creds insecure registries retries";
 
     /// What each command makes use of, and takes therefore; an option that a command does not need is not in its list.
-    const OPTIONS: [(&str, &[&str]); 35] = [
+    const OPTIONS: [(&str, &[&str]); 38] = [
         (
             "build",
             &[
@@ -242,6 +245,18 @@ mod tests {
             &["metadata-only contents repair wait jobs json"],
         ),
         ("composefs df", &["json"]),
+        (
+            "delta create",
+            &[READ, "output all-platforms level memory no-fsync json"],
+        ),
+        (
+            "delta apply",
+            &[
+                READ,
+                "base exact format output compress block-size size free inodes bytes-per-inode journal label verity drop-xattrs sparse disk align one-image profile no-fsync json",
+            ],
+        ),
+        ("delta inspect", &[FIND, "json"]),
         (
             "delta tar create",
             &[READ, "output level memory no-fsync json"],

@@ -3,13 +3,14 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable};
+use lithify::{BuildOptions, Description, Image, LeftOutReason, Output, Printable, Session};
 use serde::Serialize;
 
 use super::{decoding_session, print_json, with_progress};
-use crate::args::BuildArgs;
+use crate::args::{BuildArgs, MakeArgs};
 use crate::failure::Failure;
 use crate::human;
+use crate::progress::Renderer;
 
 /// A build whose list of artifacts is there although nothing is in it.
 #[derive(Serialize)]
@@ -20,7 +21,33 @@ struct NothingMade<'a> {
 }
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
-    let (mut session, renderer) = decoding_session(&args.read, quiet)?;
+    let (session, renderer) = decoding_session(&args.read, quiet)?;
+    let source = MadeOf {
+        artifacts: args.artifacts,
+        dry_run: args.dry_run,
+        open: |session: &Session| Image::open(&args.image, session),
+    };
+    make(args.make, source, session, &renderer, quiet)
+}
+
+/// The image that something is made of.
+pub(super) struct MadeOf<F> {
+    /// Whether to take what was published beside it.
+    pub(super) artifacts: lithify::Artifacts,
+    /// Whether only to say what would be made.
+    pub(super) dry_run: bool,
+    /// Opens it.
+    pub(super) open: F,
+}
+
+/// Makes what is asked for of an image.
+pub(super) fn make(
+    args: MakeArgs,
+    source: MadeOf<impl FnOnce(&Session) -> Result<Image, lithify::Error>>,
+    mut session: Session,
+    renderer: &Renderer,
+    quiet: bool,
+) -> Result<(), Failure> {
     let disk = |disks: &Vec<lithify::DiskKind>| disks.first().copied();
     let format = match args.format {
         None => {
@@ -62,13 +89,13 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
         true => Output::Stdout,
         false => Output::Path(args.output),
     };
-    if output == Output::Stdout && std::io::stdout().is_terminal() && !args.dry_run {
+    if output == Output::Stdout && std::io::stdout().is_terminal() && !source.dry_run {
         return Err(Failure::Usage(format!(
             "a terminal cannot show a {}: send `-o -` into a pipe or file, or name a file with -o",
             format.name()
         )));
     }
-    if args.json && output == Output::Stdout && !args.dry_run {
+    if args.json && output == Output::Stdout && !source.dry_run {
         return Err(Failure::Usage(
             "--json and `-o -` both want standard output; name a file with -o".into(),
         ));
@@ -108,21 +135,21 @@ pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     if let Some(alignment) = args.align {
         options.alignment = alignment;
     }
-    options.artifacts = args.artifacts;
+    options.artifacts = source.artifacts;
     options.profile = args.profile;
     options.durable = !args.no_fsync;
     options.digest = args.json;
-    if args.dry_run {
+    if source.dry_run {
         session.dry_run = true;
-        let plan = with_progress(&renderer, || {
-            let image = Image::open(&args.image, &session)?;
+        let plan = with_progress(renderer, || {
+            let image = (source.open)(&session)?;
             lithify::plan_build(&image, &output, &options, &session)
         })?;
         return super::plan::print(&plan, args.json, quiet);
     }
     let started = Instant::now();
-    let description = with_progress(&renderer, || {
-        let image = Image::open(&args.image, &session)?;
+    let description = with_progress(renderer, || {
+        let image = (source.open)(&session)?;
         lithify::build(&image, &output, &options, &session)
     })?;
     if args.json {

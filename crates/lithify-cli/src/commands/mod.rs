@@ -55,7 +55,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Fsck(args) => store::fsck(&args, quiet),
         Command::Df(args) => store::df(&args, quiet),
         Command::Composefs(command) => composefs::run(&command, quiet),
-        Command::Delta(command) => delta::run(&command, quiet),
+        Command::Delta(command) => delta::run(command, quiet),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { output } => man::run(output.as_deref()),
     }

@@ -27,6 +27,8 @@ mod contract;
 mod cpio; // archives for kernels
 mod daemon;
 mod debian;
+mod delta_hostile;
+mod delta_images;
 mod delta_tar;
 mod dir_roundtrip;
 mod directories;

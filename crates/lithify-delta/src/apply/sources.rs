@@ -23,6 +23,12 @@ impl<T: Sources + ?Sized> Sources for &T {
     }
 }
 
+impl<T: Sources + ?Sized> Sources for Arc<T> {
+    fn open(&self, path: &TreePath) -> Result<Box<dyn ReadAt + Send>, SourceError> {
+        (**self).open(path)
+    }
+}
+
 /// Files in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Files(BTreeMap<TreePath, Arc<[u8]>>);

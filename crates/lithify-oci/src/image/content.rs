@@ -225,6 +225,18 @@ impl Located {
     ) -> Result<Option<Vec<u8>>, blob::Error> {
         read_manifest(&*self.content, descriptor, limits)
     }
+
+    /// Reads and verifies a configuration, or another document that is kept among blobs; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or is not what its descriptor says.
+    pub fn read_config(
+        &self,
+        descriptor: &Descriptor,
+        limits: &Limits,
+    ) -> Result<Option<Vec<u8>>, blob::Error> {
+        read_config(&*self.content, descriptor, limits)
+    }
 }
 
 impl<T: Members + ?Sized> Content for T {

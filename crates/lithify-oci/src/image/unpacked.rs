@@ -20,9 +20,9 @@ pub struct Unpacked {
     pub manifest: (Digest, Vec<u8>),
     /// The digest of the configuration, and the configuration.
     pub config: (Digest, Vec<u8>),
-    /// Bytes of the layers' tars, bottom first.
-    pub sizes: Vec<u64>,
-    /// Gives the tars.
+    /// Bytes of the layers as they are given, bottom first, where that is known.
+    pub sizes: Vec<Option<u64>>,
+    /// Gives the layers: tars, which may be compressed.
     pub store: Arc<dyn LayerStore>,
 }
 
@@ -58,7 +58,7 @@ impl Image {
         let layers = config.diff_ids.iter().zip(&unpacked.sizes);
         let layers = layers.map(|(diff_id, size)| LayerDescriptor {
             digest: None,
-            size: Some(*size),
+            size: *size,
             kind: LayerKind::Tar,
             media_type: None,
             compression: None,

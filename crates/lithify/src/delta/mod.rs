@@ -1,8 +1,20 @@
 //! Deltas: a new image, or a layer of it, as what is different from an old one.
 
-mod base; // the old image, as files
+mod apply; // the target of a delta, for everybody
+mod artifact; // a delta of images, opened
+mod base; // the files of an old image, for who applies a delta
+mod create; // deltas of images, created
+mod inspect; // deltas of images, described
+mod old; // the files of an old image, for who creates one
+mod patch; // a tar-diff, applied
+mod read; // a new layer, decoded
+mod recipe; // compression that gives the same bytes each time
 mod tar; // deltas of single layers
+mod target; // the target of a delta as an image
 
+pub use apply::{DeltaTarget, DeltaTargetReport};
+pub use create::{DeltaOptions, DeltaReport, ImageDeltaReport, create_delta};
+pub use inspect::{DeltaDescription, DeltaLayerDescription, DeltaLayerOrigin, inspect_delta};
 pub use tar::{
     TarDeltaOptions, TarDeltaReport, TarPatchOptions, TarPatchReport, apply_tar_delta,
     create_tar_delta,

@@ -2,30 +2,28 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{BufReader, Read, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lithify_cancel::Interruptible;
-use lithify_delta::apply::{Patch, PatchOptions};
 use lithify_delta::create::{CreateOptions, LayerDelta, OldImage, Report};
 use lithify_delta::diff::Effort;
-use lithify_digest::{Algorithm, Digest, Hasher, Mismatch};
-use lithify_layer::{BlobError, Decoded, Expected};
+use lithify_digest::{Digest, Mismatch};
+use lithify_layer::Expected;
 use lithify_storage::FileCursor;
 use serde::Serialize;
 
-use super::base::{Base, Old, merged};
-use crate::error::{DeltaError, LayerError, Operation};
-use crate::image::Counting;
+use super::base::{Base, MergedFiles};
+use super::old::Old;
+use super::patch;
+use super::read::Layer;
+use crate::Error;
+use crate::error::{DeltaError, Operation};
+use crate::image::{Image, Merged};
 use crate::name::shown;
 use crate::output::PendingFile;
 use crate::session::Session;
-use crate::session::budgets::Budgets;
-use crate::{Error, Event};
-
-/// Bytes copied at a time.
-const BUFFER: usize = 256 << 10;
 
 /// The way a delta is created.
 #[derive(Clone, Debug)]
@@ -120,7 +118,8 @@ pub fn create_tar_delta(
     session: &Session,
 ) -> Result<TarDeltaReport, Error> {
     let work = || {
-        let merged = merged(old, session)?;
+        let image = Image::open(old, session)?;
+        let merged = Arc::new(Merged::of(&image, None, session)?);
         let (contents, files) = Old::of(&merged)?;
         let create = CreateOptions {
             effort: options.effort,
@@ -138,7 +137,9 @@ pub fn create_tar_delta(
         let size = file.metadata();
         let size = size.map_err(|e| Error::output(Operation::Write, output, e))?;
         let written = FileCursor::new(&*file, 0);
-        let (made, _) = patch(written, output, Base::Merged(merged), session, |_| Ok(()))?;
+        let sources = Arc::new(MergedFiles::new(merged));
+        let failed = |source| DeltaError::patch(output, source);
+        let (made, _) = patch::apply(written, sources, session, failed, |_| Ok(()))?;
         check(output, diff_id, made)?;
         pending.commit(options.durable)?;
         Ok(TarDeltaReport {
@@ -165,38 +166,21 @@ fn read_layer(
     session: &Session,
 ) -> Result<(Digest, Report), Error> {
     let name = shown(path.as_os_str());
-    let blob = Interruptible::open(path, &session.cancel);
-    let blob = blob.map_err(|e| Error::input(path, e))?;
-    // Only progress wants to know.
-    let blob_size = path.metadata().ok().filter(Metadata::is_file);
-    session.progress.event(Event::Layer {
-        index: 0,
+    let layer = Layer {
         name: &name,
-        blob_size: blob_size.map(|file| file.len()),
-    });
-    let failed = |e: BlobError| match e {
-        BlobError::Cancelled => Error::cancelled(),
-        e => LayerError::Layer {
-            index: 0,
-            name: name.clone(),
-            source: Box::new(e.into()),
-        }
-        .into(),
-    };
-    let options = Budgets::new(session).layer_options(session);
-    let blob = Counting::new(Box::new(blob), 0, session);
-    let mut decoded = Decoded::new(blob, Expected::nothing(), options).map_err(failed)?;
-    let not_created = |e| DeltaError::create(path, output, e);
-    while let Some(bytes) = decoded.next().map_err(failed)? {
-        delta.push(bytes).map_err(not_created)?;
-    }
-    let summary = decoded.summary().ok_or_else(Error::cancelled)?;
-    let (_, report) = delta.finish().map_err(not_created)?;
-    session.progress.event(Event::LayerDone {
         index: 0,
-        tar_bytes: summary.size,
-        entries: report.same + report.changed + report.new,
-    });
+    };
+    let blob = Interruptible::open(path, &session.cancel);
+    let blob = Box::new(blob.map_err(|e| Error::input(path, e))?);
+    // Only progress wants to know.
+    let size = path.metadata().ok().filter(Metadata::is_file);
+    let size = size.map(|file| file.len());
+    let not_created = |e| DeltaError::create(path, output, e);
+    let summary = layer.read(blob, Expected::nothing(), size, session, |bytes| {
+        delta.push(bytes).map_err(not_created)
+    })?;
+    let (_, report) = delta.finish().map_err(not_created)?;
+    layer.done(&report, session);
     Ok((summary.diff_id, report))
 }
 
@@ -216,10 +200,11 @@ pub fn apply_tar_delta(
     let work = || {
         let input = Interruptible::open(delta, &session.cancel);
         let input = input.map_err(|e| Error::input(delta, e))?;
-        let base = Base::open(base, session)?;
+        let base = Base::open(base, session)?.sources(session)?;
         let pending = PendingFile::create(output, options.durable)?;
         let file = Arc::clone(pending.file());
-        let (made, size) = patch(input, delta, base, session, |bytes| {
+        let failed = |source| DeltaError::patch(delta, source);
+        let (made, size) = patch::apply(input, base, session, failed, |bytes| {
             let written = (&*file).write_all(bytes);
             written.map_err(|e| Error::output(Operation::Write, output, e))
         })?;
@@ -243,34 +228,4 @@ fn check(delta: &Path, expected: Digest, found: Digest) -> Result<(), Error> {
             source,
         })
     })
-}
-
-/// Applies a delta, which is called `path`; returns the digest and the size of what it made.
-fn patch(
-    delta: impl Read,
-    path: &Path,
-    base: Base,
-    session: &Session,
-    mut write: impl FnMut(&[u8]) -> Result<(), Error>,
-) -> Result<(Digest, u64), Error> {
-    let options = PatchOptions {
-        cancel: session.cancel.clone(),
-        ..PatchOptions::default()
-    };
-    let failed = |source| DeltaError::patch(path, source);
-    let input = BufReader::with_capacity(BUFFER, delta);
-    let mut patch = Patch::new(input, base, &options).map_err(failed)?;
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; BUFFER];
-    let mut size = 0;
-    loop {
-        let read = patch.fill(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        write(&buffer[..read])?;
-        size += read as u64;
-    }
-    Ok((hasher.finish(), size))
 }

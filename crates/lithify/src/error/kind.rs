@@ -1,10 +1,6 @@
 //! Kinds of errors, by what can be done about them.
 
-use std::io;
-
 use lithify_composefs::repository::ObjectError;
-use lithify_composefs::splitstream::StreamError;
-use lithify_digest::Mismatch;
 
 /// The kind of an [`Error`](crate::Error): what can be done about it. The command's exit codes follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,33 +27,6 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind of what the system said.
-    pub(super) fn of_io(error: &io::Error) -> Self {
-        if let Some(kind) = Self::of_reader(error) {
-            return kind;
-        }
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::NotFound,
-            io::ErrorKind::AlreadyExists => Self::Exists,
-            _ => Self::Io,
-        }
-    }
-
-    /// Returns the kind of what a reader of bytes that are compared reports through an error of the system.
-    fn of_reader(error: &io::Error) -> Option<Self> {
-        if Mismatch::in_error(error).is_some() {
-            return Some(Self::Verification);
-        }
-        let inner = error.get_ref()?;
-        if let Some(error) = inner.downcast_ref::<ObjectError>() {
-            return Some(Self::of_object(error));
-        }
-        Some(match inner.downcast_ref::<StreamError>()? {
-            StreamError::Io(source) | StreamError::OpenObject { source, .. } => Self::of_io(source),
-            _ => Self::Verification,
-        })
-    }
-
     /// Returns the kind of an error of an object in a composefs repository.
     pub(super) fn of_object(error: &ObjectError) -> Self {
         match error {

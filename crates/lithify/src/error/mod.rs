@@ -19,6 +19,7 @@ mod nested; // errors of what was part of something else
 mod open; // opening images
 mod output; // writing files
 mod publish; // filesystems as artifacts
+mod readers; // kinds of what readers report
 mod replace; // outputs in the place of others
 mod seals; // digests of composefs beside an image
 mod transfer; // images from place to place
@@ -321,6 +322,11 @@ impl Error {
         error: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
         ArtifactError::ReadImage(Nested::new(kind, Box::new(error))).into()
+    }
+
+    /// The error as one of a reader.
+    pub(crate) fn into_io(self) -> io::Error {
+        io::Error::other(Nested::new(self.kind(), Box::new(self)))
     }
 
     /// Says which file it is about, where the error does not.

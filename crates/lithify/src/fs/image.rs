@@ -230,17 +230,6 @@ impl FsImage {
         Ok(layer)
     }
 
-    /// The path of the file whose content has that number.
-    pub(crate) fn content_path(&self, content: u32) -> Result<Option<Vec<u8>>, Error> {
-        let mut found = None;
-        self.for_each_content(|id, path| {
-            if id == content {
-                found = Some(path.to_vec());
-            }
-        })?;
-        Ok(found)
-    }
-
     /// The paths of all files, by the numbers of their contents.
     pub(crate) fn for_each_content(&self, mut each: impl FnMut(u32, &[u8])) -> Result<(), Error> {
         let mut contents = 0;
@@ -274,7 +263,7 @@ impl FsImage {
     }
 
     /// Opens a file; symbolic links on the way are not followed.
-    fn file(&self, path: &[u8]) -> Result<OpenedFile<'_>, Error> {
+    pub(crate) fn open_file(&self, path: &[u8]) -> Result<OpenedFile<'_>, Error> {
         let file = self.opened.file(path).map_err(|e| self.failed(e))?;
         file.ok_or_else(|| {
             Error::from(ArtifactError::NotInImage {
@@ -295,7 +284,7 @@ impl FsImage {
             size,
             segments,
             reader,
-        } = self.file(path)?;
+        } = self.open_file(path)?;
         buffer.resize(BUFFER, 0);
         copy_data(
             &mut Checked::new(reader, &self.cancel),

@@ -60,6 +60,23 @@ impl PlannedBlob {
             source: Box::new(Bytes(bytes.into())),
         }
     }
+
+    /// A blob of an image of that name.
+    pub(crate) fn of_content(
+        name: &str,
+        content: &Arc<dyn Content>,
+        descriptor: Descriptor,
+    ) -> Self {
+        Self {
+            source: Box::new(ContentBlob {
+                name: name.to_owned(),
+                content: Arc::clone(content),
+                digest: descriptor.digest,
+                size: descriptor.size,
+            }),
+            descriptor,
+        }
+    }
 }
 
 impl Plan {
@@ -430,15 +447,9 @@ impl<'a> Builder<'a> {
             if !self.seen.insert(part.digest) {
                 continue;
             }
-            self.plan.blobs.push(PlannedBlob {
-                descriptor: part.clone(),
-                source: Box::new(ContentBlob {
-                    name: self.name.to_owned(),
-                    content: Arc::clone(&self.located.content),
-                    digest: part.digest,
-                    size: part.size,
-                }),
-            });
+            let content = &self.located.content;
+            let blob = PlannedBlob::of_content(self.name, content, part.clone());
+            self.plan.blobs.push(blob);
         }
         Ok(())
     }

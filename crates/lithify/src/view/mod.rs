@@ -9,6 +9,7 @@ mod listing; // names and metadata
 mod sealed; // digests of composefs
 mod subject; // an image or an artifact
 
+pub(crate) use built::LayeredTree;
 pub use file::ImageFile;
 pub use listing::{ListedEntry, Listing};
 pub use subject::Subject;

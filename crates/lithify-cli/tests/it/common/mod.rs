@@ -2,6 +2,7 @@
 
 pub(crate) mod artifacts; // an image with artifacts beside it
 pub(crate) mod composefs; // composefs repositories whose bytes are known
+pub(crate) mod deltas; // images that deltas are made of
 pub(crate) mod documents; // layouts that say things oddly
 pub(crate) mod layered; // layered builds, mounted
 pub(crate) mod native; // images of EROFS layers

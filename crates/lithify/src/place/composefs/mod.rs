@@ -132,7 +132,7 @@ fn unpacked(
             }
             .into());
         }
-        sizes.push(opened.size());
+        sizes.push(Some(opened.size()));
     }
     let digests = image.layers.iter().map(|layer| layer.digest);
     let store = Tars::new(repository, digests.collect());

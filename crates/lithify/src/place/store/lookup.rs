@@ -74,7 +74,7 @@ pub(super) fn in_store(
 }
 
 /// Whether the store has all parts of a manifest, by their sizes. Those of an index are looked for when it is opened.
-fn is_whole(lease: &Lease, found: &Tagged, limits: &Limits) -> Result<bool, Error> {
+pub(super) fn is_whole(lease: &Lease, found: &Tagged, limits: &Limits) -> Result<bool, Error> {
     let Descriptor { digest, size, .. } = &found.descriptor;
     if !lease.has(digest, *size)? {
         return Ok(false);

@@ -1,6 +1,7 @@
 //! `store:` and bare names: images of the local store.
 
 mod beside; // a registry with a store beside it
+mod by_config; // images by their configurations
 mod destination; // the store as a destination
 mod joined; // platforms that came to the store one by one
 mod lookup; // images by name
@@ -23,6 +24,7 @@ use crate::transfer::{Destination, Look, Nature, Target};
 use destination::StoreDestination;
 use lookup::{in_store, is_index, located, not_in_store};
 
+pub(crate) use by_config::with_config;
 pub use pull::{PullOptions, PullReport};
 pub(crate) use pull::{pull_into, survey_pull};
 

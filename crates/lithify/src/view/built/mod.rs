@@ -1,22 +1,25 @@
 //! The directory of a layered build as a filesystem.
 
+mod tree; // its merged tree, and its files
 mod verify; // whether it is as it was left
 
 use std::io;
 use std::path::Path;
 
-use lithify_tree::{ContentId, ContentSink, Escaped, LayerEntries, Merge, Tree};
+use lithify_tree::{ContentSink, LayerEntries, Merge, Tree};
 
 use super::find::find_file;
 use crate::CancelToken;
 use crate::Error;
-use crate::error::{ArtifactError, LayerError};
+use crate::error::LayerError;
 use crate::fs::disk::Extents;
 use crate::fs::image::FsImage;
 use crate::name::shown_path;
 use crate::output::LayersDirectory;
 use crate::session::Session;
 use crate::session::budgets::Budgets;
+
+pub(crate) use tree::LayeredTree;
 
 impl LayersDirectory {
     /// The merged image, with the layers' images it refers to.
@@ -63,49 +66,9 @@ impl LayersDirectory {
         sink: &mut impl ContentSink<Error = io::Error>,
         session: &Session,
     ) -> Result<(), Error> {
-        let cancel = &session.cancel;
-        let budgets = Budgets::new(session);
-        let mut merge = Merge::new().until(cancel);
-        // Where the numbers of each layer's contents begin.
-        let mut firsts = vec![0];
-        for (index, name) in self.stack().overlay.iter().rev().enumerate() {
-            let (path, file) = self.open_file(name)?;
-            let entries = FsImage::open_any(&path, file, cancel)?.layer_entries(index, true)?;
-            take(&budgets, index, &path, &entries)?;
-            let failed = |source| {
-                Error::from(LayerError::Merge {
-                    index,
-                    name: shown_path(&path),
-                    source,
-                })
-            };
-            let first = firsts.last().copied().unwrap_or(0);
-            merge.apply_ref(&entries, first).map_err(failed)?;
-            firsts.push(
-                first
-                    .checked_add(entries.content_count())
-                    .ok_or_else(|| failed(lithify_tree::MergeError::Full))?,
-            );
-        }
-        let (_, content) = find_file(&merge.finish(), path)?;
-        let Some(ContentId(number)) = content else {
-            return Ok(());
-        };
-        let owner = firsts.partition_point(|&first| first <= number) - 1;
-        let missing = || {
-            Error::from(ArtifactError::NotInImage {
-                path: Escaped(path).to_string(),
-            })
-        };
-        let name = self.stack().overlay.iter().rev().nth(owner);
-        let (image_path, file) = self.open_file(name.ok_or_else(missing)?)?;
-        let image = FsImage::open_any(&image_path, file, cancel)?;
-        let own = image
-            .content_path(number - firsts[owner])?
-            .ok_or_else(missing)?;
-        image
-            .copy_content(&own, &mut Vec::new(), sink, Error::scratch)
-            .map(drop)
+        let tree = LayeredTree::of(self, session)?;
+        let (node, _) = find_file(tree.tree(), path)?;
+        tree.copy(node, sink)
     }
 }
 

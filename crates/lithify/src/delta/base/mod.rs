@@ -1,0 +1,76 @@
+//! The files of an old image, for who applies a delta.
+
+mod directory; // a directory of this host
+mod filesystem; // a filesystem in a file
+mod layered; // the directory of a layered build
+mod merged; // the merged layers of an image
+mod whole; // files that are read from start to end
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use lithify_delta::apply::Sources;
+
+use crate::Error;
+use crate::Image;
+use crate::Subject;
+use crate::image::{Merged, Origin};
+use crate::session::Session;
+
+pub(super) use merged::MergedFiles;
+
+/// Files that several threads open.
+pub(super) type SharedSources = Arc<dyn Sources + Send + Sync>;
+
+/// An old image, or another place that has its files.
+#[derive(Debug)]
+pub(super) struct Base(Subject);
+
+impl Base {
+    /// Opens an image, an artifact or a file tree.
+    pub(super) fn open(name: &OsStr, session: &Session) -> Result<Self, Error> {
+        Ok(Self(Subject::open(name, session)?))
+    }
+
+    /// Takes an image of the store.
+    pub(super) const fn of_image(image: Image) -> Self {
+        Self(Subject::Image(image))
+    }
+
+    /// Returns its name.
+    pub(super) fn name(&self) -> String {
+        self.0.describe().reference
+    }
+
+    /// Returns the image, if it is one with layers.
+    pub(super) fn image(&self) -> Option<&Image> {
+        match &self.0 {
+            Subject::Image(image) => image.oci().map(|_| image),
+            Subject::File(_) | Subject::Layers(_) => None,
+        }
+    }
+
+    /// Returns the files. Images are read for that, with their data in a scratch file; whatever else has files is read in
+    /// place.
+    pub(super) fn sources(&self, session: &Session) -> Result<SharedSources, Error> {
+        let cancel = &session.cancel;
+        Ok(match &self.0 {
+            Subject::Image(image) => match image.origin() {
+                Origin::Rootfs(path) => Arc::new(directory::Directory::open(path)?),
+                Origin::Filesystem(tree) => {
+                    let tree = tree.same_until(cancel)?;
+                    Arc::new(filesystem::FilesystemFiles::of(tree)?)
+                }
+                Origin::Oci(_) | Origin::Tar(_) => Arc::new(MergedFiles::new(Arc::new(
+                    Merged::of(image, None, session)?,
+                ))),
+            },
+            Subject::File(file) => {
+                file.check_data()?;
+                let tree = Box::new(file.image.until(cancel)?);
+                Arc::new(filesystem::FilesystemFiles::of(tree)?)
+            }
+            Subject::Layers(layers) => Arc::new(layered::LayeredFiles::of(layers, session)?),
+        })
+    }
+}

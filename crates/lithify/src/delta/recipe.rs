@@ -1,0 +1,146 @@
+//! Ways a layer's blob is compressed that give the same bytes each time.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use lithify_oci::delta::{LayerDelta, LayerWay};
+
+use crate::output::{Compressor, StreamCompression};
+
+/// The version of the bytes that the compressors make. It rises when they make others: `gzip` and `zstd` of the libraries they are of.
+const VERSION: u32 = 1;
+
+/// Bytes of a tar by whose compressed form a way is recognised.
+pub(super) const SAMPLE: usize = 1 << 20;
+
+/// Levels that are tried. Those that are most in use come first.
+const GZIP_LEVELS: [u32; 9] = [6, 9, 1, 5, 4, 7, 8, 3, 2];
+/// Higher ones take a gigabyte of memory.
+const ZSTD_LEVELS: [i32; 19] = [
+    3, 19, 1, 9, 12, 6, 2, 4, 5, 7, 8, 10, 11, 13, 14, 15, 16, 17, 18,
+];
+
+/// A way to compress a tar that gives the same bytes each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Recipe(StreamCompression);
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            StreamCompression::None => f.write_str("none"),
+            StreamCompression::Gzip(level) => write!(f, "gzip-{level};v{VERSION}"),
+            StreamCompression::Zstd(level) => write!(f, "zstd-{level};v{VERSION}"),
+        }
+    }
+}
+
+impl Recipe {
+    /// No compression.
+    pub(super) const PLAIN: Self = Self(StreamCompression::None);
+
+    /// Returns the way the blob of a layer that is made was compressed, if the delta says one that this version knows.
+    pub(super) fn of_layer(layer: &LayerWay, delta: &LayerDelta) -> Option<Self> {
+        match layer.descriptor.digest == layer.diff_id {
+            true => Some(Self::PLAIN),
+            false => Self::parse(delta.encoded.compression.as_deref()?),
+        }
+    }
+
+    /// Reads the words of [`Display`](fmt::Display); `None` for a way that this version does not know.
+    pub(super) fn parse(words: &str) -> Option<Self> {
+        if words == Self::PLAIN.to_string() {
+            return Some(Self::PLAIN);
+        }
+        let all = GZIP_LEVELS.map(StreamCompression::Gzip).into_iter();
+        let mut all = all
+            .chain(ZSTD_LEVELS.map(StreamCompression::Zstd))
+            .map(Self);
+        all.find(|recipe| recipe.to_string() == words)
+    }
+
+    /// Starts to compress so.
+    pub(super) fn compressor<W: Write>(self, out: W) -> io::Result<Compressor<W>> {
+        Compressor::new(out, self.0)
+    }
+
+    /// Returns the ways by which the beginning of a blob may have been made of the beginning of a tar, which is all of it if `is_whole`.
+    pub(super) fn candidates(blob: &[u8], tar: &[u8], is_whole: bool) -> io::Result<Vec<Self>> {
+        let all: Vec<StreamCompression> = match blob {
+            [0x1f, 0x8b, ..] => GZIP_LEVELS.map(StreamCompression::Gzip).into(),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => ZSTD_LEVELS.map(StreamCompression::Zstd).into(),
+            _ => return Ok(vec![Self::PLAIN]),
+        };
+        let mut found = Vec::new();
+        for way in all {
+            let mut compressor = Compressor::new(Vec::new(), way)?;
+            compressor.write_all(tar)?;
+            let made = match is_whole {
+                true => compressor.finish()?,
+                false => std::mem::take(compressor.out_mut()),
+            };
+            let count = made.len().min(blob.len());
+            let is_prefix = made[..count] == blob[..count];
+            if is_prefix && (!is_whole || made.len() == blob.len()) {
+                found.push(Self(way));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Bytes compressed on the way, as they are read.
+pub(super) struct Recompressed<R> {
+    inner: R,
+    /// `None` once all was compressed.
+    compressor: Option<Compressor<Vec<u8>>>,
+    /// What came out, and how much of it was read.
+    out: Vec<u8>,
+    read: usize,
+    buffer: Vec<u8>,
+}
+
+/// Bytes compressed at a time.
+const BUFFER: usize = 256 << 10;
+
+impl<R: Read> Recompressed<R> {
+    pub(super) fn new(inner: R, recipe: Recipe) -> io::Result<Self> {
+        Ok(Self {
+            inner,
+            compressor: Some(Compressor::new(Vec::new(), recipe.0)?),
+            out: Vec::new(),
+            read: 0,
+            buffer: vec![0; BUFFER],
+        })
+    }
+}
+
+impl<R: Read> Read for Recompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.read == self.out.len() {
+            self.out.clear();
+            self.read = 0;
+            let Some(compressor) = &mut self.compressor else {
+                return Ok(0);
+            };
+            match self.inner.read(&mut self.buffer)? {
+                0 => {
+                    self.out = self
+                        .compressor
+                        .take()
+                        .map_or(Ok(Vec::new()), Compressor::finish)?
+                }
+                count => {
+                    compressor.write_all(&self.buffer[..count])?;
+                    std::mem::swap(compressor.out_mut(), &mut self.out);
+                }
+            }
+            if self.out.is_empty() && self.compressor.is_none() {
+                return Ok(0);
+            }
+        }
+        let count = buffer.len().min(self.out.len() - self.read);
+        buffer[..count].copy_from_slice(&self.out[self.read..self.read + count]);
+        self.read += count;
+        Ok(count)
+    }
+}
