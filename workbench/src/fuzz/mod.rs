@@ -6,6 +6,7 @@
 
 mod built; // seeds that programs make
 mod composefs; // seeds of composefs
+mod deltas; // seeds of deltas
 mod seeds; // where the fuzzer starts
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 20] = [
+const TARGETS: [&str; 21] = [
     "inflate",
     "decoder",
     "tar",
@@ -36,6 +37,7 @@ const TARGETS: [&str; 20] = [
     "dumpfile",
     "splitstream",
     "tar_diff",
+    "delta_manifest",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

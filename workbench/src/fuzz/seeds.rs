@@ -10,7 +10,7 @@ use lithify_testkit::{Compression, Tar, TarEntry, require};
 use lithify_tree::{ContentSink as _, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::{VerityOptions, append};
 
-use super::{built, composefs};
+use super::{built, composefs, deltas};
 use crate::example_image;
 use xtask::error::{At as _, Error};
 
@@ -33,6 +33,7 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "composefs_meta" => composefs::metas(),
         "dumpfile" => composefs::dumpfiles(),
         "splitstream" => composefs::streams(),
+        "delta_manifest" => deltas::manifests(),
         "verity" => trees(),
         "dir_sidecar" => sidecars(),
         "disk" => disks(),

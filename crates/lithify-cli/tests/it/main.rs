@@ -29,6 +29,7 @@ mod daemon;
 mod debian;
 mod delta_hostile;
 mod delta_images;
+mod delta_places; // names of deltas
 mod delta_tar;
 mod dir_roundtrip;
 mod directories;

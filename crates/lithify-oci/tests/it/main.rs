@@ -7,6 +7,7 @@
 
 mod archive;
 mod archive_headers;
+mod delta;
 mod docker_archive;
 mod layout;
 mod layout_choice;
