@@ -142,10 +142,10 @@ mod view; // images and artifacts as they are
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use copy::{CopyOptions, CopyReport, copy, copy_image, plan_copy};
 pub use delta::{
-    DeltaDescription, DeltaLayerDescription, DeltaLayerOrigin, DeltaOptions, DeltaReport,
-    DeltaTarget, DeltaTargetReport, ImageDeltaReport, TarDeltaOptions, TarDeltaReport,
-    TarPatchOptions, TarPatchReport, apply_tar_delta, create_delta, create_tar_delta,
-    inspect_delta,
+    DeltaDescription, DeltaLayerDescription, DeltaLayerOrigin, DeltaOptions, DeltaPolicy,
+    DeltaReport, DeltaTarget, DeltaTargetReport, ImageDeltaReport, TarDeltaOptions, TarDeltaReport,
+    TarPatchOptions, TarPatchReport, UnknownDeltaPolicy, apply_tar_delta, create_delta,
+    create_tar_delta, inspect_delta,
 };
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,
@@ -192,12 +192,12 @@ pub use mount::{
 };
 pub use name::{full_name, path_as_data, store_name};
 pub use output::LayersDirectory;
-pub use place::store::{PullOptions, PullReport};
+pub use place::store::{DeltaSavings, PullOptions, PullReport};
 pub use publish::{
     ErofsSpec, PublishForm, PublishOptions, PublishReport, PublishedLayer, PublishedManifest,
     UnknownErofsSpec, plan_publish, publish,
 };
-pub use pull::{plan_pull, pull};
+pub use pull::{plan_pull, pull, pull_by_delta};
 pub use repository::{
     ComposefsCheck, ComposefsDump, ComposefsImage, ComposefsImageOptions, ComposefsImageReport,
     ComposefsImageUsage, ComposefsKind, ComposefsName, ComposefsRepository, ComposefsUsage,

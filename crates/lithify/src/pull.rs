@@ -2,15 +2,19 @@
 
 use std::ffi::OsStr;
 
-use lithify_oci::Reference;
 use lithify_oci::source::Source;
+use lithify_oci::{Located, Reference};
+use lithify_store::Lease;
 
 use crate::Error;
+use crate::Image;
+use crate::StoreChoice;
+use crate::delta::{DeltaPolicy, by_delta, with_delta};
 use crate::error::OpenError;
 use crate::name::shown;
 use crate::place::store::{PullOptions, PullReport, open_store, pull_into, survey_pull};
 use crate::session::Session;
-use crate::transfer::PlanReport;
+use crate::transfer::{Plan, PlanReport};
 
 /// Pulls an image of a registry, `docker://NAME` or `NAME`, into the store of [`Session::store`].
 ///
@@ -23,9 +27,65 @@ pub fn pull(
     options: &PullOptions,
     session: &Session,
 ) -> Result<PullReport, Error> {
+    pull_by_delta(name, options, DeltaPolicy::Never, None, session)
+}
+
+/// Pulls an image as [`pull`] does, for one platform, with layers made of a delta and of an image that the store has, where that
+/// saves something and gives the very blobs. `from` is the delta; without it the smallest one is taken of those that refer to the
+/// image in its registry and whose old image the store has.
+///
+/// # Errors
+/// As [`pull`]; [`DeltaError::NoDelta`](crate::DeltaError::NoDelta) where a delta is required.
+pub fn pull_by_delta(
+    name: impl AsRef<OsStr>,
+    options: &PullOptions,
+    policy: DeltaPolicy,
+    from: Option<&OsStr>,
+    session: &Session,
+) -> Result<PullReport, Error> {
     let reference = reference(name.as_ref())?;
     let store = open_store(&session.store, &session.cancel)?;
-    pull_into(&store, &reference, options, session).map_err(|e| session.reason(e))
+    let mut rework = |located: &Located, plan: &mut Plan, lease: &Lease| match policy {
+        DeltaPolicy::Never => Ok(None),
+        policy => with_delta(&reference, located, plan, lease, (policy, from), session),
+    };
+    let pulled = pull_into(&store, &reference, options, session, &mut rework);
+    pulled.map_err(|e| session.reason(e))
+}
+
+impl Image {
+    /// Opens an image for whatever reads its layers, by way of a delta if there is one: the smallest of those that refer to the image in
+    /// its registry and whose old image the store has. Of `docker://NAME` nothing is read from the registry then but the delta; a bare
+    /// NAME is pulled as [`pull_by_delta`] does. Other images are opened as they are.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`DeltaError::NoDelta`](crate::DeltaError::NoDelta) where a delta is required.
+    pub fn open_by_delta(
+        name: impl AsRef<OsStr>,
+        policy: DeltaPolicy,
+        session: &Session,
+    ) -> Result<Self, Error> {
+        let given = name.as_ref();
+        let is_kept = session.store != StoreChoice::None && !session.dry_run;
+        if policy != DeltaPolicy::Never
+            && let Source::Name(_) = Source::parse(given)?
+            && is_kept
+        {
+            let options = PullOptions {
+                policy: session.pull,
+                ..PullOptions::default()
+            };
+            pull_by_delta(given, &options, policy, None, session)?;
+            return Self::open(given, session);
+        }
+        let image = Self::open(given, session)?;
+        let found = match policy {
+            DeltaPolicy::Never => Ok(None),
+            policy => by_delta(&image, policy, session),
+        };
+        let found = found.map_err(|e| session.reason(e))?;
+        Ok(found.unwrap_or(image))
+    }
 }
 
 /// Says what [`pull`] would bring, and what of it is there. The registry is asked for the manifests; nothing is written.

@@ -36,6 +36,15 @@ pub(crate) struct BuildArgs {
         value_parser = word::<lithify::Artifacts>(&["ignore", "use", "require"])
     )]
     pub(crate) artifacts: lithify::Artifacts,
+    /// Whether an image of a registry is made of a delta that refers to it, and of the image in the store that it is for: never, auto
+    /// (if there is one) or require
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "never",
+        value_parser = word::<lithify::DeltaPolicy>(&["never", "auto", "require"])
+    )]
+    pub(crate) delta: lithify::DeltaPolicy,
     /// Only say what would be read, fetched and made, and what of it is there
     #[arg(long)]
     pub(crate) dry_run: bool,

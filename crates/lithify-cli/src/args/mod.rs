@@ -166,7 +166,7 @@ mod tests {
             "build",
             &[
                 READ,
-                "format output compress block-size size free inodes bytes-per-inode journal label verity drop-xattrs sparse disk align one-image profile artifacts dry-run no-fsync json",
+                "format output compress block-size size free inodes bytes-per-inode journal label verity drop-xattrs sparse disk align one-image profile artifacts delta dry-run no-fsync json",
             ],
         ),
         (
@@ -192,7 +192,7 @@ mod tests {
             "pull",
             &[
                 REMOTE,
-                "policy platform all-platforms referrers transfers dry-run no-fsync limit store json",
+                "policy platform all-platforms referrers delta delta-from transfers dry-run no-fsync limit store json",
             ],
         ),
         (

@@ -67,6 +67,7 @@ pub(crate) struct CopyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(&[], "\
 lithify pull debian:12
+lithify pull --delta auto app:2
 lithify pull --policy missing --platform linux/arm64 registry.example.com/app:1
 lithify pull --all-platforms --referrers registry.example.com/app:1"))]
 pub(crate) struct PullArgs {
@@ -91,6 +92,19 @@ pub(crate) struct PullArgs {
     /// What refers to it too: signatures, root hashes, filesystems made of it
     #[arg(long)]
     pub(crate) referrers: bool,
+    /// Whether layers are made of a delta that refers to the image, and of the image in the store that it is for: never, auto (if that
+    /// saves something) or require
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "never",
+        conflicts_with = "all_platforms",
+        value_parser = word::<lithify::DeltaPolicy>(&["never", "auto", "require"])
+    )]
+    pub(crate) delta: lithify::DeltaPolicy,
+    /// The delta to use, wherever it is; without --delta it is required
+    #[arg(id = "place", long = "delta-from", value_name = "DELTA", conflicts_with = "all_platforms", value_hint = ValueHint::AnyPath)]
+    pub(crate) delta_from: Option<OsString>,
     /// Only say what would be pulled, and what of it is there
     #[arg(long)]
     pub(crate) dry_run: bool,

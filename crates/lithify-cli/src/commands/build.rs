@@ -22,12 +22,20 @@ struct NothingMade<'a> {
 
 pub(crate) fn run(args: BuildArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
+    let BuildArgs {
+        image,
+        make: to_make,
+        artifacts,
+        delta,
+        dry_run,
+        ..
+    } = args;
     let source = MadeOf {
-        artifacts: args.artifacts,
-        dry_run: args.dry_run,
-        open: |session: &Session| Image::open(&args.image, session),
+        artifacts,
+        dry_run,
+        open: |session: &Session| Image::open_by_delta(&image, delta, session),
     };
-    make(args.make, source, session, &renderer, quiet)
+    make(to_make, source, session, &renderer, quiet)
 }
 
 /// The image that something is made of.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::time::Instant;
 
-use lithify::{CopyOptions, Printable, PullOptions, Session, TransferCounts};
+use lithify::{CopyOptions, DeltaPolicy, Printable, PullOptions, Session, TransferCounts};
 
 use super::{base_session, decoding_session, platform, print_json, with_progress};
 use crate::args::{ChunkArgs, CopyArgs, PullArgs, RegistryArgs, TagArgs, TransferArgs};
@@ -28,7 +28,14 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
         })?;
         return super::plan::print(&plan, args.json, quiet);
     }
-    let report = with_progress(&renderer, || lithify::pull(&args.image, &options, &session))?;
+    let from = args.delta_from.as_deref();
+    let policy = match args.delta {
+        DeltaPolicy::Never if from.is_some() => DeltaPolicy::Require,
+        policy => policy,
+    };
+    let report = with_progress(&renderer, || {
+        lithify::pull_by_delta(&args.image, &options, policy, from, &session)
+    })?;
     if args.json {
         return print_json(&report);
     }
@@ -39,6 +46,16 @@ pub(crate) fn pull(args: PullArgs, quiet: bool) -> Result<(), Failure> {
             false => "in the store".to_owned(),
         };
         writeln!(out, "{}: {what}", Printable(&report.reference))?;
+        if let Some(delta) = &report.delta {
+            writeln!(
+                out,
+                "  {} of these made of the delta {}: {} in place of {}",
+                delta.layers,
+                delta.digest,
+                human::bytes(delta.delta_bytes),
+                human::bytes(delta.layer_bytes),
+            )?;
+        }
     }
     Ok(writeln!(out, "{}", report.digest)?)
 }

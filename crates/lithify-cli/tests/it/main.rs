@@ -30,6 +30,7 @@ mod debian;
 mod delta_hostile;
 mod delta_images;
 mod delta_places; // names of deltas
+mod delta_pull; // images brought by way of deltas
 mod delta_tar;
 mod dir_roundtrip;
 mod directories;

@@ -76,26 +76,33 @@ impl DeltaTarget {
     }
 
     /// Opens the target of a delta that was opened.
-    pub(super) fn of(
+    fn of(artifact: Artifact, base: Option<&OsStr>, session: &Session) -> Result<Self, Error> {
+        let config = artifact.delta.source_config;
+        if let Some(base) = base {
+            let for_base = artifact.session_for_base(session);
+            return Self::on(artifact, Base::open(base, &for_base)?, session);
+        }
+        match store::with_config(&config, session)? {
+            Some(image) => Self::on_image(artifact, image, session),
+            None => Err(DeltaError::NoBase {
+                name: artifact.name,
+                config: Box::new(config),
+            }
+            .into()),
+        }
+    }
+
+    /// Opens the target of a delta on the image that it is for.
+    pub(super) fn on_image(
         artifact: Artifact,
-        base: Option<&OsStr>,
+        base: Image,
         session: &Session,
     ) -> Result<Self, Error> {
+        Self::on(artifact, Base::of_image(base), session)
+    }
+
+    fn on(artifact: Artifact, base: Base, session: &Session) -> Result<Self, Error> {
         let source_config = artifact.delta.source_config;
-        let for_base = artifact.session_for_base(session);
-        let base = match base {
-            Some(base) => Base::open(base, &for_base)?,
-            None => match store::with_config(&source_config, session)? {
-                Some(image) => Base::of_image(image),
-                None => {
-                    return Err(DeltaError::NoBase {
-                        name: artifact.name,
-                        config: Box::new(source_config),
-                    }
-                    .into());
-                }
-            },
-        };
         if let Some(found) = base.image().and_then(Image::oci).map(|i| i.config_digest())
             && *found != source_config
         {
@@ -122,6 +129,11 @@ impl DeltaTarget {
             session: session.clone(),
             report,
         })
+    }
+
+    /// Returns the layers.
+    pub(super) const fn layers(&self) -> &Arc<Layers> {
+        &self.layers
     }
 
     /// Returns the way it comes about.

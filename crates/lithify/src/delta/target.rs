@@ -103,6 +103,50 @@ impl Layers {
             .all(|layer| self.is_exact(layer))
     }
 
+    /// Returns the digest of the delta's manifest.
+    pub(super) const fn digest(&self) -> Digest {
+        self.artifact.descriptor.digest
+    }
+
+    /// Returns the bytes of the delta that make a blob of the target; `None` for one that cannot be made byte for byte.
+    pub(super) fn bytes_for(&self, digest: &Digest) -> Option<u64> {
+        let layer = self.layer(digest)?;
+        match self.way(layer).ok()? {
+            Way::Made(delta) if self.is_exact(layer) => Some(delta.blob.size),
+            _ => None,
+        }
+    }
+
+    /// Opens a blob that can be made byte for byte, at an offset.
+    pub(super) fn open_exact(
+        &self,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, Error> {
+        let name = || BlobName::Layer(Box::new(*digest));
+        let failed = |e: blob::Error| Error::opening(&*self.artifact.name, e);
+        let opened = match self.layer(digest) {
+            Some(layer) => self.open(layer, true).map_err(failed)?,
+            None => None,
+        };
+        let blob = opened.ok_or_else(|| failed(blob::Error::Missing { name: name() }))?;
+        let reader = VerifiedReader::new(blob.into_reader(), Verifier::new(*digest, size));
+        let rest = Blob::new(reader, size).skip(offset);
+        let rest = rest.map_err(|source| {
+            failed(blob::Error::Io {
+                name: name(),
+                source,
+            })
+        })?;
+        Ok(rest.into_reader())
+    }
+
+    fn layer(&self, digest: &Digest) -> Option<&LayerWay> {
+        let mut layers = self.artifact.layers.iter();
+        layers.find(|layer| layer.descriptor.digest == *digest)
+    }
+
     /// Returns the target as an image that has the delta's name.
     fn named(&self, origin: Origin) -> Image {
         let source = with_digest(&self.artifact.source, self.artifact.delta.target);
@@ -204,8 +248,7 @@ impl Content for Exact {
         if *digest == artifact.delta.config.digest {
             return Ok(Some(of_bytes(&artifact.config)));
         }
-        let mut layers = artifact.layers.iter();
-        match layers.find(|layer| layer.descriptor.digest == *digest) {
+        match self.0.layer(digest) {
             Some(layer) => self.0.open(layer, true),
             None => Ok(None),
         }

@@ -97,6 +97,24 @@ pub enum DeltaError {
         /// The image.
         name: String,
     },
+    /// A delta of another image.
+    #[error("the delta `{name}` makes the image {found}, not {expected}")]
+    OtherTarget {
+        /// The delta.
+        name: String,
+        /// The digest of its target's manifest.
+        found: Box<Digest>,
+        /// The digest of the manifest that is wanted.
+        expected: Box<Digest>,
+    },
+    /// An image without a delta that is of use.
+    #[error(
+        "there is no delta of `{name}` that is of use: none refers to it whose old image is in the store and which saves something; a layer that is pulled has to come out byte for byte (`lithify delta inspect`)"
+    )]
+    NoDelta {
+        /// The image.
+        name: String,
+    },
     /// Images that have no platform in common.
     #[error("`{old}` and `{new}` have no platform in common")]
     NoPair {
@@ -232,6 +250,7 @@ impl DeltaError {
                 ArtifactFault::TooMany { .. } => ErrorKind::Limit,
                 _ => ErrorKind::Verification,
             },
+            Self::OtherTarget { .. } | Self::NoDelta { .. } => ErrorKind::NotFound,
             Self::Platform { .. } | Self::NoBase { .. } | Self::NoLayer { .. } => {
                 ErrorKind::NotFound
             }

@@ -8,7 +8,7 @@ mod lookup; // images by name
 mod pull; // images of registries into the store
 
 use lithify_oci::{Located, Reference};
-use lithify_store::{Access, OpenOptions, Store};
+use lithify_store::{Access, Lease, OpenOptions, Store};
 
 use crate::CancelToken;
 use crate::Error;
@@ -20,12 +20,12 @@ use crate::name::name_in_store;
 use crate::place::room::Place;
 use crate::place::room::Writing;
 use crate::session::Session;
-use crate::transfer::{Destination, Look, Nature, Target};
+use crate::transfer::{Destination, Look, Nature, Plan, Target};
 use destination::StoreDestination;
 use lookup::{in_store, is_index, located, not_in_store};
 
 pub(crate) use by_config::with_config;
-pub use pull::{PullOptions, PullReport};
+pub use pull::{DeltaSavings, PullOptions, PullReport};
 pub(crate) use pull::{pull_into, survey_pull};
 
 /// The nature of the store, which keeps all blobs as they are.
@@ -209,7 +209,14 @@ fn locate_name(reference: &Reference, session: &Session) -> Result<Option<Locate
     if store.read_only() {
         return Ok(None);
     }
-    pull_into(&store, reference, &PullOptions::default(), session)?;
+    let as_it_is = &mut |_: &Located, _: &mut Plan, _: &Lease| Ok(None);
+    pull_into(
+        &store,
+        reference,
+        &PullOptions::default(),
+        session,
+        as_it_is,
+    )?;
     let lease = store.lease()?;
     let found = in_store(&lease, &name, false, session)?;
     Ok(found.map(|found| located(lease, found)))

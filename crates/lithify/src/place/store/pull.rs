@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lithify_oci::{Located, Reference};
-use lithify_store::Store;
+use lithify_store::{Lease, Store};
 use serde::Serialize;
 
 use super::beside::BesideStore;
@@ -70,9 +70,32 @@ pub struct PullReport {
     /// keeps the image from nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrers_unlisted: Vec<String>,
-    /// What happened to the blobs.
+    /// The delta that layers were made of, if one was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaSavings>,
+    /// What happened to the blobs; those that were made of a delta count as sent.
     pub blobs: TransferCounts,
 }
+
+/// A delta that was used in place of layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeltaSavings {
+    /// Digest of its manifest.
+    pub digest: String,
+    /// The name of the old image.
+    pub base: String,
+    /// Layers that were made of it.
+    pub layers: u64,
+    /// Bytes of it that were read for them.
+    pub delta_bytes: u64,
+    /// Bytes of these layers, which were not sent.
+    pub layer_bytes: u64,
+}
+
+/// Changes a plan of what is pulled before it is run: layers may be had in another way.
+pub(crate) type Rework<'a> =
+    dyn FnMut(&Located, &mut Plan, &Lease) -> Result<Option<DeltaSavings>, Error> + 'a;
 
 /// Pulls an image of a registry into a store.
 pub(crate) fn pull_into(
@@ -80,6 +103,7 @@ pub(crate) fn pull_into(
     reference: &Reference,
     options: &PullOptions,
     session: &Session,
+    rework: &mut Rework<'_>,
 ) -> Result<PullReport, Error> {
     let name = name_in_store(reference);
     // Whether what refers to it is all in the store, only the registry knows.
@@ -96,6 +120,7 @@ pub(crate) fn pull_into(
             pulled: false,
             referrers: Vec::new(),
             referrers_unlisted: Vec::new(),
+            delta: None,
             blobs: TransferCounts::default(),
         });
     }
@@ -114,7 +139,8 @@ pub(crate) fn pull_into(
         remote: located.content,
         limits: limits.clone(),
     });
-    let (plan, index, platform) = if options.all_platforms {
+    let lease = destination.lease().clone();
+    let (mut plan, index, platform) = if options.all_platforms {
         let plan = Plan::of_all(&name, &located, options.referrers, NATURE, session)?;
         (plan, None, None)
     } else {
@@ -126,6 +152,7 @@ pub(crate) fn pull_into(
         }
         (plan, chosen.then_some(index), platform)
     };
+    let delta = rework(&located, &mut plan, &lease)?;
     let digest = plan.root().map_or(root.digest, |d| d.digest);
     let referrers = plan.referrers();
     let at_a_time =
@@ -141,6 +168,7 @@ pub(crate) fn pull_into(
         pulled: true,
         referrers,
         referrers_unlisted: unlisted,
+        delta,
         blobs: counts,
     })
 }
