@@ -23,7 +23,12 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(delta.manifest.digest, delta.target);
     let again = delta.to_manifest(artifact.config.clone());
     let again = Delta::parse(&again, &limits).expect("what is written is valid");
-    assert_eq!(again.layers, delta.layers);
+    assert_eq!(again.layers.len(), delta.layers.len());
+    for (again, layer) in again.layers.iter().zip(&delta.layers) {
+        // A number may have been spelled in another way.
+        assert_eq!((again.to, &again.encoded), (layer.to, &layer.encoded));
+        assert_eq!(again.blob.digest, layer.blob.digest);
+    }
     assert_eq!((&again.reused, again.source), (&delta.reused, delta.source));
     let Ok(target) = ImageManifest::parse(target, Some(&delta.manifest.media_type)) else {
         return;

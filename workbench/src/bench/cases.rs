@@ -47,6 +47,7 @@ impl Programs {
         groups.extend([self.directory(inputs), self.tar(inputs)]);
         groups.extend(self.layered(inputs));
         groups.extend(self.composefs(inputs));
+        groups.extend(self.deltas(inputs));
         groups.extend(self.registries(inputs));
         groups.push(self.many_entries("a million small files", "out.erofs", 1_000_000));
         groups.push(self.many_entries("a million small files in ext4", "out.ext4", 1_000_000));

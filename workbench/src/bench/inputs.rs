@@ -11,6 +11,7 @@ use super::registry::Registry;
 use super::synthetic;
 use crate::fixtures;
 use crate::layout::{self, Layout, Packing};
+use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The reference image and parts of it.
@@ -36,10 +37,47 @@ pub(super) struct Inputs {
     pub(super) crowd: PathBuf,
     /// The same image with one small layer more.
     pub(super) crowd_more: PathBuf,
+    /// An image and its update, where they can be had.
+    pub(super) update: Option<Update>,
     /// A registry that has `image`.
     pub(super) registry: Option<Registry>,
     /// Where those made for this run are.
     _scratch: TempDir,
+}
+
+/// An image and its update.
+#[derive(Debug)]
+pub(super) struct Update {
+    /// The layout of the old image.
+    pub(super) old_image: PathBuf,
+    /// The layout of the new one.
+    pub(super) new_image: PathBuf,
+    /// The old image's blobs, bottom first.
+    pub(super) old: Vec<PathBuf>,
+    /// The new image's blobs.
+    pub(super) new: Vec<PathBuf>,
+    /// Bytes of the new image's tars.
+    pub(super) tar_bytes: u64,
+}
+
+impl Update {
+    fn prepare() -> Result<Self, Error> {
+        let place = fixtures::updates()?;
+        let (old_image, new_image) = (place.join("old"), place.join("new"));
+        let new = layout::layer_blobs(&new_image, "latest")?;
+        let bytes = new.iter().map(|blob| {
+            let text =
+                sh::output(sh::command("bash", ["-c", "gzip -dc < \"$0\" | wc -c"]).arg(blob))?;
+            Ok(text.trim().parse::<u64>().unwrap_or(0))
+        });
+        Ok(Self {
+            tar_bytes: bytes.sum::<Result<_, Error>>()?,
+            old: layout::layer_blobs(&old_image, "latest")?,
+            old_image,
+            new_image,
+            new,
+        })
+    }
 }
 
 /// Entries of the lowest layer of `crowd`.
@@ -72,7 +110,12 @@ impl Inputs {
         let crowd = crowd(&dir)?;
         let crowd_more = upon(&crowd, 0, &top, &dir.join("crowd-more"))?;
         let registry = Registry::start(&image)?;
+        let update = Update::prepare();
+        if let Err(error) = &update {
+            eprintln!("no deltas are measured: {error}");
+        }
         Ok(Self {
+            update: update.ok(),
             registry,
             blob: blobs[n].clone(),
             image,

@@ -5,6 +5,7 @@
 
 mod cases; // what is compared
 mod composefs; // what is compared: composefs repositories
+mod deltas; // what is compared: deltas of images
 mod inputs; // with which images
 mod layered; // what is compared: layers and the store
 mod measure; // one command's cost
