@@ -142,10 +142,10 @@ mod view; // images and artifacts as they are
 pub use commit::{CommitOptions, CommitReport, commit};
 pub use copy::{CopyOptions, CopyReport, copy, copy_image, plan_copy};
 pub use delta::{
-    DeltaDescription, DeltaLayerDescription, DeltaLayerOrigin, DeltaOptions, DeltaPolicy,
-    DeltaReport, DeltaTarget, DeltaTargetReport, ImageDeltaReport, TarDeltaOptions, TarDeltaReport,
-    TarPatchOptions, TarPatchReport, UnknownDeltaPolicy, apply_tar_delta, create_delta,
-    create_tar_delta, inspect_delta,
+    DeltaDescription, DeltaLayerDescription, DeltaLayerOrigin, DeltaOptions, DeltaPlan,
+    DeltaPlanStep, DeltaPolicy, DeltaReport, DeltaTarget, DeltaTargetReport, ImageDeltaReport,
+    TarDeltaOptions, TarDeltaReport, TarPatchOptions, TarPatchReport, UnknownDeltaPolicy,
+    apply_tar_delta, create_delta, create_tar_delta, inspect_delta, plan_delta,
 };
 pub use description::{
     Artifact, ArtifactSource, Description, LayerDescription, LeftOut, LeftOutReason,

@@ -18,6 +18,8 @@ pub(crate) enum DeltaCommand {
     Apply(DeltaApplyArgs),
     /// Show what a delta holds, what it needs and what it saves
     Inspect(DeltaInspectArgs),
+    /// Say by which deltas an image is had at the least cost
+    Plan(DeltaPlanArgs),
     /// Deltas of single layers: tar-diff files
     #[command(subcommand)]
     Tar(DeltaTarCommand),
@@ -99,11 +101,12 @@ pub(crate) struct DeltaCreateArgs {
 #[command(after_help = with_examples(&[&image_help(), &places_help()], "\
 lithify delta apply oci-archive:app-1-2.delta -o oci:images/app:2
 lithify delta apply oci-archive:app-1-2.delta --base oci:images/app:1 --exact -o store:app:2
-lithify delta apply oci-archive:app-1-2.delta --base oci:images/app:1 -f erofs -o app.erofs"))]
+lithify delta apply oci-archive:app-1-2.delta --base oci:images/app:1 -f erofs -o app.erofs
+lithify delta apply oci-archive:1-2.delta oci-archive:2-3.delta --base oci:app:1 -o oci:app:3"))]
 pub(crate) struct DeltaApplyArgs {
-    /// The delta
-    #[arg(id = "source", value_name = "DELTA", value_hint = ValueHint::AnyPath)]
-    pub(crate) delta: OsString,
+    /// The delta, or several in the order they are applied: each for what the one before makes
+    #[arg(id = "places", value_name = "DELTA", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) deltas: Vec<OsString>,
     /// The old image, or an artifact or file tree that has its files; default is the image in the store that the delta is for.
     /// Layers that the new image shares with the old one are taken from it, and only an image has them
     #[arg(long, value_name = "IMAGE", value_hint = ValueHint::AnyPath)]
@@ -126,6 +129,27 @@ pub(crate) struct DeltaInspectArgs {
     /// The delta
     #[arg(id = "source", value_name = "DELTA", value_hint = ValueHint::AnyPath)]
     pub(crate) delta: OsString,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) find: ImageArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(&[&image_help()], "\
+lithify delta plan registry.example.com/app:1 docker://registry.example.com/app:3
+lithify delta plan oci:app:1 oci:app:2 oci:app:4 --from oci-archive:2-4.delta --json"))]
+pub(crate) struct DeltaPlanArgs {
+    /// The images that are there
+    #[arg(id = "places", value_name = "HAVE", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) have: Vec<OsString>,
+    /// The image that is wanted, in the place where deltas refer to it
+    #[arg(id = "image", value_name = "WANT", value_hint = ValueHint::AnyPath)]
+    pub(crate) want: OsString,
+    /// A delta that is elsewhere (repeatable)
+    #[arg(id = "place", long = "from", value_name = "DELTA", value_hint = ValueHint::AnyPath)]
+    pub(crate) from: Vec<OsString>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

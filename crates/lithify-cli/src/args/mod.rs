@@ -29,8 +29,8 @@ pub(crate) use composefs::{
     ComposefsTagArgs, FormatArgs,
 };
 pub(crate) use delta::{
-    DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaInspectArgs, DeltaTarApplyArgs,
-    DeltaTarCommand, DeltaTarCreateArgs,
+    DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaInspectArgs, DeltaPlanArgs,
+    DeltaTarApplyArgs, DeltaTarCommand, DeltaTarCreateArgs,
 };
 pub(crate) use disk::{CreateArgs, DiskCommand};
 pub(crate) use help::{other_composefs_verb, other_verb};
@@ -161,7 +161,7 @@ mod tests {
     const REMOTE: &str = "authfile creds insecure registries retries";
 
     /// What each command makes use of, and takes therefore; an option that a command does not need is not in its list.
-    const OPTIONS: [(&str, &[&str]); 38] = [
+    const OPTIONS: [(&str, &[&str]); 39] = [
         (
             "build",
             &[
@@ -257,6 +257,7 @@ mod tests {
             ],
         ),
         ("delta inspect", &[FIND, "json"]),
+        ("delta plan", &[FIND, "from json"]),
         (
             "delta tar create",
             &[READ, "output level memory no-fsync json"],

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::build::{MadeOf, make};
 use super::{decoding_session, finding_session, print_json, transfer, with_progress};
 use crate::args::{
-    DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaInspectArgs, DeltaTarApplyArgs,
-    DeltaTarCommand, DeltaTarCreateArgs, MakeArgs,
+    DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaInspectArgs, DeltaPlanArgs,
+    DeltaTarApplyArgs, DeltaTarCommand, DeltaTarCreateArgs, MakeArgs,
 };
 use crate::failure::Failure;
 use crate::human;
@@ -24,6 +24,7 @@ pub(crate) fn run(command: DeltaCommand, quiet: bool) -> Result<(), Failure> {
         DeltaCommand::Create(args) => create(&args, quiet),
         DeltaCommand::Apply(args) => apply(args, quiet),
         DeltaCommand::Inspect(args) => inspect(&args),
+        DeltaCommand::Plan(args) => plan(&args),
         DeltaCommand::Tar(DeltaTarCommand::Create(args)) => create_tar(&args, quiet),
         DeltaCommand::Tar(DeltaTarCommand::Apply(args)) => apply_tar(&args, quiet),
     }
@@ -69,6 +70,35 @@ fn inspect(args: &DeltaInspectArgs) -> Result<(), Failure> {
     describe(&mut out, &description)
 }
 
+fn plan(args: &DeltaPlanArgs) -> Result<(), Failure> {
+    let (session, renderer) = finding_session(&args.find, true)?;
+    let plan = with_progress(&renderer, || {
+        lithify::plan_delta(&args.have, &args.want, &args.from, &session)
+    })?;
+    if args.json {
+        return print_json(&plan);
+    }
+    let mut out = crate::terminal::stdout();
+    for delta in &plan.deltas {
+        let bytes = human::bytes(delta.bytes);
+        writeln!(
+            out,
+            "{}: {bytes}, makes {}",
+            Printable(&delta.name),
+            delta.target
+        )?;
+    }
+    let whole = human::bytes(plan.changed_bytes);
+    match plan.deltas.is_empty() {
+        true => writeln!(out, "no deltas; without them: {whole}")?,
+        false => {
+            let bytes = human::bytes(plan.delta_bytes);
+            writeln!(out, "{bytes} in all, in place of {whole}")?;
+        }
+    }
+    Ok(())
+}
+
 /// Says what a delta saves, and of each layer where it comes from.
 fn describe(out: &mut impl std::io::Write, delta: &DeltaDescription) -> Result<(), Failure> {
     writeln!(
@@ -112,7 +142,7 @@ struct Applied<'a> {
 fn apply(args: DeltaApplyArgs, quiet: bool) -> Result<(), Failure> {
     let (session, renderer) = decoding_session(&args.read, quiet)?;
     let open = |session: &Session| {
-        let target = DeltaTarget::open(&args.delta, args.base.as_deref(), session)?;
+        let target = DeltaTarget::open_chain(&args.deltas, args.base.as_deref(), session)?;
         if args.exact {
             target.check_exact()?;
         }

@@ -27,6 +27,7 @@ mod contract;
 mod cpio; // archives for kernels
 mod daemon;
 mod debian;
+mod delta_chains; // several deltas
 mod delta_hostile;
 mod delta_images;
 mod delta_places; // names of deltas

@@ -39,8 +39,11 @@ pub struct DeltaTarget {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeltaTargetReport {
-    /// The delta's name.
+    /// The delta's name; of several, the last one's.
     pub delta: String,
+    /// The names of deltas that are applied before it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// The name of the old image, or of what has its files.
     pub base: String,
     /// Digest of the target's manifest.
@@ -48,9 +51,9 @@ pub struct DeltaTargetReport {
     /// Whether a copy of the image has that very manifest. If not, layers are compressed again wherever it is copied to, and its manifest is a
     /// new one; its configuration and its layers' tars are those of the target in any case.
     pub exact: bool,
-    /// Bytes of the delta.
+    /// Bytes of the deltas.
     pub delta_bytes: u64,
-    /// Bytes of the target's layers that the old image does not have: what is transferred without the delta.
+    /// Bytes of the target's layers that the old image does not have, at most: what is transferred without the delta.
     pub changed_bytes: u64,
     /// Bytes of all the target's layers, as its manifest has them.
     pub target_bytes: u64,
@@ -68,40 +71,93 @@ impl DeltaTarget {
         base: Option<&OsStr>,
         session: &Session,
     ) -> Result<Self, Error> {
+        Self::open_chain(&[delta], base, session)
+    }
+
+    /// Opens the target of the last of several deltas, each of which is for the target of the one before. Targets in between are read, to
+    /// have their files, and kept nowhere.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`DeltaError::Chain`] where one is not for the target of the one before.
+    pub fn open_chain(
+        deltas: &[impl AsRef<OsStr>],
+        base: Option<&OsStr>,
+        session: &Session,
+    ) -> Result<Self, Error> {
         let opened = || {
-            let artifact = Artifact::open(delta.as_ref(), session)?;
-            Self::of(artifact, base, session)
+            let artifacts = deltas
+                .iter()
+                .map(|delta| Artifact::open(delta.as_ref(), session));
+            let artifacts = artifacts.collect::<Result<Vec<_>, Error>>()?;
+            let first = artifacts.first().ok_or(DeltaError::NoDeltas)?;
+            let config = first.delta.source_config;
+            let base = match base {
+                Some(base) => Base::open(base, &first.session_for_base(session))?,
+                None => match store::with_config(&config, session)? {
+                    Some(image) => Base::of_image(image, None),
+                    None => {
+                        return Err(DeltaError::NoBase {
+                            name: first.name.clone(),
+                            config: Box::new(config),
+                        }
+                        .into());
+                    }
+                },
+            };
+            Self::of(artifacts, base, session)
         };
         opened().map_err(|e| session.reason(e))
     }
 
-    /// Opens the target of a delta that was opened.
-    fn of(artifact: Artifact, base: Option<&OsStr>, session: &Session) -> Result<Self, Error> {
-        let config = artifact.delta.source_config;
-        if let Some(base) = base {
-            let for_base = artifact.session_for_base(session);
-            return Self::on(artifact, Base::open(base, &for_base)?, session);
-        }
-        match store::with_config(&config, session)? {
-            Some(image) => Self::on_image(artifact, image, session),
-            None => Err(DeltaError::NoBase {
-                name: artifact.name,
-                config: Box::new(config),
-            }
-            .into()),
-        }
-    }
-
-    /// Opens the target of a delta on the image that it is for.
+    /// Opens the target of deltas on the image that the first is for.
     pub(super) fn on_image(
-        artifact: Artifact,
+        artifacts: Vec<Artifact>,
         base: Image,
         session: &Session,
     ) -> Result<Self, Error> {
-        Self::on(artifact, Base::of_image(base), session)
+        Self::of(artifacts, Base::of_image(base, None), session)
     }
 
-    fn on(artifact: Artifact, base: Base, session: &Session) -> Result<Self, Error> {
+    fn of(artifacts: Vec<Artifact>, base: Base, session: &Session) -> Result<Self, Error> {
+        let mut pairs = artifacts.iter().zip(artifacts.iter().skip(1));
+        if let Some((before, after)) =
+            pairs.find(|(before, after)| after.delta.source_config != before.delta.config.digest)
+        {
+            return Err(DeltaError::Chain {
+                name: after.name.clone(),
+                expected: Box::new(after.delta.source_config),
+                before: before.name.clone(),
+                found: Box::new(before.delta.config.digest),
+            }
+            .into());
+        }
+        let (mut base, mut done): (_, Option<Self>) = (Some(base), None);
+        for artifact in artifacts {
+            let on = match (base.take(), &done) {
+                (Some(base), _) => base,
+                (None, Some(target)) => target.as_base()?,
+                (None, None) => break,
+            };
+            done = Some(Self::on(artifact, on, done.as_ref(), session)?);
+        }
+        done.ok_or_else(|| DeltaError::NoDeltas.into())
+    }
+
+    /// Returns the target as what another delta is applied to.
+    fn as_base(&self) -> Result<Base, Error> {
+        let blobs = match self.report.exact {
+            true => Some(self.for_copies()?),
+            false => None,
+        };
+        Ok(Base::of_image(self.for_builds()?, blobs))
+    }
+
+    fn on(
+        artifact: Artifact,
+        base: Base,
+        before: Option<&Self>,
+        session: &Session,
+    ) -> Result<Self, Error> {
         let source_config = artifact.delta.source_config;
         if let Some(found) = base.image().and_then(Image::oci).map(|i| i.config_digest())
             && *found != source_config
@@ -115,6 +171,7 @@ impl DeltaTarget {
         let described = inspect::of(&artifact);
         let mut report = DeltaTargetReport {
             delta: described.name,
+            after: Vec::new(),
             base: base.name(),
             target: described.target,
             exact: false,
@@ -122,6 +179,15 @@ impl DeltaTarget {
             changed_bytes: described.changed_bytes,
             target_bytes: described.target_bytes,
         };
+        if let Some(before) = before.map(|before| &before.report) {
+            report.base.clone_from(&before.base);
+            report.after.clone_from(&before.after);
+            report.after.push(before.delta.clone());
+            report.delta_bytes += before.delta_bytes;
+            // What one of them changed and the next one has may be in both; it is not more than all.
+            let changed = report.changed_bytes + before.changed_bytes;
+            report.changed_bytes = changed.min(report.target_bytes);
+        }
         let layers = Layers::new(artifact, base, session)?;
         report.exact = layers.are_exact();
         Ok(Self {
@@ -129,6 +195,12 @@ impl DeltaTarget {
             session: session.clone(),
             report,
         })
+    }
+
+    /// Returns the bytes of deltas before the last one, all of which are read for it.
+    pub(super) fn bytes_before(&self) -> u64 {
+        let last = inspect::of(self.layers.artifact()).delta_bytes;
+        self.report.delta_bytes - last
     }
 
     /// Returns the layers.

@@ -86,6 +86,7 @@ pub(crate) fn with_delta(
             failed: AtomicBool::new(false),
         });
     }
+    savings.delta_bytes += target.bytes_before();
     match savings.layers {
         0 => none(policy, &name),
         _ => Ok(Some(savings)),

@@ -103,6 +103,11 @@ impl Layers {
             .all(|layer| self.is_exact(layer))
     }
 
+    /// Returns the delta.
+    pub(super) const fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
     /// Returns the digest of the delta's manifest.
     pub(super) const fn digest(&self) -> Digest {
         self.artifact.descriptor.digest

@@ -97,6 +97,23 @@ pub enum DeltaError {
         /// The image.
         name: String,
     },
+    /// No delta to apply.
+    #[error("no delta was named")]
+    NoDeltas,
+    /// A delta that is not for the target of the one before.
+    #[error(
+        "the delta `{name}` is for the image with the configuration {expected}, and `{before}` before it makes {found}: name them in the order they are applied"
+    )]
+    Chain {
+        /// The delta.
+        name: String,
+        /// The configuration of the image that it is for.
+        expected: Box<Digest>,
+        /// The delta before.
+        before: String,
+        /// The configuration of the image that one makes.
+        found: Box<Digest>,
+    },
     /// A delta of another image.
     #[error("the delta `{name}` makes the image {found}, not {expected}")]
     OtherTarget {
@@ -257,7 +274,9 @@ impl DeltaError {
             Self::NotExact { .. } | Self::NoManifest { .. } | Self::NoPair { .. } => {
                 ErrorKind::Unsupported
             }
-            Self::Destination { .. } | Self::NoTag { .. } => ErrorKind::Usage,
+            Self::Destination { .. } | Self::NoTag { .. } | Self::NoDeltas | Self::Chain { .. } => {
+                ErrorKind::Usage
+            }
             Self::OtherImage { .. } => ErrorKind::Exists,
             Self::Result { .. } => ErrorKind::Verification,
         }

@@ -60,18 +60,8 @@ impl Images {
             place: Place::new(),
         };
         let [changed, added] = new();
-        for (tag, layers) in [
-            ("1", vec![shared(), old()]),
-            ("2", vec![shared(), changed, added]),
-        ] {
-            let layout = layers
-                .iter()
-                .fold(Layout::new(), |l, tar| l.gzip_layer(tar));
-            let archive = images.place.path("archive.tar");
-            fs::write(&archive, layout.docker_archive("localhost/image:1")).unwrap();
-            let source = format!("docker-archive:{}", archive.display());
-            images.ok(&["copy", &source, &images.image(tag)]);
-        }
+        images.put_plain("1", &[shared(), old()]);
+        images.put_plain("2", &[shared(), changed, added]);
         images
     }
 
@@ -84,6 +74,17 @@ impl Images {
         images.put("1", &[shared(), old()]);
         images.put("2", &[shared(), changed, added]);
         images
+    }
+
+    /// Puts an image with such layers into the layout, compressed by this command.
+    pub(crate) fn put_plain(&self, tag: &str, layers: &[Vec<u8>]) {
+        let layout = layers
+            .iter()
+            .fold(Layout::new(), |l, tar| l.gzip_layer(tar));
+        let archive = self.place.path("archive.tar");
+        fs::write(&archive, layout.docker_archive("localhost/image:1")).unwrap();
+        let source = format!("docker-archive:{}", archive.display());
+        self.ok(&["copy", &source, &self.image(tag)]);
     }
 
     /// Puts an image with such layers into the layout.

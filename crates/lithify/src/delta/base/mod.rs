@@ -24,27 +24,40 @@ pub(super) type SharedSources = Arc<dyn Sources + Send + Sync>;
 
 /// An old image, or another place that has its files.
 #[derive(Debug)]
-pub(super) struct Base(Subject);
+pub(super) struct Base {
+    files: Subject,
+    /// The image with its blobs, where the files are read from another form of it.
+    blobs: Option<Image>,
+}
 
 impl Base {
     /// Opens an image, an artifact or a file tree.
     pub(super) fn open(name: &OsStr, session: &Session) -> Result<Self, Error> {
-        Ok(Self(Subject::open(name, session)?))
+        Ok(Self {
+            files: Subject::open(name, session)?,
+            blobs: None,
+        })
     }
 
-    /// Takes an image of the store.
-    pub(super) const fn of_image(image: Image) -> Self {
-        Self(Subject::Image(image))
+    /// Takes an image. `blobs` is the same image, if that has blobs where the other has tars.
+    pub(super) const fn of_image(image: Image, blobs: Option<Image>) -> Self {
+        Self {
+            files: Subject::Image(image),
+            blobs,
+        }
     }
 
     /// Returns its name.
     pub(super) fn name(&self) -> String {
-        self.0.describe().reference
+        self.files.describe().reference
     }
 
     /// Returns the image, if it is one with layers.
     pub(super) fn image(&self) -> Option<&Image> {
-        match &self.0 {
+        if self.blobs.is_some() {
+            return self.blobs.as_ref();
+        }
+        match &self.files {
             Subject::Image(image) => image.oci().map(|_| image),
             Subject::File(_) | Subject::Layers(_) => None,
         }
@@ -54,7 +67,7 @@ impl Base {
     /// place.
     pub(super) fn sources(&self, session: &Session) -> Result<SharedSources, Error> {
         let cancel = &session.cancel;
-        Ok(match &self.0 {
+        Ok(match &self.files {
             Subject::Image(image) => match image.origin() {
                 Origin::Rootfs(path) => Arc::new(directory::Directory::open(path)?),
                 Origin::Filesystem(tree) => {
