@@ -54,6 +54,13 @@ pub(crate) struct Images {
 }
 
 impl Images {
+    /// No images.
+    pub(crate) fn empty() -> Self {
+        Self {
+            place: Place::new(),
+        }
+    }
+
     /// Images whose layers were compressed by this command, so that it knows how to do that again.
     pub(crate) fn new() -> Self {
         let images = Self {
