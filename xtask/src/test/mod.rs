@@ -131,7 +131,7 @@ fn build_cfsctl(can_install: bool) -> Result<(), Error> {
 /// The other program that applies deltas, from its library. It needs packages that `cfsctl` needs too. It is built once.
 fn build_oci_delta() -> Result<(), Error> {
     let root = sh::target().join("referees/oci-delta");
-    if root.join("bin/oci-delta-referee").is_file() {
+    if root.join("bin/oci-delta-referee-image").is_file() {
         return Ok(());
     }
     let mut install = sh::cargo(["install", "--locked", "--path", "referees/oci-delta"]);

@@ -135,7 +135,16 @@ fn manifests_that_lie_are_refused() {
     };
     twice(0, &["2 entries `image-manifest`"]);
     twice(1, &["2 entries `image-config`"]);
-    twice(2, &["two entries for the layer"]);
+    // What is said twice is said once; but not by two blobs.
+    case(
+        &|m| {
+            let mut entry = m["layers"][2].clone();
+            entry["digest"] = json!(other);
+            m["layers"].as_array_mut().unwrap().push(entry);
+        },
+        3,
+        &["two entries for the layer"],
+    );
     let layer = |index: usize, field: &str, value: &str, words: &[&str]| {
         case(
             &|m| m["layers"][index]["annotations"][field] = json!(value),
@@ -181,6 +190,9 @@ fn manifests_that_lie_are_refused() {
         "size": 5,
         "annotations": { key("content"): "cosign-signature" },
     }));
+    // Nor is what oci-delta does with a layer that the target has twice.
+    let again = manifest["layers"][2].clone();
+    manifest["layers"].as_array_mut().unwrap().push(again);
     write_manifest(&layout, &manifest);
     let delta = format!("oci:{}:delta", images.place.text("delta"));
     let out = images.place.text("out.erofs");

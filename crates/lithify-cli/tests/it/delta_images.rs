@@ -90,6 +90,30 @@ fn a_delta_is_an_artifact_whose_subject_is_the_new_image() {
         layers[3]["annotations"][key("to")],
         target["layers"][2]["digest"]
     );
+    // Others take the only entry, in a layout as in an archive.
+    let index = |bytes: &[u8]| -> usize {
+        let index: Value = serde_json::from_slice(bytes).unwrap();
+        index["manifests"].as_array().unwrap().len()
+    };
+    assert_eq!(index(&fs::read(layout.join("index.json")).unwrap()), 1);
+    let archive = images.place.text("delta.tar");
+    let (old, new) = (images.image("1"), images.image("2"));
+    images.ok(&[
+        "delta",
+        "create",
+        &old,
+        &new,
+        "-o",
+        &format!("oci-archive:{archive}"),
+    ]);
+    assert_eq!(
+        index(&run::ok(run::command("tar").args([
+            "xOf",
+            &archive,
+            "index.json"
+        ]))),
+        1
+    );
     // Nothing else is in there.
     let blobs = names(&layout.join("blobs/sha256"));
     assert_eq!(blobs.len(), 6, "{blobs:?}");
@@ -355,6 +379,88 @@ fn layers_keep_their_compression() {
     assert_eq!(images.manifest("out", "2"), images.manifest("images", "2"));
 }
 
+/// oci-delta calls targets of Docker's by the type of the OCI; the crate `oci-delta` knows no layers of Docker's types.
+#[test]
+fn images_of_docker_are_taken() {
+    let images = Images::foreign();
+    let directory = images.path("images");
+    for tag in ["1", "2"] {
+        let digest = images.manifest("images", tag);
+        let mut manifest: Value =
+            serde_json::from_slice(&fs::read(blob(&directory, &digest)).unwrap()).unwrap();
+        let docker = "application/vnd.docker.distribution.manifest.v2+json";
+        manifest["mediaType"] = json!(docker);
+        manifest["config"]["mediaType"] = json!("application/vnd.docker.container.image.v1+json");
+        for layer in manifest["layers"].as_array_mut().unwrap() {
+            layer["mediaType"] = json!("application/vnd.docker.image.rootfs.diff.tar.gzip");
+        }
+        let bytes = manifest.to_string();
+        let new = crate::common::deltas::write_blob(&directory, bytes.as_bytes());
+        let path = directory.join("index.json");
+        let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for entry in index["manifests"].as_array_mut().unwrap() {
+            if entry["digest"] == digest.as_str() {
+                entry["digest"] = json!(new);
+                entry["size"] = json!(bytes.len());
+                entry["mediaType"] = json!(docker);
+            }
+        }
+        fs::write(&path, index.to_string()).unwrap();
+    }
+    let delta = images.delta(&[]);
+    let layout = images.path("delta");
+    let mut manifest = read_manifest(&layout);
+    let types = manifest["layers"].as_array().unwrap()[2..].iter();
+    let types: Vec<_> = types.map(|l| l["mediaType"].as_str().unwrap()).collect();
+    assert_eq!(
+        types,
+        [
+            "application/vnd.tar-diff",
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        ]
+    );
+    images.ok(&[
+        "build",
+        &images.image("2"),
+        "-o",
+        &images.place.text("expected.erofs"),
+    ]);
+    let expected = fs::read(images.path("expected.erofs")).unwrap();
+    let out = images.place.text("out.erofs");
+    run::ok(&mut images.applying(&delta, &images.image("1"), &["-o", &out]));
+    assert!(fs::read(&out).unwrap() == expected);
+    // As oci-delta writes it.
+    manifest["layers"][0]["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json");
+    manifest["layers"][1]["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
+    crate::common::deltas::write_manifest(&layout, &manifest);
+    run::ok(&mut images.applying(&delta, &images.image("1"), &["-o", &out]));
+    assert!(fs::read(&out).unwrap() == expected);
+    let place = format!("oci:{}:2", images.place.text("out"));
+    run::ok(&mut images.applying(&delta, &images.image("1"), &["-o", &place]));
+    images.ok(&["verify", &place]);
+}
+
+/// An image under ostree has other objects, and one that `cfsctl` made has an empty /run.
+#[test]
+fn files_that_others_do_not_have_are_no_bases() {
+    let images = Images::foreign();
+    let content = noise(40, 20_000);
+    images.put(
+        "1",
+        &[layer([
+            TarEntry::file("run/state", &content),
+            TarEntry::file("sysroot/ostree/repo/object", &content),
+        ])],
+    );
+    images.put("2", &[layer([TarEntry::file("state", &content)])]);
+    let delta = images.delta(&[]);
+    let described = images.json(&["delta", "inspect", &delta]);
+    assert!(
+        described["delta_bytes"].as_u64().unwrap() > 20_000,
+        "{described}"
+    );
+}
+
 #[test]
 fn images_that_are_the_same_have_nothing_different() {
     let images = Images::foreign();
@@ -454,6 +560,9 @@ fn an_index_has_a_delta_for_each_platform() {
         &delta,
     ]);
     assert_eq!(said["images"].as_array().unwrap().len(), 2);
+    let listed = fs::read(images.path("all/index.json")).unwrap();
+    let listed: Value = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed["manifests"].as_array().unwrap().len(), 1);
     for architecture in ["amd64", "arm64"] {
         let platform = format!("linux/{architecture}");
         let described = images.json(&["delta", "inspect", &delta, "--platform", &platform]);

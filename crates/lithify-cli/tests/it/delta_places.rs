@@ -69,14 +69,26 @@ fn a_delta_is_beside_its_image_in_a_layout() {
         images.json(&["delta", "inspect", &by_digest])["digest"],
         *digest
     );
+    // It is meant by the image's name, where no other is.
+    assert_eq!(images.json(&["delta", "inspect", &new])["digest"], *digest);
     // Again: nothing is there twice.
     images.ok(&["delta", "create", &old, &new, "-o", &new]);
     assert_eq!(index(&images, "images"), after);
     // A name of its own, which another delta may take, and an image not.
     let own = images.image("1-2");
-    images.ok(&["delta", "create", &old, &new, "-o", &own]);
-    images.ok(&["delta", "create", &new, &old, "-o", &own]);
+    images.ok(&["delta", "create", &new, &new, "-o", &own]);
+    let entries = index(&images, "images");
+    assert_eq!(entries.len(), after.len() + 1, "it has one entry");
     assert_ne!(images.manifest("images", "1-2"), digest.as_str().unwrap());
+    let several = run::output(
+        images
+            .place
+            .lithify()
+            .args(["-q", "delta", "inspect", &new]),
+    );
+    assert_eq!(several.status.code(), Some(2), "{}", stderr(&several));
+    assert!(stderr(&several).contains(digest.as_str().unwrap()));
+    images.ok(&["delta", "create", &new, &old, "-o", &own]);
     refused(&images, &old, 1, "another image");
     for place in [
         "store:localhost/delta:1",
@@ -116,8 +128,9 @@ fn a_delta_is_beside_its_image_in_a_registry() {
     refused(&images, &name("1"), 1, "another image");
     let untagged = format!("docker://{}/other", registry.address());
     refused(&images, &untagged, 2, "needs a tag");
-    // What is there is no delta, and no image either.
-    let output = run::output(&mut images.applying(&name("2"), &old, &["-o", &out]));
+    // An image that none refers to, and a delta, which is no image.
+    run::ok(&mut images.applying(&name("2"), &old, &["-o", &out]));
+    let output = run::output(&mut images.applying(&name("1"), &old, &["-o", &out]));
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no delta"), "{}", stderr(&output));
     let output =

@@ -33,6 +33,7 @@ mod delta_images;
 mod delta_places; // names of deltas
 mod delta_pull; // images brought by way of deltas
 mod delta_random; // deltas of random images
+mod delta_referee; // deltas for another program
 mod delta_tar;
 mod dir_roundtrip;
 mod directories;

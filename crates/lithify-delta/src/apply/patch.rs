@@ -20,8 +20,8 @@ const DICTIONARY_MAGIC: [u8; 4] = 0xec30_a437_u32.to_le_bytes();
 pub struct PatchOptions {
     /// Bounds on what the delta may ask for.
     pub limits: Limits,
-    /// Most bytes of memory for an operation *dictionary*: the file that is the dictionary, and its frame. Default: 512 MiB, the most
-    /// that others write.
+    /// Most bytes of memory for an operation *dictionary*: the file that is the dictionary, and its frame. Default: 1 GiB, since others
+    /// take files of 512 MiB and frames as long as these.
     pub dictionary_bytes: u64,
     /// Base-2 logarithm of the longest window of such a frame.
     pub dictionary_window_log: u32,
@@ -33,7 +33,7 @@ impl Default for PatchOptions {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            dictionary_bytes: 512 << 20,
+            dictionary_bytes: 1 << 30,
             dictionary_window_log: 29,
             cancel: CancelToken::default(),
         }

@@ -115,13 +115,13 @@ fn files_that_are_not_there_are_named() {
 fn dictionaries_over_the_limit_are_refused_before_they_are_read() {
     let ops = [with(OPEN, b"a"), with(DICTIONARY, &frame(b"x"))].concat();
     let bytes = delta(V2, &ops);
-    for size in [(512 << 20) + 1, 1 << 40, u64::MAX] {
+    for size in [(1 << 30) + 1, 1 << 40, u64::MAX] {
         match apply(&bytes, Claims(size)) {
             Err(PatchError::Dictionary {
                 op: 1, found, max, ..
             }) => {
                 assert!(found >= size);
-                assert_eq!(max, 512 << 20);
+                assert_eq!(max, 1 << 30);
             }
             other => panic!("{size} {other:?}"),
         }

@@ -1,6 +1,6 @@
 //! The artifact's manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lithify_digest::Digest;
 
@@ -181,12 +181,7 @@ impl Delta {
                 _ => others.push(blob.clone()),
             }
         }
-        let mut seen = BTreeSet::new();
-        if let Some(again) = layers.iter().find(|layer| !seen.insert(layer.to)) {
-            return Err(DeltaError::Repeated {
-                digest: Box::new(again.to),
-            });
-        }
+        let layers = once(layers)?;
         let manifest = one(&manifests, IMAGE_MANIFEST)?;
         if manifest.digest != target {
             return Err(DeltaError::OtherDocument {
@@ -325,6 +320,24 @@ fn number(
         })
     };
     said.map(parse).transpose()
+}
+
+/// Leaves out what is said again: some say a layer as often as the target has it. Two things said of one layer are an error.
+fn once(layers: Vec<LayerDelta>) -> Result<Vec<LayerDelta>, DeltaError> {
+    let mut seen: BTreeMap<Digest, Digest> = BTreeMap::new();
+    let mut distinct = Vec::with_capacity(layers.len());
+    for layer in layers {
+        match seen.insert(layer.to, layer.blob.digest) {
+            None => distinct.push(layer),
+            Some(before) if before == layer.blob.digest => {}
+            Some(_) => {
+                return Err(DeltaError::Repeated {
+                    digest: Box::new(layer.to),
+                });
+            }
+        }
+    }
+    Ok(distinct)
 }
 
 fn one(found: &[&Descriptor], content: &'static str) -> Result<Descriptor, DeltaError> {

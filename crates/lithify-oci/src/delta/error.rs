@@ -10,7 +10,7 @@ use crate::manifest;
 #[non_exhaustive]
 pub enum DeltaError {
     /// A manifest of another type.
-    #[error("it is no delta: its type is `{}`, expected `{}`", Escaped(.found), super::ARTIFACT_TYPE)]
+    #[error("it is no delta, and none refers to it: {}, expected `{}`", typed(.found), super::ARTIFACT_TYPE)]
     Type {
         /// The type found; empty if it says none.
         found: String,
@@ -71,8 +71,8 @@ pub enum DeltaError {
         /// The digest that the target says.
         expected: Box<Digest>,
     },
-    /// Two entries for one layer.
-    #[error("it has two entries for the layer {digest}")]
+    /// Two entries for one layer that say different things.
+    #[error("it has two entries for the layer {digest}, with different blobs")]
     Repeated {
         /// The layer.
         digest: Box<Digest>,
@@ -120,4 +120,12 @@ pub enum DeltaError {
     /// The target's manifest, or its configuration.
     #[error("its target: {0}")]
     Target(#[from] manifest::Error),
+}
+
+/// Says a type, which may be missing.
+fn typed(found: &str) -> String {
+    match found {
+        "" => "it is of no type of artifacts".to_owned(),
+        found => format!("its type is `{}`", Escaped(found)),
+    }
 }

@@ -9,6 +9,7 @@ use lithify_oci::source::Source;
 use lithify_oci::{Located, Platform};
 
 use crate::Error;
+use crate::artifacts::read_listed;
 use crate::error::DeltaError;
 use crate::name::shown;
 use crate::place;
@@ -65,8 +66,13 @@ impl Artifact {
             }
         }
         let limit = limits.index_depth;
-        let manifest = manifest
+        let mut manifest = manifest
             .ok_or_else(|| Error::opening(&*name, lithify_oci::Error::IndexDepth { limit }))?;
+        if !Delta::is_one(&manifest)
+            && let Some((entry, found)) = beside(&name, &located, &descriptor, session)?
+        {
+            (descriptor, *manifest) = (entry, found);
+        }
         let refused = |source| DeltaError::artifact(&name, source);
         let delta = Delta::parse(&manifest, limits).map_err(refused)?;
         let read = |descriptor: &Descriptor, what: fn(Box<_>) -> BlobName| {
@@ -79,8 +85,13 @@ impl Artifact {
         };
         let manifest = read(&delta.manifest, BlobName::Manifest)?;
         let config = read(&delta.config, BlobName::Config)?;
-        let target = ImageManifest::parse(&manifest, Some(&delta.manifest.media_type));
+        // Its own type counts: oci-delta calls one of Docker's by the type of the OCI too.
+        let target = ImageManifest::parse(&manifest, None);
         let target = target.map_err(|e| refused(e.into()))?;
+        let mut delta = delta;
+        if let Some(media_type) = &target.media_type {
+            delta.manifest.media_type.clone_from(media_type);
+        }
         let layers = delta.layers_of(&target, &config, limits).map_err(refused)?;
         let platform = ImageConfig::parse(&config).map_err(|e| refused(e.into()))?;
         Ok(Self {
@@ -103,6 +114,34 @@ impl Artifact {
             platform: platform.or_else(|| Some(self.platform.clone())),
             ..session.clone()
         }
+    }
+}
+
+/// Finds the delta that refers to an image, where there is one.
+fn beside(
+    name: &str,
+    located: &Located,
+    image: &Descriptor,
+    session: &Session,
+) -> Result<Option<(Descriptor, ImageManifest)>, Error> {
+    let content = &located.content;
+    let listed = match content.referrers(&image.digest, Some(ARTIFACT_TYPE)) {
+        Ok(listed) => listed,
+        Err(blob::Error::Unlisted { .. }) => return Ok(None),
+        Err(error) => return Err(Error::opening(name, error)),
+    };
+    let found = read_listed(name, content, &image.digest, ARTIFACT_TYPE, listed, session);
+    let mut found = found.collect::<Result<Vec<_>, Error>>()?;
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        _ => Err(DeltaError::Several {
+            name: name.to_owned(),
+            deltas: found
+                .iter()
+                .map(|(entry, _)| entry.digest.to_string())
+                .collect(),
+        }
+        .into()),
     }
 }
 

@@ -9,8 +9,9 @@ use lithify_tree::{InodeKind, NodeId, TreePath};
 use crate::Error;
 use crate::image::Merged;
 
-/// The place where ostree keeps objects. Whoever applies a delta may have an image under ostree, and other objects.
-const OSTREE: &[u8] = b"sysroot/ostree/";
+/// Directories whose files whoever applies a delta may not have: ostree has its objects in one, and an image in a composefs repository of
+/// `cfsctl` has none in the other.
+const ELSEWHERE: [&[u8]; 2] = [b"sysroot/ostree/", b"run/"];
 
 /// The files of an old image, for who creates a delta.
 pub(super) struct Old {
@@ -43,7 +44,7 @@ impl Old {
                 continue;
             }
             let path = TreePath::clean(&tree.path(node)).map_err(Error::tar_path)?;
-            if path.as_bytes().starts_with(OSTREE) {
+            if ELSEWHERE.iter().any(|d| path.as_bytes().starts_with(d)) {
                 continue;
             }
             files.push(OldFile { path, size });

@@ -97,6 +97,14 @@ pub enum DeltaError {
         /// The image.
         name: String,
     },
+    /// An image that several deltas refer to.
+    #[error("several deltas refer to `{name}`: name one by its digest, as in oci:DIR@DIGEST: {}", .deltas.join(", "))]
+    Several {
+        /// The image.
+        name: String,
+        /// The digests of the deltas.
+        deltas: Vec<String>,
+    },
     /// No delta to apply.
     #[error("no delta was named")]
     NoDeltas,
@@ -274,9 +282,11 @@ impl DeltaError {
             Self::NotExact { .. } | Self::NoManifest { .. } | Self::NoPair { .. } => {
                 ErrorKind::Unsupported
             }
-            Self::Destination { .. } | Self::NoTag { .. } | Self::NoDeltas | Self::Chain { .. } => {
-                ErrorKind::Usage
-            }
+            Self::Several { .. }
+            | Self::Destination { .. }
+            | Self::NoTag { .. }
+            | Self::NoDeltas
+            | Self::Chain { .. } => ErrorKind::Usage,
             Self::OtherImage { .. } => ErrorKind::Exists,
             Self::Result { .. } => ErrorKind::Verification,
         }

@@ -6,23 +6,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lithify_oci::layout::{Directory, REF_NAME, Writer};
-use lithify_oci::manifest::{Descriptor, ImageManifest};
+use lithify_oci::manifest::Descriptor;
 use lithify_oci::source::Source;
 use lithify_oci::{Content, Limits, Located};
 
+use super::room::Listed;
 use super::room::Place;
 use super::room::Writing;
 use super::room::leads_to;
 use super::room::located_archive_or_layout;
 use super::room::opened_archive_or_layout;
 use super::room::tag_of;
+use super::room::{note, unnamed};
 use crate::Error;
 use crate::error::CommitError;
 use crate::image::Origin;
 use crate::name::shown_path;
 use crate::session::Session;
 use crate::transfer::{
-    BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target, signatures,
+    BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target, referrers, signatures,
 };
 
 /// A layout directory, and which of its images.
@@ -90,6 +92,8 @@ impl Target for LayoutTarget {
             path: self.path,
             tag: self.tag,
             signed: HashSet::new(),
+            referring: Mutex::default(),
+            listed: Mutex::default(),
             limits: self.session.limits.image,
         }))
     }
@@ -107,6 +111,10 @@ struct LayoutDestination {
     tag: Option<String>,
     /// Tags of signatures that have there what they are to have.
     signed: HashSet<String>,
+    /// Manifests that refer to others.
+    referring: Mutex<Vec<Descriptor>>,
+    /// What indexes list, by their digests.
+    listed: Mutex<Listed>,
     limits: Limits,
 }
 
@@ -117,9 +125,21 @@ impl LayoutDestination {
 }
 
 impl LayoutDestination {
-    fn into_writer(self) -> Writer {
+    /// Enters what refers to others. What `root`, which gets an entry of its own, lists is found by that.
+    fn into_writer(self, root: Option<&Descriptor>) -> Writer {
         let writer = self.writer.into_inner();
-        writer.unwrap_or_else(PoisonError::into_inner)
+        let mut writer = writer.unwrap_or_else(PoisonError::into_inner);
+        let referring = self.referring.into_inner();
+        let mut referring = referring.unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = root {
+            let listed = self.listed.into_inner();
+            let listed = listed.unwrap_or_else(PoisonError::into_inner);
+            referring = unnamed(referring, root, &listed);
+        }
+        referring
+            .into_iter()
+            .for_each(|manifest| writer.add(manifest));
+        writer
     }
 
     /// Tells whether a tag leads to a manifest already, directly or through an index.
@@ -182,10 +202,12 @@ impl Destination for LayoutDestination {
                 .put_verified(manifest, &mut bytes.take(u64::MAX))
                 .map_err(failed)?;
         }
-        let refers = ImageManifest::parse(bytes, Some(&manifest.media_type))
-            .is_ok_and(|parsed| parsed.subject.is_some());
-        if refers {
-            writer.add(manifest.clone());
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&mut listed, manifest, bytes);
+        if referrers::of(manifest, bytes).is_some() {
+            let referring = self.referring.lock();
+            let mut referring = referring.unwrap_or_else(PoisonError::into_inner);
+            referring.push(manifest.clone());
         }
         Ok(())
     }
@@ -208,7 +230,7 @@ impl Destination for LayoutDestination {
             None => false,
         };
         match is_there {
-            true => self.into_writer().finish().map_err(failed),
+            true => self.into_writer(None).finish().map_err(failed),
             false => self.finish(subject),
         }
     }
@@ -218,7 +240,7 @@ impl Destination for LayoutDestination {
         if let Some(tag) = &self.tag {
             entry.annotations.insert(REF_NAME.to_owned(), tag.clone());
         }
-        let mut writer = self.into_writer();
+        let mut writer = self.into_writer(Some(root));
         writer.add(entry);
         writer.finish().map_err(failed)
     }

@@ -8,23 +8,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lithify_digest::{Digest, VerifiedReader, Verifier};
 use lithify_oci::layout::{CONTAINERD_NAME, REF_NAME};
-use lithify_oci::manifest::{Descriptor, ImageManifest, Index};
+use lithify_oci::manifest::{Descriptor, Index};
 use lithify_oci::source::Source;
 use lithify_oci::{Located, Reference};
 
 use super::member::{END, header, padded};
+use super::room::Listed;
 use super::room::Place;
 use super::room::Writing;
 use super::room::located_archive_or_layout;
 use super::room::opened_archive_or_layout;
 use super::room::tag_of;
+use super::room::{note, unnamed};
 use crate::CancelToken;
 use crate::Error;
 use crate::error::Operation;
 use crate::image::Origin;
 use crate::output::PendingFile;
 use crate::session::Session;
-use crate::transfer::{BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target};
+use crate::transfer::{
+    BlobSource, Destination, Look, Placed, Plan, SignatureTag, Target, referrers,
+};
 
 /// Bytes copied at a time.
 const BUFFER: usize = 256 << 10;
@@ -111,6 +115,8 @@ struct State {
     done: HashSet<Digest>,
     /// What refers to other manifests.
     referring: Vec<Descriptor>,
+    /// What indexes list, by their digests.
+    listed: Listed,
 }
 
 impl OciArchiveDestination {
@@ -235,8 +241,8 @@ impl Destination for OciArchiveDestination {
     }
 
     fn put_manifest(&self, manifest: &Descriptor, mut bytes: &[u8]) -> Result<(), Error> {
-        let parsed = ImageManifest::parse(bytes, Some(&manifest.media_type));
-        let refers = parsed.is_ok_and(|parsed| parsed.subject.is_some());
+        let refers = referrers::of(manifest, bytes).is_some();
+        note(&mut self.state().listed, manifest, bytes);
         if !self.state().done.contains(&manifest.digest) {
             self.put(manifest, &mut bytes)?;
         }
@@ -265,7 +271,8 @@ impl Destination for OciArchiveDestination {
                 entry.annotations.insert(CONTAINERD_NAME.to_owned(), name);
             }
         }
-        let mut entries = std::mem::take(&mut state.referring);
+        let referring = std::mem::take(&mut state.referring);
+        let mut entries = unnamed(referring, root, &state.listed);
         entries.push(entry);
         let index = serde_json::to_vec(&Index::new(entries)).map_err(|e| self.failed(e.into()))?;
         self.append(&mut state, "index.json", &index)?;

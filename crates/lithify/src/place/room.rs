@@ -1,5 +1,7 @@
 //! The reading and the writing side every place has, and what several have in common.
 
+use std::collections::HashMap;
+
 use lithify_digest::Digest;
 use lithify_oci::manifest::media_type::{DOCKER_LIST, OCI_INDEX};
 use lithify_oci::manifest::{Descriptor, Document};
@@ -138,4 +140,32 @@ pub(super) fn leads_to(
         }
     }
     Ok(false)
+}
+
+/// What indexes list, by the digests of the indexes.
+pub(super) type Listed = HashMap<Digest, Vec<Digest>>;
+
+/// Notes what a document lists, if it is an index.
+pub(super) fn note(listed: &mut Listed, document: &Descriptor, bytes: &[u8]) {
+    if let Ok(Document::Index(index)) = Document::parse(bytes, Some(&document.media_type)) {
+        let children = index.manifests.iter().map(|entry| entry.digest);
+        listed.insert(document.digest, children.collect());
+    }
+}
+
+/// Returns those of what refers to others that have to be entered in `index.json` for that: neither the root, which is entered anyway, nor
+/// what the root lists. Some readers take a layout of one manifest only.
+pub(super) fn unnamed(
+    referring: Vec<Descriptor>,
+    root: &Descriptor,
+    listed: &Listed,
+) -> Vec<Descriptor> {
+    let children = listed.get(&root.digest).map_or(&[][..], Vec::as_slice);
+    let mut referring = referring;
+    referring.retain(|entry| {
+        // What has a tag of its own is found by that.
+        let has_name = !entry.annotations.is_empty();
+        has_name || entry.digest != root.digest && !children.contains(&entry.digest)
+    });
+    referring
 }

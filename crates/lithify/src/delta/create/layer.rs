@@ -9,7 +9,7 @@ use lithify_delta::create::{CreateOptions, LayerDelta, OldImage, Report};
 use lithify_digest::{Algorithm, Digest, HashingWriter, Mismatch};
 use lithify_oci::Content;
 use lithify_oci::delta::{self as artifact, Encoded, TAR_DIFF};
-use lithify_oci::manifest::Descriptor;
+use lithify_oci::manifest::{Compression, Descriptor, LayerMediaType, media_type};
 use lithify_storage::FileCursor;
 
 use crate::delta::base::MergedFiles;
@@ -150,6 +150,19 @@ impl Maker<'_> {
     fn whole(&self, content: &Arc<dyn Content>, report: Report) -> Made {
         let mut blob = self.descriptor.clone();
         blob.annotations.clear();
+        // The crate `oci-delta` 0.1.1 knows no types of Docker's. What counts is what the target's manifest says.
+        if let LayerMediaType::Tar {
+            compression,
+            foreign: false,
+        } = LayerMediaType::of(&blob.media_type)
+        {
+            let media_type = match compression {
+                Compression::Gzip => media_type::OCI_LAYER_GZIP,
+                Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+                _ => media_type::OCI_LAYER,
+            };
+            media_type.clone_into(&mut blob.media_type);
+        }
         let to = blob.digest;
         Made {
             blob: PlannedBlob::of_content(self.image.name(), content, blob.clone()),

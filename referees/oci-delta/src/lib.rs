@@ -1,21 +1,29 @@
-//! Applies a tar-diff with the crate `oci-delta`: `oci-delta-referee DELTA BASE_DIR > TAR`.
+//! The old image's files, for the crate `oci-delta`.
 //!
-//! The directory has the files of the old image. Its links are followed: this is for tests, which make the directory.
+//! Links in the directory are followed: this is for tests, which make it.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use oci_delta::{DeltaDataSource, tar_patch_apply};
+use anyhow::{Context as _, Result, ensure};
+use oci_delta::DeltaDataSource;
 
 /// Files of a directory.
-struct Directory {
+pub struct Directory {
     path: PathBuf,
     current: Option<File>,
 }
 
 impl Directory {
+    /// Takes the files of a directory.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            current: None,
+        }
+    }
+
     fn current(&mut self) -> Result<&mut File> {
         self.current.as_mut().context("no file was opened")
     }
@@ -59,19 +67,4 @@ impl DeltaDataSource for Directory {
         );
         Ok(())
     }
-}
-
-fn main() -> Result<()> {
-    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [delta, directory] = &arguments[..] else {
-        bail!("usage: oci-delta-referee DELTA BASE_DIR > TAR");
-    };
-    let delta = File::open(delta).context("cannot open the delta")?;
-    let mut old = Directory {
-        path: directory.clone(),
-        current: None,
-    };
-    let mut out = BufWriter::new(io::stdout().lock());
-    tar_patch_apply(delta, &mut old, &mut out)?;
-    Ok(out.flush()?)
 }
