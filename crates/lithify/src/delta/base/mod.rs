@@ -10,11 +10,13 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use lithify_delta::apply::Sources;
+use lithify_oci::source::Source;
 
 use crate::Error;
 use crate::Image;
 use crate::Subject;
 use crate::image::{Merged, Origin};
+use crate::repository::{self, Named, TreeInRepository};
 use crate::session::Session;
 
 pub(super) use merged::MergedFiles;
@@ -74,9 +76,12 @@ impl Base {
                     let tree = tree.same_until(cancel)?;
                     Arc::new(filesystem::FilesystemFiles::of(tree)?)
                 }
-                Origin::Oci(_) | Origin::Tar(_) => Arc::new(MergedFiles::new(Arc::new(
-                    Merged::of(image, None, session)?,
-                ))),
+                Origin::Oci(_) | Origin::Tar(_) => match in_repository(image, session)? {
+                    Some(files) => Arc::new(files),
+                    None => Arc::new(MergedFiles::new(Arc::new(Merged::of(
+                        image, None, session,
+                    )?))),
+                },
             },
             Subject::File(file) => {
                 file.check_data()?;
@@ -86,4 +91,22 @@ impl Base {
             Subject::Layers(layers) => Arc::new(layered::LayeredFiles::of(layers, session)?),
         })
     }
+}
+
+/// Returns the files of an image in a composefs repository, if a composefs image was made of it.
+fn in_repository(
+    image: &Image,
+    session: &Session,
+) -> Result<Option<filesystem::FilesystemFiles>, Error> {
+    let Source::Composefs { path, selector } = image.source() else {
+        return Ok(None);
+    };
+    let repository = repository::open(path, session)?;
+    let named = Named::find(&repository, selector.as_ref(), image.name())?;
+    let id = match named.image(&repository) {
+        Err(e) if e.is_not_made() => return Ok(None),
+        id => id?,
+    };
+    let tree = TreeInRepository::open(Arc::new(repository), id, &session.cancel)?;
+    filesystem::FilesystemFiles::of(Box::new(tree)).map(Some)
 }
