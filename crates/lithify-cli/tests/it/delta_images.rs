@@ -226,6 +226,35 @@ fn an_image_comes_back_byte_for_byte_where_its_compression_is_known() {
     }
 }
 
+/// Many builders are written in Go. The blob here was made by `compress/gzip` of Go 1.19.8, at its default level.
+#[test]
+fn layers_that_go_compressed_come_back_byte_for_byte() {
+    let images = Images::empty();
+    let blob = include_bytes!("data/go-layer.tar.gz");
+    let mut tar = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&blob[..]);
+    std::io::Read::read_to_end(&mut decoder, &mut tar).unwrap();
+    let diff_id = digest(&tar);
+    let layer_blob = lithify_testkit::Blob {
+        media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+        bytes: blob.to_vec(),
+    };
+    let mut older = tar.clone();
+    older[5000..5010].fill(b'-');
+    images.put("1", &[older]);
+    images.put_layout("2", &Layout::new().blob(layer_blob, &diff_id));
+    let delta = images.delta(&[]);
+    let manifest = read_manifest(&images.path("delta"));
+    let layer = &manifest["layers"][2];
+    assert_eq!(
+        layer["annotations"]["dev.lithify.delta.compression"],
+        "go-gzip-6"
+    );
+    let out = format!("oci:{}:2", images.place.text("out"));
+    run::ok(&mut images.applying(&delta, &images.image("1"), &["--exact", "-o", &out]));
+    assert_eq!(images.manifest("out", "2"), images.manifest("images", "2"));
+}
+
 #[test]
 fn layers_that_others_compressed_are_compressed_again() {
     let images = Images::foreign();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use lithify_deflate::Level;
 use lithify_oci::delta::{LayerDelta, LayerWay};
 
 use crate::output::{Compressor, StreamCompression};
@@ -28,6 +29,8 @@ impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             StreamCompression::None => f.write_str("none"),
+            // Of these bytes Go decides, and they have no version here.
+            StreamCompression::GoGzip(level) => write!(f, "go-gzip-{}", level.get()),
             StreamCompression::Gzip(level) => write!(f, "gzip-{level};v{VERSION}"),
             StreamCompression::Zstd(level) => write!(f, "zstd-{level};v{VERSION}"),
         }
@@ -51,8 +54,7 @@ impl Recipe {
         if words == Self::PLAIN.to_string() {
             return Some(Self::PLAIN);
         }
-        let all = GZIP_LEVELS.map(StreamCompression::Gzip).into_iter();
-        let mut all = all
+        let mut all = gzip()
             .chain(ZSTD_LEVELS.map(StreamCompression::Zstd))
             .map(Self);
         all.find(|recipe| recipe.to_string() == words)
@@ -63,15 +65,14 @@ impl Recipe {
         Compressor::new(out, self.0)
     }
 
-    /// Returns the ways by which the beginning of a blob may have been made of the beginning of a tar, which is all of it if `is_whole`.
-    pub(super) fn candidates(blob: &[u8], tar: &[u8], is_whole: bool) -> io::Result<Vec<Self>> {
-        let all: Vec<StreamCompression> = match blob {
-            [0x1f, 0x8b, ..] => GZIP_LEVELS.map(StreamCompression::Gzip).into(),
+    /// Returns the way by which the beginning of a blob may have been made of the beginning of a tar, which is all of it if `is_whole`.
+    pub(super) fn find(blob: &[u8], tar: &[u8], is_whole: bool) -> io::Result<Option<Self>> {
+        let ways: Vec<StreamCompression> = match blob {
+            [0x1f, 0x8b, ..] => gzip().collect(),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => ZSTD_LEVELS.map(StreamCompression::Zstd).into(),
-            _ => return Ok(vec![Self::PLAIN]),
+            _ => return Ok(Some(Self::PLAIN)),
         };
-        let mut found = Vec::new();
-        for way in all {
+        for way in ways {
             let mut compressor = Compressor::new(Vec::new(), way)?;
             compressor.write_all(tar)?;
             let made = match is_whole {
@@ -81,11 +82,21 @@ impl Recipe {
             let count = made.len().min(blob.len());
             let is_prefix = made[..count] == blob[..count];
             if is_prefix && (!is_whole || made.len() == blob.len()) {
-                found.push(Self(way));
+                return Ok(Some(Self(way)));
             }
         }
-        Ok(found)
+        Ok(None)
     }
+}
+
+/// Returns the ways of gzip that are tried.
+fn gzip() -> impl Iterator<Item = StreamCompression> {
+    let levels = GZIP_LEVELS.into_iter();
+    let go = levels
+        .clone()
+        .filter_map(|level| Level::try_from(level as i32).ok());
+    let go = go.map(StreamCompression::GoGzip);
+    go.chain(levels.map(StreamCompression::Gzip))
 }
 
 /// Bytes compressed on the way, as they are read.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use flate2::GzBuilder;
+use lithify_deflate::{GoGzip, Level};
 
 /// The compression of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(crate) enum StreamCompression {
     None,
     /// gzip, with the level.
     Gzip(u32),
+    /// gzip, with the level: the bytes that Go's `compress/gzip` makes.
+    GoGzip(Level),
     /// Zstandard, with the level.
     Zstd(i32),
 }
@@ -29,6 +32,7 @@ const PIECE: usize = 128 << 10;
 pub(crate) enum Compressor<W: Write> {
     Plain(W),
     Gzip(Pieces<flate2::write::GzEncoder<W>>),
+    GoGzip(Box<GoGzip<W>>),
     Zstd(zstd::Encoder<'static, W>),
 }
 
@@ -41,6 +45,7 @@ impl<W: Write> Compressor<W> {
                 let encoder = GzBuilder::new().write(out, flate2::Compression::new(level));
                 Self::Gzip(Pieces::new(encoder))
             }
+            StreamCompression::GoGzip(level) => Self::GoGzip(Box::new(GoGzip::new(out, level))),
             StreamCompression::Zstd(level) => Self::Zstd(zstd::Encoder::new(out, level)?),
         })
     }
@@ -50,6 +55,7 @@ impl<W: Write> Compressor<W> {
         match self {
             Self::Plain(out) => out,
             Self::Gzip(pieces) => pieces.out.get_mut(),
+            Self::GoGzip(encoder) => encoder.get_mut(),
             Self::Zstd(encoder) => encoder.get_mut(),
         }
     }
@@ -59,6 +65,7 @@ impl<W: Write> Compressor<W> {
         match self {
             Self::Plain(out) => Ok(out),
             Self::Gzip(pieces) => pieces.finish()?.finish(),
+            Self::GoGzip(encoder) => encoder.finish(),
             Self::Zstd(encoder) => encoder.finish(),
         }
     }
@@ -69,6 +76,7 @@ impl<W: Write> Write for Compressor<W> {
         match self {
             Self::Plain(out) => out.write(data),
             Self::Gzip(pieces) => pieces.write(data),
+            Self::GoGzip(encoder) => encoder.write(data),
             Self::Zstd(encoder) => encoder.write(data),
         }
     }
@@ -138,6 +146,7 @@ mod tests {
     fn the_sizes_of_pieces_do_not_show() {
         let bytes = sample();
         let ways = (0..=9).map(StreamCompression::Gzip);
+        let ways = ways.chain(Level::all().map(StreamCompression::GoGzip));
         let ways = ways.chain([1, 3, 9].map(StreamCompression::Zstd));
         for way in ways {
             let compressed = |sizes: &[usize]| {

@@ -189,8 +189,7 @@ impl Head {
     /// Returns the way by which the blob may have been made of a tar that begins so.
     fn recipe(&self, tar: &[u8], is_whole: bool) -> io::Result<Option<Recipe>> {
         let head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = Recipe::candidates(&head, tar, is_whole)?;
-        Ok(found.first().copied())
+        Recipe::find(&head, tar, is_whole)
     }
 }
 

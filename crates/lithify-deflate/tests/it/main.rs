@@ -1,0 +1,11 @@
+//! Tests of `lithify-deflate` from outside, as one program: it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests state what they expect by panicking"
+)]
+
+mod inputs;
+mod pinned;
+mod streams;
+mod writers;
