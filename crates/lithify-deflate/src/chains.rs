@@ -25,7 +25,7 @@ pub(crate) struct Match {
     pub(crate) distance: usize,
 }
 
-/// The next four positions of a chain, the nearest lowest, 16 bits each: modulo 64 KiB, from the
+/// The next four positions of a chain, 16 bits each, the nearest one lowest: modulo 64 KiB from the
 /// beginning of the stream.
 ///
 /// One would do. With four a search waits for memory once for four candidates. A position that is
@@ -36,11 +36,12 @@ const LINKS: u32 = Links::BITS / 16;
 
 /// The chains of the positions in the window.
 pub(crate) struct Chains {
-    /// For each hash, the last position that has it, plus the origin at that time.
+    /// For each hash, the last position that has it, modulo 64 KiB from the beginning of the
+    /// stream; a position just before the window if none is in it.
     heads: Box<[u16; 1 << HASH_BITS]>,
     /// For each position of the last 32 KiB, modulo 32 KiB, its links.
     links: Box<[Links; MAX_DISTANCE]>,
-    /// Makes positions comparable from before and after the window moved: a multiple of 32 KiB.
+    /// The beginning of the window in the stream, modulo 64 KiB: a multiple of 32 KiB.
     origin: u16,
 }
 
@@ -85,6 +86,7 @@ impl Chains {
         beaten: usize,
         effort: Effort,
     ) -> Option<Match> {
+        debug_assert!(effort.tries.is_multiple_of(LINKS) && beaten < available);
         let limit = available.min(MAX_LENGTH);
         let enough = effort.enough.min(limit);
         let mut best = None;
@@ -135,6 +137,9 @@ impl Chains {
     /// Follows the window, of which the first half is dropped. The next position is then `at`.
     pub(crate) fn slide(&mut self, at: usize) {
         self.origin = self.origin.wrapping_add(MAX_DISTANCE as u16);
+        // Positions are known modulo 64 KiB only, so heads that have left the window must not stay
+        // until they seem to be in it again. This one is too far away for each position of the
+        // window: further than its beginning, and further than a match may reach.
         let nowhere = self.origin.wrapping_sub(1);
         let at = at as u16;
         for head in &mut *self.heads {

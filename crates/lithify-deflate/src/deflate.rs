@@ -63,11 +63,13 @@ impl<W: Write> GoDeflate<W> {
     /// Without marks the stream is the one of a single call, or of calls that each pass 32 KiB, as
     /// `io.Copy` makes them. Marks make the stream that of the calls they divide the input into.
     ///
-    /// A mark changes something at levels 2 to 9 only, and only if it is among the last 258 bytes
-    /// before the end of a full window: 64 KiB from the beginning, and each 32 KiB further on. If
-    /// the match in progress reaches near enough to that end, Go moves its window early, and all
-    /// windows after that begin earlier too. At most the last 257 bytes of the history differ by
-    /// that, and the choice of a stored block: often the streams are equal even then.
+    /// A mark can change something at levels 2 to 9, if it is among the last 258 bytes before the
+    /// end of a full window: 64 KiB from the beginning, and each 32 KiB further on. If the match in
+    /// progress reaches near enough to that end, Go moves its window early, and all windows after
+    /// that begin earlier too. Two things depend on where windows begin: how much of the history,
+    /// less than 262 bytes short of 32 KiB, a position near a window's end may refer to; and
+    /// whether the input of a long block is still there to be stored. Most streams are equal in
+    /// spite of that.
     ///
     /// ```
     /// use lithify_deflate::{GoDeflate, Level};

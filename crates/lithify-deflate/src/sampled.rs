@@ -35,7 +35,7 @@ const FIRST_ORIGIN: u32 = 2 * MAX_DISTANCE as u32;
 
 /// The origin from which the entries are counted anew. A larger one would do as well, but be
 /// tried less often.
-const LAST_ORIGIN: u32 = 1 << 22;
+const LAST_ORIGIN: u32 = 1 << 21;
 
 /// Four bytes of the input, and where they are.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 
-use flate2::read::GzDecoder;
-use lithify_deflate::{GoGzip, Level};
+use flate2::read::{DeflateDecoder, GzDecoder};
+use lithify_deflate::{GoDeflate, GoGzip, Level};
 use proptest::prelude::*;
 
 use crate::inputs::{Rng, far_copies, gzip, mixture, runs};
@@ -50,5 +50,44 @@ proptest! {
             rest = &rest[size..];
         }
         prop_assert!(pieces.finish().unwrap() == gzip(&input, level));
+    }
+
+    #[test]
+    fn another_decoder_gives_the_input_of_marked_calls(
+        input in input(),
+        level in any_level(),
+        sizes in prop::collection::vec(1..70_000_usize, 1..6),
+    ) {
+        let mut stream = GoDeflate::new(Vec::new(), level);
+        let (mut rest, mut sizes) = (&input[..], sizes.iter().cycle());
+        while !rest.is_empty() {
+            let size = rest.len().min(*sizes.next().unwrap());
+            stream.write_all(&rest[..size]).unwrap();
+            stream.mark_write_end();
+            rest = &rest[size..];
+        }
+        let stream = stream.finish().unwrap();
+        let mut output = Vec::new();
+        DeflateDecoder::new(&stream[..]).read_to_end(&mut output).unwrap();
+        prop_assert!(output == input);
+    }
+}
+
+/// A member is a header, the raw stream, and a trailer.
+#[test]
+fn raw_streams_are_those_of_members() {
+    let input = mixture(&mut Rng(7), 200_000);
+    for level in Level::all() {
+        let member = gzip(&input, level);
+        let mut raw = GoDeflate::new(Vec::new(), level);
+        raw.write_all(&input).unwrap();
+        assert!(raw.finish().unwrap() == member[10..member.len() - 8]);
+        let extra_flags = match level.get() {
+            1 => 4,
+            9 => 2,
+            _ => 0,
+        };
+        let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, extra_flags, 0xff];
+        assert_eq!(member[..10], header, "level {}", level.get());
     }
 }
