@@ -182,6 +182,16 @@ fn manifests_that_lie_are_refused() {
         3,
         &["is not what its descriptor says"],
     );
+    // Sizes that no sum can hold.
+    let mut manifest = good.clone();
+    for layer in 2..4 {
+        manifest["layers"][layer]["size"] = json!(i64::MAX);
+    }
+    write_manifest(&layout, &manifest);
+    let delta = format!("oci:{}:delta", images.place.text("delta"));
+    let described = images.json(&["delta", "inspect", &delta]);
+    assert_eq!(described["delta_bytes"], u64::MAX);
+    refused(&images, &images.image("1"), 3, &[]);
     // Entries of others are no reason to refuse it.
     let mut manifest = good.clone();
     manifest["layers"].as_array_mut().unwrap().push(json!({
@@ -194,7 +204,6 @@ fn manifests_that_lie_are_refused() {
     let again = manifest["layers"][2].clone();
     manifest["layers"].as_array_mut().unwrap().push(again);
     write_manifest(&layout, &manifest);
-    let delta = format!("oci:{}:delta", images.place.text("delta"));
     let out = images.place.text("out.erofs");
     run::ok(&mut images.applying(&delta, &images.image("1"), &["-o", &out]));
 }

@@ -46,6 +46,16 @@ pub enum PatchError {
         /// Its size in bytes.
         size: u64,
     },
+    /// Operations that make nothing, far more than any writer needs.
+    #[error(
+        "operation {op} is one of too many for the {made} bytes that were made: a delta has no use for so many"
+    )]
+    Idle {
+        /// The operation's number, from 0.
+        op: u64,
+        /// Bytes that were made before it.
+        made: u64,
+    },
     /// A dictionary that takes too much memory.
     #[error("operation {op} needs {found} bytes of memory for `{path}`, and {max} are allowed")]
     Dictionary {

@@ -15,6 +15,11 @@ use crate::format::{DeltaReader, FormatError, Limits, Op, window_limit};
 /// First bytes of a file that zstd would take for one of its own dictionaries.
 const DICTIONARY_MAGIC: [u8; 4] = 0xec30_a437_u32.to_le_bytes();
 
+/// Operations that any delta may have, and those it may have for each byte that it makes. A byte by itself takes a file that is opened, a
+/// position, and the byte; bsdiff writes two more that make nothing.
+const IDLE: u64 = 1 << 20;
+const IDLE_PER_BYTE: u64 = 8;
+
 /// Bounds, and who may stop the work.
 #[derive(Clone, Debug)]
 pub struct PatchOptions {
@@ -51,6 +56,8 @@ pub struct Patch<R: BufRead, S> {
     source: Option<Source>,
     /// The source's next byte.
     position: u64,
+    /// Bytes that were made.
+    made: u64,
     state: State,
 }
 
@@ -90,6 +97,7 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
             options: options.clone(),
             source: None,
             position: 0,
+            made: 0,
             state: State::Next,
         })
     }
@@ -154,6 +162,7 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
                 State::Failed => return Err(PatchError::Failed),
             };
             if filled > 0 || buffer.is_empty() {
+                self.made += filled as u64;
                 return Ok(filled);
             }
             self.state = State::Next;
@@ -163,6 +172,13 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
     /// Begins the next operation.
     fn begin(&mut self) -> Result<(), PatchError> {
         let op = self.delta.next()?;
+        // Time is bounded by what is made: a few bytes of a frame can be millions of operations.
+        if self.delta.ops() > IDLE + self.made.saturating_mul(IDLE_PER_BYTE) {
+            return Err(PatchError::Idle {
+                op: self.op(),
+                made: self.made,
+            });
+        }
         self.state = match op {
             None => State::End,
             Some(Op::Data(_)) => State::Data,

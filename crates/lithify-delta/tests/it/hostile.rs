@@ -426,3 +426,24 @@ fn an_error_stays_one() {
         assert!(matches!(error, PatchError::Failed));
     }
 }
+
+/// A frame of a hundred bytes may be millions of operations that make nothing.
+#[test]
+fn more_operations_than_what_is_made_needs_are_refused() {
+    let idle = [
+        with(OPEN, b"a"),
+        op(SEEK, 1, b""),
+        op(COPY, 0, b""),
+        with(DATA, b""),
+    ]
+    .concat();
+    let many = idle.repeat(300_000);
+    match apply(&delta(V1, &many), old()) {
+        Err(PatchError::Idle { op, made: 0 }) => assert_eq!(op, 1 << 20),
+        other => panic!("{other:?}"),
+    }
+    // What a delta of many short pieces has is no reason to refuse it.
+    let piece = [idle.repeat(2), op(COPY, 1, b"")].concat();
+    let made = apply(&delta(V1, &piece.repeat(200_000)), old()).unwrap();
+    assert_eq!(made.len(), 200_000);
+}

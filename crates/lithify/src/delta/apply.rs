@@ -183,9 +183,9 @@ impl DeltaTarget {
             report.base.clone_from(&before.base);
             report.after.clone_from(&before.after);
             report.after.push(before.delta.clone());
-            report.delta_bytes += before.delta_bytes;
+            report.delta_bytes = report.delta_bytes.saturating_add(before.delta_bytes);
             // What one of them changed and the next one has may be in both; it is not more than all.
-            let changed = report.changed_bytes + before.changed_bytes;
+            let changed = report.changed_bytes.saturating_add(before.changed_bytes);
             report.changed_bytes = changed.min(report.target_bytes);
         }
         let layers = Layers::new(artifact, base, session)?;
@@ -200,7 +200,7 @@ impl DeltaTarget {
     /// Returns the bytes of deltas before the last one, all of which are read for it.
     pub(super) fn bytes_before(&self) -> u64 {
         let last = inspect::of(self.layers.artifact()).delta_bytes;
-        self.report.delta_bytes - last
+        self.report.delta_bytes.saturating_sub(last)
     }
 
     /// Returns the layers.

@@ -119,14 +119,17 @@ pub(super) fn describe(
         target: delta.target.to_string(),
         source: delta.source.map(|digest| digest.to_string()),
         source_config: delta.source_config.to_string(),
-        delta_bytes: documents
-            .chain(layers.iter().map(|layer| layer.delta_bytes))
-            .sum(),
-        changed_bytes: changed.map(|layer| layer.size).sum(),
-        target_bytes: layers.iter().map(|layer| layer.size).sum(),
+        delta_bytes: total(documents.chain(layers.iter().map(|layer| layer.delta_bytes))),
+        changed_bytes: total(changed.map(|layer| layer.size)),
+        target_bytes: total(layers.iter().map(|layer| layer.size)),
         exact: layers.iter().all(|layer| layer.exact),
         layers,
     }
+}
+
+/// Returns the sum of sizes. What a document says may be more than any sum can hold: it is the largest number then.
+pub(super) fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 fn describe_layer(layer: &LayerWay) -> DeltaLayerDescription {

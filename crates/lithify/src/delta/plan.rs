@@ -7,6 +7,7 @@ use lithify_digest::Digest;
 use serde::Serialize;
 
 use super::artifact::Artifact;
+use super::inspect::total;
 use super::route::{Shelf, route};
 use crate::Error;
 use crate::Image;
@@ -97,7 +98,7 @@ fn plan<S: AsRef<OsStr>>(
     let mut plan = DeltaPlan {
         name: shown(want),
         target: manifest.to_string(),
-        changed_bytes: missing.filter_map(|layer| layer.size).sum(),
+        changed_bytes: total(missing.filter_map(|layer| layer.size)),
         deltas: Vec::new(),
         delta_bytes: 0,
     };
@@ -124,6 +125,6 @@ fn step(artifact: &Artifact) -> DeltaPlanStep {
         digest: artifact.descriptor.digest.to_string(),
         source_config: artifact.delta.source_config.to_string(),
         target: artifact.delta.target.to_string(),
-        bytes: layers.map(|layer| layer.blob.size).sum(),
+        bytes: total(layers.map(|layer| layer.blob.size)),
     }
 }

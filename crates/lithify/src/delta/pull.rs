@@ -75,8 +75,8 @@ pub(crate) fn with_delta(
             continue;
         }
         savings.layers += 1;
-        savings.delta_bytes += delta_bytes;
-        savings.layer_bytes += descriptor.size;
+        savings.delta_bytes = savings.delta_bytes.saturating_add(delta_bytes);
+        savings.layer_bytes = savings.layer_bytes.saturating_add(descriptor.size);
         let registry = std::mem::replace(&mut blob.source, Box::new(Nowhere));
         blob.source = Box::new(Made {
             layers: Arc::clone(layers),
@@ -86,7 +86,7 @@ pub(crate) fn with_delta(
             failed: AtomicBool::new(false),
         });
     }
-    savings.delta_bytes += target.bytes_before();
+    savings.delta_bytes = savings.delta_bytes.saturating_add(target.bytes_before());
     match savings.layers {
         0 => none(policy, &name),
         _ => Ok(Some(savings)),

@@ -11,12 +11,16 @@ use lithify_oci::source::Source;
 use lithify_oci::{Content, Located};
 
 use super::artifact::Artifact;
+use super::inspect::total;
 use crate::Error;
 use crate::artifacts::read_listed;
 use crate::session::Session;
 
 /// Most deltas that are looked at for one image.
 const MAX_DELTAS: usize = 256;
+
+/// Most images that deltas are looked for: each time the place is asked what refers to one.
+const MAX_IMAGES: usize = 32;
 
 /// A place where deltas are found as what refers to images.
 pub(super) struct Shelf<'a> {
@@ -79,6 +83,13 @@ pub(super) fn route(
         }
         if !closed.insert(manifest) {
             continue;
+        }
+        if closed.len() > MAX_IMAGES {
+            log::warn!(
+                "{}: deltas of {MAX_IMAGES} images were looked at, not of more",
+                shelf.name
+            );
+            break;
         }
         for index in search.steps_to(&manifest, next)? {
             let step = &search.steps[index];
@@ -183,7 +194,7 @@ impl Search<'_> {
             located,
             from: delta.source_config,
             from_manifest: delta.source,
-            bytes: delta.layers.iter().map(|layer| layer.blob.size).sum(),
+            bytes: total(delta.layers.iter().map(|layer| layer.blob.size)),
             next,
         });
     }

@@ -98,7 +98,7 @@ pub enum DeltaError {
         name: String,
     },
     /// An image that several deltas refer to.
-    #[error("several deltas refer to `{name}`: name one by its digest, as in oci:DIR@DIGEST: {}", .deltas.join(", "))]
+    #[error("several deltas refer to `{name}`: name one by its digest, as in oci:DIR@DIGEST: {}", some(.deltas))]
     Several {
         /// The image.
         name: String,
@@ -189,6 +189,15 @@ fn listed(all: &[String]) -> String {
     match all.is_empty() {
         true => "none at all".to_owned(),
         false => all.join(", "),
+    }
+}
+
+/// Says the first ones.
+fn some(all: &[String]) -> String {
+    const MOST: usize = 8;
+    match all.len().checked_sub(MOST) {
+        None | Some(0) => all.join(", "),
+        Some(more) => format!("{} and {more} more", all[..MOST].join(", ")),
     }
 }
 
