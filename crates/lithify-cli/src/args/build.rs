@@ -52,7 +52,7 @@ pub(crate) struct BuildArgs {
     pub(crate) read: ReadArgs,
 }
 
-/// What is made of an image, and how.
+/// Options of making something of an image.
 #[derive(Debug, Args)]
 pub(crate) struct MakeArgs {
     /// What to make of it; default is what the name of OUT says (x.erofs, x.squashfs, x.ext4, x.tar, x.cpio, and - a tar),
