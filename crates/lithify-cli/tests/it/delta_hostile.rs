@@ -5,9 +5,7 @@ use std::fs;
 use lithify_testkit::{digest, run};
 use serde_json::{Value, json};
 
-use crate::common::deltas::{
-    Images, blob, entry, new, noise, read_manifest, write_blob, write_manifest,
-};
+use crate::common::deltas::{Images, blob, new, noise, read_manifest, write_blob, write_manifest};
 use crate::common::{names, stderr};
 
 /// What says that a layer is no tar-diff.
@@ -279,12 +277,8 @@ fn blobs_that_are_damaged_missing_or_others_are_refused() {
     let layout = images.path("delta");
     let good = read_manifest(&layout);
     let base = images.image("1");
-    for (index, name) in [
-        (0, "manifest"),
-        (1, "config"),
-        (2, "tar-diff"),
-        (3, "layer"),
-    ] {
+    // The manifest, the configuration, a tar-diff and a layer as it is.
+    for index in 0..4 {
         let path = blob(&layout, good["layers"][index]["digest"].as_str().unwrap());
         let bytes = fs::read(&path).unwrap();
         let mut damaged = bytes.clone();
@@ -297,7 +291,6 @@ fn blobs_that_are_damaged_missing_or_others_are_refused() {
         fs::remove_file(&path).unwrap();
         refused(&images, &base, 1, &["missing"]);
         fs::write(&path, &bytes).unwrap();
-        assert!(!name.is_empty());
     }
     // A tar-diff of something else, with a digest that is right.
     let image = images.image("1");
@@ -397,5 +390,4 @@ fn another_base_is_found() {
     let out = images.place.text("out.erofs");
     let output = run::output(&mut images.applying(&delta, &other, &["-o", &out]));
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(entry(&images.path("delta"), "delta").is_object());
 }

@@ -173,7 +173,7 @@ fn deltas_are_reproducible() {
     assert_eq!(digests[0], digests[2]);
 }
 
-/// No other tool gives back the manifest, and with it what signatures are of.
+/// Signatures are of the manifest, and that is of compressed blobs.
 #[test]
 fn an_image_comes_back_byte_for_byte_where_its_compression_is_known() {
     let images = Images::new();
@@ -376,7 +376,7 @@ fn a_shared_layer_is_not_in_a_file_tree() {
     assert!(stderr(&output).contains("--base"), "{}", stderr(&output));
 }
 
-/// oci-delta 0.6.0 labels every layer that it has as it is as gzip, and gives those it makes again gzip blobs under the old type.
+/// oci-delta (commit 9da00062) labels every layer that it has as it is as gzip, and gives those it makes again gzip blobs under the old type.
 #[test]
 fn layers_keep_their_compression() {
     let images = Images::foreign();

@@ -3,11 +3,24 @@
 use std::io;
 use std::sync::Arc;
 
-use lithify_delta::create::{OldFile, OldFiles};
+use lithify_delta::create::{CreateOptions, OldFile, OldFiles};
+use lithify_delta::diff::Effort;
 use lithify_tree::{InodeKind, NodeId, TreePath};
 
 use crate::Error;
 use crate::image::Merged;
+use crate::session::Session;
+
+/// Returns the way files are compared, with the threads and limits of a session.
+pub(super) fn create_options(effort: Effort, memory: u64, session: &Session) -> CreateOptions {
+    CreateOptions {
+        effort,
+        memory,
+        threads: session.threads(),
+        limits: session.limits.layer.tar(),
+        cancel: session.cancel.clone(),
+    }
+}
 
 /// Directories whose files whoever applies a delta may not have: ostree has its objects in one, and an image in a composefs repository of
 /// `cfsctl` has none in the other.

@@ -15,7 +15,7 @@ use lithify_storage::FileCursor;
 use serde::Serialize;
 
 use super::base::{Base, MergedFiles};
-use super::old::Old;
+use super::old::{Old, create_options};
 use super::patch;
 use super::read::Layer;
 use crate::Error;
@@ -121,13 +121,7 @@ pub fn create_tar_delta(
         let image = Image::open(old, session)?;
         let merged = Arc::new(Merged::of(&image, None, session)?);
         let (contents, files) = Old::of(&merged)?;
-        let create = CreateOptions {
-            effort: options.effort,
-            memory: options.memory,
-            threads: session.threads(),
-            limits: session.limits.layer.tar(),
-            cancel: session.cancel.clone(),
-        };
+        let create = create_options(options.effort, options.memory, session);
         let failed = |source| DeltaError::create(new, output, source);
         let image = OldImage::read(files, contents, &create).map_err(failed)?;
         let pending = PendingFile::create(output, options.durable)?;

@@ -20,7 +20,7 @@ use self::layer::Maker;
 pub use self::options::DeltaOptions;
 pub use self::report::{DeltaReport, ImageDeltaReport};
 use super::inspect;
-use super::old::Old;
+use super::old::{Old, create_options};
 use crate::Error;
 use crate::Image;
 use crate::error::{DeltaError, OutputError};
@@ -155,13 +155,7 @@ fn delta(
     let there: BTreeSet<Digest> = source.image.layers().iter().map(|l| l.diff_id).collect();
     let layers = target.image.layers();
     let is_needed = layers.iter().any(|layer| !there.contains(&layer.diff_id));
-    let create = CreateOptions {
-        effort: options.effort,
-        memory: options.memory,
-        threads: session.threads(),
-        limits: session.limits.layer.tar(),
-        cancel: session.cancel.clone(),
-    };
+    let create = create_options(options.effort, options.memory, session);
     let known = match is_needed {
         true => Some(known(old, &create, beside, session)?),
         false => None,
