@@ -8,6 +8,7 @@ use lithify_storage::ReadAt;
 use lithify_tree::TreePath;
 use zstd::stream::read::Decoder;
 
+use super::ahead::Ahead;
 use super::error::PatchError;
 use super::sources::Sources;
 use crate::format::{DeltaReader, FormatError, Limits, Op, window_limit};
@@ -63,7 +64,7 @@ pub struct Patch<R: BufRead, S> {
 
 struct Source {
     path: TreePath,
-    file: Box<dyn ReadAt + Send>,
+    file: Ahead<Box<dyn ReadAt + Send>>,
     size: u64,
 }
 
@@ -76,6 +77,8 @@ enum State {
     /// What the frame still holds.
     Dictionary(Box<dyn Read + Send>),
     End,
+    /// What is to be said next.
+    Fails(PatchError),
     Failed,
 }
 
@@ -116,6 +119,30 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
 
     fn some(&mut self, buffer: &mut [u8]) -> Result<usize, PatchError> {
         self.options.cancel.check()?;
+        let mut filled = 0;
+        // Operations may make a few bytes each.
+        while filled < buffer.len() {
+            match self.piece(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                // What was made before is given first.
+                Err(e) if filled > 0 => {
+                    self.state = State::Fails(e);
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Makes bytes of one operation; none at the end.
+    fn piece(&mut self, buffer: &mut [u8]) -> Result<usize, PatchError> {
+        if let State::Fails(_) = &self.state
+            && let State::Fails(e) = std::mem::replace(&mut self.state, State::Failed)
+        {
+            return Err(e);
+        }
         loop {
             let filled = match &mut self.state {
                 State::Next => {
@@ -159,9 +186,9 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
                     }
                 },
                 State::End => return Ok(0),
-                State::Failed => return Err(PatchError::Failed),
+                State::Fails(_) | State::Failed => return Err(PatchError::Failed),
             };
-            if filled > 0 || buffer.is_empty() {
+            if filled > 0 {
                 self.made += filled as u64;
                 return Ok(filled);
             }
@@ -217,7 +244,10 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
             Ok((file, size))
         });
         match opened {
-            Ok((file, size)) => self.source = Some(Source { path, file, size }),
+            Ok((file, size)) => {
+                let file = Ahead::new(file, size);
+                self.source = Some(Source { path, file, size });
+            }
             Err(source) => {
                 let op = self.op();
                 return Err(PatchError::Source { op, path, source });
@@ -246,8 +276,8 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<(), PatchError> {
         let op = self.op();
-        let source = self.source.as_ref().ok_or(PatchError::NoSource { op })?;
-        let read = source.file.read_exact_at(buffer, self.position);
+        let source = self.source.as_mut().ok_or(PatchError::NoSource { op })?;
+        let read = source.file.read(buffer, self.position);
         read.map_err(|e| PatchError::Source {
             op,
             path: source.path.clone(),

@@ -143,7 +143,7 @@ impl Task for Compare {
 
     fn run(&self, (): &mut (), piece: Piece) -> Result<Done, CreateError> {
         self.cancel.check()?;
-        let mut ops = Encoder::new();
+        let mut ops = Encoder::with_shortest_copy(self.effort.shortest_copy());
         ops.data(&piece.raw);
         let kind = self.encode(&piece, &mut ops)?;
         Ok(Done {

@@ -26,8 +26,9 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Compresses what would be written with these covers.
-    pub(super) fn of(old: &[u8], new: &[u8], covers: Vec<Cover>) -> Self {
-        let blocks = compressed(old, new, &covers);
+    pub(super) fn of(old: &[u8], new: &[u8], covers: Vec<Cover>, shortest_copy: usize) -> Self {
+        let ops = Encoder::with_shortest_copy(shortest_copy);
+        let blocks = compressed(old, new, &covers, ops);
         Self {
             covers,
             // It is memory that is compressed into memory: nothing fails. Were it otherwise, all ways would be as good.
@@ -36,11 +37,15 @@ impl Trial {
     }
 }
 
-fn compressed(old: &[u8], new: &[u8], covers: &[Cover]) -> std::io::Result<Vec<u32>> {
+fn compressed(
+    old: &[u8],
+    new: &[u8],
+    covers: &[Cover],
+    mut ops: Encoder,
+) -> std::io::Result<Vec<u32>> {
     let mut frame = Frame::new(Counter(0), LEVEL)?;
     let mut sizes = Vec::with_capacity(new.len().div_ceil(BLOCK));
     let mut rest = covers;
-    let mut ops = Encoder::new();
     for from in (0..new.len()).step_by(BLOCK) {
         let to = (from + BLOCK).min(new.len());
         let mut at = from;

@@ -59,6 +59,17 @@ impl Effort {
         }
     }
 
+    /// Returns the number of equal bytes in a row, at least, that are copied among changed ones
+    /// (see [`Encoder::with_shortest_copy`](crate::format::Encoder::with_shortest_copy)).
+    #[must_use]
+    pub const fn shortest_copy(self) -> usize {
+        match self {
+            Self::Fast => 16,
+            Self::Default => 6,
+            Self::Best => 5,
+        }
+    }
+
     /// Places that are remembered of each group of bytes.
     const fn places(self) -> usize {
         match self {
@@ -99,7 +110,9 @@ pub fn covers(old: &[u8], new: &[u8], effort: Effort, index_memory: u64) -> Vec<
     match effort.ways() {
         [way] => find(way),
         ways => {
-            let found = ways.iter().map(|way| Trial::of(old, new, find(way)));
+            let found = ways
+                .iter()
+                .map(|way| Trial::of(old, new, find(way), effort.shortest_copy()));
             choose::best(new.len(), found.collect())
         }
     }

@@ -7,11 +7,8 @@ use super::op::code;
 use super::{ADD_MAX, PATH_MAX, varint};
 use crate::bytes::common_prefix;
 
-/// Zeros in a row, at least, that are copied and not added: fewer are cheaper in what is compressed.
-const ZEROS: usize = 1024;
-
-/// Equal bytes at the edge of changed ones, at least, that are copied and not added.
-const EDGE: usize = 8;
+/// Equal bytes in a row, at least, that are copied and not added as zeros, if nothing else is asked for.
+const SHORTEST_COPY: usize = 8;
 
 /// The bytes of operations. They open every file they read, so that such bytes may be put one behind the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,9 +36,10 @@ impl Ops {
 
 /// Writes operations, and none that is not needed: a file is opened, and its position changed, only if that is not how
 /// the operation before left it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Encoder {
     out: Vec<u8>,
+    shortest_copy: usize,
     /// Data that comes next.
     data: Vec<u8>,
     /// The file that operations opened last.
@@ -53,11 +51,35 @@ pub struct Encoder {
     copied: u64,
 }
 
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Encoder {
-    /// Starts without a source.
+    /// Starts without a source. Eight equal bytes in a row are copied.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self::with_shortest_copy(SHORTEST_COPY)
+    }
+
+    /// Starts without a source. Among changed bytes, so many equal ones in a row, at least, are copied; fewer are added as zeros.
+    ///
+    /// A copy among additions is four bytes that compress well. A run of zeros is one match of what compresses the operations,
+    /// which is about as long, but searching matches takes time for each zero. So short copies make small deltas quickly. They make
+    /// more operations, though, each of which costs time where the delta is applied.
+    #[must_use]
+    pub const fn with_shortest_copy(bytes: usize) -> Self {
+        Self {
+            out: Vec::new(),
+            shortest_copy: if bytes == 0 { 1 } else { bytes },
+            data: Vec::new(),
+            opened: None,
+            unopened: None,
+            position: 0,
+            copied: 0,
+        }
     }
 
     /// Changes the source. Nothing is written if nothing of it is read.
@@ -95,8 +117,7 @@ impl Encoder {
         while at < new.len() {
             let same = common_prefix(&new[at..], &old[at..]);
             let end = at + same;
-            let is_edge = (at == begin || end == new.len()) && same >= EDGE;
-            if same >= ZEROS || is_edge {
+            if same >= self.shortest_copy {
                 self.add(position + begin as u64, &old[begin..at], &new[begin..at]);
                 self.copy(position + at as u64, same as u64);
                 begin = end;

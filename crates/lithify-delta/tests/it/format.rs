@@ -225,29 +225,41 @@ fn operations_of_several_lists_make_one_delta() {
 fn runs_of_equal_bytes_are_copied_and_not_added() {
     let old: Vec<u8> = (0..6000_u32).map(|n| (n % 251) as u8).collect();
     let mut new = old.clone();
-    // Equal ones: 8 in front, 900 and 2000 between, and the rest behind.
-    for at in [8, 909, 2910] {
+    // Equal ones: 8 in front, 7 and 20 between, and the rest behind.
+    for at in [8, 16, 37] {
         new[at] ^= 0x55;
     }
-    let mut ops = Encoder::new();
-    ops.open(&path("f")).unwrap();
-    ops.changed(0, &old, &new);
-    let delta = written(&ops.finish());
-    let (_, ops) = read(&delta).unwrap();
-    let kinds: Vec<Op> = ops.into_iter().map(|(op, _)| op).collect();
-    assert_eq!(
-        kinds,
-        [
-            Op::Open(path("f")),
-            Op::Copy(8),
-            Op::Add(902),
-            Op::Copy(2000),
-            Op::Add(1),
-            Op::Copy(6000 - 2911),
-        ]
-    );
-    let files = lithify_delta::apply::Files::from([(path("f"), old)]);
-    assert_eq!(apply(&delta, files).unwrap(), new);
+    let seven = [Op::Copy(8), Op::Add(9), Op::Copy(20), Op::Add(1)];
+    let each = [
+        Op::Copy(8),
+        Op::Add(1),
+        Op::Copy(7),
+        Op::Add(1),
+        Op::Copy(20),
+        Op::Add(1),
+    ];
+    let encoders = [
+        (Encoder::new(), &seven[..]),
+        (Encoder::with_shortest_copy(7), &each),
+        (Encoder::with_shortest_copy(8), &seven),
+        (
+            Encoder::with_shortest_copy(20),
+            &[Op::Add(17), Op::Copy(20), Op::Add(1)],
+        ),
+        (Encoder::with_shortest_copy(21), &[Op::Add(38)]),
+        (Encoder::with_shortest_copy(0), &each),
+    ];
+    for (mut ops, expected) in encoders {
+        ops.open(&path("f")).unwrap();
+        ops.changed(0, &old, &new);
+        let delta = written(&ops.finish());
+        let (_, ops) = read(&delta).unwrap();
+        let kinds: Vec<Op> = ops.into_iter().map(|(op, _)| op).collect();
+        let rest = [Op::Copy(6000 - 38)];
+        assert_eq!(kinds, [&[Op::Open(path("f"))], expected, &rest].concat());
+        let files = lithify_delta::apply::Files::from([(path("f"), old.clone())]);
+        assert_eq!(apply(&delta, files).unwrap(), new);
+    }
 }
 
 #[test]

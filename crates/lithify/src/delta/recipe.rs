@@ -14,6 +14,9 @@ const VERSION: u32 = 1;
 /// Bytes of a tar by whose compressed form a way is recognised.
 pub(super) const SAMPLE: usize = 1 << 20;
 
+/// Bytes of it that are compressed before what came out is compared.
+const PIECE: usize = 64 << 10;
+
 /// Levels that are tried. Those that are most in use come first.
 const GZIP_LEVELS: [u32; 9] = [6, 9, 1, 5, 4, 7, 8, 3, 2];
 /// Higher ones take a gigabyte of memory.
@@ -73,19 +76,32 @@ impl Recipe {
             _ => return Ok(Some(Self::PLAIN)),
         };
         for way in ways {
-            let mut compressor = Compressor::new(Vec::new(), way)?;
-            compressor.write_all(tar)?;
-            let made = match is_whole {
-                true => compressor.finish()?,
-                false => std::mem::take(compressor.out_mut()),
-            };
-            let count = made.len().min(blob.len());
-            let is_prefix = made[..count] == blob[..count];
-            if is_prefix && (!is_whole || made.len() == blob.len()) {
+            if Self(way).makes(blob, tar, is_whole)? {
                 return Ok(Some(Self(way)));
             }
         }
         Ok(None)
+    }
+
+    /// Tells whether the beginning of a tar, or all of it, is compressed to the beginning of a blob, or all of it. Most ways make
+    /// other bytes soon, and then no more is compressed.
+    fn makes(self, blob: &[u8], tar: &[u8], is_whole: bool) -> io::Result<bool> {
+        let is_beginning = |made: &[u8]| {
+            let count = made.len().min(blob.len());
+            made[..count] == blob[..count]
+        };
+        let mut compressor = self.compressor(Vec::new())?;
+        for piece in tar.chunks(PIECE) {
+            compressor.write_all(piece)?;
+            if !is_beginning(compressor.out_mut()) {
+                return Ok(false);
+            }
+        }
+        let made = match is_whole {
+            true => compressor.finish()?,
+            false => std::mem::take(compressor.out_mut()),
+        };
+        Ok(is_beginning(&made) && (!is_whole || made.len() == blob.len()))
     }
 }
 
