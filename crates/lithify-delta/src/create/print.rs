@@ -3,9 +3,6 @@
 /// Values of a sketch.
 const SKETCH: usize = 16;
 
-/// One group of bytes of so many, on average, gives a value.
-const RARE_BITS: u32 = 5;
-
 /// What a content is known by: all of it, and in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Print {
@@ -23,8 +20,10 @@ pub(super) struct Printer {
     size: u64,
     crc: crc32fast::Hasher,
     gear: u64,
-    /// Values of the sketch, the largest first, once they are as many as there may be.
+    /// Values of the sketch, sorted.
     least: Vec<u64>,
+    /// Larger values are none of the sketch's.
+    limit: u64,
 }
 
 impl Printer {
@@ -34,6 +33,7 @@ impl Printer {
             crc: crc32fast::Hasher::new(),
             gear: 0,
             least: Vec::with_capacity(SKETCH + 1),
+            limit: u64::MAX,
         }
     }
 
@@ -43,23 +43,25 @@ impl Printer {
         self.crc.update(bytes);
         let mut gear = self.gear;
         for byte in bytes {
-            // Its upper bits know the last 64 bytes.
+            // Its upper bits know the last 64 bytes, and the least values those with the most zeros there.
             gear = (gear << 1).wrapping_add(GEAR[usize::from(*byte)]);
-            if gear >> (u64::BITS - RARE_BITS) == 0 {
-                self.offer(mixed(gear));
+            if gear < self.limit {
+                self.offer(gear);
             }
         }
         self.gear = gear;
     }
 
+    #[cold]
     fn offer(&mut self, value: u64) {
-        let is_full = self.least.len() == SKETCH;
-        if is_full && self.least.last().is_some_and(|last| value >= *last) {
-            return;
-        }
         if let Err(at) = self.least.binary_search(&value) {
             self.least.insert(at, value);
             self.least.truncate(SKETCH);
+        }
+        if let [.., last] = &*self.least
+            && self.least.len() == SKETCH
+        {
+            self.limit = *last;
         }
     }
 

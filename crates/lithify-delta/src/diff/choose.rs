@@ -5,6 +5,7 @@ use std::io::Write;
 use zstd::stream::write::Encoder as Frame;
 
 use super::cover::Cover;
+use super::price::Literals;
 use crate::format::Encoder;
 
 /// Bytes of the new file that are chosen for together.
@@ -34,6 +35,11 @@ impl Trial {
             // It is memory that is compressed into memory: nothing fails. Were it otherwise, all ways would be as good.
             blocks: blocks.unwrap_or_default(),
         }
+    }
+
+    /// Returns what the bytes of the new file cost, which is of that length, if this is the trial without covers.
+    pub(super) fn literals(&self, new_len: usize) -> Literals {
+        Literals::of(new_len, BLOCK, &self.blocks)
     }
 }
 

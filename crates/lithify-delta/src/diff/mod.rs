@@ -11,6 +11,7 @@
 mod choose; // the best of several ways
 mod cover; // parts that are the same, almost
 mod extend; // matches to covers
+mod lanes; // the cheapest way through the new file
 mod matches; // parts that are the same
 mod price; // estimates of what bytes cost
 mod seeds; // where groups of bytes are
@@ -18,15 +19,14 @@ mod seeds; // where groups of bytes are
 pub use cover::Cover;
 
 use choose::Trial;
-use price::Literals;
-use seeds::Seeds;
+use seeds::{Density, Seeds};
 
 /// The effort with which covers are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
     /// One way, no trial.
     Fast,
-    /// Three ways.
+    /// Two ways.
     #[default]
     Default,
     /// All ways.
@@ -36,25 +36,26 @@ pub enum Effort {
 /// A way to find covers.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// None at all.
-    Literal,
     /// A match is gone to if it has so many bytes more than those that the alignment at hand has right there.
     Longer(usize),
     /// A match is gone to if that is cheaper, by estimates of bits.
     Cheaper,
+    /// The cheapest of many ways through the file, by estimates of bits.
+    Cheapest,
 }
 
 impl Effort {
+    /// Returns the ways that are tried, besides that of no covers at all.
     const fn ways(self) -> &'static [Way] {
         match self {
             Self::Fast => &[Way::Longer(12)],
-            Self::Default => &[Way::Longer(12), Way::Cheaper, Way::Literal],
+            Self::Default => &[Way::Longer(12), Way::Cheaper],
             Self::Best => &[
                 Way::Longer(8),
-                Way::Literal,
                 Way::Longer(4),
                 Way::Longer(24),
                 Way::Cheaper,
+                Way::Cheapest,
             ],
         }
     }
@@ -70,21 +71,25 @@ impl Effort {
         }
     }
 
-    /// Places that are remembered of each group of bytes.
-    const fn places(self) -> usize {
+    /// Returns the density of the index of an old file.
+    const fn density(self) -> Density {
         match self {
-            Self::Fast | Self::Default => 1,
-            Self::Best => 4,
+            Self::Fast => Density {
+                step: 16,
+                places: 1,
+            },
+            Self::Default => Density { step: 1, places: 1 },
+            Self::Best => Density { step: 1, places: 4 },
         }
     }
 
     /// Returns an estimate of the bytes of memory that [`covers`] takes for files of these lengths, besides the files.
     #[must_use]
     pub fn memory(self, old: u64, new: u64, index_memory: u64) -> u64 {
-        let index = Seeds::memory(old, self.places(), index_memory);
-        // Covers of all ways, of no more than so many bytes of the new file; and what a trial compression takes.
-        let covers = self.ways().len() as u64 * new / 16;
-        index + covers + (8 << 20)
+        let index = Seeds::memory(old, self.density(), index_memory);
+        // Covers of all ways, of no more than so many bytes of the new file; what a trial compression takes, and steps of ways.
+        let covers = (self.ways().len() as u64 + 1) * new / 16;
+        index + covers + (16 << 20)
     }
 }
 
@@ -94,26 +99,26 @@ impl Effort {
 /// The index of the old file takes at most so many bytes of memory; less than four for each byte of the file is found less in.
 #[must_use]
 pub fn covers(old: &[u8], new: &[u8], effort: Effort, index_memory: u64) -> Vec<Cover> {
-    let seeds = Seeds::of(old, effort.places(), index_memory);
-    let literals = Literals::of(new, effort.ways());
+    let seeds = Seeds::of(old, effort.density(), index_memory);
+    let longer = |by: usize| {
+        let matches = matches::find(old, new, &seeds, &mut matches::Longer::by(by));
+        extend::extend(old, new, matches, &mut extend::Equal)
+    };
+    if let [Way::Longer(by)] = effort.ways() {
+        return longer(*by);
+    }
+    let trial = |covers| Trial::of(old, new, covers, effort.shortest_copy());
+    let none = trial(Vec::new());
+    let literals = none.literals(new.len());
     let find = |way: &Way| match way {
-        Way::Literal => Vec::new(),
-        Way::Longer(more) => {
-            let matches = matches::find(old, new, &seeds, &mut matches::Longer::by(*more));
-            extend::extend(old, new, matches, &mut extend::Equal)
-        }
+        Way::Longer(by) => longer(*by),
         Way::Cheaper => {
             let matches = matches::find(old, new, &seeds, &mut matches::Cheaper::than(&literals));
             extend::extend(old, new, matches, &mut extend::Priced::of(&literals))
         }
+        Way::Cheapest => lanes::find(old, new, &seeds, &literals),
     };
-    match effort.ways() {
-        [way] => find(way),
-        ways => {
-            let found = ways
-                .iter()
-                .map(|way| Trial::of(old, new, find(way), effort.shortest_copy()));
-            choose::best(new.len(), found.collect())
-        }
-    }
+    let mut found: Vec<Trial> = effort.ways().iter().map(|way| trial(find(way))).collect();
+    found.push(none);
+    choose::best(new.len(), found)
 }

@@ -1,12 +1,10 @@
 //! Estimates of what bytes cost, once they are compressed.
 
-use super::Way;
-
 /// A sixteenth of a bit.
 pub(super) type Price = i32;
 
 /// A bit.
-const BIT: Price = 16;
+pub(super) const BIT: Price = 16;
 
 /// To go to another place of the old file: an operation with a position of three bytes, and those around it.
 pub(super) const SEEK: Price = 45 * BIT;
@@ -14,40 +12,38 @@ pub(super) const SEEK: Price = 45 * BIT;
 /// To leave a cover and come back to it, without another one between.
 pub(super) const GAP: Price = 24 * BIT;
 
-/// Bytes whose price is one number.
-const STRETCH: usize = 32 << 10;
-
 /// What bytes of the new file cost if no cover has them.
 #[derive(Debug)]
 pub(super) struct Literals {
+    /// Prices of a byte in each stretch of so many bytes.
     stretches: Vec<Price>,
+    stretch: usize,
 }
 
 impl Literals {
-    /// Estimates them by compressing each stretch on its own, if one of the ways wants to know.
-    pub(super) fn of(new: &[u8], ways: &[Way]) -> Self {
-        let most = 8 * BIT;
-        let mut stretches = vec![most; new.len().div_ceil(STRETCH).max(1)];
-        if !ways.iter().any(|way| matches!(way, Way::Cheaper)) {
-            return Self { stretches };
+    const MOST: Price = 8 * BIT;
+    const LEAST: Price = BIT / 8;
+
+    /// Takes them from stretches of a new file, by the lengths that they were compressed to, all in bytes.
+    pub(super) fn of(new_len: usize, stretch: usize, compressed: &[u32]) -> Self {
+        let lengths = (0..new_len)
+            .step_by(stretch)
+            .map(|at| stretch.min(new_len - at));
+        let prices = compressed.iter().zip(lengths).map(|(compressed, length)| {
+            let bits = u64::from(*compressed) * 8 * BIT as u64 / length as u64;
+            let price = Price::try_from(bits).unwrap_or(Self::MOST);
+            price.clamp(Self::LEAST, Self::MOST)
+        });
+        Self {
+            stretches: prices.collect(),
+            stretch,
         }
-        let mut out = vec![0; zstd::zstd_safe::compress_bound(STRETCH)];
-        let compressor = zstd::bulk::Compressor::new(1);
-        let Ok(mut compressor) = compressor else {
-            return Self { stretches };
-        };
-        for (stretch, price) in new.chunks(STRETCH).zip(&mut stretches) {
-            if let Ok(length) = compressor.compress_to_buffer(stretch, &mut out[..]) {
-                let bits = length as u64 * 8 * BIT as u64 / stretch.len() as u64;
-                *price = Price::try_from(bits).unwrap_or(most).clamp(BIT / 8, most);
-            }
-        }
-        Self { stretches }
     }
 
     /// Returns the price of the byte at a place.
     pub(super) fn at(&self, place: usize) -> Price {
-        self.stretches[(place / STRETCH).min(self.stretches.len() - 1)]
+        let price = self.stretches.get(place / self.stretch);
+        price.copied().unwrap_or(Self::MOST)
     }
 }
 
@@ -67,7 +63,8 @@ impl Differences {
     const START: Price = 6 * BIT;
     const KNOWN: Price = 3 * BIT;
     const FIRST: Price = 9 * BIT;
-    const OTHER: Price = 7 * BIT;
+    /// A byte that is anything costs less as a literal.
+    const OTHER: Price = 9 * BIT;
     /// Bytes in front of a place that are looked at.
     const BEFORE: usize = 64;
 
@@ -107,5 +104,80 @@ impl Differences {
         self.recent[self.next] = difference;
         self.next = (self.next + 1) % self.recent.len();
         start + if was_run { Self::FIRST } else { Self::OTHER }
+    }
+}
+
+/// What differences cost, if one that came after the same others as often before is almost nothing: tables of numbers that all
+/// changed by the same.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    recent: [u8; 8],
+    next: usize,
+    /// Zeros since the last difference; no more than 255.
+    zeros: u8,
+    /// The last two differences.
+    last: [u8; 2],
+    /// Differences that came as expected, in a row.
+    expected: u8,
+    /// By a hash of the two differences before: the one that came then, and the zeros in front of it.
+    after: [(u8, u8); Self::SLOTS],
+}
+
+impl Tables {
+    const SLOTS: usize = 64;
+    /// A difference that is expected, and one after some others that were.
+    const EXPECTED: Price = 3 * BIT;
+    const USUAL: Price = 12;
+    const SOME: u8 = 2;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            recent: [0; 8],
+            next: 0,
+            zeros: u8::MAX,
+            last: [0; 2],
+            expected: 0,
+            after: [(0, 0); Self::SLOTS],
+        }
+    }
+
+    /// Notes a run of equal bytes.
+    pub(super) fn zeros(&mut self, count: usize) {
+        let count = u8::try_from(count).unwrap_or(u8::MAX);
+        self.zeros = self.zeros.saturating_add(count);
+    }
+
+    /// Returns the price of the next byte's difference.
+    pub(super) fn price(&mut self, difference: u8) -> Price {
+        if difference == 0 {
+            self.zeros(1);
+            return 0;
+        }
+        let hash = usize::from(u16::from_le_bytes(self.last)).wrapping_mul(0x9e37);
+        let slot = &mut self.after[(hash >> 6) % Self::SLOTS];
+        let now = (difference, self.zeros);
+        let is_expected = std::mem::replace(slot, now) == now;
+        let was_run = std::mem::take(&mut self.zeros) > 0;
+        self.last = [difference, self.last[0]];
+        if is_expected {
+            self.expected = self.expected.saturating_add(1);
+            return match self.expected > Self::SOME {
+                true => Self::USUAL,
+                false => Self::EXPECTED,
+            };
+        }
+        self.expected = 0;
+        let start = if was_run { Differences::START } else { 0 };
+        if self.recent.contains(&difference) {
+            return start + Differences::KNOWN;
+        }
+        self.recent[self.next] = difference;
+        self.next = (self.next + 1) % self.recent.len();
+        start
+            + if was_run {
+                Differences::FIRST
+            } else {
+                Differences::OTHER
+            }
     }
 }

@@ -14,26 +14,34 @@ pub(super) struct Seeds {
     places: usize,
 }
 
-/// Returns the number of groups that are indexed of a file of that length, in so many bytes of memory.
-fn groups(old: u64, places: usize, memory: u64) -> u64 {
-    let most = memory / (places * size_of::<u32>()) as u64;
-    old.div_ceil(step(old, most)).max(1)
+/// How much of a file is indexed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Density {
+    /// The distance between groups, in bytes. It is more if there is not the memory.
+    pub(super) step: u64,
+    /// Places that are remembered of each slot.
+    pub(super) places: usize,
 }
 
-/// Returns the distance between groups that are indexed.
-fn step(old: u64, most: u64) -> u64 {
-    old.div_ceil(most.max(1)).max(1)
+impl Density {
+    /// Returns the number of groups that are indexed of a file of that length, in so many bytes of memory.
+    fn groups(self, old: u64, memory: u64) -> u64 {
+        let most = memory / (self.places * size_of::<u32>()) as u64;
+        let step = old.div_ceil(most.max(1)).max(self.step);
+        old.div_ceil(step).max(1)
+    }
 }
 
 impl Seeds {
     /// Returns the memory that an index takes, in bytes.
-    pub(super) fn memory(old: u64, places: usize, memory: u64) -> u64 {
-        groups(old, places, memory) * (places * size_of::<u32>()) as u64
+    pub(super) fn memory(old: u64, density: Density, memory: u64) -> u64 {
+        density.groups(old, memory) * (density.places * size_of::<u32>()) as u64
     }
 
-    /// Indexes a file, with so many places for each slot, in at most so many bytes of memory: of a longer file not all groups.
-    pub(super) fn of(old: &[u8], places: usize, memory: u64) -> Self {
-        let groups = groups(old.len() as u64, places, memory);
+    /// Indexes a file, in at most so many bytes of memory: of a longer file not all groups.
+    pub(super) fn of(old: &[u8], density: Density, memory: u64) -> Self {
+        let places = density.places;
+        let groups = density.groups(old.len() as u64, memory);
         // Both are at most the file's length.
         let step = (old.len() as u64).div_ceil(groups).max(1) as usize;
         let mut seeds = Self {
