@@ -24,10 +24,14 @@ pub enum Compression {
 impl Compression {
     /// Returns zstd's level, and what of it is other than the level says.
     ///
-    /// Operations are mostly long runs of zeros between a few other bytes. There a shorter search of a thorough parser is worth more
-    /// than a long one of a simple parser; and matches of three bytes count.
+    /// Operations are mostly short, with a few bytes between them. There a shorter search of a thorough parser is worth more than a
+    /// long one of a simple parser; matches of three bytes count; and far ones of 32 bytes do, which by itself zstd does not look
+    /// for.
     fn parameters(self) -> (i32, &'static [CParameter]) {
-        use CParameter::{ChainLog, HashLog, MinMatch, SearchLog, TargetLength, WindowLog};
+        use CParameter::{
+            ChainLog, EnableLongDistanceMatching, HashLog, LdmHashLog, LdmHashRateLog, LdmMinMatch,
+            MinMatch, SearchLog, TargetLength, WindowLog,
+        };
         match self {
             Self::Fast => (3, &[WindowLog(23)]),
             Self::Default => (
@@ -39,6 +43,10 @@ impl Compression {
                     SearchLog(3),
                     MinMatch(3),
                     TargetLength(64),
+                    EnableLongDistanceMatching(true),
+                    LdmHashLog(22),
+                    LdmMinMatch(32),
+                    LdmHashRateLog(4),
                 ],
             ),
             Self::Best => (
@@ -50,6 +58,10 @@ impl Compression {
                     SearchLog(7),
                     MinMatch(3),
                     TargetLength(999),
+                    EnableLongDistanceMatching(true),
+                    LdmHashLog(22),
+                    LdmMinMatch(32),
+                    LdmHashRateLog(4),
                 ],
             ),
         }
