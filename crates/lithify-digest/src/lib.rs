@@ -17,13 +17,20 @@
 //!
 //! Whatever has to be verified is so by the one [`VerifiedReader`] (or its [`Verifier`], where bytes are pushed): size,
 //! digest, and nothing after the end, with one [`Mismatch`] for what is wrong.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod algorithm;
 mod digest;
 mod hasher;
 mod hashing; // digests of what goes past
 mod mismatch; // other bytes than promised
+#[cfg(target_arch = "x86_64")]
+#[allow(
+    unsafe_code,
+    reason = "a function for processors that have the instructions, called where they have them"
+)]
+mod pair; // two digests at once
+mod salted; // digests of what begins alike
 mod verified; // bytes as promised, or an error
 
 pub use algorithm::Algorithm;
@@ -31,4 +38,5 @@ pub use digest::{Digest, ParseError};
 pub use hasher::Hasher;
 pub use hashing::{HashingWriter, digest_of};
 pub use mismatch::Mismatch;
+pub use salted::Salted;
 pub use verified::{VerifiedReader, Verifier};

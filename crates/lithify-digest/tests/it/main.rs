@@ -6,4 +6,5 @@
 )]
 
 mod digest;
+mod salted;
 mod verified;

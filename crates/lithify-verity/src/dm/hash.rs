@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use lithify_digest::{Algorithm, Digest, Hasher, ParseError};
+use lithify_digest::{Algorithm, Digest, ParseError, Salted};
 
 /// Length of a digest in bytes.
 pub(crate) const DIGEST_SIZE: usize = 32;
@@ -77,28 +77,31 @@ impl fmt::Debug for Hash {
 /// What one block's digest is made of, apart from the block.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockHasher {
-    /// Has seen the salt.
-    salted: Hasher,
+    salted: Salted,
 }
 
 impl BlockHasher {
     pub(crate) fn new(salt: &[u8]) -> Self {
-        let mut salted = Hasher::new(Algorithm::Sha256);
-        salted.update(salt);
-        Self { salted }
+        Self {
+            salted: Salted::new(Algorithm::Sha256, salt),
+        }
     }
 
     /// The hash of a block.
     pub(crate) fn hash(&self, block: &[u8]) -> Hash {
-        let mut hasher = self.salted.clone();
-        hasher.update(block);
-        Hash::start_of(hasher.finish().as_bytes())
+        Hash::start_of(self.salted.digest(block).as_bytes())
     }
 
     /// The digests of the blocks in `data`, one behind the other.
     fn digests(&self, data: &[u8], block: usize, out: &mut Vec<u8>) {
         out.clear();
-        for block in data.chunks_exact(block) {
+        let mut pairs = data.chunks_exact(2 * block);
+        for pair in &mut pairs {
+            for digest in self.salted.digests(pair.split_at(block).into()) {
+                out.extend_from_slice(digest.as_bytes());
+            }
+        }
+        for block in pairs.remainder().chunks_exact(block) {
             out.extend_from_slice(self.hash(block).as_bytes());
         }
     }

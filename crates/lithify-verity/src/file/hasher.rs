@@ -1,6 +1,6 @@
 //! The digest of bytes that stream past.
 
-use lithify_digest::{Digest, Hasher};
+use lithify_digest::{Digest, Salted};
 
 use super::{FileAlgorithm, FileDigest, FileOptions, FileOptionsError};
 
@@ -18,8 +18,7 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug)]
 pub struct FileHasher {
     options: FileOptions,
-    /// Has seen the salt.
-    salted: Hasher,
+    salted: Salted,
     size: u64,
     /// The block of data that has begun; never whole.
     data: Vec<u8>,
@@ -33,16 +32,12 @@ impl FileHasher {
     /// [`FileOptionsError`].
     pub fn new(options: &FileOptions) -> Result<Self, FileOptionsError> {
         options.check()?;
-        let mut salted = Hasher::new(options.algorithm.hash());
-        if !options.salt.is_empty() {
-            let mut salt = options.salt.clone();
-            let whole = salt.len().next_multiple_of(options.algorithm.input_block());
-            salt.resize(whole, 0);
-            salted.update(&salt);
-        }
+        let mut salt = options.salt.clone();
+        let whole = salt.len().next_multiple_of(options.algorithm.input_block());
+        salt.resize(whole, 0);
         Ok(Self {
             options: options.clone(),
-            salted,
+            salted: Salted::new(options.algorithm.hash(), &salt),
             size: 0,
             data: Vec::new(),
             tree: Tree::default(),
@@ -73,13 +68,19 @@ impl FileHasher {
             if self.data.len() < block {
                 return;
             }
-            let digest = hash(&self.salted, &self.data);
+            let digest = self.salted.digest(&self.data);
             self.data.clear();
             self.tree.push(0, &digest, &self.salted, block);
         }
-        let mut blocks = data.chunks_exact(block);
+        let mut pairs = data.chunks_exact(2 * block);
+        for pair in &mut pairs {
+            for digest in self.salted.digests(pair.split_at(block).into()) {
+                self.tree.push(0, &digest, &self.salted, block);
+            }
+        }
+        let mut blocks = pairs.remainder().chunks_exact(block);
         for whole in &mut blocks {
-            let digest = hash(&self.salted, whole);
+            let digest = self.salted.digest(whole);
             self.tree.push(0, &digest, &self.salted, block);
         }
         self.data.extend_from_slice(blocks.remainder());
@@ -100,10 +101,12 @@ impl FileHasher {
         let fan_out = self.fan_out() as u64;
         while blocks > 0 {
             // The largest subtree that begins here and holds nothing but zeros.
-            let mut digest = hash(&self.salted, &zeros);
+            let mut digest = self.salted.digest(&zeros);
             let (mut level, mut leaves) = (0, 1);
             while blocks >= leaves * fan_out && self.tree.is_empty(level) {
-                digest = hash(&self.salted, &digest.as_bytes().repeat(self.fan_out()));
+                digest = self
+                    .salted
+                    .digest(&digest.as_bytes().repeat(self.fan_out()));
                 level += 1;
                 leaves *= fan_out;
             }
@@ -119,7 +122,7 @@ impl FileHasher {
         let block = self.block();
         if !self.data.is_empty() {
             self.data.resize(block, 0);
-            let digest = hash(&self.salted, &self.data);
+            let digest = self.salted.digest(&self.data);
             self.tree.push(0, &digest, &self.salted, block);
         }
         let root = self.tree.finish(&self.salted, block);
@@ -150,13 +153,6 @@ impl FileHasher {
     }
 }
 
-/// Returns the digest of a whole block.
-fn hash(salted: &Hasher, block: &[u8]) -> Digest {
-    let mut hasher = salted.clone();
-    hasher.update(block);
-    hasher.finish()
-}
-
 /// The blocks of digests that have begun, the lowest level first; none of them whole.
 #[derive(Clone, Debug, Default)]
 struct Tree {
@@ -165,7 +161,7 @@ struct Tree {
 
 impl Tree {
     /// Adds the digest of a block to the block of a level. Below that level nothing may have begun.
-    fn push(&mut self, mut level: usize, digest: &Digest, salted: &Hasher, block: usize) {
+    fn push(&mut self, mut level: usize, digest: &Digest, salted: &Salted, block: usize) {
         let mut digest = *digest;
         loop {
             if self.levels.len() <= level {
@@ -176,7 +172,7 @@ impl Tree {
             if digests.len() < block {
                 return;
             }
-            digest = hash(salted, digests);
+            digest = salted.digest(digests);
             digests.clear();
             level += 1;
         }
@@ -188,7 +184,7 @@ impl Tree {
     }
 
     /// Returns the root hash; nothing, if there is no data.
-    fn finish(mut self, salted: &Hasher, block: usize) -> Vec<u8> {
+    fn finish(mut self, salted: &Salted, block: usize) -> Vec<u8> {
         let one = salted.algorithm().len();
         let mut level = 0;
         while level < self.levels.len() {
@@ -199,7 +195,7 @@ impl Tree {
             }
             if !digests.is_empty() {
                 digests.resize(block, 0);
-                self.push(level + 1, &hash(salted, &digests), salted, block);
+                self.push(level + 1, &salted.digest(&digests), salted, block);
             }
             level += 1;
         }
