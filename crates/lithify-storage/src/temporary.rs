@@ -4,7 +4,7 @@
 //! even `SIGKILL` or a power cut leaves one. Where the filesystem cannot do that, and for the moment in which it takes
 //! another's place, it has a temporary name nobody can guess.
 //!
-//! Whatever has such a name is locked (`flock`) as long as the process that made it lives; the kernel drops the lock
+//! Whatever has a temporary name is locked (`flock`) as long as the process that made it lives; the kernel drops the lock
 //! with the process, however it ends. So what is old and not locked was left, whatever container or machine state its
 //! maker came from.
 
@@ -142,8 +142,9 @@ impl NewFile {
                 (file, Some(name))
             }
         };
-        // Also without a name: it gets one if it takes another's place.
-        claim(&file);
+        if name.is_some() {
+            claim(&file);
+        }
         Ok(Self {
             file: Arc::new(file),
             directory,
@@ -175,7 +176,9 @@ impl NewFile {
             }
         };
         let file = File::from(opened?);
-        claim(&file);
+        if self.name.is_some() {
+            claim(&file);
+        }
         self.file = Arc::new(file);
         Ok(self)
     }
@@ -199,13 +202,16 @@ impl NewFile {
             Some(temporary) => temporary.clone(),
             None if self.link(directory, name)? => return Ok(()),
             // A link cannot take another's place, a rename can.
-            None => loop {
-                let temporary = temporary_name();
-                if self.link(self.directory.as_fd(), Path::new(&temporary))? {
-                    self.name = Some(temporary.clone());
-                    break temporary;
+            None => {
+                claim(&self.file);
+                loop {
+                    let temporary = temporary_name();
+                    if self.link(self.directory.as_fd(), Path::new(&temporary))? {
+                        self.name = Some(temporary.clone());
+                        break temporary;
+                    }
                 }
-            },
+            }
         };
         renameat(&self.directory, &temporary, directory, name)?;
         self.name = None;
@@ -281,19 +287,19 @@ impl NewFile {
 
     /// Links a file without a name; says whether the name was free.
     fn link(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<bool> {
-        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        match linkat(CWD, from, directory, name, AtFlags::SYMLINK_FOLLOW) {
+        match linkat(&self.file, "", directory, name, AtFlags::EMPTY_PATH) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            // Without /proc; before Linux 6.10 only who may read every directory links a file by its descriptor.
-            Err(Errno::NOENT) => {
-                match linkat(&self.file, "", directory, name, AtFlags::EMPTY_PATH) {
+            // Before Linux 6.10 only who may read every directory links a file by its descriptor (ENOENT); others need /proc. What
+            // else is wrong it says, too.
+            Err(_) => {
+                let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                match linkat(CWD, from, directory, name, AtFlags::SYMLINK_FOLLOW) {
                     Ok(()) => Ok(true),
                     Err(Errno::EXIST) => Ok(false),
                     Err(e) => Err(e.into()),
                 }
             }
-            Err(e) => Err(e.into()),
         }
     }
 }

@@ -37,8 +37,20 @@ struct FileData<'a> {
     /// Bytes still to come.
     left: u64,
     size: u64,
-    /// `None` for short ones.
-    object: Option<ObjectWriter<'a>>,
+    place: Place<'a>,
+}
+
+/// The place of a file's data.
+#[derive(Debug)]
+enum Place<'a> {
+    /// The stream.
+    Stream,
+    /// An object, of which nothing came yet.
+    Object,
+    /// An object that is being written.
+    Begun(Box<ObjectWriter<'a>>),
+    /// An object whose data came at once.
+    Stored(Stored),
 }
 
 impl<'a> LayerWriter<'a> {
@@ -101,14 +113,14 @@ impl<'a> LayerWriter<'a> {
         if self.file.is_some() {
             return Err(LayerError::Order);
         }
-        let object = match size > INLINE_MAX {
-            true => Some(self.repository.write_object()?),
-            false => None,
+        let place = match size > INLINE_MAX {
+            true => Place::Object,
+            false => Place::Stream,
         };
         self.file = Some(FileData {
             left: size,
             size,
-            object,
+            place,
         });
         Ok(())
     }
@@ -130,9 +142,19 @@ impl<'a> LayerWriter<'a> {
             });
         };
         file.left = left;
-        match &mut file.object {
-            Some(object) => object.write(bytes)?,
-            None => self.stream.inline(bytes)?,
+        match &mut file.place {
+            Place::Stream => self.stream.inline(bytes)?,
+            Place::Object if left == 0 => {
+                file.place = Place::Stored(self.repository.store_object(bytes)?);
+            }
+            Place::Object => {
+                let mut object = self.repository.write_object()?;
+                object.write(bytes)?;
+                file.place = Place::Begun(Box::new(object));
+            }
+            Place::Begun(object) => object.write(bytes)?,
+            // Nothing is left of it.
+            Place::Stored(_) => {}
         }
         Ok(())
     }
@@ -149,10 +171,13 @@ impl<'a> LayerWriter<'a> {
                 found: file.size - file.left,
             });
         }
-        let Some(object) = file.object else {
-            return Ok(None);
+        let stored = match file.place {
+            Place::Stream => return Ok(None),
+            // It is longer than nothing, and nothing is left of it.
+            Place::Object => return Err(LayerError::Order),
+            Place::Begun(object) => object.finish()?,
+            Place::Stored(stored) => stored,
         };
-        let stored = object.finish()?;
         self.stream.object(stored.id, stored.size)?;
         Ok(Some(stored))
     }

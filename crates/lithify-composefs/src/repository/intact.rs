@@ -25,6 +25,9 @@ const AT_A_TIME: usize = 1 << 16;
 /// Objects of which looking at a share takes longer than starting a thread for it.
 const WORTH_A_THREAD: usize = 2048;
 
+/// Objects that a thread looks at before it takes more: few, so that none waits long for another one, whose processor is busy.
+const SHARE: usize = 512;
+
 impl Repository {
     /// Tells whether a stream or an image is there with everything its stream consists of: nothing is missing, and what
     /// was written to since it was published still has its digest. In a secure repository nothing can have been. With an id
@@ -91,9 +94,7 @@ impl Repository {
             true => 1,
             false => threads::available(),
         };
-        let shares: Vec<_> = objects
-            .chunks(objects.len().div_ceil(threads).max(1))
-            .collect();
+        let shares: Vec<_> = objects.chunks(SHARE).collect();
         let next = AtomicUsize::new(0);
         let work = || -> Result<bool, ObjectError> {
             while let Some(share) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -106,8 +107,7 @@ impl Repository {
             }
             Ok(true)
         };
-        let found: Result<Vec<bool>, _> =
-            threads::together(shares.len(), work).into_iter().collect();
+        let found: Result<Vec<bool>, _> = threads::together(threads, work).into_iter().collect();
         Ok(found?.into_iter().all(|intact| intact))
     }
 

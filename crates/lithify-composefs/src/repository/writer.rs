@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use lithify_storage::temporary::NewFile;
 use lithify_verity::file::{FileDigest, FileHasher, kernel};
-use rustix::fs::fchmod;
+use rustix::fs::{Mode, fchmod, fstat};
 
 use super::error::ObjectError;
 use super::handle::{FILE_MODE, Repository, enable};
@@ -80,9 +80,28 @@ impl Repository {
     /// # Errors
     /// [`ObjectError`].
     pub fn store_object(&self, bytes: &[u8]) -> Result<Stored, ObjectError> {
-        let mut writer = self.write_object()?;
-        writer.write(bytes)?;
-        writer.finish()
+        self.check_writable()?;
+        self.cancel().check()?;
+        let mut hasher = FileHasher::new(&self.file_options())?;
+        hasher.update(bytes);
+        let stored = self.keep_bytes(bytes, hasher.finish());
+        stored.map_err(ObjectError::of_writing)
+    }
+
+    /// Stores bytes as the object that they are.
+    fn keep_bytes(&self, bytes: &[u8], id: FileDigest) -> Result<Stored, ObjectError> {
+        let size = bytes.len() as u64;
+        let outcome = match self.compare(&id, size, Some(bytes))? {
+            Existing::Good => self.noted(id, size, Outcome::Existing),
+            existing => {
+                let (number, _) = of_object(&id);
+                let directory = self.objects.made(self.root(), number)?;
+                let new = NewFile::create(directory.handle())?;
+                write_at(new.file(), bytes, 0)?;
+                self.name_object(new, id, size, existing)?
+            }
+        };
+        Ok(Stored { id, size, outcome })
     }
 
     /// Starts the file of an object that is too long for memory.
@@ -138,7 +157,11 @@ impl Repository {
 
     /// Finishes a file: nothing is written to it any more.
     fn sealed(&self, new: NewFile, id: &FileDigest) -> Result<NewFile, ObjectError> {
-        fchmod(new.file(), FILE_MODE).map_err(io::Error::from)?;
+        // With the usual umask it has them already, and looking is cheaper than a change that is written to the journal.
+        let found = fstat(new.file()).map_err(io::Error::from)?;
+        if Mode::from_raw_mode(found.st_mode) != FILE_MODE {
+            fchmod(new.file(), FILE_MODE).map_err(io::Error::from)?;
+        }
         if !self.is_secure() {
             return Ok(new);
         }
@@ -307,16 +330,7 @@ impl ObjectWriter<'_> {
                 new.file().set_len(size)?;
                 repository.keep_object(new, id, size)?
             }
-            Content::Memory(bytes) => match repository.compare(&id, size, Some(&bytes))? {
-                Existing::Good => repository.noted(id, size, Outcome::Existing),
-                existing => {
-                    let (number, _) = of_object(&id);
-                    let directory = repository.objects.made(repository.root(), number)?;
-                    let new = NewFile::create(directory.handle())?;
-                    write_at(new.file(), &bytes, 0)?;
-                    repository.name_object(new, id, size, existing)?
-                }
-            },
+            Content::Memory(bytes) => return repository.keep_bytes(&bytes, id),
         };
         Ok(Stored { id, size, outcome })
     }
