@@ -6,7 +6,7 @@ use std::path::Path;
 use lithify_testkit::{TarEntry, require, run};
 
 use crate::common::places::{Place, layers};
-use crate::common::{image, layer, lithify, stderr};
+use crate::common::{image, layer, lithify, lithify_output, stderr};
 
 #[test]
 fn the_profile_of_cfsctl_is_what_cfsctl_makes() {
@@ -49,6 +49,63 @@ fn the_profile_of_cfsctl_is_what_cfsctl_makes() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("`/usr`"), "{}", stderr(&output));
     place.build(&source, "bare", &[]);
+}
+
+/// Prints an id as the command line is given, or says what failed.
+fn id(arguments: &[&str]) -> Result<String, (Option<i32>, String)> {
+    let output = lithify_output(["-q", "composefs", "id"].iter().chain(arguments));
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err((output.status.code(), stderr(&output))),
+    }
+}
+
+#[test]
+fn an_id_is_known_without_the_files_in_the_repository() {
+    let place = Place::new();
+    let source = image(place.tmp.path(), layers());
+    place.build(&source, "app", &[]);
+    let ours = place.source("app");
+    for profile in ["faithful", "cfsctl"] {
+        for algorithm in ["sha256", "sha512"] {
+            let of = |image| id(&["--profile", profile, "--algorithm", algorithm, image]);
+            assert_eq!(of(&ours), of(&source), "{profile} {algorithm}");
+        }
+    }
+    let before = id(&["--profile", "cfsctl", &ours]).unwrap();
+    // The longest is that of `usr/large`.
+    let size = |path: &std::path::PathBuf| fs::metadata(path).unwrap().len();
+    let large = place.objects().into_iter().max_by_key(size).unwrap();
+    let good = fs::read(&large).unwrap();
+    let mut bad = good.clone();
+    bad[1000] ^= 1;
+    fs::write(&large, &bad).unwrap();
+    assert_eq!(id(&["--profile", "cfsctl", &ours]), Ok(before));
+    // By another algorithm it is read, and by a check.
+    let (status, message) =
+        id(&["--profile", "cfsctl", "--algorithm", "sha512", &ours]).unwrap_err();
+    assert_eq!(status, Some(3), "{message}");
+    assert_eq!(
+        lithify_output(["-q", "verify", &ours]).status.code(),
+        Some(3)
+    );
+    fs::remove_file(&large).unwrap();
+    let (status, message) = id(&["--profile", "cfsctl", &ours]).unwrap_err();
+    assert_eq!(status, Some(3), "{message}");
+    fs::write(&large, &good).unwrap();
+    // Streams are compared with their own digests.
+    for object in place.objects() {
+        let good = fs::read(&object).unwrap();
+        if !good.starts_with(b"SplitStream") {
+            continue;
+        }
+        let mut bad = good.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        fs::write(&object, &bad).unwrap();
+        let (status, message) = id(&["--profile", "cfsctl", &ours]).unwrap_err();
+        assert_eq!(status, Some(3), "{message}");
+        fs::write(&object, &good).unwrap();
+    }
 }
 
 /// Images that `cfsctl` 0.9.4 takes, which wants a directory for each name and no sparse files.
@@ -111,6 +168,11 @@ fn ids_are_those_of_cfsctl() {
             let init = format!("fsverity-{algorithm}-12");
             cfsctl(&theirs, &["init", "--insecure", "--algorithm", &init]);
             cfsctl(&theirs, &["oci", "pull", &source, "app"]);
+            let computed = cfsctl(&theirs, &["oci", "compute-id", "app"]);
+            for repository in [&theirs, &place.at("repository")] {
+                let image = format!("composefs:{}:app", repository.display());
+                assert_eq!(id(&["--profile", "cfsctl", &image]), Ok(computed.clone()));
+            }
             let images: Vec<String> = fs::read_dir(theirs.join("images"))
                 .unwrap()
                 .map(|e| e.unwrap().file_name().into_string().unwrap())

@@ -1,36 +1,23 @@
 //! Images of filesystems, in a repository.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use lithify_composefs::image::Version;
 use lithify_composefs::oci;
 use lithify_composefs::repository::{ErofsFormat, ObjectError, Repository};
-use lithify_composefs::splitstream::ContentType;
 use lithify_composefs::{Contents, Filesystem, Source as _};
-use lithify_digest::Digest;
-use lithify_tree::{InodeKind, LayerEntries, Merge};
+use lithify_tree::{InodeKind, Merge};
 use lithify_verity::file::FileDigest;
 
-use super::entries::{Found, LayerName, read_entries};
+use super::entries::Sparse;
+use super::merged::{LayerStream, ReadLayer, merge_streams};
 use super::profile::{self, ComposefsProfile};
 use crate::Error;
 use crate::Event;
 use crate::error::ComposefsError;
-use crate::image::{Dropped, budget_error, unmerged};
 use crate::repository::dump::{ComposefsImageOptions, not_made, write_image};
 use crate::session::Session;
 use crate::session::budgets::Budgets;
-
-/// A layer in a repository.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerStream {
-    /// The diff_id.
-    pub(crate) diff_id: Digest,
-    /// The object that its stream is.
-    pub(crate) id: FileDigest,
-    /// Set if it was there before.
-    pub(crate) is_found: bool,
-}
 
 /// Images made of a filesystem.
 #[derive(Clone, Debug)]
@@ -51,14 +38,6 @@ pub(crate) struct Composed {
     pub(crate) layers: Vec<ReadLayer>,
 }
 
-/// The findings of reading a layer.
-#[derive(Clone, Debug)]
-pub(crate) struct ReadLayer {
-    pub(crate) entries: u64,
-    /// Attributes that were left out because Linux cannot hold them, by name.
-    pub(crate) dropped: Dropped,
-}
-
 /// Makes the images of the filesystem that layers make.
 pub(crate) fn compose(
     repository: &Repository,
@@ -69,55 +48,11 @@ pub(crate) fn compose(
     budgets: &Budgets,
 ) -> Result<Composed, Error> {
     session.progress.event(Event::Finishing);
-    let mut found = Found::default();
-    let mut merge = Merge::new()
-        .limit_names(session.limits.names)
-        .limit_memory(session.limits.total.memory_bytes)
-        .until(&session.cancel);
-    let mut read: HashMap<FileDigest, LayerEntries> = HashMap::new();
-    let mut summaries = Vec::with_capacity(layers.len());
-    for (index, layer) in layers.iter().enumerate() {
-        let name = layer.diff_id.to_string();
-        let failed = |source| unmerged(index, &name, source);
-        if let Some(entries) = read.get(&layer.id) {
-            let counted = budgets.entries.take_layer(entries);
-            counted.map_err(|e| budget_error(index, &name, None, e))?;
-            merge.apply_ref(entries, 0).map_err(failed)?;
-            summaries.push(ReadLayer {
-                entries: entries.len() as u64,
-                dropped: Dropped::new(),
-            });
-            continue;
-        }
-        if layer.is_found {
-            let checked = repository.check_object(&layer.id);
-            checked.map_err(|e| Error::in_repository(repository.path(), e))?;
-        }
-        let stream = repository.open_stream_by_id(&layer.id, ContentType::LAYER);
-        let stream = stream.map_err(|e| Error::in_repository(repository.path(), e))?;
-        let position = LayerName {
-            index,
-            name: &name,
-            is_found: layer.is_found,
-        };
-        let (entries, dropped) =
-            read_entries(repository, stream, position, &mut found, session, budgets)?;
-        summaries.push(ReadLayer {
-            entries: entries.len() as u64,
-            dropped,
-        });
-        merge.apply_ref(&entries, 0).map_err(failed)?;
-        // Only a layer that comes again is needed again.
-        if layers[index + 1..].iter().any(|other| other.id == layer.id) {
-            read.insert(layer.id, entries);
-        }
-    }
-    drop(read);
-    let tree = profile::finish(merge, profile, name)?;
-    let filesystem = Filesystem::new(tree, found.contents);
-    let mut composed = store(repository, name, &filesystem, profile, session)?;
-    composed.kept = found.kept;
-    composed.layers = summaries;
+    let reading = (session, budgets);
+    let merged = merge_streams(repository, name, layers, profile, Sparse::Stored, reading)?;
+    let mut composed = store(repository, name, &merged.filesystem, profile, session)?;
+    composed.kept = merged.kept;
+    composed.layers = merged.layers;
     Ok(composed)
 }
 

@@ -1,6 +1,6 @@
 //! composefs images of images, without a repository: files are hashed as layers are decoded, and no data is kept.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use lithify_composefs::{Content, Contents, Source};
 use lithify_tree::{ContentId, Tree};
@@ -79,25 +79,6 @@ impl HashedImage {
         let written = write_image(&source, options, out, &session.cancel);
         written.map_err(|e| not_made(&self.name, e))
     }
-}
-
-/// Computes the id of the composefs image that a repository would get of an image. Nothing is written.
-///
-/// # Errors
-/// Whatever is wrong with the image; [`ComposefsError::Tree`](crate::ComposefsError::Tree) and
-/// [`ComposefsError::Profile`](crate::ComposefsError::Profile).
-pub fn composefs_id(
-    image: &Image,
-    profile: ComposefsProfile,
-    options: &ComposefsImageOptions,
-    session: &Session,
-) -> Result<FileDigest, Error> {
-    let compute = || {
-        let hashed = HashedImage::of(image, profile, &[options.algorithm], session)?;
-        hashed.write(options, &mut io::sink(), session)
-    };
-    let made = compute().map_err(|e: Error| session.reason(e))?;
-    Ok(made.id)
 }
 
 /// Computes the digest that bytes have as a file.

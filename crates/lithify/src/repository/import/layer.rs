@@ -7,7 +7,7 @@ use lithify_composefs::repository::{Category, Repository, Stored};
 use lithify_digest::Digest;
 use lithify_layer::{BlobError, Decoded};
 
-use super::compose::LayerStream;
+use super::merged::LayerStream;
 use crate::Error;
 use crate::error::RepositoryFault;
 use crate::session::Session;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use lithify_composefs::repository::{ObjectError, ObjectWriter};
 use lithify_tree::DataSegment;
-use lithify_verity::file::FileHasher;
+use lithify_verity::file::{FileDigest, FileHasher};
 
 /// Takes the data of an object from its start to its end.
 pub(crate) trait ObjectData {
@@ -63,6 +63,54 @@ impl ObjectData for Vec<FileHasher> {
     fn hole(&mut self, length: u64) -> Result<(), Infallible> {
         self.iter_mut().for_each(|hasher| hasher.zeros(length));
         Ok(())
+    }
+}
+
+/// A file with its holes: an object, or the digest of one.
+#[derive(Debug)]
+pub(super) enum WholeFile<'a> {
+    Stored(ObjectWriter<'a>),
+    Hashed(FileHasher),
+}
+
+impl WholeFile<'_> {
+    /// Returns the object that it is.
+    pub(super) fn finish(self) -> Result<FileDigest, ObjectError> {
+        match self {
+            Self::Stored(object) => object.finish().map(|stored| stored.id),
+            Self::Hashed(hasher) => Ok(hasher.finish()),
+        }
+    }
+}
+
+impl ObjectData for WholeFile<'_> {
+    type Error = ObjectError;
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Stored(object) => object.size(),
+            Self::Hashed(hasher) => hasher.size(),
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), ObjectError> {
+        match self {
+            Self::Stored(object) => object.write(data),
+            Self::Hashed(hasher) => {
+                hasher.update(data);
+                Ok(())
+            }
+        }
+    }
+
+    fn hole(&mut self, length: u64) -> Result<(), ObjectError> {
+        match self {
+            Self::Stored(object) => object.hole(length),
+            Self::Hashed(hasher) => {
+                hasher.zeros(length);
+                Ok(())
+            }
+        }
     }
 }
 

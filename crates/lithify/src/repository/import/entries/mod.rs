@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::Read as _;
 
 use lithify_cancel::BudgetExceeded;
-use lithify_composefs::repository::{ObjectError, ObjectWriter, Repository};
+use lithify_composefs::repository::{ObjectError, Repository};
 use lithify_composefs::splitstream::{Chunk, StreamReader};
 use lithify_composefs::{Content, Contents, INLINE_MAX};
 use lithify_layer::{Names, Step, TarEntries};
 use lithify_tree::{DataSegment, Entry, EntryKind, Escaped, LayerEntries, TreePath};
 use lithify_verity::file::FileDigest;
 
-use super::sparse::{Short, Spread};
+use super::sink::hasher;
+use super::sparse::{Short, Spread, WholeFile};
 use crate::Error;
 use crate::error::{ComposefsError, LayerError};
 use crate::image::{Dropped, budget_error};
@@ -29,6 +30,16 @@ pub(super) struct LayerName<'a> {
     pub(super) name: &'a str,
     /// Whether its objects were there before, written by whoever.
     pub(super) is_found: bool,
+    pub(super) sparse: Sparse,
+}
+
+/// The use of a file that a tar has without its holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sparse {
+    /// An object is made of it.
+    Stored,
+    /// It is hashed, to know the object.
+    Hashed,
 }
 
 /// The contents of the files of all layers.
@@ -96,7 +107,7 @@ enum Data<'a> {
     /// Of a file that may be one object of the stream.
     Whole { size: u64 },
     /// Of a file that becomes an object here.
-    Spread(Box<Spread<ObjectWriter<'a>>>),
+    Spread(Box<Spread<WholeFile<'a>>>),
 }
 
 struct Walk<'a, 'f> {
@@ -166,10 +177,15 @@ impl<'a> Walk<'a, '_> {
         &self,
         size: u64,
         segments: Option<Vec<DataSegment>>,
-    ) -> Result<Box<Spread<ObjectWriter<'a>>>, Error> {
-        let object = self.repository.write_object();
-        let object = object.map_err(|e| self.failed(e))?;
-        Ok(Box::new(Spread::new(object, size, segments)))
+    ) -> Result<Box<Spread<WholeFile<'a>>>, Error> {
+        let file = match self.layer.sparse {
+            Sparse::Stored => {
+                let object = self.repository.write_object();
+                WholeFile::Stored(object.map_err(|e| self.failed(e))?)
+            }
+            Sparse::Hashed => WholeFile::Hashed(hasher(self.repository.algorithm())?),
+        };
+        Ok(Box::new(Spread::new(file, size, segments)))
     }
 
     /// Takes data of the member that is no object.
@@ -256,10 +272,10 @@ impl<'a> Walk<'a, '_> {
                 (!bytes.is_empty()).then(|| Content::Inline(bytes.into()))
             }
             (None, Data::Spread(spread)) => {
-                let stored = spread.finish().and_then(ObjectWriter::finish);
-                let stored = stored.map_err(|e| self.failed(e))?;
-                self.found.kept.push(stored.id);
-                Some(Content::Object(stored.id))
+                let id = spread.finish().and_then(WholeFile::finish);
+                let id = id.map_err(|e| self.failed(e))?;
+                self.found.kept.push(id);
+                Some(Content::Object(id))
             }
             (None, Data::Passed | Data::Whole { .. }) => None,
         };

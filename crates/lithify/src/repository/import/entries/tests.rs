@@ -41,6 +41,7 @@ fn read(repository: &Repository, id: &FileDigest) -> Result<(LayerEntries, Found
         index: 0,
         name: "a layer",
         is_found: true,
+        sparse: Sparse::Stored,
     };
     let stream = repository
         .open_stream_by_id(id, ContentType::LAYER)
