@@ -21,7 +21,7 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) name: String,
-    /// For bash, in a fresh directory that is removed afterwards. What it calls `out` or `out.*` is its output.
+    /// For bash, in a fresh directory, whose files are emptied afterwards. What it calls `out` or `out.*` is its output.
     pub(super) script: String,
     /// Run before in the same directory, not measured.
     pub(super) setup: Option<String>,

@@ -11,6 +11,7 @@ impl Programs {
             self.import(inputs),
             self.import_again(inputs),
             self.id(inputs),
+            self.id_of_streams(inputs),
             self.image_of_dump(inputs),
         ]
     }
@@ -79,6 +80,31 @@ impl Programs {
             tar_bytes: 0,
             entries: Some(CROWD),
             cases: vec![ours],
+        }
+    }
+
+    /// The id of an image that a repository has, by the rules of `cfsctl`.
+    fn id_of_streams(&self, inputs: &Inputs) -> Group {
+        let image = layout(&inputs.image);
+        let lithify = quote(&self.lithify);
+        let mut ours = case(
+            "lithify composefs id",
+            format!("{lithify} --quiet composefs id --profile cfsctl composefs:repository:app"),
+        );
+        ours.setup = Some(self.build(&format!(
+            "{image} -f composefs -o repository:app --no-fsync"
+        )));
+        let init = INIT.replace("out", "repository");
+        let peer = cfsctl("CFSCTL --repo repository oci compute-id app").map(|mut peer| {
+            let pull = format!("{init} && CFSCTL --repo repository oci pull {image} app");
+            peer.setup = cfsctl(&pull).map(|setup| setup.script);
+            peer
+        });
+        Group {
+            name: "the id of an image in the composefs repository",
+            tar_bytes: inputs.image_bytes,
+            entries: None,
+            cases: [ours].into_iter().chain(peer).collect(),
         }
     }
 
