@@ -12,6 +12,8 @@
 //! GUIDs of a partition table) are derived from what the parts are, so that the same parts always make the same disk.
 //! The formats are described in `docs/formats/disk.md`.
 //!
+//! [`qcow2`] is by itself: the disks that virtual machines write to, read with all they build on, and written.
+//!
 //! ```
 //! use lithify_disk::{Alignment, Disk, Part};
 //! use lithify_disk::vmdk::{Descriptor, PathRule, VmdkOptions};
@@ -45,6 +47,7 @@ mod error; // what can go wrong
 pub mod gpt;
 mod identity; // identifiers derived from content
 mod part; // what disks are made of
+pub mod qcow2;
 mod raw; // disks as one file
 pub mod vmdk;
 

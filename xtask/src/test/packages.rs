@@ -29,6 +29,7 @@ const REFEREES: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-common"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
+    ("qemu-io", "qemu-utils"),
     ("busybox", "busybox-static"),
     ("lz4", "lz4"),
     ("getcap", "libcap2-bin"),

@@ -8,4 +8,5 @@
 mod boot;
 mod common;
 mod properties;
+mod qcow2;
 mod referees;
