@@ -7,6 +7,7 @@
 mod built; // seeds that programs make
 mod composefs; // seeds of composefs
 mod deltas; // seeds of deltas
+mod qcow2; // seeds of disks
 mod seeds; // where the fuzzer starts
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 21] = [
+const TARGETS: [&str; 22] = [
     "inflate",
     "decoder",
     "tar",
@@ -28,6 +29,7 @@ const TARGETS: [&str; 21] = [
     "verity",
     "dir_sidecar",
     "disk",
+    "qcow2",
     "store",
     "challenge",
     "registry_headers",

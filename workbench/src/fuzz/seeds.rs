@@ -10,7 +10,7 @@ use lithify_testkit::{Compression, Tar, TarEntry, require};
 use lithify_tree::{ContentSink as _, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::{VerityOptions, append};
 
-use super::{built, composefs, deltas};
+use super::{built, composefs, deltas, qcow2};
 use crate::example_image;
 use xtask::error::{At as _, Error};
 
@@ -37,6 +37,7 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "verity" => trees(),
         "dir_sidecar" => sidecars(),
         "disk" => disks(),
+        "qcow2" => qcow2::images()?,
         _ => Vec::new(),
     };
     for (n, seed) in seeds
