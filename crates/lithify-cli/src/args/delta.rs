@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use super::build::MakeArgs;
 use super::help::{image_help, places_help, with_examples};
 use super::read::{ImageArgs, ReadArgs};
-use super::values::size;
+use super::values::memory;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeltaCommand {
@@ -62,7 +62,7 @@ pub(crate) struct EffortArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) level: DeltaLevel,
     /// Memory for comparing and compressing, at most; takes K, M and G
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size, value_hint = ValueHint::Other)]
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory, value_hint = ValueHint::Other)]
     pub(crate) memory: u64,
 }
 

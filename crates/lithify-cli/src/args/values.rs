@@ -78,6 +78,17 @@ pub(super) fn limit(text: &str) -> Result<(String, u64), String> {
     Ok((name.to_owned(), size(value)?))
 }
 
+/// The least memory for comparing files: less would only be exceeded.
+const LEAST_MEMORY: u64 = 64 << 10;
+
+/// Parses an amount of memory for comparing files, in bytes.
+pub(super) fn memory(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        memory if memory < LEAST_MEMORY => Err("comparing takes at least 64K".to_owned()),
+        memory => Ok(memory),
+    }
+}
+
 /// A byte count such as `64M`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -153,6 +153,20 @@ fn deltas_do_not_depend_on_threads_memory_or_compression_of_the_layer() {
 }
 
 #[test]
+fn memory_in_which_nothing_can_be_compared_is_refused() {
+    for memory in ["0", "1K", "65535"] {
+        let mut command = lithify();
+        command.args([
+            "delta", "tar", "create", "oci:old", "new.tar", "-o", "delta",
+        ]);
+        let failed = run::output(command.args(["--memory", memory]));
+        assert_eq!(failed.status.code(), Some(2));
+        let said = stderr(&failed);
+        assert!(said.contains("--memory") && said.contains("64K"), "{said}");
+    }
+}
+
+#[test]
 fn the_wrong_base_and_damaged_deltas_leave_nothing() {
     let tmp = temp_dir();
     let at = |name: &str| tmp.path().join(name);
