@@ -9,6 +9,7 @@ mod composefs; // seeds of composefs
 mod deltas; // seeds of deltas
 mod qcow2; // seeds of disks
 mod seeds; // where the fuzzer starts
+mod snapshots; // seeds of snapshots
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +18,7 @@ use crate::sh;
 use xtask::error::{At as _, Error};
 
 /// The targets in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 22] = [
+const TARGETS: [&str; 23] = [
     "inflate",
     "decoder",
     "tar",
@@ -40,6 +41,7 @@ const TARGETS: [&str; 22] = [
     "splitstream",
     "tar_diff",
     "delta_manifest",
+    "snapshot_manifest",
 ];
 
 /// What makes libFuzzer see where an input leads (SanitizerCoverage, with comparisons).

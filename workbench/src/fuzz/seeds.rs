@@ -10,7 +10,7 @@ use lithify_testkit::{Compression, Tar, TarEntry, require};
 use lithify_tree::{ContentSink as _, Entry, EntryKind, LayerEntries, Merge, Metadata, TreePath};
 use lithify_verity::{VerityOptions, append};
 
-use super::{built, composefs, deltas, qcow2};
+use super::{built, composefs, deltas, qcow2, snapshots};
 use crate::example_image;
 use xtask::error::{At as _, Error};
 
@@ -38,6 +38,7 @@ pub(super) fn write(target: &str, corpus: &Path) -> Result<(), Error> {
         "dir_sidecar" => sidecars(),
         "disk" => disks(),
         "qcow2" => qcow2::images()?,
+        "snapshot_manifest" => snapshots::manifests(),
         _ => Vec::new(),
     };
     for (n, seed) in seeds
