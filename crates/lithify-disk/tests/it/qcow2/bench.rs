@@ -32,11 +32,6 @@ impl Bench {
         run::text(&mut self.command(arguments))
     }
 
-    /// As [`img`](Self::img), where it may fail: tells whether it did not.
-    pub(super) fn try_img(&self, arguments: &str) -> bool {
-        run::output(&mut self.command(arguments)).status.success()
-    }
-
     fn command(&self, arguments: &str) -> Command {
         let mut command = run::command("qemu-img");
         command.args(arguments.split_whitespace());

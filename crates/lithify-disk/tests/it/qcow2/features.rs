@@ -1,5 +1,8 @@
 //! Images with every feature that `qemu-img` can give them.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
 use lithify_disk::qcow2::{Compression, HeaderError, OpenError, OpenOptions};
 use lithify_testkit::require;
 
@@ -239,19 +242,21 @@ fn encrypted_images_are_refused() {
         return;
     }
     let bench = Bench::new();
-    for (format, method) in [("aes", 1), ("luks,encrypt.iter-time=10", 2)] {
-        let arguments = format!(
-            "create -q -f qcow2 --object secret,id=s,data=secret -o encrypt.key-secret=s,encrypt.format={format} a 1M"
-        );
-        // QEMU measures how fast the machine is, and gives up on one that is busy.
-        let tries = (0..100).any(|_| bench.try_img(&arguments));
-        assert!(tries, "{arguments}");
+    bench.img(
+        "create -q -f qcow2 --object secret,id=s,data=secret -o encrypt.key-secret=s,encrypt.format=aes a 1M",
+    );
+    let refused = |expected: u32| {
         let error = bench.open("a", &OpenOptions::default()).unwrap_err();
         let OpenError::Header { depth: 0, source } = error else {
             panic!("{error:?}");
         };
-        assert!(matches!(source, HeaderError::Encrypted { method: found } if found == method));
-    }
+        assert!(matches!(source, HeaderError::Encrypted { method } if method == expected));
+    };
+    refused(1);
+    // LUKS. qemu-img makes such images only on a machine that is not busy: it measures how long a key takes.
+    let image = File::options().write(true).open(bench.path("a")).unwrap();
+    image.write_all_at(&2_u32.to_be_bytes(), 32).unwrap();
+    refused(2);
 }
 
 /// An image whose machine was killed.
