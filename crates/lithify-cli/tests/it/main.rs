@@ -27,7 +27,9 @@ mod contract;
 mod cpio; // archives for kernels
 mod daemon;
 mod debian;
-mod delta_chains; // several deltas
+mod delta_bases;
+mod delta_chains;
+mod delta_exact; // several deltas
 mod delta_hostile;
 mod delta_images;
 mod delta_places; // names of deltas
