@@ -1,4 +1,4 @@
-//! What deltas of images are applied to.
+//! Bases that deltas of images are applied to.
 
 use std::fs;
 
