@@ -83,4 +83,29 @@ impl Salted {
         }
         messages.map(|message| self.digest(message))
     }
+
+    /// Returns the digest of each block of so many bytes in `data`, each behind the salt; the last block may be shorter. Two are
+    /// computed at a time, as by [`Salted::digests`].
+    ///
+    /// ```
+    /// use lithify_digest::{Algorithm, Salted};
+    ///
+    /// let salted = Salted::new(Algorithm::Sha256, b"salt");
+    /// let digests: Vec<_> = salted.blocks(b"abcde", 2).collect();
+    /// assert_eq!(digests, [&b"ab"[..], b"cd", b"e"].map(|block| salted.digest(block)));
+    /// ```
+    pub fn blocks<'a>(
+        &'a self,
+        data: &'a [u8],
+        length: usize,
+    ) -> impl Iterator<Item = Digest> + 'a {
+        let pairs = data.chunks(2 * length.max(1));
+        pairs.flat_map(move |pair| {
+            let found = match pair.split_at(pair.len().min(length)) {
+                (one, []) => [Some(self.digest(one)), None],
+                (one, two) => self.digests([one, two]).map(Some),
+            };
+            found.into_iter().flatten()
+        })
+    }
 }

@@ -39,4 +39,14 @@ proptest! {
             prop_assert_eq!(salted.digests(messages), expected);
         }
     }
+
+    #[test]
+    fn blocks_are_digested_each(
+        data in proptest::collection::vec(any::<u8>(), 0..2000),
+        length in 1_usize..500,
+    ) {
+        let salted = Salted::new(Algorithm::Sha256, b"salt");
+        let expected: Vec<Digest> = data.chunks(length).map(|block| salted.digest(block)).collect();
+        prop_assert_eq!(salted.blocks(&data, length).collect::<Vec<_>>(), expected);
+    }
 }

@@ -95,14 +95,8 @@ impl BlockHasher {
     /// The digests of the blocks in `data`, one behind the other.
     fn digests(&self, data: &[u8], block: usize, out: &mut Vec<u8>) {
         out.clear();
-        let mut pairs = data.chunks_exact(2 * block);
-        for pair in &mut pairs {
-            for digest in self.salted.digests(pair.split_at(block).into()) {
-                out.extend_from_slice(digest.as_bytes());
-            }
-        }
-        for block in pairs.remainder().chunks_exact(block) {
-            out.extend_from_slice(self.hash(block).as_bytes());
+        for digest in self.salted.blocks(data, block) {
+            out.extend_from_slice(digest.as_bytes());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The kernel can keep a hash tree of a file, check each block that is read against it, and say the digest of its top
 //! (`Documentation/filesystems/fsverity.rst`). That digest depends on the file's bytes, the hash algorithm, the block
 //! size and the salt alone. [`FileHasher`] computes it from bytes that stream past, in memory of one block for each level
-//! of the tree; [`kernel`] has the kernel compute it.
+//! of the tree, [`FileTree`] from the digests of blocks; [`kernel`] has the kernel compute it.
 //!
 //! # Layout
 //!
@@ -45,7 +45,9 @@ pub mod kernel;
 mod options;
 #[cfg(unix)]
 mod read;
+mod tree;
 
 pub use digest::{DigestError, FileDigest};
 pub use hasher::FileHasher;
 pub use options::{FileAlgorithm, FileOptions, FileOptionsError, SALT_MAX};
+pub use tree::FileTree;
