@@ -3,21 +3,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lithify_digest::{Algorithm, Digest};
+use lithify_escape::Escaped;
+use lithify_verity::file::{FileAlgorithm, FileDigest};
 
-/// The words in front of the hexadecimal digits. They are an algorithm by the grammar of OCI digests, and none that a blob has.
-const PREFIX: &str = "disk1+sha256:";
+/// The words in front of the hexadecimal digits: fs-verity, its algorithm, and the binary logarithm of its block size.
+const PREFIX: &str = "fsverity-sha256-16:";
 
 /// The digest of a disk's content (see [the module](super)).
 ///
-/// As text it is `disk1+sha256:` and 64 hexadecimal digits, so that nobody takes it for the digest of a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentDigest(Digest);
+/// As text it is `fsverity-sha256-16:` and 64 hexadecimal digits, so that nobody takes it for the digest of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentDigest(FileDigest);
 
 /// The reason why words are no content digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{found}` is no digest of a disk's content, expected `{PREFIX}` and 64 hexadecimal digits"
+    "`{}` is no digest of a disk's content, expected `{PREFIX}` and 64 hexadecimal digits",
+    Escaped(found)
 )]
 pub struct ParseContentDigestError {
     /// The words.
@@ -25,14 +27,14 @@ pub struct ParseContentDigestError {
 }
 
 impl ContentDigest {
-    pub(super) const fn new(digest: Digest) -> Self {
+    pub(super) const fn new(digest: FileDigest) -> Self {
         Self(digest)
     }
 
-    /// Returns the bytes of the digest.
+    /// Returns the fs-verity digest that it is.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+    pub const fn digest(&self) -> &FileDigest {
+        &self.0
     }
 }
 
@@ -47,9 +49,9 @@ impl FromStr for ContentDigest {
 
     fn from_str(words: &str) -> Result<Self, ParseContentDigestError> {
         let hex = words.strip_prefix(PREFIX);
-        let digest = hex.and_then(|hex| format!("{}:{hex}", Algorithm::Sha256).parse().ok());
+        let digest = hex.and_then(|hex| FileDigest::from_hex(FileAlgorithm::Sha256, hex).ok());
         digest.map(Self).ok_or_else(|| ParseContentDigestError {
-            found: lithify_escape::Escaped(words.as_bytes()).to_string(),
+            found: words.to_owned(),
         })
     }
 }

@@ -43,3 +43,20 @@ pub enum ContentError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
 }
+
+impl ContentError {
+    /// Checks the place of data behind other data that ends at `end`, on a disk of a size; returns the bytes between them.
+    pub(super) fn check(offset: u64, length: u64, end: u64, size: u64) -> Result<u64, Self> {
+        let Some(gap) = offset.checked_sub(end) else {
+            return Err(Self::Order { offset, end });
+        };
+        match offset.checked_add(length).is_some_and(|end| end <= size) {
+            true => Ok(gap),
+            false => Err(Self::PastEnd {
+                offset,
+                length,
+                size,
+            }),
+        }
+    }
+}

@@ -6,13 +6,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lithify_cancel::CancelToken;
+use lithify_digest::{Digest, Salted};
 use lithify_fskit::{Pool, PoolError, Task};
 use lithify_storage::ReadAt;
+use lithify_verity::file::FileTree;
 
 use super::BLOCK;
 use super::digest::ContentDigest;
 use super::error::ContentError;
-use super::tree::{Blocks, Hash, Tree};
+use super::tree;
 
 /// Blocks that a thread reads at a time.
 const AT_A_TIME: u64 = 16;
@@ -46,14 +48,14 @@ pub fn digest<D: ReadAt + Send + Sync + 'static>(
     data: impl IntoIterator<Item = Range<u64>>,
     options: &ContentOptions,
 ) -> Result<ContentDigest, ContentError> {
+    let mut tree = tree();
     let hash = HashBlocks {
         disk: Arc::new(disk),
         size,
-        blocks: Blocks::new(),
+        salted: tree.salted().clone(),
         cancel: options.cancel.clone(),
     };
     let mut pool = Pool::new(hash, "lithify-content", options.threads, |n| 4 * n + 1);
-    let mut tree = Tree::new();
     for run in Runs::of(data.into_iter(), size) {
         if pool.is_full() {
             take(&mut pool, &mut tree)?;
@@ -61,23 +63,24 @@ pub fn digest<D: ReadAt + Send + Sync + 'static>(
         pool.submit(run?);
     }
     while take(&mut pool, &mut tree)? {}
-    Ok(tree.finish(size))
+    Ok(ContentDigest::new(tree.finish(size)))
 }
 
-/// Adds the blocks of the oldest job to the tree; tells whether there was one.
+/// Adds the blocks of the oldest job to the tree, and those before them, which are zeros; tells whether there was one.
 fn take<D: ReadAt + Send + Sync + 'static>(
     pool: &mut Pool<HashBlocks<D>>,
-    tree: &mut Tree,
+    tree: &mut FileTree,
 ) -> Result<bool, ContentError> {
     let taken = pool.take(true).map_err(|e| match e {
         PoolError::Task(e) => e,
         PoolError::ThreadLost => ContentError::ThreadLost,
     })?;
-    let Some(hashes) = taken else {
+    let Some((first, digests)) = taken else {
         return Ok(false);
     };
-    for (number, hash) in hashes {
-        tree.block(number, &hash);
+    tree.zeros(first - tree.blocks());
+    for digest in &digests {
+        tree.push(digest);
     }
     Ok(true)
 }
@@ -105,19 +108,7 @@ impl<I: Iterator<Item = Range<u64>>> Runs<I> {
     /// Checks a stretch of data; returns the blocks that it is in.
     fn blocks(&mut self, data: &Range<u64>) -> Result<Range<u64>, ContentError> {
         let (offset, length) = (data.start, data.end.saturating_sub(data.start));
-        if offset < self.end {
-            return Err(ContentError::Order {
-                offset,
-                end: self.end,
-            });
-        }
-        if data.end > self.size {
-            return Err(ContentError::PastEnd {
-                offset,
-                length,
-                size: self.size,
-            });
-        }
+        ContentError::check(offset, length, self.end, self.size)?;
         self.end = offset + length;
         let first = offset / BLOCK as u64;
         // Nothing is in no block.
@@ -166,7 +157,7 @@ impl<I: Iterator<Item = Range<u64>>> Iterator for Runs<I> {
 struct HashBlocks<D> {
     disk: Arc<D>,
     size: u64,
-    blocks: Blocks,
+    salted: Salted,
     cancel: CancelToken,
 }
 
@@ -175,7 +166,7 @@ impl<D> Clone for HashBlocks<D> {
         Self {
             disk: Arc::clone(&self.disk),
             size: self.size,
-            blocks: self.blocks.clone(),
+            salted: self.salted.clone(),
             cancel: self.cancel.clone(),
         }
     }
@@ -184,7 +175,7 @@ impl<D> Clone for HashBlocks<D> {
 impl<D: ReadAt + Send + Sync + 'static> Task for HashBlocks<D> {
     type State = Vec<u8>;
     type Job = Range<u64>;
-    type Done = Vec<(u64, Hash)>;
+    type Done = (u64, Vec<Digest>);
     type Error = ContentError;
 
     fn start(&self) -> Result<Vec<u8>, ContentError> {
@@ -202,18 +193,7 @@ impl<D: ReadAt + Send + Sync + 'static> Task for HashBlocks<D> {
         // What the last block has too little is zeros.
         let padded = data.len().next_multiple_of(BLOCK);
         rest[..padded - data.len()].fill(0);
-        let mut hashes = Vec::with_capacity(padded / BLOCK);
-        for (pair, number) in buffer[..padded]
-            .chunks(2 * BLOCK)
-            .zip((run.start..).step_by(2))
-        {
-            let found = match pair.split_at(BLOCK) {
-                (one, []) => [self.blocks.hash(one), None],
-                (one, two) => self.blocks.hashes([one, two]),
-            };
-            let found = found.into_iter().zip(number..);
-            hashes.extend(found.filter_map(|(hash, number)| Some((number, hash?))));
-        }
-        Ok(hashes)
+        let digests = self.salted.blocks(&buffer[..padded], BLOCK);
+        Ok((run.start, digests.collect()))
     }
 }

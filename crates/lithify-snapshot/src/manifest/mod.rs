@@ -39,7 +39,7 @@ pub const DISK_MAX: u64 = json::NUMBER_MAX;
 /// let json = format!(r#"{{
 ///     "schema": "lithify.snapshot/1",
 ///     "image": {{ "manifest": "sha256:{digest}", "platform": "linux/amd64" }},
-///     "disk": {{ "format": "raw", "filesystem": "ext4", "size": 1048576, "content": "disk1+sha256:{digest}" }},
+///     "disk": {{ "format": "raw", "filesystem": "ext4", "size": 1048576, "content": "fsverity-sha256-16:{digest}" }},
 ///     "info": {{ "name": "before-upgrade", "created": "2026-12-01T08:00:00Z" }}
 /// }}"#);
 /// let mut snapshot = Manifest::parse(json.as_bytes())?;

@@ -57,7 +57,7 @@ impl Manifest {
     /// Returns the members that define the snapshot. Those that say nothing are left out, so that there is one way to say it.
     fn defining(&self) -> Object {
         let disk = object([
-            ("content", string(&self.disk.content)),
+            ("content", string(self.disk.content)),
             ("filesystem", string(&self.disk.filesystem)),
             ("format", string(self.disk.format.name())),
             ("size", Json::Number(self.disk.size)),

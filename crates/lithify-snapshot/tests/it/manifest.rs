@@ -19,7 +19,7 @@ fn example() -> Manifest {
             format: DiskFormat::Raw,
             filesystem: "ext4".to_owned(),
             size: 4 << 30,
-            content: format!("disk1+sha256:{HEX}").parse().unwrap(),
+            content: format!("fsverity-sha256-16:{HEX}").parse().unwrap(),
         },
         labels: BTreeMap::new(),
         info: Info::default(),
@@ -42,14 +42,14 @@ fn identities_stay_what_they_are() {
     let mut snapshot = example();
     let json = snapshot.to_json().unwrap();
     let expected = format!(
-        r#"{{"disk":{{"content":"disk1+sha256:{HEX}","filesystem":"ext4","format":"raw","size":4294967296}},"image":{{"manifest":"sha256:{HEX}","platform":"linux/amd64"}},"schema":"lithify.snapshot/1"}}"#
+        r#"{{"disk":{{"content":"fsverity-sha256-16:{HEX}","filesystem":"ext4","format":"raw","size":4294967296}},"image":{{"manifest":"sha256:{HEX}","platform":"linux/amd64"}},"schema":"lithify.snapshot/1"}}"#
     );
     assert_eq!(json, expected);
     // By sha256sum.
     let id = snapshot.id().to_string();
     assert_eq!(
         id,
-        "sha256:5f796bebf1304940f0934e8aaa0c73f1fd0e94c4c6ee06d3e79b49cd79637c86"
+        "sha256:16f8c2ac7f8b4d5a13fa8af80622de7e49ca35fdae932ae13ccabd0c2850739f"
     );
     snapshot.parent = Some(id.parse().unwrap());
     snapshot.labels.insert("é".to_owned(), "a\n\"b".to_owned());
@@ -91,7 +91,7 @@ fn each_part_of_a_state_changes_its_identity() {
         |s| s.disk.filesystem = "xfs".to_owned(),
         |s| s.disk.size += 1,
         |s| {
-            s.disk.content = format!("disk1+sha256:{}", HEX.replace('e', "f"))
+            s.disk.content = format!("fsverity-sha256-16:{}", HEX.replace('e', "f"))
                 .parse()
                 .unwrap()
         },
@@ -122,12 +122,12 @@ fn what_a_newer_version_wrote_is_refused_by_its_name() {
 
 #[test]
 fn what_is_not_a_manifest_is_refused_by_its_member() {
-    let content = format!("disk1+sha256:{HEX}");
+    let content = format!("fsverity-sha256-16:{HEX}");
     let cases = [
         ("\"raw\"", "\"vmdk\"", "disk.format"),
         ("\"ext4\"", "\"\"", "disk.filesystem"),
         ("\"ext4\"", "\"../ext4\"", "disk.filesystem"),
-        (&content, &content[6..], "disk.content"),
+        (&content, &content[9..], "disk.content"),
         ("4294967296", "\"4294967296\"", "disk.size"),
         ("linux/amd64", "linux", "image.platform"),
         (",\"size\":4294967296", "", "disk.size"),

@@ -19,10 +19,7 @@ impl FileHasher {
     /// # Errors
     /// [`FileOptionsError`].
     pub fn new(options: &FileOptions) -> Result<Self, FileOptionsError> {
-        Ok(Self {
-            tree: FileTree::new(options)?,
-            data: Vec::new(),
-        })
+        Ok(Self::from(FileTree::new(options)?))
     }
 
     /// Returns the algorithm.
@@ -91,5 +88,15 @@ impl FileHasher {
 
     const fn block(&self) -> usize {
         self.tree.block()
+    }
+}
+
+impl From<FileTree> for FileHasher {
+    /// Goes on behind the blocks that a tree has.
+    fn from(tree: FileTree) -> Self {
+        Self {
+            tree,
+            data: Vec::new(),
+        }
     }
 }
