@@ -9,7 +9,7 @@
 
 use crate::block::BlockWriter;
 use crate::chains::{Chains, MIN_MATCH, Match, WINDOW, WindowBytes};
-use crate::level::Effort;
+use crate::level::{Choice, Effort};
 use crate::token::{MAX_DISTANCE, MAX_LENGTH, Token};
 
 /// The bytes that have to be known from a position on before it is looked at.
@@ -23,7 +23,9 @@ const NO_MATCH: usize = MIN_MATCH - 1;
 
 /// The encoder of levels 2 to 9.
 pub(crate) struct Chained {
-    search: Search,
+    choice: Choice,
+    /// Of a lazy choice.
+    pending: Pending,
     bytes: WindowBytes,
     /// The end of the input in the window.
     end: usize,
@@ -42,26 +44,9 @@ struct Block {
     start: Option<usize>,
 }
 
-/// What is done with a match.
-pub(crate) enum Search {
-    /// It is taken.
-    Greedy {
-        effort: Effort,
-        /// The positions inside of a longer match are not put into the chains.
-        index_up_to: usize,
-    },
-    /// It is taken unless the next position has a longer one.
-    Lazy {
-        effort: Effort,
-        /// A match of this length or more is taken without a look at the next position.
-        settle: usize,
-        pending: Pending,
-    },
-}
-
-/// What is not decided yet about the position before.
+/// The open decision about the position before.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pending {
+enum Pending {
     /// Its tokens are written, or there is none.
     Nothing,
     /// It has no match: its literal comes next, unless it is part of one after all.
@@ -88,9 +73,10 @@ impl Block {
 }
 
 impl Chained {
-    pub(crate) fn new(search: Search) -> Self {
+    pub(crate) fn new(choice: Choice) -> Self {
         Self {
-            search,
+            choice,
+            pending: Pending::Nothing,
             bytes: WindowBytes::new(),
             end: 0,
             at: 0,
@@ -145,22 +131,13 @@ impl Chained {
     /// Looks at all positions with enough bytes behind them, or at all of them if it is the `LAST`
     /// time.
     fn run<const LAST: bool>(&mut self, out: &mut BlockWriter) {
-        match self.search {
-            Search::Greedy {
+        match self.choice {
+            Choice::Greedy {
                 effort,
                 index_up_to,
             } => self.run_greedy::<LAST>(effort, index_up_to, out),
-            Search::Lazy {
-                effort,
-                settle,
-                pending,
-            } => {
-                let pending = self.run_lazy::<LAST>(effort, settle, pending, out);
-                self.search = Search::Lazy {
-                    effort,
-                    settle,
-                    pending,
-                };
+            Choice::Lazy { effort, settle } => {
+                self.pending = self.run_lazy::<LAST>(effort, settle, self.pending, out);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use crate::block::BlockWriter;
-use crate::chained::{Chained, Pending, Search};
+use crate::chained::Chained;
 use crate::level::{Level, Strategy};
 use crate::sampled::Sampled;
 
@@ -33,18 +33,7 @@ impl<W: Write> GoDeflate<W> {
     pub fn new(inner: W, level: Level) -> Self {
         let engine = match level.strategy() {
             Strategy::Sampled => Engine::Sampled(Sampled::new()),
-            Strategy::Greedy {
-                effort,
-                index_up_to,
-            } => Engine::Chained(Chained::new(Search::Greedy {
-                effort,
-                index_up_to,
-            })),
-            Strategy::Lazy { effort, settle } => Engine::Chained(Chained::new(Search::Lazy {
-                effort,
-                settle,
-                pending: Pending::Nothing,
-            })),
+            Strategy::Chained(choice) => Engine::Chained(Chained::new(choice)),
         };
         Self {
             engine,

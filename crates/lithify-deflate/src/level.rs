@@ -84,13 +84,20 @@ impl TryFrom<i32> for Level {
 pub(crate) enum Strategy {
     /// One candidate for each hash, and fewer positions the longer nothing matches: level 1.
     Sampled,
-    /// The longest match of a chain, taken at once: levels 2 and 3.
+    /// The longest match of a hash chain: levels 2 to 9.
+    Chained(Choice),
+}
+
+/// The choice of the matches that are taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Choice {
+    /// All that are found: levels 2 and 3.
     Greedy {
         effort: Effort,
         /// The positions inside of a longer match are not put into the chains.
         index_up_to: usize,
     },
-    /// The longest match of a chain, unless the next position has a longer one: levels 4 to 9.
+    /// Those than which the next position has no longer one: levels 4 to 9.
     Lazy {
         effort: Effort,
         /// A match of this length or more is taken without a look at the next position.
@@ -108,15 +115,15 @@ pub(crate) struct Effort {
 }
 
 const fn greedy(tries: u32, enough: usize, index_up_to: usize) -> Strategy {
-    Strategy::Greedy {
+    Strategy::Chained(Choice::Greedy {
         effort: Effort { tries, enough },
         index_up_to,
-    }
+    })
 }
 
 const fn lazy(tries: u32, enough: usize, settle: usize) -> Strategy {
-    Strategy::Lazy {
+    Strategy::Chained(Choice::Lazy {
         effort: Effort { tries, enough },
         settle,
-    }
+    })
 }

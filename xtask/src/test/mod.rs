@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     plan(args, can_install);
     let mut steps = Steps::default();
     let mut fixtures = None;
+    steps.step("locks", locks);
     if !args.quick {
         steps.step("referees", || packages::install(can_install));
         steps.step("workbench", || {
@@ -86,7 +87,7 @@ fn plan(args: &Args, can_install: bool) {
         return;
     }
     println!(
-        "All checks and tests: 12 to 20 minutes and 6 GB under target/ on two processors the first time, 5 minutes afterwards.\n\
+        "All checks and tests: 12 to 25 minutes and 8 GB under target/ on two processors the first time, 5 minutes afterwards.\n\
          In this order: install the programs tests compare with, compile, make real images (while compiling), test, document."
     );
     let missing = packages::missing();
@@ -167,6 +168,15 @@ fn wait_for_fixtures(making: JoinHandle<Result<(), Error>>) -> Result<(), Error>
         println!("{}", std::fs::read_to_string(&path).at("read", &path)?);
     }
     made
+}
+
+/// The locks of the workspace and of the crates beside it, which depend on what its crates depend on.
+fn locks() -> Result<(), Error> {
+    for manifest in ["Cargo.toml", "examples/embed/Cargo.toml", "fuzz/Cargo.toml"] {
+        let mut update = sh::cargo(["update", "--quiet", "--workspace", "--locked"]);
+        sh::run(update.args(["--manifest-path", manifest]))?;
+    }
+    Ok(())
 }
 
 /// The fuzz crate is no member of the workspace; that its targets compile needs no fuzzer.
