@@ -77,7 +77,7 @@ enum State {
     /// What the frame still holds.
     Dictionary(Box<dyn Read + Send>),
     End,
-    /// What is to be said next.
+    /// The error to return next.
     Fails(PatchError),
     Failed,
 }

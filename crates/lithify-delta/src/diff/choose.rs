@@ -14,6 +14,9 @@ const BLOCK: usize = 4096;
 /// zstd's level of the trial: what compresses better here does so at higher levels too.
 const LEVEL: i32 = 3;
 
+/// The memory of a trial, in bytes: the window and the tables of the level.
+pub(super) const MEMORY: u64 = 8 << 20;
+
 /// What it costs to go on in another way, in bytes.
 const SWITCH: u64 = 6;
 

@@ -38,6 +38,11 @@ const NEVER: Sum = Sum::MAX / 4;
 /// Steps that are remembered. Before there are more, the cheapest way is decided on.
 const STEPS: usize = 256 << 10;
 
+/// Returns the most bytes of memory that steps take for a new file of that length. A byte may begin two.
+pub(super) fn memory(new: u64) -> u64 {
+    new.saturating_mul(2).min(STEPS as u64) * size_of::<Step>() as u64
+}
+
 /// A sum of prices.
 type Sum = i64;
 
@@ -47,7 +52,7 @@ type StepId = u32;
 /// A stretch of a way.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Where it begins in the new file.
+    /// The place in the new file where it begins.
     start: usize,
     /// The step before it.
     before: Option<StepId>,
@@ -98,7 +103,7 @@ struct Lane {
     useful: usize,
 }
 
-/// What a way ends with.
+/// The last byte of a way: a literal, or covered in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Literal,
@@ -363,19 +368,13 @@ fn equal_run(old: &[u8], new: &[u8], at: usize, shift: isize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use lithify_testkit::Random;
+
     use super::super::seeds::Density;
     use super::*;
 
-    /// Bytes that look random, the same ones each time.
     fn noise(length: usize, seed: u64) -> Vec<u8> {
-        let mut state = seed;
-        let next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 56) as u8
-        };
-        std::iter::repeat_with(next).take(length).collect()
+        Random::new(seed).bytes(length)
     }
 
     fn found(old: &[u8], new: &[u8], most_steps: usize) -> Vec<Cover> {

@@ -87,9 +87,19 @@ impl Effort {
     #[must_use]
     pub fn memory(self, old: u64, new: u64, index_memory: u64) -> u64 {
         let index = Seeds::memory(old, self.density(), index_memory);
-        // Covers of all ways, of no more than so many bytes of the new file; what a trial compression takes, and steps of ways.
+        // Of all ways, and of no more than so many bytes of the new file.
         let covers = (self.ways().len() as u64 + 1) * new / 16;
-        index + covers + (16 << 20)
+        let trial = if self == Self::Fast {
+            0
+        } else {
+            choose::MEMORY
+        };
+        let steps = if self == Self::Best {
+            lanes::memory(new)
+        } else {
+            0
+        };
+        index + covers + trial + steps
     }
 }
 

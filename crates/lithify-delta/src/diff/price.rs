@@ -12,7 +12,7 @@ pub(super) const SEEK: Price = 45 * BIT;
 /// To leave a cover and come back to it, without another one between.
 pub(super) const GAP: Price = 24 * BIT;
 
-/// What bytes of the new file cost if no cover has them.
+/// Prices of the new file's bytes that no cover has.
 #[derive(Debug)]
 pub(super) struct Literals {
     /// Prices of a byte in each stretch of so many bytes.
@@ -47,13 +47,38 @@ impl Literals {
     }
 }
 
-/// What differences cost: of each byte of a cover to the old file's byte.
+/// The differences that came last, each once.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    differences: [u8; 8],
+    next: usize,
+}
+
+impl Recent {
+    const fn new() -> Self {
+        Self {
+            differences: [0; 8],
+            next: 0,
+        }
+    }
+
+    /// Tells whether a difference is one of them; from now on it is.
+    fn has(&mut self, difference: u8) -> bool {
+        if self.differences.contains(&difference) {
+            return true;
+        }
+        self.differences[self.next] = difference;
+        self.next = (self.next + 1) % self.differences.len();
+        false
+    }
+}
+
+/// Prices of differences: of each byte of a cover to the old file's byte.
 ///
 /// Zeros are nothing. Others are as cheap as they are frequent: in tables of addresses the same few come again and again.
 #[derive(Clone, Debug)]
 pub(super) struct Differences {
-    recent: [u8; 8],
-    next: usize,
+    recent: Recent,
     /// Set after a zero.
     is_run: bool,
 }
@@ -70,8 +95,7 @@ impl Differences {
 
     pub(super) const fn new() -> Self {
         Self {
-            recent: [0; 8],
-            next: 0,
+            recent: Recent::new(),
             is_run: true,
         }
     }
@@ -97,22 +121,26 @@ impl Differences {
             return 0;
         }
         let was_run = std::mem::take(&mut self.is_run);
+        Self::of(difference, was_run, &mut self.recent)
+    }
+
+    /// Returns the price of a difference that is not zero, by whether zeros were before it.
+    fn of(difference: u8, was_run: bool, recent: &mut Recent) -> Price {
         let start = if was_run { Self::START } else { 0 };
-        if self.recent.contains(&difference) {
-            return start + Self::KNOWN;
-        }
-        self.recent[self.next] = difference;
-        self.next = (self.next + 1) % self.recent.len();
-        start + if was_run { Self::FIRST } else { Self::OTHER }
+        start
+            + match (recent.has(difference), was_run) {
+                (true, _) => Self::KNOWN,
+                (false, true) => Self::FIRST,
+                (false, false) => Self::OTHER,
+            }
     }
 }
 
-/// What differences cost, if one that came after the same others as often before is almost nothing: tables of numbers that all
-/// changed by the same.
+/// Prices of differences by what came before them: one that followed the same others before costs almost nothing. Tables of numbers
+/// that all changed by the same are such.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
-    recent: [u8; 8],
-    next: usize,
+    recent: Recent,
     /// Zeros since the last difference; no more than 255.
     zeros: u8,
     /// The last two differences.
@@ -132,8 +160,7 @@ impl Tables {
 
     pub(super) const fn new() -> Self {
         Self {
-            recent: [0; 8],
-            next: 0,
+            recent: Recent::new(),
             zeros: u8::MAX,
             last: [0; 2],
             expected: 0,
@@ -167,17 +194,6 @@ impl Tables {
             };
         }
         self.expected = 0;
-        let start = if was_run { Differences::START } else { 0 };
-        if self.recent.contains(&difference) {
-            return start + Differences::KNOWN;
-        }
-        self.recent[self.next] = difference;
-        self.next = (self.next + 1) % self.recent.len();
-        start
-            + if was_run {
-                Differences::FIRST
-            } else {
-                Differences::OTHER
-            }
+        Differences::of(difference, was_run, &mut self.recent)
     }
 }

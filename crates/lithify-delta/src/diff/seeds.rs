@@ -14,7 +14,7 @@ pub(super) struct Seeds {
     places: usize,
 }
 
-/// How much of a file is indexed.
+/// The density of an index.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Density {
     /// The distance between groups, in bytes. It is more if there is not the memory.

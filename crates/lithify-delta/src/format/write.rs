@@ -25,13 +25,9 @@ impl Compression {
     /// Returns zstd's level, and what of it is other than the level says.
     ///
     /// Operations are mostly short, with a few bytes between them. There a shorter search of a thorough parser is worth more than a
-    /// long one of a simple parser; matches of three bytes count; and far ones of 32 bytes do, which by itself zstd does not look
-    /// for.
-    fn parameters(self) -> (i32, &'static [CParameter]) {
-        use CParameter::{
-            ChainLog, EnableLongDistanceMatching, HashLog, LdmHashLog, LdmHashRateLog, LdmMinMatch,
-            MinMatch, SearchLog, TargetLength, WindowLog,
-        };
+    /// long one of a simple parser, and matches of three bytes count.
+    const fn parameters(self) -> (i32, &'static [CParameter]) {
+        use CParameter::{ChainLog, HashLog, MinMatch, SearchLog, TargetLength, WindowLog};
         match self {
             Self::Fast => (3, &[WindowLog(23)]),
             Self::Default => (
@@ -43,10 +39,6 @@ impl Compression {
                     SearchLog(3),
                     MinMatch(3),
                     TargetLength(64),
-                    EnableLongDistanceMatching(true),
-                    LdmHashLog(22),
-                    LdmMinMatch(32),
-                    LdmHashRateLog(4),
                 ],
             ),
             Self::Best => (
@@ -58,23 +50,32 @@ impl Compression {
                     SearchLog(7),
                     MinMatch(3),
                     TargetLength(999),
-                    EnableLongDistanceMatching(true),
-                    LdmHashLog(22),
-                    LdmMinMatch(32),
-                    LdmHashRateLog(4),
                 ],
             ),
         }
     }
-}
 
-impl Compression {
-    /// Returns an estimate of the bytes of memory it takes: the window, and the tables of the search.
+    /// Returns what finds matches that are too far for the parser's tables: of 32 bytes, while zstd by itself looks for 64.
+    const fn far(self) -> &'static [CParameter] {
+        use CParameter::{EnableLongDistanceMatching, LdmHashLog, LdmHashRateLog, LdmMinMatch};
+        match self {
+            Self::Fast => &[],
+            Self::Default | Self::Best => &[
+                EnableLongDistanceMatching(true),
+                LdmHashLog(22),
+                LdmMinMatch(32),
+                LdmHashRateLog(4),
+            ],
+        }
+    }
+
+    /// Returns an estimate of the bytes of memory it takes: the window, and the tables of the search (four bytes an entry, and eight of
+    /// those for far matches).
     pub(crate) const fn memory(self) -> u64 {
         match self {
             Self::Fast => 16 << 20,
-            Self::Default => 176 << 20,
-            Self::Best => 288 << 20,
+            Self::Default => 200 << 20,
+            Self::Best => 304 << 20,
         }
     }
 }
@@ -101,7 +102,7 @@ impl<W: Write> DeltaWriter<W> {
         let begin = || {
             let (level, parameters) = compression.parameters();
             let mut frame = Frame::new(out, level)?;
-            for parameter in parameters {
+            for parameter in parameters.iter().chain(compression.far()) {
                 frame.set_parameter(*parameter)?;
             }
             frame.include_checksum(true)?;

@@ -108,7 +108,7 @@ impl DiskFormat {
     }
 }
 
-/// What is said of a snapshot without being part of its identity.
+/// Words about a snapshot that are no part of its identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// The name by which the image was found.
@@ -117,6 +117,6 @@ pub struct Info {
     pub created: Option<String>,
     /// Its name.
     pub name: Option<String>,
-    /// What the disk was of, such as the name of a sandbox.
+    /// The machine that the disk was of, such as the name of a sandbox.
     pub source: Option<String>,
 }
