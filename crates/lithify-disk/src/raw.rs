@@ -186,7 +186,8 @@ fn copy_stretch<R: ReadAt + ?Sized, S: Storage + ?Sized>(
     Ok(())
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+/// Tells whether bytes are zeros; quick for those that are not.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&b| b == 0)
 }
 

@@ -1,4 +1,7 @@
 //! A file that is read in small pieces, mostly onwards.
+//!
+//! `lithify_storage::Cached` is for reads that cost a round trip: it takes a lock and a look into a table for each, and these have a few
+//! bytes, millions of them.
 
 use std::io;
 

@@ -72,6 +72,13 @@ impl Images {
         images
     }
 
+    /// Returns the bytes of an image, by its tag, as EROFS: those that it also has out of a delta.
+    pub(crate) fn erofs(&self, tag: &str) -> Vec<u8> {
+        let out = self.place.text("expected.erofs");
+        self.ok(&["build", &self.image(tag), "-o", &out]);
+        fs::read(out).unwrap()
+    }
+
     /// Images whose layers another program compressed.
     pub(crate) fn foreign() -> Self {
         let images = Self {

@@ -1,4 +1,5 @@
-//! Pieces of tables, kept in bounded memory.
+//! Pieces of tables, kept in bounded memory: in one bound for all files of a chain, where
+//! `lithify_storage::Cached` has one for each.
 
 use std::collections::HashMap;
 use std::io;

@@ -254,7 +254,7 @@ impl<S: Storage> Writer<S> {
     fn put_clusters(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
         let size = self.shape.cluster.length();
         while !data.is_empty() {
-            let is_zero = |cluster: &&[u8]| cluster.iter().all(|&byte| byte == 0);
+            let is_zero = |cluster: &&[u8]| crate::raw::is_zero(cluster);
             let zeros = data.chunks_exact(size).take_while(is_zero).count();
             if zeros > 0 {
                 let (now, rest) = data.split_at(zeros * size);
