@@ -60,6 +60,8 @@ pub struct Patch<R: BufRead, S> {
     /// Bytes that were made.
     made: u64,
     state: State,
+    /// The error to return next.
+    failure: Option<PatchError>,
 }
 
 struct Source {
@@ -77,8 +79,6 @@ enum State {
     /// What the frame still holds.
     Dictionary(Box<dyn Read + Send>),
     End,
-    /// The error to return next.
-    Fails(PatchError),
     Failed,
 }
 
@@ -102,6 +102,7 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
             position: 0,
             made: 0,
             state: State::Next,
+            failure: None,
         })
     }
 
@@ -119,6 +120,9 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
 
     fn some(&mut self, buffer: &mut [u8]) -> Result<usize, PatchError> {
         self.options.cancel.check()?;
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let mut filled = 0;
         // Operations may make a few bytes each.
         while filled < buffer.len() {
@@ -127,7 +131,7 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
                 Ok(count) => filled += count,
                 // What was made before is given first.
                 Err(e) if filled > 0 => {
-                    self.state = State::Fails(e);
+                    self.failure = Some(e);
                     break;
                 }
                 Err(e) => return Err(e),
@@ -138,11 +142,6 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
 
     /// Makes bytes of one operation; none at the end.
     fn piece(&mut self, buffer: &mut [u8]) -> Result<usize, PatchError> {
-        if let State::Fails(_) = &self.state
-            && let State::Fails(e) = std::mem::replace(&mut self.state, State::Failed)
-        {
-            return Err(e);
-        }
         loop {
             let filled = match &mut self.state {
                 State::Next => {
@@ -186,7 +185,7 @@ impl<R: BufRead, S: Sources> Patch<R, S> {
                     }
                 },
                 State::End => return Ok(0),
-                State::Fails(_) | State::Failed => return Err(PatchError::Failed),
+                State::Failed => return Err(PatchError::Failed),
             };
             if filled > 0 {
                 self.made += filled as u64;

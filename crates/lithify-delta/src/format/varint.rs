@@ -1,6 +1,6 @@
 //! Numbers: seven bits a byte, the lowest first.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 const MORE: u8 = 0x80;
 const BITS: u32 = 7;
@@ -24,7 +24,15 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads a number. Leading zeros are taken, as others do.
-pub(super) fn read(input: &mut impl Read) -> Result<u64, BadNumber> {
+pub(super) fn read(input: &mut impl BufRead) -> Result<u64, BadNumber> {
+    // Most are less than 128, and operations are many.
+    if let Some(byte) = input.fill_buf().map_err(BadNumber::Read)?.first()
+        && byte & MORE == 0
+    {
+        let value = u64::from(*byte);
+        input.consume(1);
+        return Ok(value);
+    }
     let mut value = 0;
     let mut shift = 0;
     loop {
